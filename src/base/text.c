@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// UTF-8 checks, text made safe for a terminal, and the numbers users type.
+#include "base/text.h"
+#include <string.h>
+
+// Bytes of the well-formed UTF-8 sequence that starts at `at`, 0 when there is none. The tightened
+// range of the second byte is what excludes overlong forms (E0, F0), surrogates (ED) and what is
+// above U+10FFFF (F4).
+static size_t sequence_bytes(const uint8_t *at, size_t left, uint32_t *out_code)
+{
+    uint8_t lead = at[0];
+    uint8_t low = 0x80, high = 0xBF;
+    size_t len;
+    uint32_t code;
+    if (lead < 0x80) {
+        *out_code = lead;
+        return 1;
+    }
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        len = 2;
+        code = lead & 0x1Fu;
+    } else if ((lead & 0xF0) == 0xE0) {
+        len = 3;
+        code = lead & 0x0Fu;
+        if (lead == 0xE0) low = 0xA0;
+        if (lead == 0xED) high = 0x9F;
+    } else if (lead >= 0xF0 && lead <= 0xF4) {
+        len = 4;
+        code = lead & 0x07u;
+        if (lead == 0xF0) low = 0x90;
+        if (lead == 0xF4) high = 0x8F;
+    } else {
+        return 0;
+    }
+    if (left < len || at[1] < low || at[1] > high) return 0;
+    code = code << 6 | (at[1] & 0x3Fu);
+    for (size_t i = 2; i < len; i++) {
+        if ((at[i] & 0xC0) != 0x80) return 0;
+        code = code << 6 | (at[i] & 0x3Fu);
+    }
+    *out_code = code;
+    return len;
+}
+
+bool viv_utf8_is_valid(const void *data, size_t len_bytes)
+{
+    const uint8_t *at = data;
+    const uint8_t *end = at + len_bytes;
+    while (at < end) {
+        uint64_t word;
+        if (end - at >= 8) {
+            memcpy(&word, at, 8); // eight ASCII bytes at once
+            if ((word & UINT64_C(0x8080808080808080)) == 0) {
+                at += 8;
+                continue;
+            }
+        }
+        uint32_t code;
+        size_t len = sequence_bytes(at, (size_t)(end - at), &code);
+        if (len == 0) return false;
+        at += len;
+    }
+    return true;
+}
+
+// Controls of ASCII and Latin-1, line and paragraph separators, and the marks that reorder text on
+// a screen.
+static bool is_unprintable(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x2028 || code == 0x2029 ||
+           (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
+size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_bytes)
+{
+    static const char replacement[3] = {'\xEF', '\xBF', '\xBD'}; // U+FFFD
+    const uint8_t *at = data;
+    size_t len = 0;
+    if (cap_bytes == 0) return 0;
+    while (len_bytes > 0) {
+        uint32_t code = 0;
+        size_t taken = sequence_bytes(at, len_bytes, &code);
+        const void *piece = at;
+        size_t piece_len = taken;
+        if (taken == 0) {
+            piece = replacement;
+            piece_len = sizeof replacement;
+            taken = 1;
+        } else if (is_unprintable(code)) {
+            piece = "?";
+            piece_len = 1;
+        }
+        if (piece_len > cap_bytes - 1 - len) break; // never half a character
+        memcpy(out + len, piece, piece_len);
+        len += piece_len;
+        at += taken;
+        len_bytes -= taken;
+    }
+    out[len] = '\0';
+    return len;
+}
+
+// Reads decimal digits, at least one; leaves *text behind them.
+static enum viv_err take_digits(const char **text, uint64_t *out_value)
+{
+    const char *at = *text;
+    uint64_t value = 0;
+    if (*at < '0' || *at > '9') return VIV_E_INVAL;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (__builtin_mul_overflow(value, UINT64_C(10), &value)) return VIV_E_INVAL;
+        if (__builtin_add_overflow(value, (uint64_t)(*at - '0'), &value)) return VIV_E_INVAL;
+    }
+    *text = at;
+    *out_value = value;
+    return VIV_OK;
+}
+
+struct unit {
+    const char *suffix;
+    uint64_t factor;
+};
+
+static enum viv_err parse_with_unit(const char *text, const struct unit *units, size_t count,
+                                    uint64_t *out_value)
+{
+    uint64_t value;
+    VIV_TRY(take_digits(&text, &value));
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, units[i].suffix) != 0) continue;
+        if (__builtin_mul_overflow(value, units[i].factor, &value)) return VIV_E_INVAL;
+        *out_value = value;
+        return VIV_OK;
+    }
+    return VIV_E_INVAL;
+}
+
+enum viv_err viv_parse_size(const char *text, uint64_t *out_bytes)
+{
+    static const struct unit units[] = {
+        {"", 1},
+        {"K", UINT64_C(1) << 10},
+        {"M", UINT64_C(1) << 20},
+        {"G", UINT64_C(1) << 30},
+        {"T", UINT64_C(1) << 40},
+    };
+    return parse_with_unit(text, units, VIV_COUNT_OF(units), out_bytes);
+}
+
+enum viv_err viv_parse_duration(const char *text, uint64_t *out_ns)
+{
+    static const struct unit units[] = {
+        {"", VIV_NS_PER_SEC},       {"ms", VIV_NS_PER_MS},        {"s", VIV_NS_PER_SEC},
+        {"m", 60 * VIV_NS_PER_SEC}, {"h", 3600 * VIV_NS_PER_SEC}, {"d", 86400 * VIV_NS_PER_SEC},
+    };
+    return parse_with_unit(text, units, VIV_COUNT_OF(units), out_ns);
+}
+
+enum viv_err viv_parse_u64(const char *text, uint64_t *out_value)
+{
+    static const struct unit units[] = {{"", 1}};
+    return parse_with_unit(text, units, VIV_COUNT_OF(units), out_value);
+}

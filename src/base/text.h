@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text checks and parsing: UTF-8, sizes and durations as users type them.
+#ifndef VIV_BASE_TEXT_H
+#define VIV_BASE_TEXT_H
+
+#include "base/err.h"
+
+// Strict UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
+bool viv_utf8_is_valid(const void *data, size_t len_bytes);
+// Copies for display: control characters and bytes that are not UTF-8 become '?' or U+FFFD. Always
+// terminated; returns the length.
+size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_bytes);
+// "64", "64K", "10M", "1G" (powers of 1024). Errors: INVAL.
+enum viv_err viv_parse_size(const char *text, uint64_t *out_bytes) VIV_MUST_CHECK;
+// "5" (seconds), "250ms", "3s", "2m", "1h", "1d". Errors: INVAL.
+enum viv_err viv_parse_duration(const char *text, uint64_t *out_ns) VIV_MUST_CHECK;
+// Decimal, whole string. Errors: INVAL.
+enum viv_err viv_parse_u64(const char *text, uint64_t *out_value) VIV_MUST_CHECK;
+
+#endif

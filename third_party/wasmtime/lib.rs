@@ -1,0 +1,2 @@
+//! The C API of Wasmtime as one static library.
+pub use wasmtime_c_api::*;

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of gen/generate.py: what a table says arrives in the C, and a broken table is refused with its line."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOOD = {
+    "errors.tab": "# comment\n1 | ONE | badarg | 28 | first \"quoted\"\n7 | SEVEN | eio | 29 | last\n",
+    "alloc_tags.tab": "BASE | a\nOS | b\n",
+    "locks.tab": "FIRST | a\nSECOND | b\n",
+}
+
+
+class GenerateTest(unittest.TestCase):
+    def generate(self, **changed):
+        with tempfile.TemporaryDirectory() as folder:
+            tables, out = pathlib.Path(folder) / "tables", pathlib.Path(folder) / "out"
+            tables.mkdir()
+            for name, text in {**GOOD, **{f"{key}.tab": text for key, text in changed.items()}}.items():
+                (tables / name).write_text(text, encoding="utf-8")
+            done = subprocess.run([sys.executable, ROOT / "gen" / "generate.py", "--tables", tables, "--out", out],
+                                  capture_output=True, text=True, check=False)
+            files = {path.name: path.read_text(encoding="utf-8") for path in out.glob("*")}
+            return done.returncode, done.stderr, files
+
+    def test_good(self):
+        status, _, files = self.generate()
+        self.assertEqual(status, 0)
+        self.assertEqual(set(files), {"errors.h", "errors.c", "alloc_tags.h", "alloc_tags.c", "locks.h", "locks.c"})
+        self.assertRegex(files["errors.h"], r"VIV_OK = 0,\n    VIV_E_ONE = 1, .*\n    VIV_E_SEVEN = 7,")
+        self.assertIn('"first \\"quoted\\""', files["errors.c"])
+        self.assertRegex(files["alloc_tags.h"], r"VIV_TAG_BASE, .*\n    VIV_TAG_OS, .*\n    VIV_TAG_COUNT\n")
+        self.assertRegex(files["locks.h"], r"VIV_LOCK_FIRST = 1, .*\n    VIV_LOCK_SECOND = 2,")
+
+    def test_refused(self):
+        for key, text, where in (
+                ("errors", "1 | ONE | badarg | 28\n", "errors.tab:1"),
+                ("errors", "2 | ONE | badarg | 28 | a\n1 | TWO | badarg | 28 | b\n", "errors.tab:2"),
+                ("errors", "1 | ONE | badarg | 28 | a\n2 | ONE | badarg | 28 | b\n", "errors.tab:2"),
+                ("errors", "1 | one | badarg | 28 | a\n", "errors.tab:1"),
+                ("errors", "1 | ONE | Badarg | 28 | a\n", "errors.tab:1"),
+                ("errors", "1 | ONE | badarg | 99 | a\n", "errors.tab:1"),
+                ("errors", "1 | ONE | badarg | 28 | \n", "errors.tab:1"),
+                ("alloc_tags", "BASE | a\nBASE | b\n", "alloc_tags.tab:2"),
+                ("locks", "# nothing\n", "locks.tab")):
+            with self.subTest(text=text):
+                status, errors, files = self.generate(**{key: text})
+                self.assertEqual(status, 1)
+                self.assertIn(where, errors)
+                self.assertEqual(files, {})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of the command viv for bash.
+
+_viv()
+{
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]} options=
+    COMPREPLY=()
+    case $previous in
+    --engine) mapfile -t COMPREPLY < <(compgen -W 'many fast' -- "$word"); return ;;
+    --color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$word"); return ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W 'terse' -- "$word"); return ;;
+    --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    esac
+    case $command in
+    run) options='--dir --no-dir --env --no-env --no-net --listen --entry --max-memory --max-fuel
+        --max-time --mailbox --module --engine --workers --no-cache --bench' ;;
+    test) options='--exact --ignored --include-ignored --skip --nocapture --show-output --list
+        --format --test-threads --timeout --dir --color -q' ;;
+    esac
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W 'run test help version' -- "$word")
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -X '!*.wa[st]*' -- "$word")
+    elif [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    fi
+}
+complete -o filenames -o bashdefault -F _viv viv
