@@ -22,22 +22,22 @@ setup: ## install what is missing (Debian packages, Wasmtime)
 	@tools/setup
 
 run: setup ## build, then run the showcase
-	@$(NINJA) release
+	@$(NINJA) release viv viv-showcase guests
 	@build/release/viv-showcase
 
 build: setup ## build the command: build/release/viv
-	@$(NINJA) release
+	@$(NINJA) release viv libviv
 
 test: setup ## build for development and run every test (200 simulated seeds)
 	@$(NINJA) dev
 	@VIV_SIM_SEEDS=$${VIV_SIM_SEEDS:-200} $(CTEST) dev
 
 bench: setup ## run the benchmarks: build/bench.jsonl and a table
-	@$(NINJA) release viv-bench guests
+	@$(NINJA) release viv viv-bench guests
 	@VIV_GUESTS=build/release/guests build/release/viv-bench all | tools/bench-table.py build/bench.jsonl
 
 bench-large: setup ## the benchmarks that need much memory and time: build/bench-large.jsonl
-	@$(NINJA) release viv-bench guests
+	@$(NINJA) release viv viv-bench guests
 	@VIV_GUESTS=build/release/guests build/release/viv-bench large | \
 	    tools/bench-table.py build/bench-large.jsonl
 

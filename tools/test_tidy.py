@@ -79,6 +79,8 @@ class TidyTest(unittest.TestCase):
 
     def test_names(self):
         self.bad("name", "void f(void)\n{\n}\n")
+        self.good("DEFINE(one, )\nDEFINE(two, __attribute__((x(1, 2))))\n\nstatic int f(void)\n{\n}\n")
+        self.bad("name", "DEFINE(one)\n\nint f(void)\n{\n}\n", line=4)
         self.good("void viv_a_f(void)\n{\n}\n\nstatic void f(void)\n{\n}\n\nint main(void)\n{\n}\n")
         use = {"src/sched/b.c": SPDX + '#include "sched/a.h"\n'}
 

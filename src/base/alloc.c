@@ -141,7 +141,9 @@ int64_t viv_alloc_live_bytes_all(void)
 // Counts one fallible allocation; true when it is the one that has to fail.
 static VIV_COLD bool is_due_slow(void)
 {
-    if (self.fail_left != 0 && --self.fail_left == 0) {
+    bool was_armed = self.fail_left != 0;
+    if (was_armed) self.fail_left--;
+    if (was_armed && self.fail_left == 0) {
         self.fail_hit = true;
         return true;
     }
@@ -165,26 +167,28 @@ static inline bool is_due_to_fail(void)
     return is_due_slow();
 }
 
+static void forget_hits(void)
+{
+    self.fail_hit = false;
+    atomic_store_explicit(&fail_hit_global, false,
+                          memory_order_relaxed); // relaxed: see is_due_slow
+}
+
 void viv_alloc_fail_nth(uint64_t nth)
 {
-    if (nth != 0) {
-        self.fail_hit = false;
-        atomic_store_explicit(&fail_hit_global, false, memory_order_relaxed);
-    }
+    if (nth != 0) forget_hits();
     self.fail_left = nth;
 }
 
 void viv_alloc_fail_nth_global(uint64_t nth)
 {
-    if (nth != 0) {
-        self.fail_hit = false;
-        atomic_store_explicit(&fail_hit_global, false, memory_order_relaxed);
-    }
-    atomic_store_explicit(&fail_left_global, nth, memory_order_relaxed);
+    if (nth != 0) forget_hits();
+    atomic_store_explicit(&fail_left_global, nth, memory_order_relaxed); // relaxed: see is_due_slow
 }
 
 bool viv_alloc_fail_hit(void)
 {
+    // Relaxed: see is_due_slow.
     return self.fail_hit || atomic_load_explicit(&fail_hit_global, memory_order_relaxed);
 }
 

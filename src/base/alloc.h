@@ -17,7 +17,7 @@ void *viv_calloc(size_t count, size_t elem_bytes, enum viv_tag tag)
     __attribute__((returns_nonnull));
 // Alignment: a power of two. Freed by viv_free like any other.
 void *viv_try_alloc_aligned(size_t size_bytes, size_t align_bytes, enum viv_tag tag) VIV_MUST_CHECK;
-// On failure the old block is untouched and NULL is returned.
+// On failure the old block is untouched and NULL is returned. Not for blocks with an alignment.
 void *viv_try_realloc(void *ptr, size_t old_bytes, size_t new_bytes,
                       enum viv_tag tag) VIV_MUST_CHECK;
 void viv_free(void *ptr, size_t size_bytes, enum viv_tag tag); // NULL is allowed

@@ -31,7 +31,8 @@
 #define VIV_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 // The struct of type `type` whose member `member` is at `ptr`.
-#define VIV_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define VIV_CONTAINER_OF(ptr, type, member)                                                        \
+    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
 #define VIV_NS_PER_MS UINT64_C(1000000)
 #define VIV_NS_PER_SEC UINT64_C(1000000000)

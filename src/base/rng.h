@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small deterministic generator (SplitMix64) for schedules, tests and back-off. Not for secrets: os/rand.h is.
+// Small deterministic generator (SplitMix64) for schedules, tests and back-off. Not for secrets:
+// os/rand.h is.
 #ifndef VIV_BASE_RNG_H
 #define VIV_BASE_RNG_H
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Points where the seeded simulator may switch to another simulated worker. Nothing outside the sim preset.
+// Points where the seeded simulator may switch to another simulated worker. Nothing outside the sim
+// preset.
 #ifndef VIV_BASE_SIM_H
 #define VIV_BASE_SIM_H
 

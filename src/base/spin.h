@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spin lock for a bounded number of memory operations; yields to the kernel's scheduler after a while.
-// Ranks (gen/locks.tab) are checked in debug builds: a thread takes locks in ascending rank only.
+// Spin lock for a bounded number of memory operations; yields to the kernel's scheduler after a
+// while. Ranks (gen/locks.tab) are checked in debug builds: a thread takes locks in ascending rank
+// only.
 #ifndef VIV_BASE_SPIN_H
 #define VIV_BASE_SPIN_H
 

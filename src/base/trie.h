@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Intrusive hash trie: a map from a 64-bit hash to nodes that live inside the caller's structs.
-// Each level consumes two bits of the (mixed) hash, so depth is about log4(n); insertion and removal
-// allocate nothing and cannot fail, which is what links, monitors and names need.
+// Each level consumes two bits of the (mixed) hash, so depth is about log4(n); insertion and
+// removal allocate nothing and cannot fail, which is what links, monitors and names need.
 //
-//   node at depth d ──[2 bits of hash at d]──> child …   Any node may sit anywhere on its hash's path.
+//   node at depth d ──[2 bits of hash at d]──> child …   Any node may sit anywhere on its hash's
+//   path.
 //
-// Keys whose hash is the key itself (pids, ids) use viv_trie_find; keys with possible collisions (names)
-// give a compare function. Thread: the owner's, or under the owner's lock.
+// Keys whose hash is the key itself (pids, ids) use viv_trie_find; keys with possible collisions
+// (names) give a compare function. Thread: the owner's, or under the owner's lock.
 #ifndef VIV_BASE_TRIE_H
 #define VIV_BASE_TRIE_H
 
@@ -35,6 +36,7 @@ void viv_trie_remove(struct viv_trie *trie, struct viv_trie_node *node);
 // Any node, removed; NULL when empty. For tearing down in steps: O(depth).
 struct viv_trie_node *viv_trie_pop(struct viv_trie *trie);
 // Calls visit for every node; visit must not change the trie. No recursion, O(n).
-void viv_trie_each(const struct viv_trie *trie, void (*visit)(struct viv_trie_node *, void *), void *arg);
+void viv_trie_each(const struct viv_trie *trie, void (*visit)(struct viv_trie_node *, void *),
+                   void *arg);
 
 #endif

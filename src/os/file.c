@@ -455,7 +455,7 @@ static enum viv_err open_regular(const char *path, int *out_fd, off_t *out_size,
     // Without O_NONBLOCK, opening a FIFO by mistake would wait for a writer.
     int fd = viv_os_open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
     if (fd < 0) return refuse_file(diag, path, -fd);
-    struct stat st;
+    struct stat st = {0};
     int r = viv_os_fstat(fd, &st);
     if (r == 0 && S_ISDIR(st.st_mode)) r = -EISDIR;
     if (r < 0) {
@@ -497,8 +497,8 @@ static enum viv_err read_rest(int fd, const char *path, size_t max_bytes, struct
 enum viv_err viv_os_read_file(const char *path, size_t max_bytes, enum viv_tag tag,
                               uint8_t **out_data, size_t *out_len_bytes, struct viv_diag *diag)
 {
-    int fd;
-    off_t size;
+    int fd = -1;
+    off_t size = 0;
     VIV_TRY(open_regular(path, &fd, &size, diag));
 
     struct viv_buf buf;

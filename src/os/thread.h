@@ -9,7 +9,8 @@
 struct viv_thread;
 
 // Starts fn(arg) on a thread of `stack_bytes` (0: default) named `name` (15 bytes shown), all
-// signals blocked. Errors: EXHAUSTED.
+// signals blocked except those that a fault of the thread itself raises (SIGSEGV, SIGBUS, SIGFPE,
+// SIGILL, SIGTRAP, SIGABRT, SIGSYS). Errors: EXHAUSTED.
 enum viv_err viv_thread_start(const char *name, size_t stack_bytes, void (*fn)(void *), void *arg,
                               struct viv_thread **out_thread) VIV_MUST_CHECK;
 void viv_thread_join(VIV_OWN struct viv_thread *thread); // Blocks.

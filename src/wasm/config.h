@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "proc/proc.h"
 
 // Rights; the numbers are those of the guest ABI.
 enum {
@@ -45,6 +46,8 @@ struct viv_config {
     enum viv_stdio stdio;
     // Limits beyond lunatic's; 0: none.
     uint64_t cpu_ns, life_ns, mailbox_count, mailbox_bytes, output_bytes;
+    bool has_mailbox; // else the environment's defaults
+    enum viv_mailbox_policy mailbox_policy;
 };
 
 // A fresh lunatic config: no rights of the three, no strings, 4 294 967 295 bytes, no fuel limit.

@@ -103,12 +103,11 @@ static uint32_t cpu_features(void)
     bits |= __builtin_cpu_supports("bmi") ? 1u << 8 : 0;
     bits |= __builtin_cpu_supports("bmi2") ? 1u << 9 : 0;
     bits |= __builtin_cpu_supports("lzcnt") ? 1u << 10 : 0;
-    bits |= __builtin_cpu_supports("cmpxchg16b") ? 1u << 11 : 0;
-    bits |= __builtin_cpu_supports("avx512f") ? 1u << 12 : 0;
-    bits |= __builtin_cpu_supports("avx512vl") ? 1u << 13 : 0;
-    bits |= __builtin_cpu_supports("avx512dq") ? 1u << 14 : 0;
-    bits |= __builtin_cpu_supports("avx512bitalg") ? 1u << 15 : 0;
-    bits |= __builtin_cpu_supports("avx512vbmi") ? 1u << 16 : 0;
+    bits |= __builtin_cpu_supports("avx512f") ? 1u << 11 : 0;
+    bits |= __builtin_cpu_supports("avx512vl") ? 1u << 12 : 0;
+    bits |= __builtin_cpu_supports("avx512dq") ? 1u << 13 : 0;
+    bits |= __builtin_cpu_supports("avx512bitalg") ? 1u << 14 : 0;
+    bits |= __builtin_cpu_supports("avx512vbmi") ? 1u << 15 : 0;
 #endif
     return bits;
 }

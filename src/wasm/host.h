@@ -97,6 +97,7 @@ struct viv_op {
     struct viv_op *outer; // operations nest through trap::catch and lunatic_alloc
     wasm_trap_t **trap;   // trampolines only
     wasmtime_context_t *context;
+    wasmtime_caller_t *caller;
 };
 // NULL without memory (a trap is noted). Zeroed but for the fields above.
 struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
@@ -110,8 +111,7 @@ void viv_op_yield(struct viv_inst *inst);
 // ---- work on a dirty pool for an operation ----
 struct viv_bg {
     struct viv_job job;
-    struct viv_kernel *kernel;
-    viv_pid pid;                        // woken at the end
+    struct viv_proc *proc;              // woken at the end; alive while the state is RUNNING
     void (*run)(struct viv_bg *bg);     // on a pool thread; touches only what bg owns
     void (*dispose)(struct viv_bg *bg); // frees bg and what it owns; by whoever comes last
     _Atomic uint32_t state;

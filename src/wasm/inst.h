@@ -13,6 +13,7 @@
 struct viv_runtime; // what all Wasm processes of a kernel share (runtime.h)
 struct viv_wasi;    // WASI state of a process (wasi.h)
 struct viv_wmsg;    // a data message (message.h)
+struct viv_abi;     // state of the guest ABI `viv` (abi.h)
 struct viv_birth;   // what parent and unborn child share (spawn.h)
 
 enum viv_inst_phase { VIV_INST_UNBORN, VIV_INST_INIT, VIV_INST_ENTRY };
@@ -24,37 +25,49 @@ struct viv_inst {
     struct viv_module *module;
     struct viv_config *config;
     struct viv_slot_account account;
+    struct viv_engine *engine;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
     wasmtime_instance_t instance;
     wasmtime_memory_t memory;
     bool has_memory, memory_known;
+    bool strict_entry, run_start;
+    struct viv_proc_limits limits;
     // the call under way
-    uint8_t phase; // enum viv_inst_phase
-    bool yielded;  // the epoch callback or an operation gave the slice back
-    bool can_spawn_now;
+    uint8_t phase;        // enum viv_inst_phase
+    bool yielded;         // the epoch callback or an operation gave the slice back
+    bool slice_over;      // the slice is used up; the epoch was advanced for it
     uint8_t catch_depth;
     wasmtime_func_t func;
     wasmtime_call_future_t *future;
     wasm_trap_t *trap;
     wasmtime_error_t *error;
-    wasmtime_val_t *args;
-    uint32_t arg_count;
     struct viv_op *op;      // innermost waiting operation
     struct viv_op first_op; // storage of the outermost
     bool first_op_used;
     const struct viv_import *import; // function called last
+    wasmtime_caller_t *start_caller; // of the host function under way
     char *cause;                     // text of the host trap; owned
-    const char *entry_name;          // borrowed from birth; see spawn.h
-    struct viv_birth *birth;
-    struct viv_slice *slice; // of the step under way
+    struct viv_slice *slice;         // of the step under way
+    // birth
+    char *entry; // name of the export; owned
+    size_t entry_len;
+    wasmtime_val_t *args; // owned
+    uint32_t arg_count;
+    struct viv_birth *birth; // NULL once settled
+    char *bind_name;         // owned; NULL: none
+    size_t bind_name_len;
+    struct viv_compile_wait *compile; // spawn.c: a variant being compiled
     // lunatic
     viv_ids ids;                // numbers of this guest for what it holds
     struct viv_signal *scratch; // message being built or received last; NULL: empty
-    uint64_t fuel_start;
+    uint16_t timer_worker;      // wheel of its timers while any is pending
+    uint64_t timer_purge_at;    // number of timer ids at which fired ones are swept
     // others
-    struct viv_wasi *wasi;
-    void *abi; // struct viv_abi: the guest ABI `viv`; made at first use
+    struct viv_timer life;     // ends the process after config->life_ns
+    _Atomic uint32_t life_over;
+    struct viv_wasi *wasi;    // made with the store
+    struct viv_abi *abi;      // guest ABI `viv`; made at first use
 };
 
 // The instance whose code called.
@@ -62,5 +75,14 @@ static inline struct viv_inst *viv_inst_of(const struct viv_proc *proc)
 {
     return (struct viv_inst *)viv_proc_state(proc);
 }
+
+// The body of Wasm processes.
+extern const struct viv_body viv_wasm_body;
+// Replaces the cause of the host trap that is about to be made.
+void viv_inst_set_cause(struct viv_inst *inst, const char *text);
+// The slice's work is used up: the guest yields at its next check.
+void viv_inst_end_slice(struct viv_inst *inst);
+// Ends the slice's call of guest code for good: the process ends with the reason (consumed). Returns VIV_HOST_TRAP.
+enum viv_host viv_inst_exit(struct viv_inst *inst, const struct viv_reason *reason);
 
 #endif

@@ -3,7 +3,8 @@
 //
 // Cleaning happens on drop, outside every lock:
 // 1. A memory of up to SCRUB_BYTES is read page by page, and pages with something in them are overwritten: reading maps
-//    the kernel's one zero page, so what the guest never touched stays without memory of its own.
+//    the kernel's one zero page, so what the guest never touched stays without memory of its own. Since mapping costs
+//    a fault a page, this begins with the second use; the first one ends as 2.
 // 2. A larger one gives its pages back.
 // 3. A stack is kept as it is down to STACK_WARM_BYTES from its top; below, pages go back when the page there was touched,
 //    and every STACK_TRIM_USES uses in case a frame stepped over that page.
@@ -50,7 +51,7 @@ struct viv_slot {
     uint32_t touched; // scrubbed memories: pages that may be resident
     uint64_t size_bytes;
     struct viv_slot_account *account;
-    uint32_t use_count;
+    uint32_t use_count; // since its pages were given back
     bool in_use;
     struct viv_slot *prev, *next; // in use: the account's stacks; free: next of a chain
     // while first of a chain in a depot, under its lock
@@ -88,9 +89,12 @@ struct depot {
     struct slab *slabs;
 };
 
+typedef bool page_is_zero_fn(const uint8_t *page);
+
 struct viv_slots {
     struct viv_sched *sched;      // immutable
     uint64_t warm_limit_pages;    // immutable
+    page_is_zero_fn *page_is_zero; // immutable
     _Atomic uint64_t warm_pages;  // relaxed: a sum that only steers what stays resident
     struct cache *cache[VIV_WORKERS_MAX]; // each touched by its worker only
     struct depot depot[KINDS];
@@ -153,6 +157,7 @@ static void discard_slot(struct viv_slot *slot)
     } else if (slot->touched != 0) {
         viv_vm_discard(slot->base, kind_bytes(slot->kind));
         slot->touched = 0;
+        slot->use_count = 0;
     }
 }
 
@@ -357,28 +362,45 @@ static void drop_slot(struct viv_slots *slots, struct viv_slot *slot)
 
 typedef uint64_t lanes __attribute__((vector_size(32), may_alias)); // clang splits it for the machine
 
-static bool is_zero(const uint8_t *at, size_t len_bytes)
-{
-    for (size_t i = 0; i < len_bytes; i += 128) {
-        const lanes *v = (const lanes *)(const void *)(at + i);
-        lanes sum = v[0] | v[1] | v[2] | v[3];
-        if ((sum[0] | sum[1] | sum[2] | sum[3]) != 0) return false;
+// Whether a page is zero; compiled twice, since reading clean pages is most of what dropping a small memory costs.
+#define DEFINE_PAGE_IS_ZERO(name, attributes)                                                      \
+    attributes static bool name(const uint8_t *page)                                               \
+    {                                                                                              \
+        for (size_t i = 0; i < PAGE_BYTES; i += 256) {                                             \
+            const lanes *v = (const lanes *)(const void *)(page + i);                              \
+            lanes sum = (v[0] | v[1] | v[2] | v[3]) | (v[4] | v[5] | v[6] | v[7]);                 \
+            if ((sum[0] | sum[1] | sum[2] | sum[3]) != 0) return false;                            \
+        }                                                                                          \
+        return true;                                                                               \
     }
-    return true;
+DEFINE_PAGE_IS_ZERO(page_is_zero_plain, )
+#if defined(__x86_64__)
+DEFINE_PAGE_IS_ZERO(page_is_zero_avx2, __attribute__((target("avx2"))))
+#endif
+
+static page_is_zero_fn *choose_page_is_zero(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return page_is_zero_avx2;
+#endif
+    return page_is_zero_plain;
 }
 
 static void clean_memory(struct viv_slot *slot)
 {
     uint64_t used_bytes = (slot->size_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     uint64_t warm = atomic_load_explicit(&slot->slots->warm_pages, memory_order_relaxed);
-    if (used_bytes > SCRUB_BYTES || warm >= slot->slots->warm_limit_pages) {
+    slot->use_count++;
+    if (used_bytes > SCRUB_BYTES || slot->use_count == 1 || warm >= slot->slots->warm_limit_pages) {
         if (slot->touched != 0) used_bytes = kind_bytes(slot->kind); // of an earlier, longer use
         if (used_bytes != 0) viv_vm_discard(slot->base, used_bytes);
+        if (slot->touched != 0) slot->use_count = 0;
         slot->touched = 0;
         return;
     }
+    page_is_zero_fn *page_is_zero = slot->slots->page_is_zero;
     for (uint64_t at = 0; at < used_bytes; at += PAGE_BYTES) {
-        if (is_zero(slot->base + at, PAGE_BYTES)) continue;
+        if (page_is_zero(slot->base + at)) continue;
         memset(slot->base + at, 0, PAGE_BYTES);
         slot->touched |= 1u << (at / PAGE_BYTES);
     }
@@ -400,7 +422,7 @@ static void clean_stack(struct viv_slot *slot)
     size_t cold_bytes = VIV_WASM_FIBER_BYTES - STACK_WARM_BYTES;
     slot->use_count++;
     if (slot->use_count % STACK_TRIM_USES == 0 ||
-        !is_zero(slot->base + cold_bytes - PAGE_BYTES, PAGE_BYTES))
+        !slot->slots->page_is_zero(slot->base + cold_bytes - PAGE_BYTES))
         viv_vm_discard(slot->base, cold_bytes);
 }
 
@@ -458,10 +480,10 @@ enum viv_err viv_slots_take_memory(struct viv_slots *slots, uint64_t size_bytes,
 }
 
 // Pages with nothing in them are not copied, so that the new slot has no more memory than the old one.
-static void copy_pages(uint8_t *to, const uint8_t *from, uint64_t size_bytes)
+static void copy_pages(const struct viv_slots *slots, uint8_t *to, const uint8_t *from, uint64_t size_bytes)
 {
     for (uint64_t at = 0; at < size_bytes; at += PAGE_BYTES)
-        if (!is_zero(from + at, PAGE_BYTES)) memcpy(to + at, from + at, PAGE_BYTES);
+        if (!slots->page_is_zero(from + at)) memcpy(to + at, from + at, PAGE_BYTES);
 }
 
 enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes, struct viv_diag *diag)
@@ -476,15 +498,17 @@ enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes, s
             refund(slot->account, more_bytes);
             return err;
         }
-        copy_pages(larger->base, slot->base, slot->size_bytes);
+        copy_pages(slot->slots, larger->base, slot->base, slot->size_bytes);
         // The engine keeps the address of this descriptor: the two exchange what they stand for.
         struct viv_slot old = *slot;
         slot->base = larger->base;
         slot->kind = larger->kind;
         slot->touched = larger->touched;
+        slot->use_count = larger->use_count;
         larger->base = old.base;
         larger->kind = old.kind;
         larger->touched = old.touched;
+        larger->use_count = old.use_count;
         larger->size_bytes = old.size_bytes;
         clean_memory(larger);
         drop_slot(slot->slots, larger);
@@ -638,6 +662,7 @@ enum viv_err viv_slots_new(struct viv_sched *sched, struct viv_slots **out_slots
     memset(slots, 0, sizeof *slots);
     uint64_t workers = sched != NULL ? viv_sched_worker_count(sched) : 1;
     slots->sched = sched;
+    slots->page_is_zero = choose_page_is_zero();
     slots->warm_limit_pages = workers * (WARM_BYTES / PAGE_BYTES);
     for (uint32_t kind = 0; kind < KINDS; kind++)
         viv_spin_init(&slots->depot[kind].lock, VIV_LOCK_WASM_POOL);

@@ -22,7 +22,7 @@ static void appends(void **state)
         assert_int_equal(viv_buf_append(&buf, "abcdefg", 7), VIV_OK);
     assert_int_equal(buf.len_bytes, 7000);
     assert_true(buf.cap_bytes >= 7000 && buf.cap_bytes <= 14000);
-    for (int i = 0; i < 1000; i++)
+    for (size_t i = 0; i < 1000; i++)
         assert_memory_equal(buf.data + i * 7, "abcdefg", 7);
 
     size_t cap = buf.cap_bytes;

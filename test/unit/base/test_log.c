@@ -4,6 +4,7 @@
 #include "cm.h"
 #include "death.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +48,7 @@ static void environment_sets_the_level(void **state)
     };
     for (size_t i = 0; i < VIV_COUNT_OF(cases); i++) {
         char text[512], value[16];
-        if (cases[i].value != NULL) strcpy(value, cases[i].value);
+        if (cases[i].value != NULL) snprintf(value, sizeof value, "%s", cases[i].value);
         int status =
             death_run(log_each_level, cases[i].value != NULL ? value : NULL, text, sizeof text);
         assert_int_equal(status, 0);

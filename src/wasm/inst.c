@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// The body of Wasm processes: the slice, the sequence of calls, the end.
+//
+//   UNBORN: spawn.c prepares and instantiates ──> INIT: _initialize or __wasm_call_ctors ──> ENTRY ──> done
+//
+// Guest code runs only inside wasmtime_call_future_poll, on a fibre. A poll that does not finish means one of three things:
+//   1. the epoch callback or an operation gave the slice back (inst->yielded): the step yields;
+//   2. an operation wants work on the worker's own deep stack (op->on_worker): done, then polled again;
+//   3. an operation waits: a signal point; when signals came it is polled again, else the process waits.
+// A suspended store may go on on another worker: nothing of the worker is kept across a suspension.
+// Threads: the process's own.
+#include "wasm/inst.h"
+
+#include "wasm/abi.h"
+#include "wasm/runtime.h"
+#include "wasm/spawn.h"
+#include "wasm/spawn_int.h"
+#include "wasm/trap.h"
+#include "wasm/wasi.h"
+#include <string.h>
+
+enum { POLL_COST = 8, RELEASE_BUDGET = 256 };
+
+void viv_inst_set_cause(struct viv_inst *inst, const char *text)
+{
+    if (inst->cause != NULL) viv_free(inst->cause, strlen(inst->cause) + 1, VIV_TAG_WASM);
+    inst->cause = viv_try_strndup(text, strlen(text), VIV_TAG_WASM);
+}
+
+void viv_inst_end_slice(struct viv_inst *inst)
+{
+    if (inst->slice_over) return;
+    inst->slice_over = true;
+    // Compiled code keeps its deadline in a register, so the epoch has to come to it.
+    wasmtime_engine_increment_epoch(inst->engine->engine);
+}
+
+enum viv_host viv_inst_exit(struct viv_inst *inst, const struct viv_reason *reason)
+{
+    viv_proc_set_reason(inst->proc, reason);
+    return VIV_HOST_TRAP;
+}
+
+// ---- calls ----
+
+static bool is_limit_reached(struct viv_inst *inst)
+{
+    const struct viv_config *config = inst->config;
+    // Relaxed: set before the wake that brought us here.
+    if (atomic_load_explicit(&inst->life_over, memory_order_relaxed) != 0) {
+        viv_proc_set_reason(inst->proc, viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_TIME, "time used up"));
+        return true;
+    }
+    if (config->cpu_ns != 0 && viv_proc_cpu_ns(inst->proc) > config->cpu_ns) {
+        viv_proc_set_reason(inst->proc,
+                            viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_CPU, "CPU time used up"));
+        return true;
+    }
+    return false;
+}
+
+static void delete_future(struct viv_inst *inst)
+{
+    if (inst->future == NULL) return;
+    wasmtime_call_future_t *future = inst->future;
+    inst->future = NULL;
+    wasmtime_call_future_delete(future); // unwinds; operations are cleaned up innermost first
+    VIV_ASSERT(inst->op == NULL);
+}
+
+static void call(struct viv_inst *inst, const wasmtime_val_t *args, size_t arg_count)
+{
+    inst->future = wasmtime_func_call_async(inst->context, &inst->func, args, arg_count, NULL, 0,
+                                            &inst->trap, &inst->error);
+}
+
+// Finds an exported function; false: none of that name.
+static bool find_func(struct viv_inst *inst, const char *name, size_t len)
+{
+    wasmtime_extern_t item;
+    if (!wasmtime_instance_export_get(inst->context, &inst->instance, name, len, &item)) return false;
+    bool found = item.kind == WASMTIME_EXTERN_FUNC;
+    if (found) inst->func = item.of.func;
+    wasmtime_extern_delete(&item);
+    return found;
+}
+
+// `_initialize`, or else `__wasm_call_ctors`, when it is () -> () and not the entry itself. False: none.
+static bool start_init(struct viv_inst *inst)
+{
+    static const char *const names[] = {"_initialize", "__wasm_call_ctors"};
+    if (inst->run_start) return false;
+    for (size_t i = 0; i < VIV_COUNT_OF(names); i++) {
+        size_t len = strlen(names[i]);
+        if (viv_spawn__check_entry(inst->module, names[i], len, NULL, 0, NULL) != VIV_OK) continue;
+        if (len == inst->entry_len && memcmp(names[i], inst->entry, len) == 0) return false;
+        if (!find_func(inst, names[i], len)) return false;
+        call(inst, NULL, 0);
+        return true;
+    }
+    return false;
+}
+
+static bool start_entry(struct viv_inst *inst)
+{
+    struct viv_diag diag;
+    enum viv_err err = viv_spawn__check_entry(inst->module, inst->entry, inst->entry_len, inst->args,
+                                              inst->arg_count, &diag);
+    if (err == VIV_OK && !find_func(inst, inst->entry, inst->entry_len))
+        err = viv_diag_set(&diag, VIV_E_NOTFOUND, "no such export");
+    if (err != VIV_OK) {
+        viv_proc_set_reason(inst->proc, viv_reason_newf(VIV_REASON_ERROR, 0, "entry: %s", diag.text));
+        return false;
+    }
+    call(inst, inst->args, inst->arg_count);
+    return true;
+}
+
+// The next call after the last one ended well; false: the process is done.
+static bool start_next(struct viv_inst *inst)
+{
+    if (inst->phase == VIV_INST_UNBORN) {
+        inst->phase = VIV_INST_INIT;
+        if (start_init(inst)) return true;
+    }
+    if (inst->phase == VIV_INST_INIT) {
+        inst->phase = VIV_INST_ENTRY;
+        return start_entry(inst);
+    }
+    return false;
+}
+
+static bool failed(const struct viv_inst *inst)
+{
+    return inst->trap != NULL || inst->error != NULL;
+}
+
+// A call has returned or was unwound. True: the process goes on.
+static bool finish_call(struct viv_inst *inst)
+{
+    delete_future(inst);
+    if (failed(inst)) {
+        if (inst->phase == VIV_INST_UNBORN) return viv_spawn__failed(inst);
+        // An end that the guest or a limit brought about is the reason; else the trap is.
+        if (viv_proc_reason(inst->proc) != NULL) viv_trap_clear(inst);
+        else viv_proc_set_reason(inst->proc, viv_trap_reason(inst));
+        return false;
+    }
+    if (inst->phase == VIV_INST_UNBORN && !viv_spawn__instantiated(inst)) return false;
+    return start_next(inst);
+}
+
+// ---- the slice ----
+
+static enum viv_step after_poll(struct viv_inst *inst, bool *out_again)
+{
+    *out_again = false;
+    if (!viv_slots_stack_is_intact(&inst->account))
+        VIV_PANIC("the stack of a Wasm process was overrun by the host");
+    if (is_limit_reached(inst)) return VIV_STEP_DONE;
+    if (inst->yielded || viv_proc_take_send_pause(inst->proc)) {
+        inst->slice->left = inst->slice->left < 0 ? inst->slice->left : 0;
+        // A kill need not wait for the next turn.
+        if (viv_proc_is_killed(inst->proc) && viv_proc_handle_signals(inst->proc) == VIV_POINT_END)
+            return VIV_STEP_DONE;
+        return VIV_STEP_YIELD;
+    }
+    *out_again = inst->op != NULL && inst->op->on_worker != NULL;
+    if (*out_again) return VIV_STEP_YIELD;
+    if (viv_proc_reason(inst->proc) != NULL) return VIV_STEP_DONE;
+    if (!viv_proc_has_signals(inst->proc)) return VIV_STEP_WAIT;
+    enum viv_point point = viv_proc_handle_signals(inst->proc);
+    if (point == VIV_POINT_END) return VIV_STEP_DONE;
+    *out_again = point == VIV_POINT_GO;
+    return VIV_STEP_WAIT;
+}
+
+static enum viv_step run_guest(struct viv_inst *inst)
+{
+    for (;;) {
+        if (inst->op != NULL && inst->op->on_worker != NULL) {
+            void (*work)(struct viv_op *op) = inst->op->on_worker;
+            inst->op->on_worker = NULL;
+            work(inst->op);
+        }
+        wasmtime_context_set_epoch_deadline(inst->context, 1);
+        inst->yielded = inst->slice_over = false;
+        inst->slice->left -= POLL_COST;
+        if (wasmtime_call_future_poll(inst->future)) {
+            if (!finish_call(inst)) return VIV_STEP_DONE;
+            continue;
+        }
+        bool again;
+        enum viv_step step = after_poll(inst, &again);
+        if (!again) return step;
+    }
+}
+
+static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_slice *slice)
+{
+    struct viv_inst *inst = state;
+    struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(proc));
+    struct viv_worker *worker = viv_worker_current();
+    inst->slice = slice;
+    if (is_limit_reached(inst)) return VIV_STEP_DONE;
+    uint64_t began_ns = viv_sched_now_ns(sched);
+    struct viv_slot_account *before = viv_slots_set_account(&inst->account);
+    viv_worker_guest_begin(worker);
+    enum viv_step step = VIV_STEP_YIELD;
+    if (inst->future == NULL) step = viv_spawn__prepare(inst);
+    if (inst->future != NULL) step = run_guest(inst);
+    viv_worker_guest_end(worker);
+    (void)viv_slots_set_account(before);
+    viv_proc_add_cpu_ns(proc, viv_sched_now_ns(sched) - began_ns);
+    viv_proc_set_memory_bytes(proc, inst->account.used_bytes);
+    return step;
+}
+
+// ---- the end ----
+
+static bool release_ids(struct viv_inst *inst)
+{
+    uint32_t budget = RELEASE_BUDGET;
+    for (int kind = 0; kind < VIV_ID_KIND_COUNT; kind++) {
+        for (void *object; (object = viv_ids_pop(&inst->ids, (enum viv_id_kind)kind)) != NULL;) {
+            viv_object_drop((enum viv_id_kind)kind, object);
+            if (--budget == 0) return false;
+        }
+    }
+    return true;
+}
+
+static bool release_inst(struct viv_proc *proc, void *state)
+{
+    (void)proc;
+    struct viv_inst *inst = state;
+    struct viv_slot_account *before = viv_slots_set_account(&inst->account);
+    delete_future(inst);
+    (void)viv_slots_set_account(before);
+    (void)viv_timer_cancel(viv_kernel_sched(viv_proc_kernel(inst->proc)), &inst->life);
+    viv_trap_clear(inst);
+    viv_spawn__release(inst);
+    if (inst->scratch != NULL) viv_signal_drop(inst->scratch);
+    inst->scratch = NULL;
+    if (inst->abi != NULL) viv_abi_free(inst);
+    if (!release_ids(inst)) return false;
+    if (inst->wasi != NULL) viv_wasi_free(inst);
+    inst->wasi = NULL;
+    return true;
+}
+
+static void destroy_inst(struct viv_proc *proc, void *state)
+{
+    struct viv_inst *inst = state;
+    inst->proc = proc;
+    while (!release_inst(proc, state)) continue; // never born: nothing was released yet
+    struct viv_slot_account *before = viv_slots_set_account(&inst->account);
+    if (inst->store != NULL) wasmtime_store_delete(inst->store);
+    (void)viv_slots_set_account(before);
+    viv_spawn__free_strings(inst);
+    viv_config_drop(inst->config);
+    viv_module_drop(inst->module);
+    viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
+}
+
+const struct viv_body viv_wasm_body = {
+    .name = "wasm",
+    .step = step_inst,
+    .release = release_inst,
+    .destroy = destroy_inst,
+};

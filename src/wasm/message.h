@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages between Wasm processes: tag, bytes with a cursor, resources. One allocation up to a small size; buffers move by
+// reference. Also carries what a guest may pass on although it is no data: notices of ended links and monitors, and timers.
+#ifndef VIV_WASM_MESSAGE_H
+#define VIV_WASM_MESSAGE_H
+
+#include "proc/signal.h"
+#include "wasm/ids.h"
+
+enum viv_notice { VIV_NOTICE_DATA, VIV_NOTICE_LINK_DIED, VIV_NOTICE_PROCESS_DIED, VIV_NOTICE_TIMER };
+
+// A resource in a message; object NULL: taken.
+struct viv_sent {
+    void *object;
+    uint8_t kind;    // enum viv_id_kind
+    uint32_t rights; // of the guest ABI `viv`
+};
+
+#define VIV_WMSG_INLINE_BYTES 64
+struct viv_wmsg {
+    struct viv_msg msg;
+    uint8_t *data; // inline_data or an allocation of cap bytes
+    uint64_t len, cap, cursor;
+    struct viv_sent *sent;
+    uint32_t sent_count, sent_cap;
+    uint8_t notice; // enum viv_notice
+    viv_pid about;  // PROCESS_DIED: who
+    uint64_t ref;   // TIMER
+    uint8_t inline_data[VIV_WMSG_INLINE_BYTES];
+};
+
+extern const struct viv_msg_ops viv_wmsg_ops;
+
+// NULL without memory. capacity is a hint, used up to 64 KiB.
+struct viv_wmsg *viv_wmsg_new(int64_t tag, uint64_t capacity);
+// The message in a signal, or NULL when it is something else (EXIT, DOWN, a message of another body).
+static inline struct viv_wmsg *viv_wmsg_of(struct viv_signal *sig)
+{
+    struct viv_msg *msg = (struct viv_msg *)(void *)sig;
+    return sig != NULL && sig->kind == VIV_SIG_MESSAGE && msg->ops == &viv_wmsg_ops
+               ? (struct viv_wmsg *)(void *)msg
+               : NULL;
+}
+// Errors: TOOBIG over VIV_MSG_BYTES_MAX, EXHAUSTED.
+enum viv_err viv_wmsg_append(struct viv_wmsg *msg, const void *data, uint64_t len) VIV_MUST_CHECK;
+// Consumes the reference on success. Errors: QUOTA over VIV_MSG_RESOURCES_MAX, EXHAUSTED.
+enum viv_err viv_wmsg_push(struct viv_wmsg *msg, enum viv_id_kind kind, void *object, uint32_t rights,
+                           uint32_t *out_index) VIV_MUST_CHECK;
+// A received signal as a message of ours: consumes sig and returns it or its copy. NULL without memory (sig is kept).
+struct viv_wmsg *viv_wmsg_from(struct viv_signal *sig);
+
+// Drops a reference by kind: what ids and messages hold.
+void viv_object_drop(enum viv_id_kind kind, void *object);
+void *viv_object_take(enum viv_id_kind kind, void *object); // kinds that can be shared only
+
+#endif

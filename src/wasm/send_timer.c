@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timers that send. Two references: the id's and the wheel's; the wheel's goes when the timer fires or is cancelled.
+// Threads: fire runs on a worker under the wheel's lock; sending and freeing are allowed there.
+#include "wasm/send_timer.h"
+
+#include "base/alloc.h"
+
+struct viv_send_timer {
+    struct viv_timer timer;
+    _Atomic uint32_t refs;
+    struct viv_env *env;
+    viv_pid from, to;
+    struct viv_msg *msg; // NULL once sent or cancelled
+};
+
+void viv_send_timer_drop(struct viv_send_timer *timer)
+{
+    // Acq_rel: uses of the other holder come before the free.
+    if (atomic_fetch_sub_explicit(&timer->refs, 1, memory_order_acq_rel) == 1)
+        viv_free(timer, sizeof(*timer), VIV_TAG_WASM);
+}
+
+static void fire(struct viv_timer *base)
+{
+    struct viv_send_timer *timer = VIV_CONTAINER_OF(base, struct viv_send_timer, timer);
+    struct viv_msg *msg = timer->msg;
+    timer->msg = NULL;
+    (void)viv_env_send(timer->env, timer->from, timer->to, msg);
+    viv_env_timer_sub(timer->env);
+    viv_send_timer_drop(timer);
+}
+
+enum viv_err viv_send_timer_start(struct viv_env *env, viv_pid from, viv_pid to, struct viv_msg *msg,
+                                  uint64_t deadline_ns, uint16_t worker,
+                                  struct viv_send_timer **out_timer)
+{
+    struct viv_send_timer *timer = viv_try_calloc(1, sizeof(*timer), VIV_TAG_WASM);
+    enum viv_err err = timer == NULL ? VIV_E_EXHAUSTED : viv_env_timer_add(env);
+    if (err != VIV_OK) {
+        viv_free(timer, sizeof(*timer), VIV_TAG_WASM);
+        viv_signal_drop(&msg->sig);
+        return err;
+    }
+    viv_timer_init(&timer->timer, fire);
+    atomic_init(&timer->refs, 2);
+    timer->env = env;
+    timer->from = from;
+    timer->to = to;
+    timer->msg = msg;
+    *out_timer = timer;
+    viv_timer_start(viv_kernel_sched(viv_env_kernel(env)), &timer->timer, deadline_ns, worker);
+    return VIV_OK;
+}
+
+bool viv_send_timer_cancel(struct viv_send_timer *timer)
+{
+    if (!viv_timer_cancel(viv_kernel_sched(viv_env_kernel(timer->env)), &timer->timer)) return false;
+    viv_signal_drop(&timer->msg->sig);
+    timer->msg = NULL;
+    viv_env_timer_sub(timer->env);
+    viv_send_timer_drop(timer); // the wheel's reference
+    return true;
+}
+
+bool viv_send_timer_is_pending(const struct viv_send_timer *timer)
+{
+    return viv_timer_is_pending(&timer->timer);
+}
