@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 2048, LEVEL_UNREAD = -1 };
+enum { LINE_BYTES = 16384, LEVEL_UNREAD = -1 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 static _Atomic int level_now = LEVEL_UNREAD;

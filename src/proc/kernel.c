@@ -73,6 +73,11 @@ enum viv_err viv_kernel_stop(struct viv_kernel *kernel, uint64_t timeout_ns)
     return err;
 }
 
+bool viv_kernel_is_stopping(const struct viv_kernel *kernel)
+{
+    return atomic_load_explicit(&kernel->stopping, memory_order_relaxed) != 0; // set once
+}
+
 void viv_kernel_free(struct viv_kernel *kernel)
 {
     viv_sched_free(kernel->sched); // frees what is retired

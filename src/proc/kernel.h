@@ -25,6 +25,7 @@ enum viv_err viv_kernel_start(struct viv_kernel *kernel) VIV_MUST_CHECK;
 // Thread: no worker. Blocks. Errors: TIMEOUT (some did not end; the kernel is stopped all the
 // same).
 enum viv_err viv_kernel_stop(struct viv_kernel *kernel, uint64_t timeout_ns) VIV_MUST_CHECK;
+bool viv_kernel_is_stopping(const struct viv_kernel *kernel); // any thread
 void viv_kernel_free(struct viv_kernel *kernel);
 struct viv_sched *viv_kernel_sched(struct viv_kernel *kernel);
 

@@ -133,6 +133,9 @@ void viv_sched_stop(struct viv_sched *sched)
 
 void viv_sched_free(struct viv_sched *sched)
 {
+    // Timers that outlive the processes fire now, so that what they carry is released.
+    for (uint32_t i = 0; i < sched->worker_count; i++)
+        while (viv_sched__wheel_run(&sched->workers[i]->wheel, UINT64_MAX, UINT32_MAX) > 0) continue;
     free_workers(sched);
     viv_sched__pools_deinit(sched);
     viv_sched__io_deinit(sched);

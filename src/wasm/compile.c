@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/spin.h"
+#include "base/text.h"
 #include "os/clock.h"
 #include "sched/dirty.h"
 #include "wasm/cache.h"
@@ -57,6 +58,23 @@ static enum viv_err check_mode(const struct viv_module *module, enum viv_wasm_mo
     return viv_diag_set(diag, VIV_E_MODULE, "has %u memories; mode fast takes one (use --engine many)", memories);
 }
 
+// The names and types agree (module.c saw to it), so the rare rest is told in the engine's words, in one line.
+static enum viv_err refuse_link(wasmtime_error_t *error, struct viv_diag *diag)
+{
+    wasm_name_t message;
+    wasmtime_error_message(error, &message);
+    wasmtime_error_delete(error);
+    char line[400], raw[400];
+    size_t len = 0;
+    for (size_t i = 0; i < message.size && len < sizeof raw; i++) {
+        bool blank = message.data[i] == ' ' || message.data[i] == '\n';
+        if (!blank || (len > 0 && raw[len - 1] != ' ')) raw[len++] = blank ? ' ' : message.data[i];
+    }
+    wasm_byte_vec_delete(&message);
+    (void)viv_text_clean(line, sizeof line, raw, len);
+    return viv_diag_set(diag, VIV_E_MODULE, "cannot be linked: %s", line);
+}
+
 static enum viv_err make_variant(const struct viv_engine *engine, struct viv_module *module,
                                  struct viv_variant *variant, struct viv_diag *diag)
 {
@@ -72,7 +90,7 @@ static enum viv_err make_variant(const struct viv_engine *engine, struct viv_mod
     }
     wasmtime_error_t *error =
         wasmtime_linker_instantiate_pre(engine->linker, variant->module, &variant->instance_pre);
-    return error == NULL ? VIV_OK : viv_module__refused(error, diag);
+    return error == NULL ? VIV_OK : refuse_link(error, diag);
 }
 
 enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode, bool fuel, struct viv_diag *diag)

@@ -3,6 +3,7 @@
 #include "wasm/config.h"
 
 #include "base/limits.h"
+#include "wasm/wasi_stdio.h"
 #include <stdatomic.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ void viv_config_drop(struct viv_config *config)
     free_pairs(&config->args);
     free_pairs(&config->env);
     free_pairs(&config->dirs);
+    viv_capture_drop(config->capture);
     viv_free(config, sizeof(*config), VIV_TAG_WASM);
 }
 
@@ -125,6 +127,7 @@ static void cut(struct viv_config *child, const struct viv_config *parent)
     child->mailbox_bytes = tighter(child->mailbox_bytes, parent->mailbox_bytes);
     child->output_bytes = tighter(child->output_bytes, parent->output_bytes);
     child->stdio = parent->stdio;
+    if (parent->capture != NULL) child->capture = viv_capture_take(parent->capture);
     child->has_mailbox = child->has_mailbox || parent->has_mailbox;
     if (parent->has_mailbox) child->mailbox_policy = parent->mailbox_policy;
 }

@@ -34,6 +34,8 @@ struct viv_pairs {
     uint32_t count, cap;
 };
 
+struct viv_capture;
+
 struct viv_config {
     _Atomic uint32_t refs;
     uint32_t rights; // VIV_RIGHT_...
@@ -44,6 +46,7 @@ struct viv_config {
     struct viv_pairs dirs;   // first: host path, second: guest name
     uint64_t text_bytes;     // of all strings, limited by VIV_CONFIG_TEXT_MAX
     enum viv_stdio stdio;
+    struct viv_capture *capture; // counted; where captured output goes (wasi_stdio.h)
     // Limits beyond lunatic's; 0: none.
     uint64_t cpu_ns, life_ns, mailbox_count, mailbox_bytes, output_bytes;
     bool has_mailbox; // else the environment's defaults

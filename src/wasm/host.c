@@ -6,6 +6,7 @@
 // a stack (inst->op), the outermost in the instance itself, so that the usual wait allocates nothing.
 #include "wasm/host.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "wasm/import.h"
@@ -212,6 +213,12 @@ struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct 
                           .outer = inst->op};
     inst->op = op;
     return op;
+}
+
+enum viv_host viv_op_finish(struct viv_op *op, enum viv_host outcome)
+{
+    finish_op(op);
+    return outcome;
 }
 
 void viv_op_set_timeout(struct viv_op *op, uint64_t timeout_ns)

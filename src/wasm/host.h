@@ -102,6 +102,13 @@ struct viv_op {
 // NULL without memory (a trap is noted). Zeroed but for the fields above.
 struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
                           void (*cleanup)(struct viv_op *op));
+// Ends an operation within the call that made it; returns outcome (OK or TRAP).
+enum viv_host viv_op_finish(VIV_OWN struct viv_op *op, enum viv_host outcome);
+// Milliseconds of a guest as nanoseconds, saturating at VIV_FOREVER_NS.
+static inline uint64_t viv_timeout_ns(uint64_t ms)
+{
+    return ms >= VIV_FOREVER_NS / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
+}
 // timeout_ns from now; from 2^63 on: none. The process is woken then; resume asks viv_op_is_due.
 void viv_op_set_timeout(struct viv_op *op, uint64_t timeout_ns);
 bool viv_op_is_due(const struct viv_op *op);

@@ -64,3 +64,19 @@ void *viv_ids_pop(viv_ids *ids, enum viv_id_kind kind)
     viv_free(entry, sizeof(*entry), VIV_TAG_WASM);
     return object;
 }
+
+void viv_ids_sweep(viv_ids *ids, enum viv_id_kind kind, bool (*keep)(const void *object),
+                   void (*drop)(void *object))
+{
+    struct viv_trie kept = {0};
+    for (struct viv_trie_node *node; (node = viv_trie_pop(&ids->by_id[kind])) != NULL;) {
+        struct entry *entry = entry_of(node);
+        if (keep(entry->object)) {
+            viv_trie_insert(&kept, node->key, node);
+        } else {
+            drop(entry->object);
+            viv_free(entry, sizeof(*entry), VIV_TAG_WASM);
+        }
+    }
+    ids->by_id[kind] = kept;
+}

@@ -33,5 +33,8 @@ void *viv_ids_remove(viv_ids *ids, enum viv_id_kind kind, uint64_t id);
 size_t viv_ids_count(const viv_ids *ids, enum viv_id_kind kind);
 // Takes any of a kind out; NULL: none left.
 void *viv_ids_pop(viv_ids *ids, enum viv_id_kind kind);
+// Drops the entries of a kind that need not be kept. Cost: linear.
+void viv_ids_sweep(viv_ids *ids, enum viv_id_kind kind, bool (*keep)(const void *object),
+                   void (*drop)(void *object));
 
 #endif

@@ -204,6 +204,7 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     inst->slice = slice;
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
     uint64_t began_ns = viv_sched_now_ns(sched);
+    inst->step_began_ns = began_ns;
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
     viv_worker_guest_begin(worker);
     enum viv_step step = VIV_STEP_YIELD;
@@ -258,6 +259,7 @@ static void destroy_inst(struct viv_proc *proc, void *state)
     if (inst->store != NULL) wasmtime_store_delete(inst->store);
     (void)viv_slots_set_account(before);
     viv_spawn__free_strings(inst);
+    viv_dirs_drop(inst->dirs);
     viv_config_drop(inst->config);
     viv_module_drop(inst->module);
     viv_free(inst, sizeof(*inst), VIV_TAG_WASM);

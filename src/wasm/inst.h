@@ -14,7 +14,8 @@ struct viv_runtime; // what all Wasm processes of a kernel share (runtime.h)
 struct viv_wasi;    // WASI state of a process (wasi.h)
 struct viv_wmsg;    // a data message (message.h)
 struct viv_abi;     // state of the guest ABI `viv` (abi.h)
-struct viv_birth;   // what parent and unborn child share (spawn.h)
+struct viv_dirs;    // directories of a process, opened (wasi.h)
+struct viv_birth; // what parent and unborn child share (spawn.h)
 
 enum viv_inst_phase { VIV_INST_UNBORN, VIV_INST_INIT, VIV_INST_ENTRY };
 
@@ -33,6 +34,7 @@ struct viv_inst {
     bool has_memory, memory_known;
     bool strict_entry, run_start;
     struct viv_proc_limits limits;
+    struct viv_dirs *dirs; // of config, opened; given by the spawner, or set by viv_wasi_new
     // the call under way
     uint8_t phase;        // enum viv_inst_phase
     bool yielded;         // the epoch callback or an operation gave the slice back
@@ -49,6 +51,7 @@ struct viv_inst {
     wasmtime_caller_t *start_caller; // of the host function under way
     char *cause;                     // text of the host trap; owned
     struct viv_slice *slice;         // of the step under way
+    uint64_t step_began_ns;
     // birth
     char *entry; // name of the export; owned
     size_t entry_len;

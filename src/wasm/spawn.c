@@ -82,6 +82,7 @@ static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
     inst->runtime = spec->runtime;
     inst->module = viv_module_take(spec->module);
     inst->config = viv_config_take(spec->config);
+    inst->dirs = viv_dirs_take(spec->dirs);
     inst->account.limit_bytes = spec->config->max_memory_bytes;
     inst->strict_entry = spec->strict_entry;
     inst->run_start = spec->run_start;
@@ -106,6 +107,7 @@ void viv_spawn__free_strings(struct viv_inst *inst)
 static void free_new_inst(struct viv_inst *inst)
 {
     viv_spawn__free_strings(inst);
+    viv_dirs_drop(inst->dirs);
     viv_config_drop(inst->config);
     viv_module_drop(inst->module);
     viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
@@ -115,7 +117,9 @@ static struct viv_birth *new_birth(const struct viv_spawn_spec *spec)
 {
     struct viv_birth *birth = viv_try_calloc(1, sizeof(*birth), VIV_TAG_WASM);
     if (birth == NULL) return NULL;
-    atomic_init(&birth->refs, 2);
+    atomic_init(&birth->refs, spec->settled != NULL ? 1 : 2);
+    birth->settled = spec->settled;
+    birth->arg = spec->settled_arg;
     birth->kernel = viv_env_kernel(spec->env);
     birth->parent = spec->parent == NULL ? VIV_PID_NONE : viv_proc_pid(spec->parent);
     return birth;
@@ -158,7 +162,7 @@ enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out
     birth->child_pid = viv_proc_pid(child);
     inst->birth = birth;
     if (spec->first_msg != NULL) viv_mbox_push(viv_proc_mbox(child), spec->first_msg);
-    *out_birth = birth;
+    *out_birth = spec->settled != NULL ? NULL : birth;
     viv_proc_incubate(child);
     return VIV_OK;
 

@@ -32,6 +32,7 @@ struct viv_spawn_spec {
     struct viv_proc *parent;    // NULL: none
     struct viv_module *module;  // a reference is taken
     struct viv_config *config;  // a reference is taken; already cut to the parent's
+    struct viv_dirs *dirs;      // a reference is taken; from viv_wasi_check_dirs; NULL: none, or no parent
     const char *entry;
     size_t entry_len;
     const wasmtime_val_t *args; // copied
@@ -45,9 +46,12 @@ struct viv_spawn_spec {
     const char *name; // bound by the child at its birth; NULL: none (guest ABI `viv`)
     size_t name_len;
     VIV_OWN struct viv_signal *first_msg; // NULL: none
+    // Without a parent: called once, on a worker, instead of a wake; then there is no birth to hold.
+    void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text);
+    void *settled_arg;
 };
 
-// On success the caller holds a reference of *out_birth. Errors: EXHAUSTED, QUOTA, CLOSED; first_msg is consumed on all paths.
+// On success the caller holds a reference of *out_birth (NULL with settled). Errors: EXHAUSTED, QUOTA, CLOSED; first_msg is consumed on all paths.
 enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out_birth) VIV_MUST_CHECK;
 enum viv_birth_state viv_birth_state(const struct viv_birth *birth);
 // The parent's side ends: kills a child that is still unborn.

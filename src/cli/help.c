@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Help texts and the version. What a user reads first: each option with its unit and its default.
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VIV_VERSION "0.1.0"
+
+static const char main_help[] =
+    "viv runs programs as processes: isolated, cheap, linked and supervised.\n"
+    "\n"
+    "  viv run [options] FILE [args]   run a WebAssembly program (.wasm or .wat)\n"
+    "  viv FILE.wasm [args]            the same\n"
+    "  viv version                     print the version\n"
+    "  viv help [COMMAND]              this text, or that of a command\n"
+    "\n"
+    "VIV_LOG=error|warn|info|debug|trace sets what is logged on stderr (default warn).\n";
+
+static const char run_help[] =
+    "viv run [options] FILE [--] [args]\n"
+    "\n"
+    "Runs FILE (.wasm or .wat, WASI preview 1, lunatic or viv guest ABI) until its main process ends. The exit\n"
+    "status is the program's own; 134 after a trap, 137 killed or over a limit, 1 when it cannot be loaded.\n"
+    "\n"
+    "What the program sees\n"
+    "  --dir HOST[::GUEST]   give a directory (repeatable); `.` is given anyway\n"
+    "  --no-dir              do not give `.`\n"
+    "  --env K=V             set a variable (repeatable)\n"
+    "  --no-env              do not pass on the caller's variables\n"
+    "  --no-net              no network\n"
+    "  --module NAME=FILE    a further module that the program may spawn by name (repeatable)\n"
+    "  --entry NAME          call this export instead of _start\n"
+    "  --bench               append --bench to the arguments\n"
+    "\n"
+    "Limits (each process; a child never gets more than its parent)\n"
+    "  --max-memory SIZE     64K, 10M, 1G (default 4294967295 bytes)\n"
+    "  --max-fuel UNITS      units of 100 000 instructions\n"
+    "  --max-time DURATION   250ms, 10s, 2m, 1h\n"
+    "  --mailbox COUNT,BYTES,POLICY\n"
+    "                        0 or empty: no limit; policy kill, refuse or suspend (default ,1G,kill)\n"
+    "\n"
+    "How it runs\n"
+    "  --engine many|fast    many: a hundred thousand processes (default); fast: few, heavy computation\n"
+    "  --workers N           scheduler threads (default: CPUs available)\n"
+    "  --no-cache            neither read nor write the cache of compiled modules\n";
+
+static const struct {
+    const char *name, *text;
+} texts[] = {
+    {"run", run_help},
+    {"version", "viv version\n\nPrints the version.\n"},
+    {"help", "viv help [COMMAND]\n\nPrints what viv or one of its commands does.\n"},
+};
+
+bool viv_cli_print_help(const char *command)
+{
+    if (command == NULL) return fputs(main_help, stdout) >= 0;
+    for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
+        if (strcmp(command, texts[i].name) == 0) return fputs(texts[i].text, stdout) >= 0;
+    return false;
+}
+
+int viv_cli_help(int count, char **args)
+{
+    if (viv_cli_print_help(count > 0 ? args[0] : NULL)) return VIV_STATUS_OK;
+    return viv_cli_error(VIV_STATUS_USAGE, "help: no command %s (viv help lists them)", args[0]);
+}
+
+int viv_cli_version(int count, char **args)
+{
+    (void)args;
+    if (count > 0) return viv_cli_error(VIV_STATUS_USAGE, "version: takes no arguments");
+    (void)puts("viv " VIV_VERSION);
+    return VIV_STATUS_OK;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entry point of `viv`: finds the subcommand. `viv FILE.wasm …` means `viv run FILE.wasm …`.
+#include "cli/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int count, char **args);
+} commands[] = {
+    {"run", viv_cli_run},
+    {"version", viv_cli_version},
+    {"help", viv_cli_help},
+};
+
+int viv_cli_error(int status, const char *fmt, ...)
+{
+    char text[1400];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    (void)fprintf(stderr, "viv: %s\n", text);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), end_len = strlen(end);
+    return len > end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        (void)viv_cli_print_help(NULL);
+        return VIV_STATUS_USAGE;
+    }
+    const char *name = argv[1];
+    for (size_t i = 0; i < VIV_COUNT_OF(commands); i++)
+        if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return viv_cli_help(argc - 2, argv + 2);
+    if (strcmp(name, "--version") == 0) return viv_cli_version(0, NULL);
+    if (ends_with(name, ".wasm") || ends_with(name, ".wat")) return viv_cli_run(argc - 1, argv + 1);
+    return viv_cli_error(VIV_STATUS_USAGE, "unknown command %s (viv help lists them)", name);
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of `viv run`, parsed but not yet acted upon. Strings are those of the command line.
+#ifndef VIV_CLI_RUN_OPTIONS_H
+#define VIV_CLI_RUN_OPTIONS_H
+
+#include "wasm/config.h"
+#include "wasm/engine.h"
+
+enum { VIV_RUN_LIST_MAX = 256 }; // --dir, --env and --module may be repeated this often
+
+struct viv_run_options {
+    const char *file;
+    char **args; // of the guest
+    int arg_count;
+    const char *dirs[VIV_RUN_LIST_MAX], *envs[VIV_RUN_LIST_MAX], *modules[VIV_RUN_LIST_MAX];
+    uint32_t dir_count, env_count, module_count;
+    bool no_dir, no_env, no_net, no_cache, bench, help;
+    const char *entry;
+    uint64_t max_memory_bytes, max_fuel_units, max_time_ns; // 0: not given
+    bool has_mailbox;
+    uint64_t mailbox_count, mailbox_bytes;
+    enum viv_mailbox_policy mailbox_policy;
+    enum viv_wasm_mode mode;
+    uint32_t worker_count; // 0: CPUs available
+};
+
+// False after printing what is wrong with the arguments.
+bool viv_run_options_parse(int count, char **args, struct viv_run_options *out);
+
+#endif

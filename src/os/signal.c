@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unix signals. The two pointers are global because a handler gets no argument. Threads: the main thread sets up; worker threads
+// block these signals (os/thread.c).
+#include "os/signal.h"
+
+#include "os/thread.h"
+#include <signal.h>
+#include <string.h>
+
+static _Atomic uint32_t *signal_last;
+static _Atomic uint32_t *signal_count;
+
+static void on_signal(int number)
+{
+    atomic_store_explicit(signal_last, (uint32_t)number, memory_order_relaxed); // published by the count
+    atomic_fetch_add_explicit(signal_count, 1, memory_order_seq_cst);
+    viv_futex_wake(signal_count, UINT32_MAX);
+}
+
+void viv_os_ignore_sigpipe(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &action, NULL); // cannot fail for a valid number
+}
+
+enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,
+                               _Atomic uint32_t *count)
+{
+    signal_last = last;
+    signal_count = count;
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_signal;
+    for (size_t i = 0; i < number_count; i++)
+        if (sigaction(numbers[i], &action, NULL) != 0) return VIV_E_INVAL;
+    return VIV_OK;
+}
