@@ -4,4 +4,5 @@
 
 #if VIV_SIM
 void (*viv_sim_point_hook)(void) = NULL;
+uint32_t viv_sim_locks_held = 0;
 #endif

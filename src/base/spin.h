@@ -6,6 +6,7 @@
 #define VIV_BASE_SPIN_H
 
 #include "base/defs.h"
+#include "base/sim.h"
 #include "gen/locks.h" // enum viv_lock_rank
 #include <stdatomic.h>
 
@@ -27,6 +28,9 @@ static inline void viv_spin_lock_at(struct viv_spin *lock, const char *file, int
     (void)file;
     (void)line;
 #endif
+#if VIV_SIM
+    viv_sim_locks_held++;
+#endif
     // Acquire pairs with the release in viv_spin_unlock.
     if (VIV_UNLIKELY(atomic_exchange_explicit(&lock->word, 1, memory_order_acquire) != 0))
         viv_spin_wait__(lock);
@@ -39,6 +43,9 @@ static inline void viv_spin_unlock(struct viv_spin *lock)
     viv_spin_note_unlock__(lock);
 #endif
     atomic_store_explicit(&lock->word, 0, memory_order_release); // pairs with the exchange in lock
+#if VIV_SIM
+    viv_sim_locks_held--;
+#endif
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -202,6 +203,21 @@ ssize_t viv_os_preadv2(int fd, const struct iovec *iov, int count, off_t offset,
     return viv_os__settle(r);
 }
 
+ssize_t viv_os_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    struct iovec one;
+    ssize_t r;
+    do {
+        struct transfer t = begin_transfer("pwritev2");
+        if (t.is_short) {
+            count = first_byte(iov, count, &one);
+            iov = &one;
+        }
+        r = t.is_faulted ? -1 : pwritev2(fd, iov, count, offset, flags);
+    } while (viv_os__is_interrupted(r));
+    return viv_os__settle(r);
+}
+
 off_t viv_os_lseek(int fd, off_t offset, int whence)
 {
     off_t r;
@@ -326,6 +342,19 @@ int viv_os_fionread(int fd)
         r = viv_os__is_faulted("ioctl") ? -1 : ioctl(fd, FIONREAD, &count);
     while (viv_os__is_interrupted(r));
     return r < 0 ? -errno : count;
+}
+
+int viv_os_getcwd(char *buf, size_t cap)
+{
+    if (viv_os__is_faulted("getcwd")) return -errno;
+    return getcwd(buf, cap) == NULL ? -errno : 0;
+}
+
+bool viv_os_is_stream_socket(int fd)
+{
+    int type = 0;
+    socklen_t len = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
 bool viv_os_isatty(int fd)

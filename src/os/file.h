@@ -25,6 +25,7 @@ ssize_t viv_os_writev(int fd, const struct iovec *iov, int count);
 ssize_t viv_os_preadv(int fd, const struct iovec *iov, int count, off_t offset);
 ssize_t viv_os_pwritev(int fd, const struct iovec *iov, int count, off_t offset);
 ssize_t viv_os_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t viv_os_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 off_t viv_os_lseek(int fd, off_t offset, int whence);
 int viv_os_fstat(int fd, struct stat *out);
 int viv_os_fstatat(int dir_fd, const char *path, struct stat *out, int flags);
@@ -46,7 +47,9 @@ int viv_os_symlinkat(const char *target, int dir_fd, const char *path);
 ssize_t viv_os_readlinkat(int dir_fd, const char *path, char *buf, size_t cap);
 int viv_os_poll_fd(int fd, short events, int timeout_ms); // revents, or negated errno
 int viv_os_fionread(int fd);                              // bytes readable
+int viv_os_getcwd(char *buf, size_t cap);                 // terminated
 bool viv_os_isatty(int fd);
+bool viv_os_is_stream_socket(int fd);
 int viv_os_pipe(int out_fds[2]);
 
 // The whole of a regular file, at most max_bytes. Freed with viv_free(data, len, tag) of the tag

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reader of the binary format: the sections type, import, function, table, memory and export.
-// Every read goes through a cursor that turns bad at its end and stays bad; counts are checked against what is left before
-// anything is allocated, and nothing recurses.
+// Every read goes through a cursor that turns bad at its end and stays bad; counts are checked
+// against what is left before anything is allocated, and nothing recurses.
 #include "wasm/binary.h"
 
 #include "base/alloc.h"
@@ -15,7 +15,14 @@
 #define ITEMS_MAX 1000000u // types, functions, imports, exports: as the engine's limits
 #define WASM_PAGE_LOG2 16u
 
-enum section { SECTION_TYPE = 1, SECTION_IMPORT, SECTION_FUNCTION, SECTION_TABLE, SECTION_MEMORY, SECTION_EXPORT = 7 };
+enum section {
+    SECTION_TYPE = 1,
+    SECTION_IMPORT,
+    SECTION_FUNCTION,
+    SECTION_TABLE,
+    SECTION_MEMORY,
+    SECTION_EXPORT = 7
+};
 
 struct cursor {
     const uint8_t *at, *end;
@@ -134,7 +141,10 @@ static struct limits read_limits(struct cursor *c)
     limits.min = read_leb(c, bits);
     if ((flags & HAS_MAX) != 0) (void)read_leb(c, bits);
     if ((flags & HAS_PAGE) != 0) limits.page_log2 = read_u32(c);
-    if (limits.page_log2 > WASM_PAGE_LOG2) c->bad = true;
+    if (limits.page_log2 > WASM_PAGE_LOG2) {
+        limits.page_log2 = WASM_PAGE_LOG2;
+        c->bad = true;
+    }
     return limits;
 }
 
@@ -153,7 +163,8 @@ static void skip_values(struct cursor *c)
 {
     uint32_t count = read_count(c);
     if (count > VIV_WASM_TYPE_MAX) c->bad = true;
-    for (uint32_t i = 0; i < count && !c->bad; i++) (void)read_value_type(c);
+    for (uint32_t i = 0; i < count && !c->bad; i++)
+        (void)read_value_type(c);
 }
 
 // Doubles an array of u32 when it is full.
@@ -177,7 +188,8 @@ static void read_sub_type(struct reader *r, struct cursor *c)
     uint8_t form = read_u8(c);
     if (form == 0x50 || form == 0x4f) { // sub, sub final: the supertypes
         uint32_t count = read_count(c);
-        for (uint32_t i = 0; i < count && !c->bad; i++) (void)read_u32(c);
+        for (uint32_t i = 0; i < count && !c->bad; i++)
+            (void)read_u32(c);
         form = read_u8(c);
     }
     uint32_t type_at = 0;
@@ -187,7 +199,8 @@ static void read_sub_type(struct reader *r, struct cursor *c)
         skip_values(c);
     } else if (form == 0x5f) {
         uint32_t count = read_count(c);
-        for (uint32_t i = 0; i < count && !c->bad; i++) skip_field(c);
+        for (uint32_t i = 0; i < count && !c->bad; i++)
+            skip_field(c);
     } else if (form == 0x5e) {
         skip_field(c);
     } else {
@@ -210,7 +223,8 @@ static void read_types(struct reader *r, struct cursor *c)
             c->at++;
             group_count = read_count(c);
         }
-        for (uint32_t j = 0; j < group_count && !c->bad; j++) read_sub_type(r, c);
+        for (uint32_t j = 0; j < group_count && !c->bad; j++)
+            read_sub_type(r, c);
     }
 }
 
@@ -280,13 +294,15 @@ static void read_imports(struct reader *r, struct cursor *c)
         return;
     }
     r->out->import_count = count;
-    for (uint32_t i = 0; i < count && !c->bad; i++) read_import(r, c, &r->out->imports[i]);
+    for (uint32_t i = 0; i < count && !c->bad; i++)
+        read_import(r, c, &r->out->imports[i]);
 }
 
 static void read_functions(struct reader *r, struct cursor *c)
 {
     uint32_t count = read_count(c);
-    for (uint32_t i = 0; i < count && !c->bad; i++) add_func(r, c, read_u32(c));
+    for (uint32_t i = 0; i < count && !c->bad; i++)
+        add_func(r, c, read_u32(c));
 }
 
 static void read_tables(struct reader *r, struct cursor *c)
@@ -313,7 +329,8 @@ static void read_memories(struct reader *r, struct cursor *c)
     for (uint32_t i = 0; i < count && !c->bad; i++) {
         struct limits limits = read_limits(c);
         uint64_t bytes;
-        if (__builtin_mul_overflow(limits.min, UINT64_C(1) << limits.page_log2, &bytes)) bytes = UINT64_MAX;
+        if (__builtin_mul_overflow(limits.min, UINT64_C(1) << limits.page_log2, &bytes))
+            bytes = UINT64_MAX;
         r->out->memory_min_bytes = viv_add_sat_u64(r->out->memory_min_bytes, bytes);
     }
 }
@@ -391,13 +408,15 @@ static bool sort_exports(struct viv_binary *binary)
     if (binary->export_count == 0) return true;
     binary->by_name = viv_try_calloc(binary->export_count, sizeof(uint32_t), VIV_TAG_MODULE);
     if (binary->by_name == NULL) return false;
-    for (uint32_t i = 0; i < binary->export_count; i++) binary->by_name[i] = i;
-    qsort_r(binary->by_name, binary->export_count, sizeof(uint32_t), compare_indexes, binary->exports);
+    for (uint32_t i = 0; i < binary->export_count; i++)
+        binary->by_name[i] = i;
+    qsort_r(binary->by_name, binary->export_count, sizeof(uint32_t), compare_indexes,
+            binary->exports);
     return true;
 }
 
-const struct viv_wasm_export *viv_binary_find_export(const struct viv_binary *binary, const char *name,
-                                                     size_t name_len)
+const struct viv_wasm_export *viv_binary_find_export(const struct viv_binary *binary,
+                                                     const char *name, size_t name_len)
 {
     size_t low = 0, high = binary->export_count;
     while (low < high) {
@@ -462,12 +481,14 @@ static uint16_t read_values(struct cursor *c, char *out_letters)
     uint32_t count = read_count(c);
     if (count > VIV_WASM_TYPE_MAX) c->bad = true;
     if (c->bad) count = 0;
-    for (uint32_t i = 0; i < count; i++) out_letters[i] = read_value_type(c);
+    for (uint32_t i = 0; i < count; i++)
+        out_letters[i] = read_value_type(c);
     out_letters[count] = '\0';
     return (uint16_t)count;
 }
 
-enum viv_err viv_wasm_type(const uint8_t *bytes, size_t len_bytes, uint32_t type_at, struct viv_wasm_type *out)
+enum viv_err viv_wasm_type(const uint8_t *bytes, size_t len_bytes, uint32_t type_at,
+                           struct viv_wasm_type *out)
 {
     if (type_at == 0 || type_at > len_bytes) return VIV_E_MODULE;
     struct cursor c = {.at = bytes + type_at, .end = bytes + len_bytes};

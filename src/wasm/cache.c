@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cache of compiled modules. A folder of entries `<key in hex>.cwasm`, each
 //
-//   offset  0 magic "VIVCWASM"   8 format u32   12 zero u32   16 key [32]   48 payload length u64   56 SHA-256 [32]   88 payload
+//   offset  0 magic "VIVCWASM"   8 format u32   12 zero u32   16 key [32]   48 payload length u64
+//   56 SHA-256 [32]   88 payload
 //
-// little endian; the payload is what the engine serialised. An entry is written to a temporary file in the same folder and
-// renamed, so a reader sees a whole entry or none. Compiled code is executed as it is: hence only files that nobody
-// but our own user can have written are read, and a folder that others may write is not used at all.
+// little endian; the payload is what the engine serialised. An entry is written to a temporary file
+// in the same folder and renamed, so a reader sees a whole entry or none. Compiled code is executed
+// as it is: hence only files that nobody but our own user can have written are read, and a folder
+// that others may write is not used at all.
 #include "wasm/cache.h"
 
 #include "base/alloc.h"
@@ -51,7 +53,8 @@ bool viv_cache_default_dir(char *out_path, size_t cap_bytes)
 {
     static const struct {
         const char *variable, *below;
-    } places[] = {{"VIV_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/viv/wasm"}, {"HOME", "/.cache/viv/wasm"}};
+    } places[] = {
+        {"VIV_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/viv/wasm"}, {"HOME", "/.cache/viv/wasm"}};
     for (size_t i = 0; i < VIV_COUNT_OF(places); i++) {
         const char *value = getenv(places[i].variable);
         if (value == NULL || value[0] == '\0') continue;
@@ -83,7 +86,8 @@ void viv_cache_free(struct viv_cache *cache)
     viv_free(cache, sizeof *cache, VIV_TAG_MODULE);
 }
 
-enum viv_err viv_cache_key(const struct viv_engine *engine, const uint8_t module_digest[VIV_SHA256_BYTES],
+enum viv_err viv_cache_key(const struct viv_engine *engine,
+                           const uint8_t module_digest[VIV_SHA256_BYTES],
                            uint8_t out_key[VIV_SHA256_BYTES])
 {
     uint8_t both[2 * VIV_SHA256_BYTES];
@@ -131,7 +135,8 @@ static int open_dir(const struct viv_cache *cache, bool make)
     }
     if (fd < 0) {
         if (fd != -ENOENT || make)
-            VIV_LOG(VIV_LOG_DEBUG, "cache: %s: %s", cache->dir, viv_err_text(viv_err_from_errno(-fd)));
+            VIV_LOG(VIV_LOG_DEBUG, "cache: %s: %s", cache->dir,
+                    viv_err_text(viv_err_from_errno(-fd)));
         return fd;
     }
     struct stat st;
@@ -168,8 +173,8 @@ static const char *check_header(const struct header *header, const uint8_t key[V
 }
 
 // Why the open file is no entry; NULL when *out_module was made of it.
-static const char *load_entry(int fd, const struct viv_engine *engine, const uint8_t key[VIV_SHA256_BYTES],
-                              wasmtime_module_t **out_module)
+static const char *load_entry(int fd, const struct viv_engine *engine,
+                              const uint8_t key[VIV_SHA256_BYTES], wasmtime_module_t **out_module)
 {
     struct stat st;
     if (viv_os_fstat(fd, &st) < 0) return "unreadable";
@@ -192,7 +197,8 @@ static const char *load_entry(int fd, const struct viv_engine *engine, const uin
     } else if (memcmp(digest, header.digest, sizeof digest) != 0) {
         why = "damaged";
     } else {
-        wasmtime_error_t *error = wasmtime_module_deserialize(engine->engine, payload, len, out_module);
+        wasmtime_error_t *error =
+            wasmtime_module_deserialize(engine->engine, payload, len, out_module);
         if (error != NULL) {
             wasmtime_error_delete(error);
             why = "refused by the engine";
@@ -257,7 +263,8 @@ static bool has_suffix(const char *name, size_t len, const char *suffix)
 static void add_entry(struct listing *list, int dir_fd, const char *name, size_t name_len)
 {
     struct stat st;
-    if (name_len >= NAME_BYTES || viv_os_fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return;
+    if (name_len >= NAME_BYTES || viv_os_fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
     uint64_t used_ns = viv_max_u64(timespec_ns(st.st_atim), timespec_ns(st.st_mtim));
     if (has_suffix(name, name_len, TEMP_SUFFIX)) {
         // Left behind by a writer that died.
@@ -311,7 +318,8 @@ static void make_room(const struct viv_cache *cache, int dir_fd)
     if (list.total_bytes > cache->bytes_max) {
         qsort(list.entries, list.count, sizeof list.entries[0], compare_used);
         for (size_t i = 0; i < list.count && list.total_bytes > cache->bytes_max; i++) {
-            (void)viv_os_unlinkat(dir_fd, list.entries[i].name, 0); // another kernel may have been first
+            (void)viv_os_unlinkat(dir_fd, list.entries[i].name,
+                                  0); // another kernel may have been first
             list.total_bytes -= list.entries[i].size_bytes;
         }
     }
@@ -339,7 +347,8 @@ static bool write_entry(int dir_fd, const struct header *header, const void *pay
     if (viv_os_random(&random, sizeof random) != VIV_OK) return false;
     char name[NAME_BYTES], temp[NAME_BYTES];
     entry_name(header->key, name);
-    (void)snprintf(temp, sizeof temp, "%.*s.%016llx" TEMP_SUFFIX, 8, name, (unsigned long long)random);
+    (void)snprintf(temp, sizeof temp, "%.*s.%016llx" TEMP_SUFFIX, 8, name,
+                   (unsigned long long)random);
     int fd = viv_os_openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return false;
     bool good = write_whole(fd, header, sizeof *header) &&
@@ -350,7 +359,8 @@ static bool write_entry(int dir_fd, const struct header *header, const void *pay
     return good;
 }
 
-void viv_cache_put(struct viv_cache *cache, const uint8_t key[VIV_SHA256_BYTES], wasmtime_module_t *module)
+void viv_cache_put(struct viv_cache *cache, const uint8_t key[VIV_SHA256_BYTES],
+                   wasmtime_module_t *module)
 {
     int dir_fd = open_dir(cache, true);
     if (dir_fd < 0) return;

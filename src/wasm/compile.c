@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles: the work itself, and the flights that carry it to the dirty pool.
 //
-//   request ──> flight (waiting: over its environment's share) ──> job ──> running ──> done: every request of it
-//                  ^ the same variant                                 ^ the same bytes, known when they are hashed
+//   request ──> flight (waiting: over its environment's share) ──> job ──> running ──> done: every
+//   request of it
+//                  ^ the same variant                                 ^ the same bytes, known when
+//                  they are hashed
 //
-// 1. A request for a variant joins a flight for it; a request to load always starts a flight of its own, since hashing
+// 1. A request for a variant joins a flight for it; a request to load always starts a flight of its
+// own, since hashing
 //    belongs on the pool too.
-// 2. A flight is posted when fewer than half of the pool's threads carry flights of its environment, else it waits.
-// 3. On the pool, a loading flight that finds another one running with the same bytes, name and settings hands its requests
+// 2. A flight is posted when fewer than half of the pool's threads carry flights of its
+// environment, else it waits.
+// 3. On the pool, a loading flight that finds another one running with the same bytes, name and
+// settings hands its requests
 //    over and ends.
-// 4. A flight without requests goes on into the cache if it is running; if it still waits, it is dropped.
-// The lock guards the list of flights, their requests and states; nothing is compiled, posted or called back under it.
+// 4. A flight without requests goes on into the cache if it is running; if it still waits, it is
+// dropped. The lock guards the list of flights, their requests and states; nothing is compiled,
+// posted or called back under it.
 #include "wasm/compile.h"
 
 #include "base/alloc.h"
@@ -51,14 +57,17 @@ static enum viv_err compile_module(const struct viv_engine *engine, struct viv_m
     return VIV_OK;
 }
 
-static enum viv_err check_mode(const struct viv_module *module, enum viv_wasm_mode mode, struct viv_diag *diag)
+static enum viv_err check_mode(const struct viv_module *module, enum viv_wasm_mode mode,
+                               struct viv_diag *diag)
 {
     uint32_t memories = viv_module_binary(module)->memory_count;
     if (mode != VIV_WASM_FAST || memories <= 1) return VIV_OK;
-    return viv_diag_set(diag, VIV_E_MODULE, "has %u memories; mode fast takes one (use --engine many)", memories);
+    return viv_diag_set(diag, VIV_E_MODULE,
+                        "has %u memories; mode fast takes one (use --engine many)", memories);
 }
 
-// The names and types agree (module.c saw to it), so the rare rest is told in the engine's words, in one line.
+// The names and types agree (module.c saw to it), so the rare rest is told in the engine's words,
+// in one line.
 static enum viv_err refuse_link(wasmtime_error_t *error, struct viv_diag *diag)
 {
     wasm_name_t message;
@@ -79,8 +88,10 @@ static enum viv_err make_variant(const struct viv_engine *engine, struct viv_mod
                                  struct viv_variant *variant, struct viv_diag *diag)
 {
     VIV_TRY(compile_module(engine, module, &variant->module, diag));
-    // What the reader of binary.c does not know, but the engine takes: its exports would be missing.
-    if (viv_module_binary(module)->export_count == 0 && viv_module_binary(module)->import_count == 0) {
+    // What the reader of binary.c does not know, but the engine takes: its exports would be
+    // missing.
+    if (viv_module_binary(module)->export_count == 0 &&
+        viv_module_binary(module)->import_count == 0) {
         wasm_exporttype_vec_t exports;
         wasmtime_module_exports(variant->module, &exports);
         bool known = exports.size == 0;
@@ -93,7 +104,8 @@ static enum viv_err make_variant(const struct viv_engine *engine, struct viv_mod
     return error == NULL ? VIV_OK : refuse_link(error, diag);
 }
 
-enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode, bool fuel, struct viv_diag *diag)
+enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode, bool fuel,
+                             struct viv_diag *diag)
 {
     if (viv_module_variant(module, mode, fuel) != NULL) return VIV_OK;
     VIV_TRY(check_mode(module, mode, diag));
@@ -110,9 +122,9 @@ enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode,
     return VIV_OK;
 }
 
-enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes, size_t len_bytes,
-                              enum viv_wasm_mode mode, bool fuel, struct viv_module **out_module,
-                              struct viv_diag *diag)
+enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
+                              size_t len_bytes, enum viv_wasm_mode mode, bool fuel,
+                              struct viv_module **out_module, struct viv_diag *diag)
 {
     struct viv_module *module;
     VIV_TRY(viv_module_new(wasm, name, bytes, len_bytes, mode, &module, diag));
@@ -153,10 +165,10 @@ struct viv_flight {
 };
 
 struct viv_compiler {
-    struct viv_wasm *wasm;    // immutable
-    uint32_t share;           // flights of one environment on the pool; immutable
-    struct viv_spin lock;     // guards the rest
-    struct viv_list flights;  // oldest first
+    struct viv_wasm *wasm;   // immutable
+    uint32_t share;          // flights of one environment on the pool; immutable
+    struct viv_spin lock;    // guards the rest
+    struct viv_list flights; // oldest first
 };
 
 static struct viv_flight *flight_of(struct viv_list *link)
@@ -202,7 +214,9 @@ static struct viv_flight *next_to_post_locked(struct viv_compiler *compiler)
     struct viv_list *link;
     for (link = compiler->flights.next; link != &compiler->flights; link = link->next) {
         struct viv_flight *flight = flight_of(link);
-        if (flight->state != WAITING || count_of_env_locked(compiler, flight->env) >= compiler->share) continue;
+        if (flight->state != WAITING ||
+            count_of_env_locked(compiler, flight->env) >= compiler->share)
+            continue;
         flight->state = POSTED;
         return flight;
     }
@@ -226,12 +240,14 @@ static void post_waiting(struct viv_compiler *compiler)
         struct viv_flight *flight = next_to_post_locked(compiler);
         viv_spin_unlock(&compiler->lock);
         if (flight == NULL) return;
-        enum viv_err err = viv_dirty_post(viv_wasm_sched(compiler->wasm), VIV_DIRTY_CPU, &flight->job);
+        enum viv_err err =
+            viv_dirty_post(viv_wasm_sched(compiler->wasm), VIV_DIRTY_CPU, &flight->job);
         if (err == VIV_OK) continue;
         viv_spin_lock(&compiler->lock);
         unlist_locked(flight);
         viv_spin_unlock(&compiler->lock);
-        flight->err = viv_diag_set(&flight->diag, err, "cannot be compiled now: %s", viv_err_text(err));
+        flight->err =
+            viv_diag_set(&flight->diag, err, "cannot be compiled now: %s", viv_err_text(err));
         end_flight(flight);
     }
 }
@@ -259,7 +275,8 @@ static bool merge_into_running(struct viv_flight *flight, const uint8_t key[VIV_
     struct viv_flight *same = NULL;
     for (link = compiler->flights.next; link != &compiler->flights; link = link->next) {
         struct viv_flight *other = flight_of(link);
-        if (other != flight && other->has_key && memcmp(other->key, key, VIV_SHA256_BYTES) == 0) same = other;
+        if (other != flight && other->has_key && memcmp(other->key, key, VIV_SHA256_BYTES) == 0)
+            same = other;
     }
     if (same != NULL) {
         for (link = flight->requests.next; link != &flight->requests; link = link->next)
@@ -290,8 +307,8 @@ static void run_flight(struct viv_job *job)
     if (flight->err != VIV_OK || merge_into_running(flight, key)) return;
     uint8_t *bytes = flight->bytes;
     flight->bytes = NULL; // consumed
-    flight->err = viv_compile_load(flight->compiler->wasm, flight->name, bytes, flight->len_bytes, flight->mode,
-                                   flight->fuel, &flight->module, &flight->diag);
+    flight->err = viv_compile_load(flight->compiler->wasm, flight->name, bytes, flight->len_bytes,
+                                   flight->mode, flight->fuel, &flight->module, &flight->diag);
 }
 
 static void flight_done(struct viv_job *job)

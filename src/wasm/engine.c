@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engines: settings, linkers and their making on first use. A pointer to an engine is published once, with release, under
-// the mutex, and read with acquire; it stays until the kernel ends.
+// Engines: settings, linkers and their making on first use. A pointer to an engine is published
+// once, with release, under the mutex, and read with acquire; it stays until the kernel ends.
 #include "wasm/engine.h"
 
 #include "base/alloc.h"
@@ -123,12 +123,14 @@ static uint32_t cpu_features(void)
 static enum viv_err fill_fingerprint(struct viv_engine *engine)
 {
     char text[256];
-    int len = snprintf(text, sizeof text, "wasmtime " WASMTIME_VERSION " " TARGET_NAME " cpu=%x mode=%s fuel=%d "
-                       "stack=%u fiber=%u reservation=%llu guard=%llu settings=1",
-                       cpu_features(), viv_wasm_mode_name(engine->mode), engine->fuel, VIV_WASM_STACK_BYTES,
-                       VIV_WASM_FIBER_BYTES,
-                       (unsigned long long)(engine->mode == VIV_WASM_FAST ? FAST_RESERVATION_BYTES : 0),
-                       (unsigned long long)(engine->mode == VIV_WASM_FAST ? FAST_GUARD_BYTES : 0));
+    int len =
+        snprintf(text, sizeof text,
+                 "wasmtime " WASMTIME_VERSION " " TARGET_NAME " cpu=%x mode=%s fuel=%d "
+                 "stack=%u fiber=%u reservation=%llu guard=%llu settings=1",
+                 cpu_features(), viv_wasm_mode_name(engine->mode), engine->fuel,
+                 VIV_WASM_STACK_BYTES, VIV_WASM_FIBER_BYTES,
+                 (unsigned long long)(engine->mode == VIV_WASM_FAST ? FAST_RESERVATION_BYTES : 0),
+                 (unsigned long long)(engine->mode == VIV_WASM_FAST ? FAST_GUARD_BYTES : 0));
     return viv_sha256(text, (size_t)len, engine->fingerprint);
 }
 
@@ -153,7 +155,8 @@ static wasm_valtype_t *value_type(char letter)
 static void fill_types(wasm_valtype_vec_t *types, const char *letters, size_t count)
 {
     wasm_valtype_vec_new_uninitialized(types, count);
-    for (size_t i = 0; i < count; i++) types->data[i] = value_type(letters[i]);
+    for (size_t i = 0; i < count; i++)
+        types->data[i] = value_type(letters[i]);
 }
 
 // The engine's interface takes env without const; rows are never written through it.
@@ -179,9 +182,9 @@ static void define_import(wasmtime_linker_t *linker, const struct viv_wasm_host 
                                                   row->name_len, type, host->call_async,
                                                   row_env(row), NULL);
     else
-        error = wasmtime_linker_define_func_unchecked(linker, row->module, row->module_len, row->name,
-                                                      row->name_len, type, host->call_sync,
-                                                      row_env(row), NULL);
+        error = wasmtime_linker_define_func_unchecked(linker, row->module, row->module_len,
+                                                      row->name, row->name_len, type,
+                                                      host->call_sync, row_env(row), NULL);
     wasm_functype_delete(type);
     if (error != NULL) {
         char text[256];
@@ -359,14 +362,17 @@ static void last_cause(const char *text, size_t len, const char **out_at, size_t
     *out_len = len;
     if (found == NULL) return;
     const char *at = found + sizeof mark - 1, *end = text + len;
-    // Causes are numbered when there are several; the last number at the start of a line begins the last cause.
+    // Causes are numbered when there are several; the last number at the start of a line begins the
+    // last cause.
     const char *line = at, *start = at;
     bool numbered = false;
     while (line < end) {
         const char *p = line;
-        while (p < end && *p == ' ') p++;
+        while (p < end && *p == ' ')
+            p++;
         const char *digits = p;
-        while (p < end && *p >= '0' && *p <= '9') p++;
+        while (p < end && *p >= '0' && *p <= '9')
+            p++;
         if (p > digits && end - p > 1 && p[0] == ':' && p[1] == ' ' && p - line <= 8) {
             start = p + 2;
             numbered = true;
@@ -376,7 +382,8 @@ static void last_cause(const char *text, size_t len, const char **out_at, size_t
         line = next + 1;
     }
     if (!numbered)
-        while (start < end && *start == ' ') start++;
+        while (start < end && *start == ' ')
+            start++;
     *out_at = start;
     *out_len = (size_t)(end - start);
 }

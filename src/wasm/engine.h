@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Wasmtime engines of a kernel: one for each mode and each choice of fuel counting, made on first use, each with a
-// linker that holds the whole host ABI. See README.md for what the two modes are.
-// Threads: any.
+// The Wasmtime engines of a kernel: one for each mode and each choice of fuel counting, made on
+// first use, each with a linker that holds the whole host ABI. See README.md for what the two modes
+// are. Threads: any.
 #ifndef VIV_WASM_ENGINE_H
 #define VIV_WASM_ENGINE_H
 
@@ -44,16 +44,19 @@ struct viv_engine {
     wasmtime_linker_t *linker;
     enum viv_wasm_mode mode;
     bool fuel;
-    // Digest of version, target, CPU features and settings: what compiled code depends on beside the module.
+    // Digest of version, target, CPU features and settings: what compiled code depends on beside
+    // the module.
     uint8_t fingerprint[VIV_SHA256_BYTES];
 };
 
 // Errors: EXHAUSTED.
-enum viv_err viv_wasm_new(const struct viv_wasm_config *config, struct viv_wasm **out_wasm) VIV_MUST_CHECK;
+enum viv_err viv_wasm_new(const struct viv_wasm_config *config,
+                          struct viv_wasm **out_wasm) VIV_MUST_CHECK;
 // The scheduler has stopped; no module, store or slot is left.
 void viv_wasm_free(struct viv_wasm *wasm);
 
-// Makes the engine when it does not exist yet (some milliseconds). Errors: EXHAUSTED. Blocks while another thread does.
+// Makes the engine when it does not exist yet (some milliseconds). Errors: EXHAUSTED. Blocks while
+// another thread does.
 enum viv_err viv_wasm_engine(struct viv_wasm *wasm, enum viv_wasm_mode mode, bool fuel,
                              struct viv_engine **out_engine) VIV_MUST_CHECK;
 // Advances the epoch of every engine that exists. Signature of a ticker (viv_sched_set_ticker).

@@ -11,7 +11,9 @@
 // Threads: the process's own.
 #include "wasm/inst.h"
 
+#include "base/assert.h"
 #include "wasm/abi.h"
+#include "wasm/message.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
 #include "wasm/spawn_int.h"

@@ -5,6 +5,7 @@
 #include "gen/wasm_imports.h"
 #include "wasm/compile.h"
 #include "wasm/error_text.h"
+#include "wasm/lunatic_int.h"
 #include "wasm/message.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
@@ -528,7 +529,7 @@ enum viv_host viv_wasm__process_get_or_spawn(struct viv_inst *inst, const wasmti
     return wait_for_spawn(inst, spawn, result);
 }
 
-// distributed.spawn checks its arguments in the same way. Declared in lunatic_int.h.
+// distributed.spawn checks its arguments in the same way.
 bool viv_wasm__check_spawn_args(struct viv_inst *inst, const wasmtime_val_t *args, uint32_t id_ptr)
 {
     struct spawn *spawn = read_spawn(inst, args, 0, false, id_ptr);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Modules: what kind of file it is, what it imports, its references and its variants.
-// Steps of loading: 1. size and kind of file; 2. text to binary; 3. the reader of binary.c; 4. imports. A file that step 3
-// cannot read goes on to the engine, whose validation then says what is wrong with it.
+// Steps of loading: 1. size and kind of file; 2. text to binary; 3. the reader of binary.c; 4.
+// imports. A file that step 3 cannot read goes on to the engine, whose validation then says what is
+// wrong with it.
 #include "wasm/module.h"
 
 #include "base/alloc.h"
@@ -38,7 +39,8 @@ static const uint8_t ELF_MAGIC[4] = {0x7f, 'E', 'L', 'F'};
 
 static enum viv_err refuse(struct viv_diag *diag, const char *why, size_t offset)
 {
-    return viv_diag_set(diag, VIV_E_MODULE, "not a WebAssembly module: %s (offset 0x%zx)", why, offset);
+    return viv_diag_set(diag, VIV_E_MODULE, "not a WebAssembly module: %s (offset 0x%zx)", why,
+                        offset);
 }
 
 static enum viv_err check_preamble(const uint8_t *bytes, size_t len, struct viv_diag *diag)
@@ -51,20 +53,23 @@ static enum viv_err check_preamble(const uint8_t *bytes, size_t len, struct viv_
     if (len < 8) return refuse(diag, "cut off in the version", len);
     if (memcmp(bytes + 4, CORE_VERSION, sizeof CORE_VERSION) == 0) return VIV_OK;
     if (bytes[6] == 1 && bytes[7] == 0)
-        return viv_diag_set(diag, VIV_E_MODULE,
-                            "is a component, not a core module; rebuild it for the target wasm32-wasip1");
+        return viv_diag_set(
+            diag, VIV_E_MODULE,
+            "is a component, not a core module; rebuild it for the target wasm32-wasip1");
     return refuse(diag, "unknown version", 4);
 }
 
 static bool is_text(const uint8_t *bytes, size_t len)
 {
     size_t at = 0;
-    while (at < len && (bytes[at] == ' ' || (bytes[at] >= '\t' && bytes[at] <= '\r'))) at++;
+    while (at < len && (bytes[at] == ' ' || (bytes[at] >= '\t' && bytes[at] <= '\r')))
+        at++;
     if (at == len || (bytes[at] != '(' && bytes[at] != ';')) return false;
     return viv_utf8_is_valid(bytes, len);
 }
 
-// Offset of a place given as line and column, both from 1 (columns are bytes here, close enough for a message).
+// Offset of a place given as line and column, both from 1 (columns are bytes here, close enough for
+// a message).
 static size_t offset_of(const uint8_t *bytes, size_t len, unsigned long line, unsigned long column)
 {
     size_t at = 0;
@@ -96,8 +101,9 @@ static enum viv_err refuse_text(wasmtime_error_t *error, const uint8_t *bytes, s
     (void)viv_text_clean(why, sizeof why, message.data,
                          first_end != NULL ? (size_t)(first_end - message.data) : message.size);
     wasm_byte_vec_delete(&message);
-    return viv_diag_set(diag, VIV_E_MODULE, "not a WebAssembly module: %s at line %lu column %lu (offset 0x%zx)",
-                        why, line, column, offset_of(bytes, len, line, column));
+    return viv_diag_set(diag, VIV_E_MODULE,
+                        "not a WebAssembly module: %s at line %lu column %lu (offset 0x%zx)", why,
+                        line, column, offset_of(bytes, len, line, column));
 }
 
 // Replaces text by the binary format.
@@ -121,12 +127,13 @@ static enum viv_err convert_text(uint8_t **bytes, size_t *len, struct viv_diag *
 }
 
 // Afterwards *bytes is the binary format of a core module.
-static enum viv_err to_binary(struct viv_wasm *wasm, uint8_t **bytes, size_t *len, struct viv_diag *diag)
+static enum viv_err to_binary(struct viv_wasm *wasm, uint8_t **bytes, size_t *len,
+                              struct viv_diag *diag)
 {
     uint64_t max = viv_min_u64(viv_wasm_module_bytes_max(wasm), UINT32_MAX);
     if (*len > max)
-        return viv_diag_set(diag, VIV_E_TOOBIG, "a module of %zu bytes; at most %llu are taken", *len,
-                            (unsigned long long)max);
+        return viv_diag_set(diag, VIV_E_TOOBIG, "a module of %zu bytes; at most %llu are taken",
+                            *len, (unsigned long long)max);
     if (*len >= sizeof ELF_MAGIC && memcmp(*bytes, ELF_MAGIC, sizeof ELF_MAGIC) == 0)
         return viv_diag_set(diag, VIV_E_MODULE,
                             "not a WebAssembly module: compiled code is not loaded (offset 0x0)");
@@ -134,7 +141,8 @@ static enum viv_err to_binary(struct viv_wasm *wasm, uint8_t **bytes, size_t *le
     return check_preamble(*bytes, *len, diag);
 }
 
-// What the engine says begins or ends with the place: "… (at offset 0x1f)", "Invalid input WebAssembly code at offset 31: …".
+// What the engine says begins or ends with the place: "… (at offset 0x1f)", "Invalid input
+// WebAssembly code at offset 31: …".
 enum viv_err viv_module__refused(wasmtime_error_t *error, struct viv_diag *diag)
 {
     char line[400];
@@ -147,8 +155,7 @@ enum viv_err viv_module__refused(wasmtime_error_t *error, struct viv_diag *diag)
     }
     mark = strstr(line, " at offset ");
     char *why = mark != NULL ? strstr(mark, ": ") : NULL;
-    if (why != NULL)
-        return refuse(diag, why + 2, strtoul(mark + strlen(" at offset "), NULL, 10));
+    if (why != NULL) return refuse(diag, why + 2, strtoul(mark + strlen(" at offset "), NULL, 10));
     return viv_diag_set(diag, VIV_E_MODULE, "%s", line);
 }
 
@@ -166,10 +173,12 @@ static bool has_prefix(const char *text, const char *prefix)
 // What an unknown import says of the program's origin; "" when nothing.
 static const char *origin_of(const struct viv_wasm *wasm, const struct shown *shown)
 {
-    if (strcmp(shown->module, "lunatic::registry") == 0 && strcmp(shown->name, "get_or_put_later") == 0)
+    if (strcmp(shown->module, "lunatic::registry") == 0 &&
+        strcmp(shown->name, "get_or_put_later") == 0)
         return ": built for lunatic-rs 0.13.0, needs 0.13.1 or newer";
     if (has_prefix(shown->module, "lunatic::"))
-        return ": built for another version of lunatic; this kernel has the functions of lunatic 0.13.2";
+        return ": built for another version of lunatic; this kernel has the functions of lunatic "
+               "0.13.2";
     if (strcmp(shown->module, "wasi_unstable") == 0)
         return ": built for an early WASI; rebuild it for the target wasm32-wasip1";
     if (has_prefix(shown->module, "wasi:"))
@@ -213,23 +222,26 @@ static enum viv_err refuse_type(const struct shown *shown, const struct viv_impo
                         old ? ": built for lunatic-rs before 0.13, needs 0.13.1 or newer" : "");
 }
 
-static enum viv_err check_import(const struct viv_module *module, const struct viv_wasm_import *import,
-                                 struct viv_wasm_type *type, struct viv_diag *diag)
+static enum viv_err check_import(const struct viv_module *module,
+                                 const struct viv_wasm_import *import, struct viv_wasm_type *type,
+                                 struct viv_diag *diag)
 {
     struct shown shown;
     (void)viv_text_clean(shown.module, sizeof shown.module, import->module, import->module_len);
     (void)viv_text_clean(shown.name, sizeof shown.name, import->name, import->name_len);
-    const struct viv_import *row = viv_wasm_find_import(module->wasm, import->module, import->module_len,
-                                                        import->name, import->name_len);
+    const struct viv_import *row = viv_wasm_find_import(
+        module->wasm, import->module, import->module_len, import->name, import->name_len);
     if (import->kind != VIV_EXTERN_FUNC)
-        return viv_diag_set(diag, VIV_E_MODULE, "import %s.%s is a %s; only functions can be imported%s",
-                            shown.module, shown.name, kind_text(import->kind),
+        return viv_diag_set(diag, VIV_E_MODULE,
+                            "import %s.%s is a %s; only functions can be imported%s", shown.module,
+                            shown.name, kind_text(import->kind),
                             row == NULL ? origin_of(module->wasm, &shown) : "");
     if (row == NULL)
         return viv_diag_set(diag, VIV_E_MODULE, "unknown import %s.%s%s", shown.module, shown.name,
                             origin_of(module->wasm, &shown));
     VIV_TRY(viv_wasm_type(module->bytes, module->len_bytes, import->type_at, type));
-    if (strcmp(type->params, row->params) == 0 && strcmp(type->results, row->result) == 0) return VIV_OK;
+    if (strcmp(type->params, row->params) == 0 && strcmp(type->results, row->result) == 0)
+        return VIV_OK;
     return refuse_type(&shown, row, type, diag);
 }
 
@@ -251,7 +263,8 @@ static enum viv_err fill_module(struct viv_module *module, const char *name, str
     VIV_TRY(to_binary(module->wasm, &module->bytes, &module->len_bytes, diag));
     VIV_TRY(viv_sha256(module->bytes, module->len_bytes, module->digest));
     enum viv_err err = viv_binary_read(module->bytes, module->len_bytes, &module->binary);
-    if (err == VIV_E_MODULE) return VIV_OK; // step 3 of the head of this file; nothing is exported then
+    if (err == VIV_E_MODULE)
+        return VIV_OK; // step 3 of the head of this file; nothing is exported then
     VIV_TRY(err);
     return check_imports(module, diag);
 }
@@ -266,8 +279,9 @@ static void free_module(struct viv_module *module)
     viv_free(module, sizeof *module, VIV_TAG_MODULE);
 }
 
-enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes, size_t len_bytes,
-                            enum viv_wasm_mode mode, struct viv_module **out_module, struct viv_diag *diag)
+enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
+                            size_t len_bytes, enum viv_wasm_mode mode,
+                            struct viv_module **out_module, struct viv_diag *diag)
 {
     struct viv_module *module = viv_try_calloc(1, sizeof *module, VIV_TAG_MODULE);
     if (module == NULL) {
@@ -306,7 +320,8 @@ void viv_module_drop(struct viv_module *module)
 
 // ---- variants ----
 
-const struct viv_variant *viv_module_variant(const struct viv_module *module, enum viv_wasm_mode mode, bool fuel)
+const struct viv_variant *viv_module_variant(const struct viv_module *module,
+                                             enum viv_wasm_mode mode, bool fuel)
 {
     // Acquire pairs with the exchange below: the variant's fields.
     return atomic_load_explicit(&module->variant[(size_t)mode * 2 + fuel], memory_order_acquire);
@@ -316,9 +331,11 @@ void viv_module__set_variant(struct viv_module *module, enum viv_wasm_mode mode,
                              VIV_OWN struct viv_variant *variant)
 {
     struct viv_variant *none = NULL;
-    // Release pairs with the load in viv_module_variant. A failed exchange reads nothing through the pointer: relaxed.
-    if (!atomic_compare_exchange_strong_explicit(&module->variant[(size_t)mode * 2 + fuel], &none, variant,
-                                                 memory_order_release, memory_order_relaxed))
+    // Release pairs with the load in viv_module_variant. A failed exchange reads nothing through
+    // the pointer: relaxed.
+    if (!atomic_compare_exchange_strong_explicit(&module->variant[(size_t)mode * 2 + fuel], &none,
+                                                 variant, memory_order_release,
+                                                 memory_order_relaxed))
         viv_module__free_variant(variant);
 }
 
@@ -374,14 +391,14 @@ const struct viv_wasm_export *viv_module_export(const struct viv_module *module,
     return &module->binary.exports[index];
 }
 
-const struct viv_wasm_export *viv_module_find_export(const struct viv_module *module, const char *name,
-                                                     size_t name_len)
+const struct viv_wasm_export *viv_module_find_export(const struct viv_module *module,
+                                                     const char *name, size_t name_len)
 {
     return viv_binary_find_export(&module->binary, name, name_len);
 }
 
-enum viv_err viv_module_export_type(const struct viv_module *module, const struct viv_wasm_export *export,
-                                    struct viv_wasm_type *out)
+enum viv_err viv_module_export_type(const struct viv_module *module,
+                                    const struct viv_wasm_export *export, struct viv_wasm_type *out)
 {
     if (export->kind != VIV_EXTERN_FUNC) return VIV_E_KIND;
     return viv_wasm_type(module->bytes, module->len_bytes, export->type_at, out);
@@ -392,18 +409,20 @@ static unsigned long long mebibytes_up(uint64_t bytes)
     return (bytes >> 20) + ((bytes & 0xfffff) != 0);
 }
 
-enum viv_err viv_module_check(const struct viv_module *module, uint64_t memory_limit_bytes, struct viv_diag *diag)
+enum viv_err viv_module_check(const struct viv_module *module, uint64_t memory_limit_bytes,
+                              struct viv_diag *diag)
 {
     const struct viv_binary *binary = &module->binary;
     if (binary->memory_count > VIV_WASM_MEMORIES_MAX)
-        return viv_diag_set(diag, VIV_E_QUOTA, "needs %u memories, the limit is %u", binary->memory_count,
-                            (unsigned)VIV_WASM_MEMORIES_MAX);
+        return viv_diag_set(diag, VIV_E_QUOTA, "needs %u memories, the limit is %u",
+                            binary->memory_count, (unsigned)VIV_WASM_MEMORIES_MAX);
     if (binary->table_count > VIV_WASM_TABLES_MAX)
-        return viv_diag_set(diag, VIV_E_QUOTA, "needs %u tables, the limit is %u", binary->table_count,
-                            (unsigned)VIV_WASM_TABLES_MAX);
+        return viv_diag_set(diag, VIV_E_QUOTA, "needs %u tables, the limit is %u",
+                            binary->table_count, (unsigned)VIV_WASM_TABLES_MAX);
     if (binary->memory_min_bytes > memory_limit_bytes)
         return viv_diag_set(diag, VIV_E_QUOTA, "needs %llu MiB, the limit is %llu MiB",
-                            mebibytes_up(binary->memory_min_bytes), (unsigned long long)(memory_limit_bytes >> 20));
+                            mebibytes_up(binary->memory_min_bytes),
+                            (unsigned long long)(memory_limit_bytes >> 20));
     uint64_t tables = viv_max_u64(binary->table_count, 1);
     uint64_t elems = viv_min_u64(VIV_WASM_TABLE_ELEMS_MAX, memory_limit_bytes / 8 / tables);
     if (binary->table_min_elems > elems)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A module: its bytes, what it imports and exports, and up to four compiled variants (mode × fuel counting), each made when
-// first needed. Held by ids, messages and processes, which count references.
-// Threads: any; all but the variants is immutable, and a variant that is there stays.
+// A module: its bytes, what it imports and exports, and up to four compiled variants (mode × fuel
+// counting), each made when first needed. Held by ids, messages and processes, which count
+// references. Threads: any; all but the variants is immutable, and a variant that is there stays.
 #ifndef VIV_WASM_MODULE_H
 #define VIV_WASM_MODULE_H
 
@@ -17,13 +17,13 @@ struct viv_variant {
     wasmtime_instance_pre_t *instance_pre;
 };
 
-// Reads a module in binary or text format and checks what can be told without compiling: size, kind of file, imports. Nothing
-// is compiled. name: for messages. mode: that of processes which ask for none.
-// Owns: bytes (VIV_TAG_MODULE). Errors: MODULE, TOOBIG (both with a sentence in diag, without the name), EXHAUSTED.
-// Cost: linear; text takes milliseconds a MiB.
-enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes, size_t len_bytes,
-                            enum viv_wasm_mode mode, struct viv_module **out_module,
-                            struct viv_diag *diag) VIV_MUST_CHECK;
+// Reads a module in binary or text format and checks what can be told without compiling: size, kind
+// of file, imports. Nothing is compiled. name: for messages. mode: that of processes which ask for
+// none. Owns: bytes (VIV_TAG_MODULE). Errors: MODULE, TOOBIG (both with a sentence in diag, without
+// the name), EXHAUSTED. Cost: linear; text takes milliseconds a MiB.
+enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
+                            size_t len_bytes, enum viv_wasm_mode mode,
+                            struct viv_module **out_module, struct viv_diag *diag) VIV_MUST_CHECK;
 struct viv_module *viv_module_take(struct viv_module *module);
 void viv_module_drop(VIV_OWN struct viv_module *module); // NULL is allowed
 
@@ -38,19 +38,21 @@ const struct viv_binary *viv_module_binary(const struct viv_module *module);
 uint32_t viv_module_export_count(const struct viv_module *module);
 const struct viv_wasm_export *viv_module_export(const struct viv_module *module, uint32_t index);
 // NULL: no such export.
-const struct viv_wasm_export *viv_module_find_export(const struct viv_module *module, const char *name,
-                                                     size_t name_len);
+const struct viv_wasm_export *viv_module_find_export(const struct viv_module *module,
+                                                     const char *name, size_t name_len);
 // The type of an exported function. Errors: KIND (it is no function).
-enum viv_err viv_module_export_type(const struct viv_module *module, const struct viv_wasm_export *export,
+enum viv_err viv_module_export_type(const struct viv_module *module,
+                                    const struct viv_wasm_export *export,
                                     struct viv_wasm_type *out) VIV_MUST_CHECK;
 
-// Whether an instance may be made within these limits, by what the module declares; the text names need and limit.
-// Errors: QUOTA.
+// Whether an instance may be made within these limits, by what the module declares; the text names
+// need and limit. Errors: QUOTA.
 enum viv_err viv_module_check(const struct viv_module *module, uint64_t memory_limit_bytes,
                               struct viv_diag *diag) VIV_MUST_CHECK;
 
 // NULL: not compiled yet (wasm/compile.h).
-const struct viv_variant *viv_module_variant(const struct viv_module *module, enum viv_wasm_mode mode, bool fuel);
+const struct viv_variant *viv_module_variant(const struct viv_module *module,
+                                             enum viv_wasm_mode mode, bool fuel);
 // For compile.c: publishes a variant, unless another thread was faster; then this one is deleted.
 void viv_module__set_variant(struct viv_module *module, enum viv_wasm_mode mode, bool fuel,
                              VIV_OWN struct viv_variant *variant);

@@ -2,14 +2,17 @@
 // Slots for linear memories and stacks; see slots.h for the shape.
 //
 // Cleaning happens on drop, outside every lock:
-// 1. A memory of up to SCRUB_BYTES is read page by page, and pages with something in them are overwritten: reading maps
-//    the kernel's one zero page, so what the guest never touched stays without memory of its own. Since mapping costs
-//    a fault a page, this begins with the second use; the first one ends as 2.
+// 1. A memory of up to SCRUB_BYTES is read page by page, and pages with something in them are
+// overwritten: reading maps
+//    the kernel's one zero page, so what the guest never touched stays without memory of its own.
+//    Since mapping costs a fault a page, this begins with the second use; the first one ends as 2.
 // 2. A larger one gives its pages back.
-// 3. A stack is kept as it is down to STACK_WARM_BYTES from its top; below, pages go back when the page there was touched,
+// 3. A stack is kept as it is down to STACK_WARM_BYTES from its top; below, pages go back when the
+// page there was touched,
 //    and every STACK_TRIM_USES uses in case a frame stepped over that page.
-// What stays resident is counted where slots leave a worker's cache, in chains of CHAIN_SLOTS: over WARM_BYTES a worker, the
-// pages of a chain go back before it enters the depot. A cache itself holds at most 2 * CHAIN_SLOTS slots a kind.
+// What stays resident is counted where slots leave a worker's cache, in chains of CHAIN_SLOTS: over
+// WARM_BYTES a worker, the pages of a chain go back before it enters the depot. A cache itself
+// holds at most 2 * CHAIN_SLOTS slots a kind.
 #include "wasm/slots.h"
 
 #include "base/alloc.h"
@@ -36,7 +39,8 @@
 #define SCRUB_BYTES (128u << 10)
 #define STACK_WARM_BYTES (16u << 10)
 #define STACK_TRIM_USES 64u
-#define WARM_BYTES (UINT64_C(48) << 20) // in the depots for each worker; the caches need the rest of 64 MiB
+#define WARM_BYTES                                                                                 \
+    (UINT64_C(48) << 20) // in the depots for each worker; the caches need the rest of 64 MiB
 #define CANARY_BYTES 64u
 
 _Static_assert(VIV_WASM_FIBER_BYTES % PAGE_BYTES == 0, "a stack is whole pages");
@@ -83,25 +87,25 @@ struct region {
 
 struct depot {
     VIV_CACHE_ALIGNED struct viv_spin lock; // guards the rest
-    struct chain loose;          // for threads that are no workers
-    struct viv_slot *warm, *cold; // full chains
-    struct region *regions;      // the first one is carved
+    struct chain loose;                     // for threads that are no workers
+    struct viv_slot *warm, *cold;           // full chains
+    struct region *regions;                 // the first one is carved
     struct slab *slabs;
 };
 
 typedef bool page_is_zero_fn(const uint8_t *page);
 
 struct viv_slots {
-    struct viv_sched *sched;      // immutable
-    uint64_t warm_limit_pages;    // immutable
-    page_is_zero_fn *page_is_zero; // immutable
-    _Atomic uint64_t warm_pages;  // relaxed: a sum that only steers what stays resident
+    struct viv_sched *sched;              // immutable
+    uint64_t warm_limit_pages;            // immutable
+    page_is_zero_fn *page_is_zero;        // immutable
+    _Atomic uint64_t warm_pages;          // relaxed: a sum that only steers what stays resident
     struct cache *cache[VIV_WORKERS_MAX]; // each touched by its worker only
     struct depot depot[KINDS];
 };
 
-// The account of the process that this thread serves. Thread-local because the engine's callbacks carry no pointer
-// to it, and a thread serves one process at a time.
+// The account of the process that this thread serves. Thread-local because the engine's callbacks
+// carry no pointer to it, and a thread serves one process at a time.
 static _Thread_local struct viv_slot_account *current_account;
 
 struct viv_slot_account *viv_slots_set_account(struct viv_slot_account *account)
@@ -165,10 +169,12 @@ static void discard_slot(struct viv_slot *slot)
 static void give_chain(struct viv_slots *slots, uint32_t kind, struct chain chain)
 {
     // Relaxed: see warm_pages.
-    uint64_t warm = atomic_fetch_add_explicit(&slots->warm_pages, chain.pages, memory_order_relaxed);
+    uint64_t warm =
+        atomic_fetch_add_explicit(&slots->warm_pages, chain.pages, memory_order_relaxed);
     if (chain.pages != 0 && warm + chain.pages > slots->warm_limit_pages) {
         atomic_fetch_sub_explicit(&slots->warm_pages, chain.pages, memory_order_relaxed);
-        for (struct viv_slot *slot = chain.head; slot != NULL; slot = slot->next) discard_slot(slot);
+        for (struct viv_slot *slot = chain.head; slot != NULL; slot = slot->next)
+            discard_slot(slot);
         chain.pages = 0;
     }
     struct depot *depot = &slots->depot[kind];
@@ -187,7 +193,8 @@ static struct chain take_chain_locked(struct viv_slots *slots, struct depot *dep
     struct viv_slot *head = *list;
     if (head == NULL) return (struct chain){0};
     *list = head->chain_next;
-    atomic_fetch_sub_explicit(&slots->warm_pages, head->chain_pages, memory_order_relaxed); // as above
+    atomic_fetch_sub_explicit(&slots->warm_pages, head->chain_pages,
+                              memory_order_relaxed); // as above
     return (struct chain){.head = head, .count = CHAIN_SLOTS, .pages = head->chain_pages};
 }
 
@@ -259,7 +266,8 @@ static enum viv_err carve(struct viv_slots *slots, uint32_t kind, struct chain *
         viv_spin_unlock(&depot->lock);
         if (count != 0) {
             *out_chain = (struct chain){0};
-            for (uint32_t i = count; i-- > 0;) push_slot(out_chain, &slab->slot[i]);
+            for (uint32_t i = count; i-- > 0;)
+                push_slot(out_chain, &slab->slot[i]);
             return VIV_OK;
         }
         enum viv_err err = add_region(depot, kind);
@@ -294,7 +302,8 @@ static enum viv_err take_shared(struct viv_slots *slots, uint32_t kind, struct v
         VIV_TRY(carve(slots, kind, &chain));
         slot = pop_slot(&chain);
         viv_spin_lock(&depot->lock);
-        while (chain.count != 0) push_slot(&depot->loose, pop_slot(&chain));
+        while (chain.count != 0)
+            push_slot(&depot->loose, pop_slot(&chain));
         viv_spin_unlock(&depot->lock);
     }
     *out_slot = slot;
@@ -308,7 +317,8 @@ static void drop_shared(struct viv_slots *slots, struct viv_slot *slot)
     viv_spin_lock(&depot->lock);
     push_slot(&depot->loose, slot);
     if (depot->loose.count >= 2 * CHAIN_SLOTS)
-        for (uint32_t i = 0; i < CHAIN_SLOTS; i++) push_slot(&full, pop_slot(&depot->loose));
+        for (uint32_t i = 0; i < CHAIN_SLOTS; i++)
+            push_slot(&full, pop_slot(&depot->loose));
     viv_spin_unlock(&depot->lock);
     if (full.count != 0) give_chain(slots, full.head->kind, full);
 }
@@ -360,9 +370,11 @@ static void drop_slot(struct viv_slots *slots, struct viv_slot *slot)
 
 // ---- cleaning ----
 
-typedef uint64_t lanes __attribute__((vector_size(32), may_alias)); // clang splits it for the machine
+typedef uint64_t lanes
+    __attribute__((vector_size(32), may_alias)); // clang splits it for the machine
 
-// Whether a page is zero; compiled twice, since reading clean pages is most of what dropping a small memory costs.
+// Whether a page is zero; compiled twice, since reading clean pages is most of what dropping a
+// small memory costs.
 #define DEFINE_PAGE_IS_ZERO(name, attributes)                                                      \
     attributes static bool name(const uint8_t *page)                                               \
     {                                                                                              \
@@ -410,7 +422,8 @@ static bool stack_is_intact(const struct viv_slot *slot)
 {
     const uint64_t *low = (const uint64_t *)(const void *)slot->base;
     uint64_t sum = 0;
-    for (size_t i = 0; i < CANARY_BYTES / sizeof *low; i++) sum |= low[i];
+    for (size_t i = 0; i < CANARY_BYTES / sizeof *low; i++)
+        sum |= low[i];
     return sum == 0;
 }
 
@@ -453,7 +466,8 @@ static enum viv_err take_of_size(struct viv_slots *slots, uint64_t size_bytes,
 {
     uint32_t kind = kind_of_size(size_bytes);
     if (kind >= MEMORY_KINDS)
-        return viv_diag_set(diag, VIV_E_TOOBIG, "a memory of %llu MiB; at most 4096 MiB are possible",
+        return viv_diag_set(diag, VIV_E_TOOBIG,
+                            "a memory of %llu MiB; at most 4096 MiB are possible",
                             (unsigned long long)(size_bytes >> 20));
     enum viv_err err = take_slot(slots, kind, out_slot);
     if (err != VIV_OK) viv_diag_set(diag, err, "no address space for a memory");
@@ -479,14 +493,17 @@ enum viv_err viv_slots_take_memory(struct viv_slots *slots, uint64_t size_bytes,
     return VIV_OK;
 }
 
-// Pages with nothing in them are not copied, so that the new slot has no more memory than the old one.
-static void copy_pages(const struct viv_slots *slots, uint8_t *to, const uint8_t *from, uint64_t size_bytes)
+// Pages with nothing in them are not copied, so that the new slot has no more memory than the old
+// one.
+static void copy_pages(const struct viv_slots *slots, uint8_t *to, const uint8_t *from,
+                       uint64_t size_bytes)
 {
     for (uint64_t at = 0; at < size_bytes; at += PAGE_BYTES)
         if (!slots->page_is_zero(from + at)) memcpy(to + at, from + at, PAGE_BYTES);
 }
 
-enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes, struct viv_diag *diag)
+enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
+                                   struct viv_diag *diag)
 {
     uint64_t more_bytes = size_bytes - slot->size_bytes;
     VIV_ASSERT(size_bytes >= slot->size_bytes);
@@ -610,18 +627,19 @@ static void drop_env(void *env)
 
 static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum,
                                     size_t maximum, size_t reserved_size_in_bytes,
-                                    size_t guard_size_in_bytes, wasmtime_linear_memory_t *memory_ret)
+                                    size_t guard_size_in_bytes,
+                                    wasmtime_linear_memory_t *memory_ret)
 {
     (void)type;
     (void)maximum;
-    VIV_ASSERT(reserved_size_in_bytes == 0 && guard_size_in_bytes == 0); // as engine.c configures it
+    VIV_ASSERT(reserved_size_in_bytes == 0 &&
+               guard_size_in_bytes == 0); // as engine.c configures it
     struct viv_diag diag = {.text = ""};
     struct viv_slot *slot;
-    if (viv_slots_take_memory(env, minimum, &slot, &diag) != VIV_OK) return wasmtime_error_new(diag.text);
-    *memory_ret = (wasmtime_linear_memory_t){.env = slot,
-                                             .get_memory = get_memory,
-                                             .grow_memory = grow_memory,
-                                             .finalizer = drop_env};
+    if (viv_slots_take_memory(env, minimum, &slot, &diag) != VIV_OK)
+        return wasmtime_error_new(diag.text);
+    *memory_ret = (wasmtime_linear_memory_t){
+        .env = slot, .get_memory = get_memory, .grow_memory = grow_memory, .finalizer = drop_env};
     return NULL;
 }
 
@@ -675,7 +693,8 @@ static void free_depot(struct depot *depot)
     while (depot->slabs != NULL) {
         struct slab *slab = depot->slabs;
         depot->slabs = slab->next;
-        for (uint64_t i = 0; i < slab->count; i++) VIV_ASSERT(!slab->slot[i].in_use);
+        for (uint64_t i = 0; i < slab->count; i++)
+            VIV_ASSERT(!slab->slot[i].in_use);
         viv_free(slab, sizeof *slab + (size_t)slab->count * sizeof(struct viv_slot), VIV_TAG_WASM);
     }
     while (depot->regions != NULL) {
@@ -691,7 +710,8 @@ void viv_slots_free(struct viv_slots *slots)
     if (slots == NULL) return;
     for (uint32_t i = 0; i < VIV_WORKERS_MAX; i++)
         viv_free(slots->cache[i], sizeof(struct cache), VIV_TAG_WASM);
-    for (uint32_t kind = 0; kind < KINDS; kind++) free_depot(&slots->depot[kind]);
+    for (uint32_t kind = 0; kind < KINDS; kind++)
+        free_depot(&slots->depot[kind]);
     viv_free(slots, sizeof *slots, VIV_TAG_WASM);
 }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for guests in mode `many`: linear memories, GC heaps and fibre stacks as slots of large reservations.
+// Memory for guests in mode `many`: linear memories, GC heaps and fibre stacks as slots of large
+// reservations.
 //
-//   take ──> loaded (≤ 32) ── spare (≤ 32) ──> depot of the kind: chains of 32 ──> carve from a 1 GiB region
-//   drop ──> (per worker, no lock)              (one spin lock a kind)
+//   take ──> loaded (≤ 32) ── spare (≤ 32) ──> depot of the kind: chains of 32 ──> carve from a 1
+//   GiB region drop ──> (per worker, no lock)              (one spin lock a kind)
 //
-// A kind is a size: memories of 64 KiB · 2^k, k = 0 … 16, and stacks of VIV_WASM_FIBER_BYTES. Each kind carves its own
-// regions, so the number of mappings grows with gigabytes, not with processes. Invariants: a free memory slot is zero; the
-// low end of every stack slot is zero until something runs over it; a slot keeps its descriptor for life.
-// Threads: any; a slot belongs to the process that took it.
+// A kind is a size: memories of 64 KiB · 2^k, k = 0 … 16, and stacks of VIV_WASM_FIBER_BYTES. Each
+// kind carves its own regions, so the number of mappings grows with gigabytes, not with processes.
+// Invariants: a free memory slot is zero; the low end of every stack slot is zero until something
+// runs over it; a slot keeps its descriptor for life. Threads: any; a slot belongs to the process
+// that took it.
 #ifndef VIV_WASM_SLOTS_H
 #define VIV_WASM_SLOTS_H
 
@@ -18,8 +20,9 @@
 struct viv_slots;
 struct viv_slot;
 
-// What a process holds. Every byte a guest can reach in its memories and GC heap is charged here; stacks are listed.
-// It must outlive its slots, that is, the store. Owned by the process; only its thread touches it.
+// What a process holds. Every byte a guest can reach in its memories and GC heap is charged here;
+// stacks are listed. It must outlive its slots, that is, the store. Owned by the process; only its
+// thread touches it.
 struct viv_slot_account {
     uint64_t used_bytes;
     uint64_t limit_bytes;    // UINT64_MAX: none
@@ -33,15 +36,18 @@ void viv_slots_free(struct viv_slots *slots); // no slot in use, no worker runni
 // Makes an engine take memories and stacks here.
 void viv_slots_configure(struct viv_slots *slots, wasm_config_t *config);
 
-// Whom the calling thread charges from now on; NULL: nobody, no limit. Returns the former one, to be put back.
+// Whom the calling thread charges from now on; NULL: nobody, no limit. Returns the former one, to
+// be put back.
 struct viv_slot_account *viv_slots_set_account(struct viv_slot_account *account);
-// False: a stack of this process was overrun; the kernel cannot be trusted any more. Cost: a few ns.
+// False: a stack of this process was overrun; the kernel cannot be trusted any more. Cost: a few
+// ns.
 bool viv_slots_stack_is_intact(const struct viv_slot_account *account);
 
 // What the engine's callbacks do, for tests and benchmarks.
 // Errors: QUOTA over the account's limit, TOOBIG over 4 GiB, EXHAUSTED; diag says which.
 enum viv_err viv_slots_take_memory(struct viv_slots *slots, uint64_t size_bytes,
-                                   struct viv_slot **out_slot, struct viv_diag *diag) VIV_MUST_CHECK;
+                                   struct viv_slot **out_slot,
+                                   struct viv_diag *diag) VIV_MUST_CHECK;
 // May move the memory. On failure it is as before.
 enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
                                    struct viv_diag *diag) VIV_MUST_CHECK;
@@ -50,7 +56,7 @@ enum viv_err viv_slots_take_stack(struct viv_slots *slots, bool zeroed,
 void viv_slots_drop(VIV_OWN struct viv_slot *slot);
 
 uint8_t *viv_slot_base(const struct viv_slot *slot);
-uint64_t viv_slot_size_bytes(const struct viv_slot *slot);     // what the guest may touch; a stack: all
+uint64_t viv_slot_size_bytes(const struct viv_slot *slot); // what the guest may touch; a stack: all
 uint64_t viv_slot_capacity_bytes(const struct viv_slot *slot); // growing up to here does not move
 
 struct viv_slots_stats {

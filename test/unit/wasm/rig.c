@@ -12,6 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#if VIV_SANITIZE
+// The engine is not instrumented, so the thread sanitizer sees neither its locks nor its atomics.
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:rayon\nrace:wasmtime\nrace:cranelift\nrace:regalloc2\nrace:core::\nrace:std::\n"
+           "race:alloc::\nrace:$LT$\nrace:hashbrown\nrace:gimli\nrace:crossbeam\n";
+}
+#endif
+
 static enum viv_host double_sync(struct viv_inst *inst, wasmtime_val_raw_t *args_and_results)
 {
     (void)inst;
@@ -19,7 +29,8 @@ static enum viv_host double_sync(struct viv_inst *inst, wasmtime_val_raw_t *args
     return VIV_HOST_TRAP;
 }
 
-static enum viv_host double_async(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+static enum viv_host double_async(struct viv_inst *inst, const wasmtime_val_t *args,
+                                  wasmtime_val_t *result)
 {
     (void)inst;
     (void)args;
@@ -41,8 +52,8 @@ static enum viv_host double_async(struct viv_inst *inst, const wasmtime_val_t *a
 
 const struct viv_import rig_imports[VIV_IMPORT_COUNT] = {VIV_IMPORTS(ROW)};
 
-static wasm_trap_t *call_sync(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args_and_results,
-                              size_t count)
+static wasm_trap_t *call_sync(void *env, wasmtime_caller_t *caller,
+                              wasmtime_val_raw_t *args_and_results, size_t count)
 {
     (void)env;
     (void)caller;
@@ -57,9 +68,9 @@ static bool at_once(void *env)
     return true;
 }
 
-static void call_async(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t nargs,
-                       wasmtime_val_t *results, size_t nresults, wasm_trap_t **trap_ret,
-                       wasmtime_async_continuation_t *continuation_ret)
+static void call_async(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args,
+                       size_t nargs, wasmtime_val_t *results, size_t nresults,
+                       wasm_trap_t **trap_ret, wasmtime_async_continuation_t *continuation_ret)
 {
     (void)env;
     (void)caller;
@@ -95,11 +106,13 @@ void rig_engine_signals(void)
     static bool known;
     if (!known) {
         wasm_engine_delete(wasm_engine_new());
-        for (size_t i = 0; i < 4; i++) (void)sigaction(signals[i], NULL, &kept[i]);
+        for (size_t i = 0; i < 4; i++)
+            (void)sigaction(signals[i], NULL, &kept[i]);
         known = true;
         return;
     }
-    for (size_t i = 0; i < 4; i++) (void)sigaction(signals[i], &kept[i], NULL);
+    for (size_t i = 0; i < 4; i++)
+        (void)sigaction(signals[i], &kept[i], NULL);
 }
 
 uint8_t *rig_copy(const void *data, size_t len)
@@ -128,7 +141,8 @@ enum viv_err rig_load(struct viv_wasm *wasm, const char *wat, enum viv_wasm_mode
                       struct viv_module **out_module, struct viv_diag *diag)
 {
     size_t len = strlen(wat);
-    return viv_compile_load(wasm, "test.wat", rig_copy(wat, len), len, mode, false, out_module, diag);
+    return viv_compile_load(wasm, "test.wat", rig_copy(wat, len), len, mode, false, out_module,
+                            diag);
 }
 
 void rig_make_dir(char *out_path, size_t cap)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of room wasm share: cmocka, kernels of engines whose host functions are doubles, modules from text.
+// What the tests of room wasm share: cmocka, kernels of engines whose host functions are doubles,
+// modules from text.
 #ifndef VIV_TEST_WASM_RIG_H
 #define VIV_TEST_WASM_RIG_H
 
@@ -30,12 +31,14 @@ uint8_t *rig_binary(const char *wat, size_t *out_len);
 enum viv_err rig_load(struct viv_wasm *wasm, const char *wat, enum viv_wasm_mode mode,
                       struct viv_module **out_module, struct viv_diag *diag);
 
-// cmocka handles SIGSEGV, SIGILL and the like itself during each test, but the engine turns them into traps and installs its
-// handlers only once a process. The first call of rig_engine_signals, before cmocka runs, makes an engine and keeps its
-// handlers; a test whose guests trap calls it again.
+// cmocka handles SIGSEGV, SIGILL and the like itself during each test, but the engine turns them
+// into traps and installs its handlers only once a process. The first call of rig_engine_signals,
+// before cmocka runs, makes an engine and keeps its handlers; a test whose guests trap calls it
+// again.
 void rig_engine_signals(void);
 
-// A folder of its own below the working directory, empty. rig_remove_dir removes one and what lies in it.
+// A folder of its own below the working directory, empty. rig_remove_dir removes one and what lies
+// in it.
 void rig_make_dir(char *out_path, size_t cap);
 void rig_remove_dir(const char *path);
 

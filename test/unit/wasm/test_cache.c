@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cache on disk: hits, entries that must not be trusted, room, many writers, and folders that fail.
+// The cache on disk: hits, entries that must not be trusted, room, many writers, and folders that
+// fail.
 #include "rig.h"
 
 #include "base/alloc.h"
@@ -113,12 +114,10 @@ static void a_second_load_reads_what_the_first_wrote(void **state)
 // Changes the entry, loads, and expects a new one in its place.
 static void expect_recompiled(const char *path)
 {
-    ino_t before = stat_of(path).st_ino;
     lines = 0;
     load();
     struct stat st = stat_of(path);
     assert_true(S_ISREG(st.st_mode) && st.st_nlink == 1);
-    assert_true(st.st_ino != before || st.st_ctim.tv_sec != 0);
     assert_int_equal(count_files(NULL), 1);
     assert_int_equal(lines, 1);
     lines = 0;
@@ -218,8 +217,9 @@ static void failing_system_calls_lose_only_the_entry(void **state)
     static const struct {
         const char *name;
         int error;
-    } faults[] = {{"openat", EACCES}, {"write", ENOSPC}, {"write", VIV_FAULT_SHORT}, {"renameat", EIO},
-                  {"read", EIO},      {"fstat", EIO},    {"mkdirat", EROFS},         {"getdents64", EIO}};
+    } faults[] = {{"openat", EACCES}, {"write", ENOSPC},  {"write", VIV_FAULT_SHORT},
+                  {"renameat", EIO},  {"read", EIO},      {"fstat", EIO},
+                  {"mkdirat", EROFS}, {"getdents64", EIO}};
     for (size_t i = 0; i < VIV_COUNT_OF(faults); i++) {
         for (uint64_t nth = 1; nth < 4; nth++) {
             viv_fault_set(faults[i].name, nth, faults[i].error);
@@ -254,16 +254,19 @@ static void the_least_recently_read_makes_room(void **state)
     assert_int_equal(utimensat(AT_FDCWD, first, hour_ago, 0), 0);
     struct viv_module *module[3];
     struct viv_diag diag;
-    static const char *const wats[] = {"(module (func (export \"a\")))", "(module (func (export \"b\")))", WAT};
+    static const char *const wats[] = {"(module (func (export \"a\")))",
+                                       "(module (func (export \"b\")))", WAT};
     assert_int_equal(rig_load(wasm, wats[0], VIV_WASM_MANY, &module[0], &diag), VIV_OK);
     assert_int_equal(access(stale, F_OK), -1);
     assert_int_equal(count_files(NULL), 2);
-    assert_int_equal(rig_load(wasm, wats[2], VIV_WASM_MANY, &module[2], &diag), VIV_OK); // read: now the newest
+    assert_int_equal(rig_load(wasm, wats[2], VIV_WASM_MANY, &module[2], &diag),
+                     VIV_OK); // read: now the newest
     // Entries of one second: the first one was read last.
     assert_int_equal(rig_load(wasm, wats[1], VIV_WASM_MANY, &module[1], &diag), VIV_OK);
     assert_int_equal(count_files(NULL), 2);
     assert_int_equal(access(first, F_OK), 0);
-    for (size_t i = 0; i < 3; i++) viv_module_drop(module[i]);
+    for (size_t i = 0; i < 3; i++)
+        viv_module_drop(module[i]);
     viv_wasm_free(wasm);
 }
 
@@ -275,9 +278,9 @@ static void many_kernels_write_one_entry(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         child[i] = fork();
         assert_true(child[i] >= 0);
-        if (child[i] == 0) {
-            load();
-            _exit(0);
+        if (child[i] == 0) { // a program of its own: the engine's threads do not survive a fork
+            (void)execl("/proc/self/exe", "test_cache", "load", dir, (char *)NULL);
+            _exit(127);
         }
     }
     for (size_t i = 0; i < COUNT; i++) {
@@ -294,7 +297,9 @@ static void the_users_folder_follows_the_environment(void **state)
 {
     (void)state;
     char path[128];
-    assert_int_equal(setenv("VIV_CACHE_DIR", "/x/y", 1) | setenv("XDG_CACHE_HOME", "/c", 1) | setenv("HOME", "/h", 1), 0);
+    assert_int_equal(setenv("VIV_CACHE_DIR", "/x/y", 1) | setenv("XDG_CACHE_HOME", "/c", 1) |
+                         setenv("HOME", "/h", 1),
+                     0);
     assert_true(viv_cache_default_dir(path, sizeof path));
     assert_string_equal(path, "/x/y");
     assert_false(viv_cache_default_dir(path, 3));
@@ -322,7 +327,8 @@ static void failed_allocations_only_cost_the_hit(void **state)
         struct viv_module *module = NULL;
         struct viv_diag diag;
         viv_alloc_fail_nth(nth);
-        enum viv_err err = viv_compile_load(wasm, "x", bytes, len, VIV_WASM_MANY, false, &module, &diag);
+        enum viv_err err =
+            viv_compile_load(wasm, "x", bytes, len, VIV_WASM_MANY, false, &module, &diag);
         bool hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_true(err == VIV_OK || (hit && err == VIV_E_EXHAUSTED));
@@ -333,8 +339,12 @@ static void failed_allocations_only_cost_the_hit(void **state)
     viv_wasm_free(wasm);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "load") == 0) {
+        load_in(argv[2], WAT, VIV_WASM_MANY);
+        return 0;
+    }
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_second_load_reads_what_the_first_wrote),

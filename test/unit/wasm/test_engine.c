@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engines: the table of host functions in each linker, settings of both modes, memories and stacks out of slots.
+// Engines: the table of host functions in each linker, settings of both modes, memories and stacks
+// out of slots.
 #include "rig.h"
 
 #include "base/alloc.h"
@@ -21,7 +22,9 @@ static void the_table_is_sorted_and_complete(void **state)
         lunatic += strncmp(row->module, "lunatic::", 9) == 0;
         wasi += strcmp(row->module, "wasi_snapshot_preview1") == 0;
         viv += strcmp(row->module, "viv") == 0;
-        assert_ptr_equal(viv_wasm_find_import(wasm, row->module, row->module_len, row->name, row->name_len), row);
+        assert_ptr_equal(
+            viv_wasm_find_import(wasm, row->module, row->module_len, row->name, row->name_len),
+            row);
         assert_true(viv_wasm_has_import_module(wasm, row->module, row->module_len));
         assert_true((row->sync != NULL) != (row->async != NULL) || row->sync == NULL);
     }
@@ -47,12 +50,14 @@ static void all_imports(struct viv_buf *wat, size_t changed)
     assert_int_equal(viv_buf_printf(wat, "(module\n"), VIV_OK);
     for (size_t i = 0; i < VIV_IMPORT_COUNT; i++) {
         const struct viv_import *row = &rig_imports[i];
-        assert_int_equal(viv_buf_printf(wat, "(import \"%s\" \"%s\" (func", row->module, row->name), VIV_OK);
+        assert_int_equal(viv_buf_printf(wat, "(import \"%s\" \"%s\" (func", row->module, row->name),
+                         VIV_OK);
         for (const char *p = row->params; *p != '\0'; p++)
             assert_int_equal(viv_buf_printf(wat, " (param %s)", type_name(*p)), VIV_OK);
         if (i == changed) assert_int_equal(viv_buf_printf(wat, " (param f32)"), VIV_OK);
         if (row->result[0] != '\0')
-            assert_int_equal(viv_buf_printf(wat, " (result %s)", type_name(row->result[0])), VIV_OK);
+            assert_int_equal(viv_buf_printf(wat, " (result %s)", type_name(row->result[0])),
+                             VIV_OK);
         assert_int_equal(viv_buf_printf(wat, "))\n"), VIV_OK);
     }
     assert_int_equal(viv_buf_append(wat, ")", 2), VIV_OK);
@@ -70,8 +75,9 @@ static void every_import_loads_and_each_changed_type_is_refused(void **state)
         for (int fuel = 0; fuel < 2; fuel++) {
             struct viv_module *module = NULL;
             size_t len = wat.len_bytes - 1;
-            enum viv_err err = viv_compile_load(wasm, "all", rig_copy(wat.data, len), len,
-                                                (enum viv_wasm_mode)mode, fuel != 0, &module, &diag);
+            enum viv_err err =
+                viv_compile_load(wasm, "all", rig_copy(wat.data, len), len,
+                                 (enum viv_wasm_mode)mode, fuel != 0, &module, &diag);
             if (err != VIV_OK) fail_msg("%s", diag.text);
             assert_non_null(viv_module_variant(module, (enum viv_wasm_mode)mode, fuel != 0));
             assert_null(viv_module_variant(module, (enum viv_wasm_mode)mode, fuel == 0));
@@ -82,10 +88,12 @@ static void every_import_loads_and_each_changed_type_is_refused(void **state)
         all_imports(&wat, i);
         struct viv_module *module = NULL;
         size_t len = wat.len_bytes - 1;
-        assert_int_equal(viv_module_new(wasm, "all", rig_copy(wat.data, len), len, VIV_WASM_MANY, &module, &diag),
+        assert_int_equal(viv_module_new(wasm, "all", rig_copy(wat.data, len), len, VIV_WASM_MANY,
+                                        &module, &diag),
                          VIV_E_MODULE);
         char name[128];
-        (void)snprintf(name, sizeof name, "import %s.%s has type (", rig_imports[i].module, rig_imports[i].name);
+        (void)snprintf(name, sizeof name, "import %s.%s has type (", rig_imports[i].module,
+                       rig_imports[i].name);
         assert_ptr_equal(strstr(diag.text, name), diag.text);
         assert_non_null(strstr(diag.text, "f32)"));
         assert_non_null(strstr(diag.text, ", must be ("));
@@ -117,8 +125,8 @@ static void fail_on_error(wasmtime_error_t *error)
 }
 
 // False when the instance cannot be made.
-static bool start_run(struct viv_wasm *wasm, const struct viv_module *module, enum viv_wasm_mode mode,
-                      struct run *run)
+static bool start_run(struct viv_wasm *wasm, const struct viv_module *module,
+                      enum viv_wasm_mode mode, struct run *run)
 {
     struct viv_engine *engine;
     assert_int_equal(viv_wasm_engine(wasm, mode, false, &engine), VIV_OK);
@@ -127,8 +135,9 @@ static bool start_run(struct viv_wasm *wasm, const struct viv_module *module, en
     wasmtime_context_set_epoch_deadline(run->context, 1000000);
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
-    poll_to_end(wasmtime_instance_pre_instantiate_async(viv_module_variant(module, mode, false)->instance_pre,
-                                                        run->context, &run->instance, &trap, &error));
+    poll_to_end(wasmtime_instance_pre_instantiate_async(
+        viv_module_variant(module, mode, false)->instance_pre, run->context, &run->instance, &trap,
+        &error));
     if (trap != NULL) wasm_trap_delete(trap);
     if (error != NULL) wasmtime_error_delete(error);
     return trap == NULL && error == NULL;
@@ -137,11 +146,13 @@ static bool start_run(struct viv_wasm *wasm, const struct viv_module *module, en
 static int32_t call(struct run *run, const char *name, int32_t arg, bool *out_trapped)
 {
     wasmtime_extern_t item;
-    assert_true(wasmtime_instance_export_get(run->context, &run->instance, name, strlen(name), &item));
+    assert_true(
+        wasmtime_instance_export_get(run->context, &run->instance, name, strlen(name), &item));
     wasmtime_val_t value = {.kind = WASMTIME_I32, .of.i32 = arg}, result = {.kind = WASMTIME_I32};
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
-    poll_to_end(wasmtime_func_call_async(run->context, &item.of.func, &value, 1, &result, 1, &trap, &error));
+    poll_to_end(wasmtime_func_call_async(run->context, &item.of.func, &value, 1, &result, 1, &trap,
+                                         &error));
     fail_on_error(error);
     if (out_trapped != NULL) *out_trapped = trap != NULL;
     if (trap != NULL) wasm_trap_delete(trap);
@@ -234,14 +245,17 @@ static void features_are_on_as_the_contract_says(void **state)
         const char *wat;
         bool taken;
     } modules[] = {
-        {"(module (memory 1) (memory 1) (func (memory.copy 0 1 (i32.const 0) (i32.const 0) (i32.const 1))))", true},
+        {"(module (memory 1) (memory 1) (func (memory.copy 0 1 (i32.const 0) (i32.const 0) "
+         "(i32.const 1))))",
+         true},
         {"(module (func $f (param i32) (result i32) (return_call $f (local.get 0))))", true},
         {GC, true},
         {"(module (tag $t (param i32)) (func (result i32) (block $h (result i32)"
          " (try_table (catch $t $h) (throw $t (i32.const 1))) (i32.const 2))))",
          true},
         {"(module (memory i64 1) (func (param i64) (result i32) (i32.load (local.get 0))))", true},
-        {"(module (func (result v128) (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 1 2 3 4))))", true},
+        {"(module (func (result v128) (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 1 2 3 4))))",
+         true},
         {"(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", true},
         {"(module (type $f (func)) (func (param (ref $f)) (call_ref $f (local.get 0))))", true},
         {"(module (memory 1 1 shared))", false},
@@ -256,11 +270,13 @@ static void features_are_on_as_the_contract_says(void **state)
         for (int mode = 0; mode < VIV_WASM_MODE_COUNT; mode++) {
             struct viv_module *module = NULL;
             struct viv_diag diag = {.text = ""};
-            enum viv_err err = rig_load(wasm, modules[i].wat, (enum viv_wasm_mode)mode, &module, &diag);
+            enum viv_err err =
+                rig_load(wasm, modules[i].wat, (enum viv_wasm_mode)mode, &module, &diag);
             bool taken = modules[i].taken && (i != 0 || mode == VIV_WASM_MANY);
             if ((err == VIV_OK) != taken) fail_msg("%s: %s", modules[i].wat, diag.text);
             if (i == 0 && mode == VIV_WASM_FAST)
-                assert_string_equal(diag.text, "has 2 memories; mode fast takes one (use --engine many)");
+                assert_string_equal(diag.text,
+                                    "has 2 memories; mode fast takes one (use --engine many)");
             viv_module_drop(module);
         }
     }
@@ -274,7 +290,8 @@ static void ticks_reach_engines_that_exist(void **state)
     viv_wasm_tick(wasm); // none exists
     struct viv_module *module = NULL;
     struct viv_diag diag;
-    assert_int_equal(rig_load(wasm, "(module (func (export \"spin\") (loop (br 0))))", VIV_WASM_MANY, &module, &diag),
+    assert_int_equal(rig_load(wasm, "(module (func (export \"spin\") (loop (br 0))))",
+                              VIV_WASM_MANY, &module, &diag),
                      VIV_OK);
     struct run run;
     assert_true(start_run(wasm, module, VIV_WASM_MANY, &run));
@@ -284,7 +301,8 @@ static void ticks_reach_engines_that_exist(void **state)
     assert_true(wasmtime_instance_export_get(run.context, &run.instance, "spin", 4, &item));
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
-    poll_to_end(wasmtime_func_call_async(run.context, &item.of.func, NULL, 0, NULL, 0, &trap, &error));
+    poll_to_end(
+        wasmtime_func_call_async(run.context, &item.of.func, NULL, 0, NULL, 0, &trap, &error));
     assert_non_null(trap);
     wasmtime_trap_code_t code;
     assert_true(wasmtime_trap_code(trap, &code));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading: what is refused and with which words, damaged modules, exports, and compiles on the pool.
+// Loading: what is refused and with which words, damaged modules, exports, and compiles on the
+// pool.
 #include "rig.h"
 
 #include "base/alloc.h"
@@ -15,10 +16,12 @@
 
 static struct viv_wasm *wasm; // one for the tests that need no other
 
-static enum viv_err load_bytes(const void *bytes, size_t len, struct viv_module **out, struct viv_diag *diag)
+static enum viv_err load_bytes(const void *bytes, size_t len, struct viv_module **out,
+                               struct viv_diag *diag)
 {
     diag->text[0] = '\0';
-    return viv_compile_load(wasm, "test.wasm", rig_copy(bytes, len), len, VIV_WASM_MANY, false, out, diag);
+    return viv_compile_load(wasm, "test.wasm", rig_copy(bytes, len), len, VIV_WASM_MANY, false, out,
+                            diag);
 }
 
 static void refused(const void *bytes, size_t len, const char *text)
@@ -44,15 +47,20 @@ static void files_of_other_kinds_are_named(void **state)
     refused("\0asn\1\0\0\0", 8, "not a WebAssembly module: no magic number (offset 0x3)");
     refused("\0asm\1\0", 6, "not a WebAssembly module: cut off in the version (offset 0x6)");
     refused("\0asm\2\0\0\0", 8, "not a WebAssembly module: unknown version (offset 0x4)");
-    refused("\x7f" "ELF\2\1\1", 7, "not a WebAssembly module: compiled code is not loaded (offset 0x0)");
+    refused("\x7f"
+            "ELF\2\1\1",
+            7, "not a WebAssembly module: compiled code is not loaded (offset 0x0)");
     refused("\0asm\x0d\0\1\0", 8, "is a component, not a core module; " REBUILD);
     refused("(component)", 11, "is a component, not a core module; " REBUILD);
     refused("#!/bin/sh\n", 10, "not a WebAssembly module: no magic number (offset 0x0)");
-    refused("\0asm\1\0\0\0\1\5", 10, "not a WebAssembly module: unexpected end-of-file (offset 0xa)");
-    refused_text("(module\n  (fun))",
-                 "not a WebAssembly module: expected valid module field at line 2 column 4 (offset 0xb)");
-    refused_text("(module (func (result i32)))",
-                 "not a WebAssembly module: type mismatch: expected i32 but nothing on stack (offset 0x18)");
+    refused("\0asm\1\0\0\0\1\5", 10,
+            "not a WebAssembly module: unexpected end-of-file (offset 0xa)");
+    refused_text(
+        "(module\n  (fun))",
+        "not a WebAssembly module: expected valid module field at line 2 column 4 (offset 0xb)");
+    refused_text(
+        "(module (func (result i32)))",
+        "not a WebAssembly module: type mismatch: expected i32 but nothing on stack (offset 0x18)");
 }
 
 static void imports_are_checked_by_name_and_type(void **state)
@@ -67,15 +75,19 @@ static void imports_are_checked_by_name_and_type(void **state)
                  "import env.t is a table; only functions can be imported");
     refused_text("(module (import \"env\" \"g\" (global i32)))",
                  "import env.g is a global; only functions can be imported");
-    refused_text("(module (import \"env\" \"e\" (tag)))", "import env.e is a tag; only functions can be imported");
+    refused_text("(module (import \"env\" \"e\" (tag)))",
+                 "import env.e is a tag; only functions can be imported");
     refused_text("(module (import \"lunatic::registry\" \"get_or_put_later\" (func)))",
-                 "unknown import lunatic::registry.get_or_put_later: built for lunatic-rs 0.13.0, needs 0.13.1 or newer");
-    refused_text("(module (import \"lunatic::message\" \"send_receive_skip_search\""
-                 " (func (param i64 i32) (result i32))))",
-                 "import lunatic::message.send_receive_skip_search has type (i64, i32) -> i32, must be "
-                 "(i64, i64, i64) -> i32: built for lunatic-rs before 0.13, needs 0.13.1 or newer");
+                 "unknown import lunatic::registry.get_or_put_later: built for lunatic-rs 0.13.0, "
+                 "needs 0.13.1 or newer");
+    refused_text(
+        "(module (import \"lunatic::message\" \"send_receive_skip_search\""
+        " (func (param i64 i32) (result i32))))",
+        "import lunatic::message.send_receive_skip_search has type (i64, i32) -> i32, must be "
+        "(i64, i64, i64) -> i32: built for lunatic-rs before 0.13, needs 0.13.1 or newer");
     refused_text("(module (import \"lunatic::process\" \"clone\" (func)))",
-                 "unknown import lunatic::process.clone: built for another version of lunatic; this kernel has the "
+                 "unknown import lunatic::process.clone: built for another version of lunatic; "
+                 "this kernel has the "
                  "functions of lunatic 0.13.2");
     refused_text("(module (import \"wasi_unstable\" \"fd_write\" (func)))",
                  "unknown import wasi_unstable.fd_write: built for an early WASI; " REBUILD);
@@ -83,15 +95,17 @@ static void imports_are_checked_by_name_and_type(void **state)
                  "unknown import wasi:io/streams@0.2.0.read: built for WASI preview 2; " REBUILD);
     refused_text("(module (import \"wasi\" \"thread-spawn\" (func)))",
                  "unknown import wasi.thread-spawn: built with threads; " REBUILD);
-    refused_text("(module (import \"viv\" \"fly\" (func)))",
-                 "unknown import viv.fly: built for a newer kernel; this one has revision 1 of viv");
+    refused_text(
+        "(module (import \"viv\" \"fly\" (func)))",
+        "unknown import viv.fly: built for a newer kernel; this one has revision 1 of viv");
     // A type of the right shape in a group of types is another type: the engine's own check tells.
     struct viv_module *module = NULL;
     struct viv_diag diag;
     static const char group[] = "(module (rec (type $a (func (result i64))) (type $b (func)))"
                                 " (import \"viv\" \"self\" (func (type $a))))";
     assert_int_equal(load_bytes(group, sizeof group - 1, &module, &diag), VIV_E_MODULE);
-    assert_ptr_equal(strstr(diag.text, "cannot be linked: incompatible import type for `viv::self`"), diag.text);
+    assert_ptr_equal(
+        strstr(diag.text, "cannot be linked: incompatible import type for `viv::self`"), diag.text);
 }
 
 static void sizes_are_limited(void **state)
@@ -105,19 +119,22 @@ static void sizes_are_limited(void **state)
     memset(bytes, ' ', 1001);
     struct viv_module *module = NULL;
     struct viv_diag diag;
-    assert_int_equal(viv_module_new(small, "x", bytes, 1001, VIV_WASM_MANY, &module, &diag), VIV_E_TOOBIG);
+    assert_int_equal(viv_module_new(small, "x", bytes, 1001, VIV_WASM_MANY, &module, &diag),
+                     VIV_E_TOOBIG);
     assert_string_equal(diag.text, "a module of 1001 bytes; at most 1000 are taken");
     viv_wasm_free(small);
     size_t len = VIV_WAT_BYTES_MAX + 1;
     bytes = viv_alloc(len, VIV_TAG_MODULE);
     memset(bytes, ' ', len);
     memcpy(bytes, "(module)", 8);
-    assert_int_equal(viv_module_new(wasm, "x", bytes, len, VIV_WASM_MANY, &module, &diag), VIV_E_TOOBIG);
+    assert_int_equal(viv_module_new(wasm, "x", bytes, len, VIV_WASM_MANY, &module, &diag),
+                     VIV_E_TOOBIG);
     assert_string_equal(diag.text, "text of 16777217 bytes; at most 16777216 are taken");
 }
 
 static const char RICH[] =
-    "(module (rec (type $s (struct (field i8) (field (mut (ref null $s))))) (type $a (array (mut i16))))"
+    "(module (rec (type $s (struct (field i8) (field (mut (ref null $s))))) (type $a (array (mut "
+    "i16))))"
     " (type $f (sub (func (param i32 i64 v128) (result f32 f64))))"
     " (import \"viv\" \"self\" (func $self (result i64)))"
     " (import \"wasi_snapshot_preview1\" \"proc_exit\" (func (param i32)))"
@@ -148,9 +165,11 @@ static void exports_can_be_asked(void **state)
     assert_string_equal(text, "(i32, i64, v128) -> (f32, f64)");
     viv_wasm_type_text(type.params, type.results, text, 12);
     assert_string_equal(text, "(i32, i64, ");
-    assert_int_equal(viv_module_export_type(module, viv_module_find_export(module, "any", 3), &type), VIV_OK);
+    assert_int_equal(
+        viv_module_export_type(module, viv_module_find_export(module, "any", 3), &type), VIV_OK);
     assert_string_equal(type.params, "rrr");
-    assert_int_equal(viv_module_export_type(module, viv_module_find_export(module, "again", 5), &type), VIV_OK);
+    assert_int_equal(
+        viv_module_export_type(module, viv_module_find_export(module, "again", 5), &type), VIV_OK);
     assert_string_equal(type.results, "I");
     assert_non_null(viv_module_find_export(module, "→", 3));
     assert_null(viv_module_find_export(module, "mult", 4));
@@ -178,9 +197,12 @@ static void needs_are_told_with_both_numbers(void **state)
         const char *wat, *text;
     } cases[] = {
         {"(module (memory 65536))", "needs 4096 MiB, the limit is 4095 MiB"},
-        {"(module (memory 1) (memory i64 0x1000000000000))", "needs 17592186044415 MiB, the limit is 4095 MiB"},
-        {"(module (table 0xffffffff funcref))", "needs a table of 4294967295 elements, the limit is 1000000"},
-        {"(module (memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)"
+        {"(module (memory 1) (memory i64 0x1000000000000))",
+         "needs 17592186044415 MiB, the limit is 4095 MiB"},
+        {"(module (table 0xffffffff funcref))",
+         "needs a table of 4294967295 elements, the limit is 1000000"},
+        {"(module (memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory "
+         "0)(memory 0)(memory 0)"
          "(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0)(memory 0))",
          "needs 17 memories, the limit is 16"},
     };
@@ -188,7 +210,8 @@ static void needs_are_told_with_both_numbers(void **state)
         struct viv_module *module = NULL;
         struct viv_diag diag = {.text = ""};
         size_t len = strlen(cases[i].wat);
-        if (viv_module_new(wasm, "x", rig_copy(cases[i].wat, len), len, VIV_WASM_MANY, &module, &diag) != VIV_OK)
+        if (viv_module_new(wasm, "x", rig_copy(cases[i].wat, len), len, VIV_WASM_MANY, &module,
+                           &diag) != VIV_OK)
             fail_msg("%s", diag.text);
         assert_int_equal(viv_module_check(module, 4294967295, &diag), VIV_E_QUOTA);
         if (i != 1) assert_string_equal(diag.text, cases[i].text);
@@ -212,7 +235,8 @@ static void run_if_loaded(enum viv_err err, struct viv_module *module)
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
     wasmtime_call_future_t *future = wasmtime_instance_pre_instantiate_async(
-        viv_module_variant(module, VIV_WASM_MANY, false)->instance_pre, context, &instance, &trap, &error);
+        viv_module_variant(module, VIV_WASM_MANY, false)->instance_pre, context, &instance, &trap,
+        &error);
     while (!wasmtime_call_future_poll(future)) {
     }
     wasmtime_call_future_delete(future);
@@ -270,7 +294,8 @@ static void the_reader_survives_any_bytes(void **state)
         for (uint32_t e = 0; e < binary.export_count; e++) {
             struct viv_wasm_type type;
             if (binary.exports[e].kind == VIV_EXTERN_FUNC)
-                assert_int_equal(viv_wasm_type(copy, len, binary.exports[e].type_at, &type), VIV_OK);
+                assert_int_equal(viv_wasm_type(copy, len, binary.exports[e].type_at, &type),
+                                 VIV_OK);
         }
         viv_binary_deinit(&binary);
     }
@@ -280,14 +305,16 @@ static void the_reader_survives_any_bytes(void **state)
 static void failed_allocations_leave_nothing(void **state)
 {
     (void)state;
-    static const char imports[] = "(module (import \"viv\" \"self\" (func (result i64))) (func (export \"a\")))";
+    static const char imports[] =
+        "(module (import \"viv\" \"self\" (func (result i64))) (func (export \"a\")))";
     int64_t before = viv_alloc_live_bytes_all();
     for (uint64_t nth = 1;; nth++) {
         uint8_t *bytes = rig_copy(imports, sizeof imports - 1);
         struct viv_module *module = NULL;
         struct viv_diag diag;
         viv_alloc_fail_nth(nth);
-        enum viv_err err = viv_compile_load(wasm, "x", bytes, sizeof imports - 1, VIV_WASM_MANY, false, &module, &diag);
+        enum viv_err err = viv_compile_load(wasm, "x", bytes, sizeof imports - 1, VIV_WASM_MANY,
+                                            false, &module, &diag);
         bool hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
@@ -363,7 +390,8 @@ static void one_environment_uses_half_of_the_pool(void **state)
     assert_true(viv_compile_cancel(rig.wasm, &req[4])); // waits: dropped
     assert_false(viv_compile_cancel(rig.wasm, &req[4]));
     // Two of environment 1 are on the pool, then the one of 2: it is not behind the others.
-    for (int i = 0; i < 3; i++) assert_true(viv_drive_dirty(rig.sched));
+    for (int i = 0; i < 3; i++)
+        assert_true(viv_drive_dirty(rig.sched));
     assert_int_equal(done_count, 3);
     assert_int_equal(req[COUNT].err, VIV_E_MODULE);
     assert_null(req[COUNT].out_module);
@@ -392,7 +420,8 @@ static void requests_for_one_variant_share_a_compile(void **state)
     struct viv_module *module = first.out_module;
     struct viv_compile_req req[3];
     for (size_t i = 0; i < 3; i++) {
-        req[i] = (struct viv_compile_req){.module = module, .fuel = true, .env = 1, .done = count_done};
+        req[i] =
+            (struct viv_compile_req){.module = module, .fuel = true, .env = 1, .done = count_done};
         assert_int_equal(viv_compile_post(rig.wasm, &req[i]), VIV_OK);
     }
     assert_true(viv_compile_cancel(rig.wasm, &req[1]));
@@ -454,7 +483,8 @@ static void real_threads_compile_and_merge(void **state)
             waiter[i].left = NULL;
             cancelled++;
         }
-    CHECK_WAIT(atomic_load(&left) == cancelled, 60, fprintf(stderr, "left %u\n", atomic_load(&left)));
+    CHECK_WAIT(atomic_load(&left) == cancelled, 60,
+               fprintf(stderr, "left %u\n", atomic_load(&left)));
     for (uint32_t i = 0; i < COUNT; i++) {
         if (waiter[i].left == NULL) continue;
         assert_int_equal(waiter[i].req.err, VIV_OK);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slots: unique, zero on every use, charged, bounded in mappings; stacks with their canary; workers' caches.
+// Slots: unique, zero on every use, charged, bounded in mappings; stacks with their canary;
+// workers' caches.
 #include "rig.h"
 
 #include "base/alloc.h"
@@ -58,7 +59,8 @@ static void slots_are_zero_and_apart(void **state)
             slot[i] = NULL;
             continue;
         }
-        uint64_t size = viv_rng_below(&rng, 8) == 0 ? viv_rng_below(&rng, MIB) : viv_rng_below(&rng, 140 * KIB);
+        uint64_t size =
+            viv_rng_below(&rng, 8) == 0 ? viv_rng_below(&rng, MIB) : viv_rng_below(&rng, 140 * KIB);
         slot[i] = take(slots, size);
         assert_true(is_filled(viv_slot_base(slot[i]), viv_slot_size_bytes(slot[i]), 0));
         mark[i] = (uint8_t)(1 + viv_rng_below(&rng, 255));
@@ -159,7 +161,8 @@ static void stacks_are_listed_and_checked(void **state)
     struct viv_slot_account account = {.limit_bytes = 0}; // stacks are not charged
     viv_slots_set_account(&account);
     struct viv_slot *stack[3];
-    for (size_t i = 0; i < 3; i++) assert_int_equal(viv_slots_take_stack(slots, false, &stack[i]), VIV_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(viv_slots_take_stack(slots, false, &stack[i]), VIV_OK);
     assert_true(viv_slots_stack_is_intact(&account));
     for (size_t i = 0; i < 3; i++) {
         assert_true((uintptr_t)viv_slot_base(stack[i]) % 4096 == 0);
@@ -198,7 +201,8 @@ static void mappings_do_not_grow_with_slots(void **state)
     }
     uint64_t after = viv_vm_mapping_count();
     assert_true(before > 0 && after - before < 100);
-    for (size_t i = 0; i < 2 * COUNT; i++) viv_slots_drop(live[i]);
+    for (size_t i = 0; i < 2 * COUNT; i++)
+        viv_slots_drop(live[i]);
     struct viv_slots_stats stats;
     viv_slots_stats(slots, &stats);
     assert_true(stats.slot_count >= 2 * COUNT && stats.slot_count < 2 * COUNT + 100);
@@ -234,7 +238,8 @@ static void workers_exchange_through_the_depot(void **state)
             viv_slot_base(live[i])[(i * 4096) % (64 * KIB)] = 1;
         }
         viv_drive_become(sched, 1);
-        for (size_t i = 0; i < LIVE; i++) viv_slots_drop(live[i]);
+        for (size_t i = 0; i < LIVE; i++)
+            viv_slots_drop(live[i]);
         viv_slots_stats(slots, round == 0 ? &first : &last);
     }
     // What worker 1 gave back reached worker 0: at most what the two caches hold is carved beside.
@@ -284,9 +289,11 @@ static void threads_never_share_a_slot(void **state)
     uint64_t seed = check_seed();
     for (uint64_t i = 0; i < THREADS; i++) {
         hammer[i] = (struct hammer){.slots = slots, .seed = viv_mix_u64(seed + i) | 1};
-        assert_int_equal(viv_thread_start("hammer", 0, hammer_main, &hammer[i], &thread[i]), VIV_OK);
+        assert_int_equal(viv_thread_start("hammer", 0, hammer_main, &hammer[i], &thread[i]),
+                         VIV_OK);
     }
-    for (size_t i = 0; i < THREADS; i++) viv_thread_join(thread[i]);
+    for (size_t i = 0; i < THREADS; i++)
+        viv_thread_join(thread[i]);
     viv_slots_free(slots);
 }
 
