@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernel wants to know of a module before and beside its compilation: imports, exports,
 // minimum sizes. Reads core modules of WebAssembly 3.0; the engine validates, this only has to be
-// safe on any bytes. Threads: any; a result is immutable.
+// safe on any bytes.
+// Threads: any; a result is immutable.
 #ifndef VIV_WASM_BINARY_H
 #define VIV_WASM_BINARY_H
 

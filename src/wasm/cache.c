@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cache of compiled modules. A folder of entries `<key in hex>.cwasm`, each
 //
-//   offset  0 magic "VIVCWASM"   8 format u32   12 zero u32   16 key [32]   48 payload length u64
-//   56 SHA-256 [32]   88 payload
+//   offset  0 magic "VIVCWASM"       16 key [32]               56 SHA-256 of the payload [32]
+//           8 format u32, zero u32   48 payload length u64     88 payload
 //
 // little endian; the payload is what the engine serialised. An entry is written to a temporary file
 // in the same folder and renamed, so a reader sees a whole entry or none. Compiled code is executed
@@ -26,7 +26,7 @@
 #define FORMAT 1u
 #define SUFFIX ".cwasm"
 #define TEMP_SUFFIX ".tmp"
-#define KEY_HEX (2 * VIV_SHA256_BYTES)
+#define KEY_HEX ((size_t)2 * VIV_SHA256_BYTES)
 #define NAME_BYTES 96
 #define STALE_TEMP_NS (3600 * VIV_NS_PER_SEC) // a writer that is still alive is not slower
 #define PAYLOAD_BYTES_MAX (UINT64_C(1) << 31)

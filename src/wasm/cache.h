@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled modules on disk, by key. Several kernels and threads may use one folder at once;
 // whatever is wrong with an entry is a miss, and whatever is wrong with the folder only means that
-// nothing is kept. Threads: any. Blocks: on the disk.
+// nothing is kept.
+// Threads: any. Blocks: on the disk.
 #ifndef VIV_WASM_CACHE_H
 #define VIV_WASM_CACHE_H
 

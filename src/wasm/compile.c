@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles: the work itself, and the flights that carry it to the dirty pool.
 //
-//   request ──> flight (waiting: over its environment's share) ──> job ──> running ──> done: every
-//   request of it
-//                  ^ the same variant                                 ^ the same bytes, known when
-//                  they are hashed
+//   request ──> flight: waiting ──> posted ──> running ──> done: every request is called back
+//               1 joins a flight    2          3 joins a running flight
+//               for the variant                for the same bytes
 //
 // 1. A request for a variant joins a flight for it; a request to load always starts a flight of its
-// own, since hashing
-//    belongs on the pool too.
+//    own, since hashing belongs on the pool too.
 // 2. A flight is posted when fewer than half of the pool's threads carry flights of its
-// environment, else it waits.
+//    environment, else it waits.
 // 3. On the pool, a loading flight that finds another one running with the same bytes, name and
-// settings hands its requests
-//    over and ends.
-// 4. A flight without requests goes on into the cache if it is running; if it still waits, it is
-// dropped. The lock guards the list of flights, their requests and states; nothing is compiled,
-// posted or called back under it.
+//    settings hands its requests over and ends.
+// 4. A flight without requests goes on into the cache if it is posted; if it waits, it is dropped.
+// The lock guards the list of flights, their requests and states; nothing is compiled, posted or
+// called back under it.
 #include "wasm/compile.h"
 
 #include "base/alloc.h"
@@ -122,13 +119,12 @@ enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode,
     return VIV_OK;
 }
 
-enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
-                              size_t len_bytes, enum viv_wasm_mode mode, bool fuel,
-                              struct viv_module **out_module, struct viv_diag *diag)
+enum viv_err viv_compile_source(struct viv_wasm *wasm, const struct viv_module_source *source,
+                                bool fuel, struct viv_module **out_module, struct viv_diag *diag)
 {
     struct viv_module *module;
-    VIV_TRY(viv_module_new(wasm, name, bytes, len_bytes, mode, &module, diag));
-    enum viv_err err = viv_compile_now(module, mode, fuel, diag);
+    VIV_TRY(viv_module_new(wasm, source, &module, diag));
+    enum viv_err err = viv_compile_now(module, source->mode, fuel, diag);
     if (err != VIV_OK) {
         viv_module_drop(module);
         return err;
@@ -305,10 +301,13 @@ static void run_flight(struct viv_job *job)
     uint8_t key[VIV_SHA256_BYTES];
     flight->err = key_of_load(flight, key);
     if (flight->err != VIV_OK || merge_into_running(flight, key)) return;
-    uint8_t *bytes = flight->bytes;
+    struct viv_module_source source = {.name = flight->name,
+                                       .bytes = flight->bytes,
+                                       .len_bytes = flight->len_bytes,
+                                       .mode = flight->mode};
     flight->bytes = NULL; // consumed
-    flight->err = viv_compile_load(flight->compiler->wasm, flight->name, bytes, flight->len_bytes,
-                                   flight->mode, flight->fuel, &flight->module, &flight->diag);
+    flight->err = viv_compile_source(flight->compiler->wasm, &source, flight->fuel, &flight->module,
+                                     &flight->diag);
 }
 
 static void flight_done(struct viv_job *job)

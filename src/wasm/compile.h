@@ -19,10 +19,22 @@ void viv_compiler_free(struct viv_compiler *compiler);
 // stack.
 enum viv_err viv_compile_now(struct viv_module *module, enum viv_wasm_mode mode, bool fuel,
                              struct viv_diag *diag) VIV_MUST_CHECK;
-// viv_module_new and viv_compile_now together.
-enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
-                              size_t len_bytes, enum viv_wasm_mode mode, bool fuel,
-                              struct viv_module **out_module, struct viv_diag *diag) VIV_MUST_CHECK;
+// viv_module_new and viv_compile_now (for the source's mode) together.
+enum viv_err viv_compile_source(struct viv_wasm *wasm, const struct viv_module_source *source,
+                                bool fuel, struct viv_module **out_module,
+                                struct viv_diag *diag) VIV_MUST_CHECK;
+
+// The same with the source's fields one by one; goes when its callers pass a source.
+static inline VIV_MUST_CHECK enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name,
+                                                           VIV_OWN uint8_t *bytes, size_t len_bytes,
+                                                           enum viv_wasm_mode mode, bool fuel,
+                                                           struct viv_module **out_module,
+                                                           struct viv_diag *diag)
+{
+    const struct viv_module_source source = {
+        .name = name, .bytes = bytes, .len_bytes = len_bytes, .mode = mode};
+    return viv_compile_source(wasm, &source, fuel, out_module, diag);
+}
 
 // One wish of one process, embedded in what waits for it.
 struct viv_compile_req {

@@ -17,7 +17,7 @@
 
 #define FAST_RESERVATION_BYTES (UINT64_C(4) << 30)
 #define FAST_GUARD_BYTES (UINT64_C(32) << 20)
-#define ENGINES (VIV_WASM_MODE_COUNT * 2)
+#define ENGINES ((size_t)VIV_WASM_MODE_COUNT * 2)
 
 struct viv_wasm {
     // immutable after start
@@ -279,6 +279,7 @@ void viv_wasm_free(struct viv_wasm *wasm)
     if (wasm == NULL) return;
     viv_compiler_free(wasm->compiler);
     for (size_t i = 0; i < ENGINES; i++) {
+        // Acquire pairs with the release in viv_wasm_engine.
         struct viv_engine *engine = atomic_load_explicit(&wasm->engine[i], memory_order_acquire);
         if (engine == NULL) continue;
         wasmtime_linker_delete(engine->linker);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Wasmtime engines of a kernel: one for each mode and each choice of fuel counting, made on
-// first use, each with a linker that holds the whole host ABI. See README.md for what the two modes
-// are. Threads: any.
+// first use, each with a linker that holds the whole host ABI. README.md says what the modes are.
+// Threads: any.
 #ifndef VIV_WASM_ENGINE_H
 #define VIV_WASM_ENGINE_H
 

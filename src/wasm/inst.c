@@ -245,7 +245,7 @@ static bool release_inst(struct viv_proc *proc, void *state)
     viv_spawn__release(inst);
     if (inst->scratch != NULL) viv_signal_drop(inst->scratch);
     inst->scratch = NULL;
-    if (inst->abi != NULL) viv_abi_free(inst);
+    if (inst->abi != NULL && !viv_abi_release(inst)) return false;
     if (!release_ids(inst)) return false;
     if (inst->wasi != NULL) viv_wasi_free(inst);
     inst->wasi = NULL;

@@ -35,6 +35,7 @@ static void drop_wmsg(struct viv_msg *base)
         if (msg->sent[i].object != NULL)
             viv_object_drop((enum viv_id_kind)msg->sent[i].kind, msg->sent[i].object);
     viv_free(msg->sent, msg->sent_cap * sizeof(struct viv_sent), VIV_TAG_SIGNAL);
+    viv_reason_drop(msg->reason);
     if (msg->data != msg->inline_data) viv_free(msg->data, msg->cap, VIV_TAG_SIGNAL);
     viv_free(msg, sizeof(*msg), VIV_TAG_SIGNAL);
 }
@@ -106,11 +107,12 @@ struct viv_wmsg *viv_wmsg_from(struct viv_signal *sig)
     msg = viv_wmsg_new(sig->tag, 0);
     if (msg == NULL) return NULL;
     msg->msg.sig.from = sig->from;
-    if (sig->kind == VIV_SIG_EXIT) {
-        msg->notice = VIV_NOTICE_LINK_DIED;
-    } else if (sig->kind == VIV_SIG_DOWN) {
-        msg->notice = VIV_NOTICE_PROCESS_DIED;
+    if (sig->kind == VIV_SIG_EXIT || sig->kind == VIV_SIG_DOWN) {
+        bool down = sig->kind == VIV_SIG_DOWN;
+        msg->notice = down ? VIV_NOTICE_PROCESS_DIED : VIV_NOTICE_LINK_DIED;
         msg->about = sig->from;
+        msg->reason = viv_reason_take(viv_signal_reason(sig));
+        msg->ref = down ? ((const struct viv_monitor *)(void *)sig)->ref : 0;
     } else {
         const struct viv_msg *other = (const struct viv_msg *)(const void *)sig;
         uint64_t len = other->ops->size_bytes(other);

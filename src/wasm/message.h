@@ -24,8 +24,9 @@ struct viv_wmsg {
     struct viv_sent *sent;
     uint32_t sent_count, sent_cap;
     uint8_t notice; // enum viv_notice
-    viv_pid about;  // PROCESS_DIED: who
-    uint64_t ref;   // TIMER
+    viv_pid about;  // LINK_DIED, PROCESS_DIED: who
+    const struct viv_reason *reason; // … and why; NULL otherwise
+    uint64_t ref;   // TIMER: its handle; PROCESS_DIED: of the monitor
     uint8_t inline_data[VIV_WMSG_INLINE_BYTES];
 };
 

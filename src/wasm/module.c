@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Modules: what kind of file it is, what it imports, its references and its variants.
-// Steps of loading: 1. size and kind of file; 2. text to binary; 3. the reader of binary.c; 4.
-// imports. A file that step 3 cannot read goes on to the engine, whose validation then says what is
-// wrong with it.
+// Steps of loading: 1. size and kind of file; 2. text to binary; 3. the reader of binary.c;
+// 4. imports. A file that step 3 cannot read goes on to the engine, whose validation then says what
+// is wrong with it.
 #include "wasm/module.h"
 
 #include "base/alloc.h"
@@ -271,6 +271,7 @@ static enum viv_err fill_module(struct viv_module *module, const char *name, str
 
 static void free_module(struct viv_module *module)
 {
+    // Acquire pairs with the exchange in viv_module__set_variant.
     for (size_t i = 0; i < VIV_COUNT_OF(module->variant); i++)
         viv_module__free_variant(atomic_load_explicit(&module->variant[i], memory_order_acquire));
     viv_binary_deinit(&module->binary);
@@ -279,21 +280,20 @@ static void free_module(struct viv_module *module)
     viv_free(module, sizeof *module, VIV_TAG_MODULE);
 }
 
-enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
-                            size_t len_bytes, enum viv_wasm_mode mode,
+enum viv_err viv_module_new(struct viv_wasm *wasm, const struct viv_module_source *source,
                             struct viv_module **out_module, struct viv_diag *diag)
 {
     struct viv_module *module = viv_try_calloc(1, sizeof *module, VIV_TAG_MODULE);
     if (module == NULL) {
-        viv_free(bytes, len_bytes, VIV_TAG_MODULE);
-        return VIV_E_EXHAUSTED;
+        viv_free(source->bytes, source->len_bytes, VIV_TAG_MODULE);
+        return viv_diag_set(diag, VIV_E_EXHAUSTED, "out of memory");
     }
     module->wasm = wasm;
-    module->mode = mode;
-    module->bytes = bytes;
-    module->len_bytes = len_bytes;
+    module->mode = source->mode;
+    module->bytes = source->bytes;
+    module->len_bytes = source->len_bytes;
     atomic_init(&module->ref_count, 1);
-    enum viv_err err = fill_module(module, name, diag);
+    enum viv_err err = fill_module(module, source->name, diag);
     if (err != VIV_OK) {
         free_module(module);
         return err == VIV_E_EXHAUSTED ? viv_diag_set(diag, err, "out of memory") : err;

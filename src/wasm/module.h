@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A module: its bytes, what it imports and exports, and up to four compiled variants (mode × fuel
 // counting), each made when first needed. Held by ids, messages and processes, which count
-// references. Threads: any; all but the variants is immutable, and a variant that is there stays.
+// references.
+// Threads: any; all but the variants is immutable, and a variant that is there stays.
 #ifndef VIV_WASM_MODULE_H
 #define VIV_WASM_MODULE_H
 
@@ -17,12 +18,19 @@ struct viv_variant {
     wasmtime_instance_pre_t *instance_pre;
 };
 
-// Reads a module in binary or text format and checks what can be told without compiling: size, kind
-// of file, imports. Nothing is compiled. name: for messages. mode: that of processes which ask for
-// none. Owns: bytes (VIV_TAG_MODULE). Errors: MODULE, TOOBIG (both with a sentence in diag, without
-// the name), EXHAUSTED. Cost: linear; text takes milliseconds a MiB.
-enum viv_err viv_module_new(struct viv_wasm *wasm, const char *name, VIV_OWN uint8_t *bytes,
-                            size_t len_bytes, enum viv_wasm_mode mode,
+// What a module is made of.
+struct viv_module_source {
+    const char *name;       // for messages; borrowed
+    VIV_OWN uint8_t *bytes; // binary or text format, of VIV_TAG_MODULE
+    size_t len_bytes;
+    enum viv_wasm_mode mode; // of processes which ask for none
+};
+
+// Reads a module and checks what can be told without compiling: size, kind of file, imports.
+// Owns: source->bytes, on every path.
+// Errors: MODULE, TOOBIG (both with a sentence in diag, without the name), EXHAUSTED.
+// Cost: linear; text takes milliseconds a MiB.
+enum viv_err viv_module_new(struct viv_wasm *wasm, const struct viv_module_source *source,
                             struct viv_module **out_module, struct viv_diag *diag) VIV_MUST_CHECK;
 struct viv_module *viv_module_take(struct viv_module *module);
 void viv_module_drop(VIV_OWN struct viv_module *module); // NULL is allowed

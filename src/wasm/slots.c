@@ -3,13 +3,12 @@
 //
 // Cleaning happens on drop, outside every lock:
 // 1. A memory of up to SCRUB_BYTES is read page by page, and pages with something in them are
-// overwritten: reading maps
-//    the kernel's one zero page, so what the guest never touched stays without memory of its own.
-//    Since mapping costs a fault a page, this begins with the second use; the first one ends as 2.
+//    overwritten: reading maps the kernel's one zero page, so what the guest never touched stays
+//    without memory of its own. Since mapping costs a fault a page, this begins with the second
+//    use; the first one ends as 2.
 // 2. A larger one gives its pages back.
 // 3. A stack is kept as it is down to STACK_WARM_BYTES from its top; below, pages go back when the
-// page there was touched,
-//    and every STACK_TRIM_USES uses in case a frame stepped over that page.
+//    page there was touched, and every STACK_TRIM_USES uses in case a frame stepped over that page.
 // What stays resident is counted where slots leave a worker's cache, in chains of CHAIN_SLOTS: over
 // WARM_BYTES a worker, the pages of a chain go back before it enters the depot. A cache itself
 // holds at most 2 * CHAIN_SLOTS slots a kind.
@@ -21,6 +20,7 @@
 #include "base/spin.h"
 #include "os/vm.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -147,6 +147,7 @@ static void push_slot(struct chain *chain, struct viv_slot *slot)
 static struct viv_slot *pop_slot(struct chain *chain)
 {
     struct viv_slot *slot = chain->head;
+    VIV_ASSERT(slot != NULL);
     chain->head = slot->next;
     chain->count--;
     chain->pages -= resident_pages(slot);
@@ -178,6 +179,7 @@ static void give_chain(struct viv_slots *slots, uint32_t kind, struct chain chai
         chain.pages = 0;
     }
     struct depot *depot = &slots->depot[kind];
+    VIV_ASSERT(chain.head != NULL);
     viv_spin_lock(&depot->lock);
     struct viv_slot **list = chain.pages != 0 ? &depot->warm : &depot->cold;
     chain.head->chain_next = *list;
@@ -448,9 +450,11 @@ static enum viv_err charge(struct viv_slot_account *account, uint64_t more_bytes
     uint64_t used = viv_add_sat_u64(account->used_bytes, more_bytes);
     if (used > account->limit_bytes) {
         account->denied = true;
-        return viv_diag_set(diag, VIV_E_QUOTA, "needs %llu MiB, the limit is %llu MiB",
-                            (unsigned long long)((used >> 20) + ((used & 0xfffff) != 0)),
-                            (unsigned long long)(account->limit_bytes >> 20));
+        uint64_t needs_mib = (used >> 20) + ((used & 0xfffff) != 0);
+        uint64_t limit_mib = account->limit_bytes >> 20;
+        return viv_diag_set(diag, VIV_E_QUOTA,
+                            "needs %" PRIu64 " MiB, the limit is %" PRIu64 " MiB", needs_mib,
+                            limit_mib);
     }
     account->used_bytes = used;
     return VIV_OK;
@@ -479,13 +483,13 @@ enum viv_err viv_slots_take_memory(struct viv_slots *slots, uint64_t size_bytes,
 {
     struct viv_slot_account *account = current_account;
     VIV_TRY(charge(account, size_bytes, diag));
-    struct viv_slot *slot;
+    struct viv_slot *slot = NULL;
     enum viv_err err = take_of_size(slots, size_bytes, &slot, diag);
     if (err != VIV_OK) {
         refund(account, size_bytes);
         return err;
     }
-    VIV_DEBUG_ASSERT(!slot->in_use);
+    VIV_ASSERT(slot != NULL && !slot->in_use);
     slot->in_use = true;
     slot->size_bytes = size_bytes;
     slot->account = account;
@@ -509,12 +513,13 @@ enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
     VIV_ASSERT(size_bytes >= slot->size_bytes);
     VIV_TRY(charge(slot->account, more_bytes, diag));
     if (size_bytes > kind_bytes(slot->kind)) {
-        struct viv_slot *larger;
+        struct viv_slot *larger = NULL;
         enum viv_err err = take_of_size(slot->slots, size_bytes, &larger, diag);
         if (err != VIV_OK) {
             refund(slot->account, more_bytes);
             return err;
         }
+        VIV_ASSERT(larger != NULL && !larger->in_use);
         copy_pages(slot->slots, larger->base, slot->base, slot->size_bytes);
         // The engine keeps the address of this descriptor: the two exchange what they stand for.
         struct viv_slot old = *slot;
@@ -538,9 +543,9 @@ enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
 
 enum viv_err viv_slots_take_stack(struct viv_slots *slots, bool zeroed, struct viv_slot **out_slot)
 {
-    struct viv_slot *slot;
+    struct viv_slot *slot = NULL;
     VIV_TRY(take_slot(slots, STACK_KIND, &slot));
-    VIV_DEBUG_ASSERT(!slot->in_use);
+    VIV_ASSERT(slot != NULL && !slot->in_use);
     if (zeroed) discard_slot(slot);
     struct viv_slot_account *account = current_account;
     slot->in_use = true;
@@ -635,7 +640,7 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
     VIV_ASSERT(reserved_size_in_bytes == 0 &&
                guard_size_in_bytes == 0); // as engine.c configures it
     struct viv_diag diag = {.text = ""};
-    struct viv_slot *slot;
+    struct viv_slot *slot = NULL;
     if (viv_slots_take_memory(env, minimum, &slot, &diag) != VIV_OK)
         return wasmtime_error_new(diag.text);
     *memory_ret = (wasmtime_linear_memory_t){
@@ -654,7 +659,7 @@ static wasmtime_error_t *new_stack(void *env, size_t size, bool zeroed,
                                    wasmtime_stack_memory_t *stack_ret)
 {
     VIV_ASSERT(size <= VIV_WASM_FIBER_BYTES); // as engine.c configures it
-    struct viv_slot *slot;
+    struct viv_slot *slot = NULL;
     if (viv_slots_take_stack(env, zeroed, &slot) != VIV_OK)
         return wasmtime_error_new("no address space for a stack");
     *stack_ret = (wasmtime_stack_memory_t){
@@ -717,6 +722,7 @@ void viv_slots_free(struct viv_slots *slots)
 
 void viv_slots_stats(struct viv_slots *slots, struct viv_slots_stats *out)
 {
+    // Relaxed: see warm_pages.
     struct viv_slots_stats stats = {
         .warm_bytes = PAGE_BYTES * atomic_load_explicit(&slots->warm_pages, memory_order_relaxed)};
     for (uint32_t kind = 0; kind < KINDS; kind++) {

@@ -2,14 +2,14 @@
 // Memory for guests in mode `many`: linear memories, GC heaps and fibre stacks as slots of large
 // reservations.
 //
-//   take ──> loaded (≤ 32) ── spare (≤ 32) ──> depot of the kind: chains of 32 ──> carve from a 1
-//   GiB region drop ──> (per worker, no lock)              (one spin lock a kind)
+//   take ──> loaded (≤ 32) ── spare (≤ 32) ──> depot of the kind: ──> carve from a 1 GiB region
+//   drop ──> (per worker, no lock)             chains of 32 (one spin lock a kind)
 //
 // A kind is a size: memories of 64 KiB · 2^k, k = 0 … 16, and stacks of VIV_WASM_FIBER_BYTES. Each
 // kind carves its own regions, so the number of mappings grows with gigabytes, not with processes.
 // Invariants: a free memory slot is zero; the low end of every stack slot is zero until something
-// runs over it; a slot keeps its descriptor for life. Threads: any; a slot belongs to the process
-// that took it.
+// runs over it; a slot keeps its descriptor for life.
+// Threads: any; a slot belongs to the process that took it.
 #ifndef VIV_WASM_SLOTS_H
 #define VIV_WASM_SLOTS_H
 

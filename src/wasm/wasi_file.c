@@ -6,15 +6,32 @@
 
 #include "sched/io.h"
 
-struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum viv_wasi_kind kind,
-                                         uint8_t filetype)
+struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum viv_wasi_kind kind)
 {
     struct viv_wasi_file *file = viv_try_alloc(sizeof(*file), VIV_TAG_WASI);
     if (file == NULL) return NULL;
-    *file = (struct viv_wasi_file){
-        .kind = (uint8_t)kind, .filetype = filetype, .fd = fd, .sched = sched};
+    *file = (struct viv_wasi_file){.kind = (uint8_t)kind, .fd = fd, .sched = sched};
+    file->filetype = kind == VIV_WASI_DIR ? VIV_FILETYPE_DIRECTORY : VIV_FILETYPE_UNKNOWN;
+    file->rights = kind == VIV_WASI_DIR ? VIV_RIGHTS_DIRECTORY : VIV_RIGHTS_STREAM;
     atomic_init(&file->refs, 1);
     return file;
+}
+
+void viv_wasi__file_describe(struct viv_wasi_file *file, const struct stat *st, int fd)
+{
+    file->filetype = viv_wasi__filetype(st, fd);
+    file->kind = VIV_WASI_STREAM;
+    file->rights = VIV_RIGHTS_STREAM;
+    if (file->filetype == VIV_FILETYPE_DIRECTORY) {
+        file->kind = VIV_WASI_DIR;
+        file->rights = VIV_RIGHTS_DIRECTORY;
+    } else if (file->filetype == VIV_FILETYPE_REGULAR || file->filetype == VIV_FILETYPE_BLOCK) {
+        file->kind = VIV_WASI_REGULAR;
+        file->rights = VIV_RIGHTS_REGULAR;
+    } else if (file->filetype == VIV_FILETYPE_CHARACTER && !viv_os_isatty(fd)) {
+        // A character device without these rights is a terminal to the C library of guests.
+        file->rights |= VIV_RIGHT_FD_SEEK | VIV_RIGHT_FD_TELL;
+    }
 }
 
 struct viv_wasi_file *viv_wasi__file_take(struct viv_wasi_file *file)

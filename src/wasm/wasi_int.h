@@ -143,6 +143,7 @@ struct viv_wasi_file {
     uint8_t filetype; // VIV_FILETYPE_...
     bool is_kernels;  // belongs to the kernel: not counted
     bool is_nonblock; // a call returns EAGAIN instead of waiting
+    uint32_t rights;  // those that apply to it
     int fd;           // -1: none; closed with the file unless it is the kernel's
     struct viv_sched *sched;
     struct viv_turn *turn;         // of a stream that processes share; else NULL
@@ -157,11 +158,12 @@ struct viv_wasi_file {
     _Atomic bool is_at_end;  // end of input was seen by some process
 };
 // fd is consumed on success. NULL without memory.
-struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum viv_wasi_kind kind,
-                                         uint8_t filetype);
+struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum viv_wasi_kind kind);
 struct viv_wasi_file *viv_wasi__file_take(struct viv_wasi_file *file);
 void viv_wasi__file_drop(struct viv_wasi_file *file); // NULL is allowed
 uint8_t viv_wasi__filetype(const struct stat *st, int fd);
+// Kind, type and rights of an open descriptor, by what stat said.
+void viv_wasi__file_describe(struct viv_wasi_file *file, const struct stat *st, int fd);
 
 // ---- listing of a directory (wasi_readdir.c) ----
 struct viv_wasi_listing;
@@ -188,6 +190,12 @@ uint32_t viv_wasi__add(struct viv_wasi *wasi, struct viv_wasi_fd entry);
 uint32_t viv_wasi__reserve(struct viv_wasi *wasi) VIV_MUST_CHECK; // for one more
 // Takes the entry out of the table.
 struct viv_wasi_fd viv_wasi__remove(struct viv_wasi *wasi, uint32_t fd);
+
+// The directories of the config, by their host paths. Errors: as viv_wasi_new.
+enum viv_err viv_dirs__open(struct viv_inst *inst, bool is_child,
+                            struct viv_diag *diag) VIV_MUST_CHECK;
+uint32_t viv_dirs__count(const struct viv_dirs *dirs); // NULL: 0
+struct viv_wasi_file *viv_dirs__file(const struct viv_dirs *dirs, uint32_t index); // borrowed
 
 struct viv_wasi_file *viv_stdio__file(struct viv_stdio_set *set, uint32_t fd); // 0 to 2
 struct viv_wasi_file *viv_stdio__null(struct viv_stdio_set *set);
@@ -258,5 +266,7 @@ enum viv_host viv_wasi__job_run(struct viv_inst *inst, wasmtime_val_t *result,
 // openat2 that stays beneath dir, again when a rename was in the way; a descriptor or -errno.
 int viv_wasi__open_beneath(int dir, const char *path, uint64_t flags, uint32_t mode,
                            uint64_t resolve);
+// Times of what a descriptor (O_PATH is enough) stands for; 0 or -errno.
+int viv_wasi__set_times(int fd, const struct timespec times[2]);
 
 #endif

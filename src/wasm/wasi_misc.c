@@ -5,6 +5,7 @@
 #include "gen/wasm_imports.h"
 #include "os/clock.h"
 #include "os/rand.h"
+#include "wasm/import.h"
 #include "wasm/wasi_int.h"
 #include <string.h>
 
@@ -286,22 +287,28 @@ static bool are_pointers_in(const struct viv_inst *inst, struct viv_guest_mem me
     const char *name = inst->import->name;
     if (strcmp(name, "sock_accept") == 0) return viv_guest_in(mem, (uint32_t)args[2].i32, 4);
     bool is_recv = strcmp(name, "sock_recv") == 0;
-    if (!is_recv && strcmp(name, "sock_send") != 0) return true; // sock_shutdown
     bool in = are_vectors_in(mem, (uint32_t)args[1].i32, (uint32_t)args[2].i32);
     in = in && viv_guest_in(mem, (uint32_t)args[4].i32, 4);
     return in && (!is_recv || viv_guest_in(mem, (uint32_t)args[5].i32, 2));
 }
 
-static uint32_t sock_none(struct viv_inst *inst, struct viv_guest_mem mem,
-                          const wasmtime_val_raw_t *args)
+static uint32_t refuse_sock(const struct viv_inst *inst, const wasmtime_val_raw_t *args)
 {
     struct viv_wasi_fd *entry;
-    if (!are_pointers_in(inst, mem, args)) return VIV_WASI_FAULT;
     uint32_t error = viv_wasi__find(inst, (uint32_t)args[0].i32, 0, &entry);
     return error == VIV_WASI_SUCCESS ? VIV_WASI_NOTSOCK : error;
 }
 
+static uint32_t sock_none(struct viv_inst *inst, struct viv_guest_mem mem,
+                          const wasmtime_val_raw_t *args)
+{
+    return are_pointers_in(inst, mem, args) ? refuse_sock(inst, args) : VIV_WASI_FAULT;
+}
+
 enum viv_host viv_wasm__wasi_sock_none(struct viv_inst *inst, wasmtime_val_raw_t *args_and_results)
 {
-    return viv_wasi__sync(inst, args_and_results, sock_none);
+    if (strcmp(inst->import->name, "sock_shutdown") != 0)
+        return viv_wasi__sync(inst, args_and_results, sock_none);
+    args_and_results[0].i32 = (int32_t)refuse_sock(inst, args_and_results); // has no pointer
+    return VIV_HOST_OK;
 }

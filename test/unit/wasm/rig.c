@@ -18,7 +18,8 @@ const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race:rayon\nrace:wasmtime\nrace:cranelift\nrace:regalloc2\nrace:core::\nrace:std::\n"
-           "race:alloc::\nrace:$LT$\nrace:hashbrown\nrace:gimli\nrace:crossbeam\n";
+           "race:alloc::\nrace:$LT$\nrace:hashbrown\nrace:gimli\nrace:crossbeam\n"
+           "signal:wasmtime\nsignal:alloc::\nsignal:core::\nsignal:gimli\n";
 }
 #endif
 
@@ -122,6 +123,12 @@ uint8_t *rig_copy(const void *data, size_t len)
     return copy;
 }
 
+struct viv_module_source rig_source(const void *data, size_t len, enum viv_wasm_mode mode)
+{
+    return (struct viv_module_source){
+        .name = "test.wasm", .bytes = rig_copy(data, len), .len_bytes = len, .mode = mode};
+}
+
 uint8_t *rig_binary(const char *wat, size_t *out_len)
 {
     wasm_byte_vec_t binary;
@@ -141,8 +148,8 @@ enum viv_err rig_load(struct viv_wasm *wasm, const char *wat, enum viv_wasm_mode
                       struct viv_module **out_module, struct viv_diag *diag)
 {
     size_t len = strlen(wat);
-    return viv_compile_load(wasm, "test.wat", rig_copy(wat, len), len, mode, false, out_module,
-                            diag);
+    struct viv_module_source source = rig_source(wat, len, mode);
+    return viv_compile_source(wasm, &source, false, out_module, diag);
 }
 
 void rig_make_dir(char *out_path, size_t cap)

@@ -25,6 +25,8 @@ struct viv_wasm_config rig_config(void);
 
 // A copy in memory of tag MODULE, as viv_module_new takes it.
 uint8_t *rig_copy(const void *data, size_t len);
+// A source of a copy of these bytes; every use needs a new one.
+struct viv_module_source rig_source(const void *data, size_t len, enum viv_wasm_mode mode);
 // Text to binary; free with viv_free(…, VIV_TAG_MODULE).
 uint8_t *rig_binary(const char *wat, size_t *out_len);
 // viv_compile_load of a text.

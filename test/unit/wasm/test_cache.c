@@ -322,13 +322,11 @@ static void failed_allocations_only_cost_the_hit(void **state)
     assert_int_equal(viv_wasm_engine(wasm, VIV_WASM_MANY, false, &engine), VIV_OK);
     int64_t before = viv_alloc_live_bytes_all();
     for (uint64_t nth = 1;; nth++) {
-        size_t len = sizeof WAT - 1;
-        uint8_t *bytes = rig_copy(WAT, len);
+        struct viv_module_source source = rig_source(WAT, sizeof WAT - 1, VIV_WASM_MANY);
         struct viv_module *module = NULL;
         struct viv_diag diag;
         viv_alloc_fail_nth(nth);
-        enum viv_err err =
-            viv_compile_load(wasm, "x", bytes, len, VIV_WASM_MANY, false, &module, &diag);
+        enum viv_err err = viv_compile_source(wasm, &source, false, &module, &diag);
         bool hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_true(err == VIV_OK || (hit && err == VIV_E_EXHAUSTED));

@@ -75,9 +75,8 @@ static void every_import_loads_and_each_changed_type_is_refused(void **state)
         for (int fuel = 0; fuel < 2; fuel++) {
             struct viv_module *module = NULL;
             size_t len = wat.len_bytes - 1;
-            enum viv_err err =
-                viv_compile_load(wasm, "all", rig_copy(wat.data, len), len,
-                                 (enum viv_wasm_mode)mode, fuel != 0, &module, &diag);
+            struct viv_module_source source = rig_source(wat.data, len, (enum viv_wasm_mode)mode);
+            enum viv_err err = viv_compile_source(wasm, &source, fuel != 0, &module, &diag);
             if (err != VIV_OK) fail_msg("%s", diag.text);
             assert_non_null(viv_module_variant(module, (enum viv_wasm_mode)mode, fuel != 0));
             assert_null(viv_module_variant(module, (enum viv_wasm_mode)mode, fuel == 0));
@@ -88,9 +87,8 @@ static void every_import_loads_and_each_changed_type_is_refused(void **state)
         all_imports(&wat, i);
         struct viv_module *module = NULL;
         size_t len = wat.len_bytes - 1;
-        assert_int_equal(viv_module_new(wasm, "all", rig_copy(wat.data, len), len, VIV_WASM_MANY,
-                                        &module, &diag),
-                         VIV_E_MODULE);
+        struct viv_module_source source = rig_source(wat.data, len, VIV_WASM_MANY);
+        assert_int_equal(viv_module_new(wasm, &source, &module, &diag), VIV_E_MODULE);
         char name[128];
         (void)snprintf(name, sizeof name, "import %s.%s has type (", rig_imports[i].module,
                        rig_imports[i].name);

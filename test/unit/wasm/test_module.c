@@ -12,6 +12,7 @@
 #include "wasm/slots.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct viv_wasm *wasm; // one for the tests that need no other
@@ -20,8 +21,8 @@ static enum viv_err load_bytes(const void *bytes, size_t len, struct viv_module 
                                struct viv_diag *diag)
 {
     diag->text[0] = '\0';
-    return viv_compile_load(wasm, "test.wasm", rig_copy(bytes, len), len, VIV_WASM_MANY, false, out,
-                            diag);
+    struct viv_module_source source = rig_source(bytes, len, VIV_WASM_MANY);
+    return viv_compile_source(wasm, &source, false, out, diag);
 }
 
 static void refused(const void *bytes, size_t len, const char *text)
@@ -115,21 +116,20 @@ static void sizes_are_limited(void **state)
     config.module_bytes_max = 1000;
     struct viv_wasm *small = NULL;
     assert_int_equal(viv_wasm_new(&config, &small), VIV_OK);
-    uint8_t *bytes = viv_alloc(1001, VIV_TAG_MODULE);
-    memset(bytes, ' ', 1001);
+    size_t len = VIV_WAT_BYTES_MAX + 1;
+    char *text = calloc(1, len);
+    memset(text, ' ', len);
+    memcpy(text, "(module)", 8);
     struct viv_module *module = NULL;
     struct viv_diag diag;
-    assert_int_equal(viv_module_new(small, "x", bytes, 1001, VIV_WASM_MANY, &module, &diag),
-                     VIV_E_TOOBIG);
+    struct viv_module_source source = rig_source(text, 1001, VIV_WASM_MANY);
+    assert_int_equal(viv_module_new(small, &source, &module, &diag), VIV_E_TOOBIG);
     assert_string_equal(diag.text, "a module of 1001 bytes; at most 1000 are taken");
     viv_wasm_free(small);
-    size_t len = VIV_WAT_BYTES_MAX + 1;
-    bytes = viv_alloc(len, VIV_TAG_MODULE);
-    memset(bytes, ' ', len);
-    memcpy(bytes, "(module)", 8);
-    assert_int_equal(viv_module_new(wasm, "x", bytes, len, VIV_WASM_MANY, &module, &diag),
-                     VIV_E_TOOBIG);
+    source = rig_source(text, len, VIV_WASM_MANY);
+    assert_int_equal(viv_module_new(wasm, &source, &module, &diag), VIV_E_TOOBIG);
     assert_string_equal(diag.text, "text of 16777217 bytes; at most 16777216 are taken");
+    free(text);
 }
 
 static const char RICH[] =
@@ -209,10 +209,9 @@ static void needs_are_told_with_both_numbers(void **state)
     for (size_t i = 0; i < VIV_COUNT_OF(cases); i++) {
         struct viv_module *module = NULL;
         struct viv_diag diag = {.text = ""};
-        size_t len = strlen(cases[i].wat);
-        if (viv_module_new(wasm, "x", rig_copy(cases[i].wat, len), len, VIV_WASM_MANY, &module,
-                           &diag) != VIV_OK)
-            fail_msg("%s", diag.text);
+        struct viv_module_source source =
+            rig_source(cases[i].wat, strlen(cases[i].wat), VIV_WASM_MANY);
+        if (viv_module_new(wasm, &source, &module, &diag) != VIV_OK) fail_msg("%s", diag.text);
         assert_int_equal(viv_module_check(module, 4294967295, &diag), VIV_E_QUOTA);
         if (i != 1) assert_string_equal(diag.text, cases[i].text);
         viv_module_drop(module);
@@ -309,12 +308,11 @@ static void failed_allocations_leave_nothing(void **state)
         "(module (import \"viv\" \"self\" (func (result i64))) (func (export \"a\")))";
     int64_t before = viv_alloc_live_bytes_all();
     for (uint64_t nth = 1;; nth++) {
-        uint8_t *bytes = rig_copy(imports, sizeof imports - 1);
+        struct viv_module_source source = rig_source(imports, sizeof imports - 1, VIV_WASM_MANY);
         struct viv_module *module = NULL;
         struct viv_diag diag;
         viv_alloc_fail_nth(nth);
-        enum viv_err err = viv_compile_load(wasm, "x", bytes, sizeof imports - 1, VIV_WASM_MANY,
-                                            false, &module, &diag);
+        enum viv_err err = viv_compile_source(wasm, &source, false, &module, &diag);
         bool hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
