@@ -195,6 +195,11 @@ struct viv_mbox *viv_proc_mbox(struct viv_proc *proc)
     return &proc->mbox;
 }
 
+const struct viv_proc_limits *viv_proc_get_limits(const struct viv_proc *proc)
+{
+    return proc->limits != NULL ? proc->limits : &proc->env->proc_limits;
+}
+
 uint32_t viv_proc_flags(const struct viv_proc *proc)
 {
     return proc->flags;

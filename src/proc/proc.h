@@ -92,6 +92,8 @@ struct viv_kernel *viv_proc_kernel(const struct viv_proc *proc);
 void *viv_proc_state(const struct viv_proc *proc);
 const struct viv_body *viv_proc_body(const struct viv_proc *proc); // any thread
 struct viv_mbox *viv_proc_mbox(struct viv_proc *proc);
+// Its own, or the environment's defaults.
+const struct viv_proc_limits *viv_proc_get_limits(const struct viv_proc *proc);
 uint32_t viv_proc_flags(const struct viv_proc *proc);
 void viv_proc_set_flags(struct viv_proc *proc, uint32_t set, uint32_t clear);
 // The process will end with this reason at the end of the step; the first one wins.

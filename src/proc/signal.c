@@ -53,15 +53,10 @@ void viv_proc__bounce(struct viv_kernel *kernel, viv_pid receiver, struct viv_si
 
 // ---- messages ----
 
-static const struct viv_proc_limits *limits_of(const struct viv_proc *proc)
-{
-    return proc->limits != NULL ? proc->limits : &proc->env->proc_limits;
-}
-
 // Policies that the sender must obey. False: refused.
 static bool admit(struct viv_proc *to, struct viv_proc *from, const struct viv_msg *msg)
 {
-    const struct viv_proc_limits *limits = limits_of(to);
+    const struct viv_proc_limits *limits = viv_proc_get_limits(to);
     if (limits->mailbox_policy == VIV_MAILBOX_KILL) return true; // the receiver counts for itself
     uint64_t size = viv_signal_size_bytes(&msg->sig);
     // Relaxed: counters bound memory; they order nothing.
@@ -128,6 +123,7 @@ bool viv_proc_kill(struct viv_env *env, viv_pid pid)
     if (atomic_exchange_explicit(&proc->killed, 1, memory_order_seq_cst) != 0) return true;
     proc->kill_sig = (struct viv_signal){.kind = VIV_SIG_KILL};
     if (!viv_proc__push(proc, &proc->kill_sig)) return true; // ending already
+    viv_task_hurry(env->kernel->sched, &proc->task);
     if (viv_task_is_running(&proc->task)) viv_sched_want_tick(env->kernel->sched);
     return true;
 }
@@ -156,6 +152,7 @@ enum viv_err viv_proc_exit(struct viv_proc *self, viv_pid peer, const struct viv
     sig->sig = (struct viv_signal){.kind = VIV_SIG_EXIT, .from = self->pid};
     sig->reason = reason;
     if (!viv_proc__push(target, &sig->sig)) viv_signal_drop(&sig->sig);
+    else if (viv_task_is_running(&target->task)) viv_sched_want_tick(self->env->kernel->sched);
     return VIV_OK;
 }
 
@@ -206,7 +203,7 @@ enum viv_err viv_proc_resume(struct viv_env *env, viv_pid pid)
 static void on_message(struct viv_proc *self, struct viv_signal *sig)
 {
     count_relaxed(&self->received, 1);
-    const struct viv_proc_limits *limits = limits_of(self);
+    const struct viv_proc_limits *limits = viv_proc_get_limits(self);
     if (limits->mailbox_policy != VIV_MAILBOX_KILL) {
         atomic_fetch_sub_explicit(&self->queued_count, 1, memory_order_relaxed); // see admit
         atomic_fetch_sub_explicit(&self->queued_bytes, viv_signal_size_bytes(sig),

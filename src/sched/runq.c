@@ -7,8 +7,9 @@
 
 #define CHAIN_MAX (VIV_RING_SLOTS / 2)
 
-void viv_sched__runq_init(struct viv_runq *q)
+void viv_sched__runq_init(struct viv_runq *q, const uint64_t *turns)
 {
+    q->turns = turns;
     atomic_init(&q->head, 0);
     atomic_init(&q->tail, 0);
     atomic_init(&q->overflow_count, 0);
@@ -54,6 +55,7 @@ static struct viv_task *take_chain_locked(struct viv_runq *q)
 
 bool viv_sched__runq_push(struct viv_runq *q, struct viv_task *task)
 {
+    task->queued_at = (uint32_t)*q->turns;
     uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed); // own
     uint32_t head = atomic_load_explicit(
         &q->head, memory_order_acquire); // pairs with CAS of a thief: slot is read
@@ -102,6 +104,18 @@ static void refill(struct viv_runq *q)
     viv_spin_unlock(&q->lock);
 }
 
+const struct viv_task *viv_sched__runq_peek(struct viv_runq *q)
+{
+    uint32_t head = atomic_load_explicit(&q->head, memory_order_relaxed); // a hint
+    // Relaxed both: own.
+    if (head == atomic_load_explicit(&q->tail, memory_order_relaxed)) {
+        if (atomic_load_explicit(&q->overflow_count, memory_order_relaxed) == 0) return NULL;
+        refill(q);
+        if (head == atomic_load_explicit(&q->tail, memory_order_relaxed)) return NULL; // a thief was faster
+    }
+    return atomic_load_explicit(&q->slot[head % VIV_RING_SLOTS], memory_order_relaxed);
+}
+
 struct viv_task *viv_sched__runq_pop(struct viv_runq *q)
 {
     for (;;) {
@@ -121,6 +135,29 @@ struct viv_task *viv_sched__runq_pop(struct viv_runq *q)
         if (atomic_compare_exchange_weak_explicit(&q->head, &head, head + 1, memory_order_acq_rel,
                                                   memory_order_relaxed))
             return task;
+    }
+}
+
+// Takes the ring's tasks out one by one, as any consumer, and puts them back with the hurried ones in front.
+void viv_sched__runq_reorder(struct viv_runq *q)
+{
+    struct viv_task *taken[VIV_RING_SLOTS];
+    uint32_t count = 0;
+    while (count < VIV_RING_SLOTS) {
+        struct viv_task *task = viv_sched__runq_pop(q);
+        if (task == NULL) break;
+        taken[count++] = task;
+    }
+    for (int pass = 1; pass >= 0; pass--) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (taken[i] == NULL) continue;
+            // Relaxed: a hint; a late one makes the next reordering.
+            bool hurried = atomic_load_explicit(&taken[i]->hurried, memory_order_relaxed) != 0;
+            if (hurried != (pass == 1)) continue;
+            atomic_store_explicit(&taken[i]->hurried, 0, memory_order_relaxed);
+            (void)viv_sched__runq_push(q, taken[i]);
+            taken[i] = NULL;
+        }
     }
 }
 

@@ -29,7 +29,8 @@ static struct viv_worker *new_worker(struct viv_sched *sched, uint32_t index)
     }
     viv_qsbr_offline(worker->member); // until its thread runs
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        viv_sched__runq_init(&worker->queue[prio]);
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+            viv_sched__runq_init(&worker->queue[prio][class], &worker->turns);
     viv_sched__wheel_init(&worker->wheel, viv_sched_now_ns(sched));
     return worker;
 }
@@ -195,8 +196,7 @@ void viv_sched_stats(const struct viv_sched *sched, struct viv_sched_stats *out)
         out->parks += worker->stats.parks;
         out->wakes += worker->stats.wakes;
         out->overflows += worker->stats.overflows;
-        for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-            out->runnable += viv_sched__runq_len(&worker->queue[prio]);
+        out->runnable += viv_sched__queue_len(worker);
     }
     out->ticks = atomic_load_explicit(&sched->tick_count, memory_order_relaxed);
 }

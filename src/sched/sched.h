@@ -47,8 +47,10 @@ struct viv_slice {
 struct viv_task {
     struct viv_task *next;       // under the queue that holds it
     struct viv_task *chain_next; // next overflow chain, when first of one
+    uint32_t queued_at;          // turn of its worker at which it was queued
     _Atomic uint32_t state;      // enum in sched.c; see viv_task_wake
     uint8_t prio;                // enum viv_prio; changed by the owner while running
+    _Atomic uint8_t hurried;     // to the front of its queue at the next turn of the worker that holds it
 };
 
 struct viv_sched_config {
@@ -88,6 +90,9 @@ void viv_task_init(struct viv_task *task, enum viv_prio prio); // waiting
 // What the task shall see must have been published before by a seq_cst read-modify-write. Wakes: at
 // most one worker.
 void viv_task_wake(struct viv_sched *sched, struct viv_task *task);
+// A queued task goes to the front of its queue (a kill should not wait behind computations); as far as it lies within the first
+// VIV_RING_SLOTS there.
+void viv_task_hurry(struct viv_sched *sched, struct viv_task *task);
 bool viv_task_is_running(const struct viv_task *task); // a hint: may change at once
 
 // A thread that is no worker, but calls into rooms that read shared structures, is a guest between

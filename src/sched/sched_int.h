@@ -24,6 +24,7 @@
 // Overflow chains hold up to VIV_RING_SLOTS / 2 tasks each; while any exist, pushes go there, so
 // that the order stays FIFO.
 struct viv_runq {
+    const uint64_t *turns; // of the owner; stamps what is pushed
     VIV_CACHE_ALIGNED _Atomic uint32_t head; // any worker
     VIV_CACHE_ALIGNED _Atomic uint32_t tail; // owner
     _Atomic(struct viv_task *) slot[VIV_RING_SLOTS];
@@ -34,9 +35,13 @@ struct viv_runq {
         overflow_count; // tasks on chains; written under lock, read by anyone as a hint
 };
 
-void viv_sched__runq_init(struct viv_runq *q);
+void viv_sched__runq_init(struct viv_runq *q, const uint64_t *turns);
 bool viv_sched__runq_push(struct viv_runq *q, struct viv_task *task); // owner; true: it overflowed
+// The task at the head, still queued; a thief may take it meanwhile: only to compare, inside a read section.
+const struct viv_task *viv_sched__runq_peek(struct viv_runq *q);
 struct viv_task *viv_sched__runq_pop(struct viv_runq *q);             // owner
+// Puts hurried tasks first, as far as the ring goes; owner.
+void viv_sched__runq_reorder(struct viv_runq *q);
 // Moves up to `want` tasks of victim to the empty-enough queue `mine`; returns how many.
 uint32_t viv_sched__runq_steal(struct viv_runq *mine, struct viv_runq *victim, uint32_t want);
 static inline uint32_t viv_sched__runq_len(const struct viv_runq *q)
@@ -71,6 +76,11 @@ static inline uint64_t viv_sched__wheel_next_ns(const struct viv_wheel *wheel)
 }
 
 // ---- worker ----
+// Within a priority, what was woken (fresh) goes before what used its slice up (spent), so that a message or timer is not stuck
+// behind computations. Fresh ones may overtake with one slice's work in all; then whoever was queued first goes first, until a
+// spent one has had its turn.
+enum viv_class { VIV_CLASS_FRESH, VIV_CLASS_SPENT, VIV_CLASS_COUNT };
+
 enum { VIV_PARK_RUNNING, VIV_PARK_FUTEX, VIV_PARK_POLLER, VIV_PARK_NOTIFIED };
 
 struct viv_worker {
@@ -87,14 +97,27 @@ struct viv_worker {
     struct viv_rng rng;
     bool searching;      // holds the scheduler's searching role
     uint32_t balance_at; // next victim of the balance step
+    int64_t fresh_work[VIV_PRIO_COUNT]; // reductions of fresh tasks since the last spent one
+    bool picked_fresh;                  // class of the running task
+    uint32_t hurry_seen;                // value of the scheduler's hurry at the last reordering
     struct viv_sched_stats stats;
     // any worker
     _Atomic(struct viv_task *) next; // written by the owner; read by the ticker as a hint
     _Atomic uint32_t guest;          // between guest_begin and guest_end; read by the ticker
     VIV_CACHE_ALIGNED _Atomic uint32_t park; // VIV_PARK_...; futex word
-    struct viv_runq queue[VIV_PRIO_COUNT];
+    struct viv_runq queue[VIV_PRIO_COUNT][VIV_CLASS_COUNT];
     struct viv_wheel wheel;
 };
+
+// Tasks queued at a worker, roughly.
+static inline uint32_t viv_sched__queue_len(const struct viv_worker *worker)
+{
+    uint32_t len = 0;
+    for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+            len += viv_sched__runq_len(&worker->queue[prio][class]);
+    return len;
+}
 
 // ---- dirty pool ----
 struct viv_pool {
@@ -127,6 +150,7 @@ struct viv_sched {
     struct viv_thread *ticker;
     // any thread
     VIV_CACHE_ALIGNED _Atomic uint64_t idle_mask[VIV_WORKERS_MAX / 64];
+    _Atomic uint32_t hurry; // counts viv_task_hurry
     _Atomic uint32_t searching;                            // 1 while some worker searches
     _Atomic uint32_t tick_state;                           // 0 parked, 1 ticking; futex word
     VIV_CACHE_ALIGNED _Atomic(struct viv_task *) injector; // stack of tasks from other threads

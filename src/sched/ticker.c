@@ -26,8 +26,7 @@ static bool something_waits(const struct viv_sched *sched)
         const struct viv_worker *worker = sched->workers[i];
         if (atomic_load_explicit(&worker->next, memory_order_relaxed) != NULL) return true; // hint
         if (atomic_load_explicit(&worker->wheel.count, memory_order_seq_cst) != 0) return true;
-        for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-            if (viv_sched__runq_len(&worker->queue[prio]) != 0) return true;
+        if (viv_sched__queue_len(worker) != 0) return true;
     }
     return false;
 }

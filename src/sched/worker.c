@@ -67,6 +67,7 @@ void viv_task_init(struct viv_task *task, enum viv_prio prio)
 {
     task->next = task->chain_next = NULL;
     task->prio = (uint8_t)prio;
+    atomic_init(&task->hurried, 0);
     atomic_init(&task->state, TASK_IDLE);
 }
 
@@ -100,10 +101,18 @@ void viv_task_wake(struct viv_sched *sched, struct viv_task *task)
     }
 }
 
-static void push_own(struct viv_worker *worker, struct viv_task *task)
+void viv_task_hurry(struct viv_sched *sched, struct viv_task *task)
+{
+    if (atomic_load_explicit(&task->state, memory_order_seq_cst) != TASK_QUEUED) return;
+    atomic_store_explicit(&task->hurried, 1, memory_order_seq_cst); // before the count that workers compare
+    atomic_fetch_add_explicit(&sched->hurry, 1, memory_order_seq_cst);
+    viv_sched_want_tick(sched);
+}
+
+static void push_own(struct viv_worker *worker, struct viv_task *task, enum viv_class class)
 {
     VIV_DEBUG_ASSERT(task->prio < VIV_PRIO_COUNT);
-    if (viv_sched__runq_push(&worker->queue[task->prio], task)) worker->stats.overflows++;
+    if (viv_sched__runq_push(&worker->queue[task->prio][class], task)) worker->stats.overflows++;
     viv_sched__notify(worker->sched);
 }
 
@@ -128,12 +137,12 @@ void viv_sched__enqueue(struct viv_sched *sched, struct viv_task *task)
     }
     struct viv_task *running = worker->running;
     if (running == NULL || running->prio != task->prio) {
-        push_own(worker, task);
+        push_own(worker, task, VIV_CLASS_FRESH);
     } else {
         // Relaxed: only this thread writes it; the ticker reads it as a hint.
         struct viv_task *displaced = atomic_load_explicit(&worker->next, memory_order_relaxed);
         atomic_store_explicit(&worker->next, task, memory_order_relaxed);
-        if (displaced != NULL) push_own(worker, displaced);
+        if (displaced != NULL) push_own(worker, displaced, VIV_CLASS_FRESH);
     }
     viv_sched__tick_hint(sched);
 }
@@ -212,32 +221,26 @@ static bool take_injected(struct viv_worker *worker)
     bool any = in_order != NULL;
     while (in_order != NULL) {
         struct viv_task *next = in_order->next;
-        (void)viv_sched__runq_push(&worker->queue[in_order->prio], in_order);
+        (void)viv_sched__runq_push(&worker->queue[in_order->prio][VIV_CLASS_FRESH], in_order);
         in_order = next;
     }
     if (any) viv_sched__notify(sched);
     return any;
 }
 
-static uint32_t queue_len(const struct viv_worker *worker)
+static uint32_t steal_queue(struct viv_runq *mine, struct viv_runq *victim, bool balance)
 {
-    uint32_t len = 0;
-    for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        len += viv_sched__runq_len(&worker->queue[prio]);
-    return len;
+    uint32_t theirs = viv_sched__runq_len(victim), own = viv_sched__runq_len(mine);
+    if (theirs <= own || (balance && theirs <= own + own / 4 + 8)) return 0;
+    return viv_sched__runq_steal(mine, victim, (theirs - own + 1) / 2);
 }
 
 static uint32_t steal_from(struct viv_worker *worker, struct viv_worker *victim, bool balance)
 {
     uint32_t moved = 0;
-    for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++) {
-        uint32_t theirs = viv_sched__runq_len(&victim->queue[prio]);
-        uint32_t mine = viv_sched__runq_len(&worker->queue[prio]);
-        if (balance && theirs <= mine + mine / 4 + 8) continue;
-        if (theirs <= mine) continue;
-        moved += viv_sched__runq_steal(&worker->queue[prio], &victim->queue[prio],
-                                       (theirs - mine + 1) / 2);
-    }
+    for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+            moved += steal_queue(&worker->queue[prio][class], &victim->queue[prio][class], balance);
     worker->stats.steals += moved;
     return moved;
 }
@@ -281,20 +284,52 @@ static void stop_searching(struct viv_worker *worker, bool found)
     if (found) viv_sched__notify(worker->sched); // there may be more for another one
 }
 
+// Has the head of the fresh queue waited longer than that of the spent one?
+static bool is_fresh_older(struct viv_runq *queue)
+{
+    const struct viv_task *fresh = viv_sched__runq_peek(&queue[VIV_CLASS_FRESH]);
+    const struct viv_task *spent = viv_sched__runq_peek(&queue[VIV_CLASS_SPENT]);
+    if (fresh == NULL || spent == NULL) return fresh != NULL;
+    return (int32_t)(fresh->queued_at - spent->queued_at) < 0; // turns may wrap
+}
+
+static struct viv_task *pick_prio(struct viv_worker *worker, size_t prio)
+{
+    struct viv_runq *queue = worker->queue[prio];
+    struct viv_task *task = NULL;
+    worker->picked_fresh = worker->fresh_work[prio] < VIV_SLICE_REDUCTIONS || is_fresh_older(queue);
+    if (worker->picked_fresh) task = viv_sched__runq_pop(&queue[VIV_CLASS_FRESH]);
+    if (task != NULL) return task;
+    worker->picked_fresh = false;
+    task = viv_sched__runq_pop(&queue[VIV_CLASS_SPENT]);
+    worker->fresh_work[prio] = 0;
+    return task;
+}
+
+static void reorder(struct viv_worker *worker)
+{
+    uint32_t hurry = atomic_load_explicit(&worker->sched->hurry, memory_order_relaxed); // hint
+    if (VIV_LIKELY(hurry == worker->hurry_seen)) return;
+    worker->hurry_seen = hurry;
+    for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+            viv_sched__runq_reorder(&worker->queue[prio][class]);
+}
+
 static struct viv_task *pick(struct viv_worker *worker)
 {
     struct viv_task *next = atomic_load_explicit(&worker->next, memory_order_relaxed); // own
     if (next != NULL) {
         atomic_store_explicit(&worker->next, NULL, memory_order_relaxed);
         if (worker->slice.left > 0) return next;
-        push_own(worker, next); // the pair has used its slice up
+        push_own(worker, next, VIV_CLASS_SPENT); // the pair has used its slice up
     }
     worker->slice.left = VIV_SLICE_REDUCTIONS;
+    reorder(worker);
     struct viv_task *task = NULL;
-    if (worker->turns % 8 == 0) task = viv_sched__runq_pop(&worker->queue[VIV_PRIO_LOW]);
-    if (worker->turns % 8 == 4) task = viv_sched__runq_pop(&worker->queue[VIV_PRIO_NORMAL]);
-    for (size_t prio = 0; task == NULL && prio < VIV_PRIO_COUNT; prio++)
-        task = viv_sched__runq_pop(&worker->queue[prio]);
+    if (worker->turns % 8 == 0) task = pick_prio(worker, VIV_PRIO_LOW);
+    if (worker->turns % 8 == 4) task = pick_prio(worker, VIV_PRIO_NORMAL);
+    for (size_t prio = 0; task == NULL && prio < VIV_PRIO_COUNT; prio++) task = pick_prio(worker, prio);
     return task;
 }
 
@@ -330,9 +365,12 @@ static void run_task(struct viv_worker *worker, struct viv_task *task)
     uint32_t before = atomic_exchange_explicit(&task->state, TASK_RUNNING, memory_order_seq_cst);
     VIV_ASSERT(before == TASK_QUEUED);
     int32_t left = worker->slice.left;
+    size_t prio = task->prio; // the task may be gone afterwards
     enum viv_run result = sched->config.run(sched->config.run_arg, task, &worker->slice);
     worker->slice.left -= TURN_COST;
-    worker->work_since_poll += left - worker->slice.left;
+    int32_t used = left - worker->slice.left;
+    worker->work_since_poll += used;
+    if (worker->picked_fresh) worker->fresh_work[prio] += used;
     worker->running = NULL;
     VIV_SIM_POINT();
     if (result == VIV_RUN_DONE) return; // its memory may be on its way to reuse
@@ -343,8 +381,9 @@ static void run_task(struct viv_worker *worker, struct viv_task *task)
                                                     memory_order_seq_cst, memory_order_seq_cst))
             return;
     }
+    bool woken = result == VIV_RUN_WAIT && worker->slice.left > 0;
     atomic_store_explicit(&task->state, TASK_QUEUED, memory_order_seq_cst);
-    push_own(worker, task);
+    push_own(worker, task, woken ? VIV_CLASS_FRESH : VIV_CLASS_SPENT);
 }
 
 enum viv_turn_result viv_sched__turn(struct viv_worker *worker)
@@ -378,7 +417,7 @@ static bool anything_queued(struct viv_worker *worker)
     struct viv_sched *sched = worker->sched;
     if (atomic_load_explicit(&sched->injector, memory_order_seq_cst) != NULL) return true;
     for (uint32_t i = 0; i < sched->worker_count; i++)
-        if (queue_len(sched->workers[i]) != 0) return true;
+        if (viv_sched__queue_len(sched->workers[i]) != 0) return true;
     return false;
 }
 

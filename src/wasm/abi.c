@@ -74,10 +74,14 @@ bool viv_abi_release(struct viv_inst *inst)
 int32_t viv_abi__note(struct viv_inst *inst, enum viv_err err, const char *text)
 {
     // Numbers from 200 up stay between rooms.
-    if (err == VIV_E_AGAIN) err = VIV_E_BUSY;
-    else if (err == VIV_E_PERM) err = VIV_E_DENIED;
-    else if (err == VIV_E_NOTDIR || err == VIV_E_ISDIR) err = VIV_E_INVAL;
-    else if ((int)err >= VIV_E_AGAIN) err = VIV_E_STATE;
+    if (err == VIV_E_AGAIN)
+        err = VIV_E_BUSY;
+    else if (err == VIV_E_PERM)
+        err = VIV_E_DENIED;
+    else if (err == VIV_E_NOTDIR || err == VIV_E_ISDIR)
+        err = VIV_E_INVAL;
+    else if ((int)err >= VIV_E_AGAIN)
+        err = VIV_E_STATE;
     struct viv_abi *abi = viv_abi__get(inst);
     if (abi != NULL) {
         abi->err = err;
@@ -90,8 +94,10 @@ int32_t viv_abi__note(struct viv_inst *inst, enum viv_err err, const char *text)
 
 enum viv_host viv_abi__answer(struct viv_inst *inst, wasmtime_val_raw_t *v, int64_t number)
 {
-    if (inst->import->result[0] == 'I') v[0].i64 = number;
-    else v[0].i32 = (int32_t)number;
+    if (inst->import->result[0] == 'I')
+        v[0].i64 = number;
+    else
+        v[0].i32 = (int32_t)number;
     return VIV_HOST_OK;
 }
 
@@ -104,8 +110,10 @@ enum viv_host viv_abi__answer_async(struct viv_inst *inst, wasmtime_val_t *resul
 {
     bool wide = inst->import->result[0] == 'I';
     result->kind = wide ? WASMTIME_I64 : WASMTIME_I32;
-    if (wide) result->of.i64 = number;
-    else result->of.i32 = (int32_t)number;
+    if (wide)
+        result->of.i64 = number;
+    else
+        result->of.i32 = (int32_t)number;
     return VIV_HOST_OK;
 }
 
@@ -202,8 +210,10 @@ static enum viv_err start_timer(struct viv_inst *inst, struct viv_abi *abi, uint
                                    abi->timer_worker, &timer);
         if (err == VIV_OK) viv_abi_handles_find(&abi->handles, handle)->object = timer;
     }
-    if (err == VIV_OK) *out_handle = handle;
-    else (void)viv_abi_handles_remove(&abi->handles, handle);
+    if (err == VIV_OK)
+        *out_handle = handle;
+    else
+        (void)viv_abi_handles_remove(&abi->handles, handle);
     return err;
 }
 
@@ -284,12 +294,15 @@ enum viv_host viv_wasm__abi_info(struct viv_inst *inst, wasmtime_val_raw_t *v)
         read_usage(inst, info.words);
         have = sizeof(info.words);
         break;
-    case INFO_ERROR: have = read_error(inst->abi, info.text, sizeof(info.text)); break;
+    case INFO_ERROR:
+        have = read_error(inst->abi, info.text, sizeof(info.text));
+        break;
     case INFO_RIGHTS:
         info.rights = inst->config->rights;
         have = sizeof(info.rights);
         break;
-    default: return viv_abi__fail(inst, v, VIV_E_INVAL);
+    default:
+        return viv_abi__fail(inst, v, VIV_E_INVAL);
     }
     size_t fits = viv_min_u64(len, have);
     if (fits > 0) memcpy(out, &info, fits);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest ABI `viv` (include/viv/viv_guest.h): per-process state, made at first use. Owner's thread
-// only.
+// The guest ABI `viv` (include/viv/viv_guest.h): per-process state, made at first use. Owner's
+// thread only.
 #ifndef VIV_WASM_ABI_H
 #define VIV_WASM_ABI_H
 

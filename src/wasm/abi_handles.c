@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The handle table of the guest ABI `viv`; the layout is drawn in the header. Threads: the process's
-// own.
+// The handle table of the guest ABI `viv`; the layout is drawn in the header. Threads: the
+// process's own.
 #include "wasm/abi_handles.h"
 
 #include "base/alloc.h"
@@ -110,8 +110,10 @@ static void free_index(struct viv_abi_handles *table, uint32_t index)
         return;
     }
     entry->next = 0;
-    if (table->retired_last != 0) table->entry[table->retired_last].next = index;
-    else table->retired_first = index;
+    if (table->retired_last != 0)
+        table->entry[table->retired_last].next = index;
+    else
+        table->retired_first = index;
     table->retired_last = index;
 }
 

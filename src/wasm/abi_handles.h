@@ -5,8 +5,8 @@
 //   index    fresh ──add──> live ──remove──> free (generation + 1, reused first) ──add──> live …
 //                                     └──after 2 048 generations──> retired, until no other is left
 //
-// So 0 is never a handle, a fresh index reads as the small number it is, and a number that was given
-// back returns only after all others of its index. Owner's thread only.
+// So 0 is never a handle, a fresh index reads as the small number it is, and a number that was
+// given back returns only after all others of its index. Owner's thread only.
 #ifndef VIV_WASM_ABI_HANDLES_H
 #define VIV_WASM_ABI_HANDLES_H
 

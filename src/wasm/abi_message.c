@@ -91,7 +91,8 @@ static uint64_t size_of_end(const struct viv_reason *reason)
     struct end_payload payload;
     read_reason(reason, &payload);
     uint64_t sum = 0;
-    for (int i = 0; i < PIECE_COUNT; i++) sum += payload.piece[i].len;
+    for (int i = 0; i < PIECE_COUNT; i++)
+        sum += payload.piece[i].len;
     return sum;
 }
 
@@ -128,8 +129,10 @@ static uint64_t copy_payload(struct viv_inst *inst, struct viv_signal *sig, uint
     uint64_t len = viv_min_u64(cap, size - offset);
     const struct viv_msg *msg = (const struct viv_msg *)(const void *)sig;
     if (len == 0) return 0;
-    if (view.reason != NULL) copy_end(view.reason, offset, out, len);
-    else msg->ops->copy(msg, offset, out, len);
+    if (view.reason != NULL)
+        copy_end(view.reason, offset, out, len);
+    else
+        msg->ops->copy(msg, offset, out, len);
     viv_host_charge_bytes(inst, len);
     return len;
 }

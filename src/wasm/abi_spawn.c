@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest ABI `viv`: modules and births. A spawn is checked wholly before it begins; then the child
-// prepares itself while the caller waits (spawn.h). Threads: the process's own.
+// The guest ABI `viv`: modules and births. A spawn is checked wholly before it begins; then the
+// child prepares itself while the caller waits (spawn.h). Threads: the process's own.
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
 #include "wasm/compile_op.h"
@@ -71,15 +71,20 @@ enum viv_host viv_wasm__abi_module(struct viv_inst *inst, const wasmtime_val_t *
     enum viv_err err = viv_abi__range(inst, ptr, len, &src);
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, NULL);
     switch (args[2].of.i32) {
-    case FROM_BYTES: return compile(inst, src, len, result);
+    case FROM_BYTES:
+        return compile(inst, src, len, result);
     case BY_NAME:
         err = viv_abi__text(inst, ptr, len, &name);
         if (err != VIV_OK) break;
         module = viv_runtime_find_module(inst->runtime, name, len);
         if (module == NULL) err = VIV_E_NOTFOUND;
         break;
-    case OWN: module = inst->module; break;
-    default: err = VIV_E_INVAL; break;
+    case OWN:
+        module = inst->module;
+        break;
+    default:
+        err = VIV_E_INVAL;
+        break;
     }
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, NULL);
     return add_module(inst, viv_module_take(module), result);
@@ -89,7 +94,8 @@ enum viv_host viv_wasm__abi_module(struct viv_inst *inst, const wasmtime_val_t *
 
 enum { SPEC_BYTES = 80, SPEC_REF = 72, FLAG_LINK = 1, FLAG_MONITOR = 2 };
 
-// viv_spawn of the guest, read and checked; pointers into guest memory are good until it runs again.
+// viv_spawn of the guest, read and checked; pointers into guest memory are good until it runs
+// again.
 struct request {
     bool link, monitor;
     int64_t tag;
@@ -143,8 +149,8 @@ static enum viv_err read_request(struct viv_inst *inst, uint32_t spec_ptr, uint3
     return VIV_OK;
 }
 
-// Everything else that can be told before the birth. Errors: STATE (in a start function), BADHANDLE,
-// KIND, RIGHTS, DENIED, QUOTA (length of the name).
+// Everything else that can be told before the birth. Errors: STATE (in a start function),
+// BADHANDLE, KIND, RIGHTS, DENIED, QUOTA (length of the name).
 static enum viv_err check_request(struct viv_inst *inst, const uint8_t *spec, struct request *req)
 {
     struct viv_abi *abi = viv_abi__get(inst);
@@ -176,8 +182,9 @@ static enum viv_err make_args(const struct request *req, wasmtime_val_t **out_ar
     viv_wasm_type_text(type.params, type.results, text, sizeof(text));
     if (type.result_count != 0 || type.param_count != req->arg_count ||
         strspn(type.params, "iI") != type.param_count)
-        return viv_diag_set(diag, VIV_E_INVAL, "function `%.*s` has type %s, not (%u of i32 or i64)",
-                            shown, req->entry, text, req->arg_count);
+        return viv_diag_set(diag, VIV_E_INVAL,
+                            "function `%.*s` has type %s, not (%u of i32 or i64)", shown,
+                            req->entry, text, req->arg_count);
     *out_args = NULL;
     if (req->arg_count == 0) return VIV_OK;
     wasmtime_val_t *args = viv_try_calloc(req->arg_count, sizeof(*args), VIV_TAG_WASM);
@@ -186,8 +193,10 @@ static enum viv_err make_args(const struct request *req, wasmtime_val_t **out_ar
         int64_t value = (int64_t)viv_get_u64(req->args + (size_t)i * 8);
         bool wide = type.params[i] == 'I';
         args[i].kind = wide ? WASMTIME_I64 : WASMTIME_I32;
-        if (wide) args[i].of.i64 = value;
-        else args[i].of.i32 = (int32_t)value;
+        if (wide)
+            args[i].of.i64 = value;
+        else
+            args[i].of.i32 = (int32_t)value;
     }
     *out_args = args;
     return VIV_OK;
@@ -277,16 +286,19 @@ static enum viv_host resume_spawn(struct viv_op *op)
     struct viv_birth *birth = spawn->birth;
     switch (viv_birth_state(birth)) {
     case VIV_BIRTH_PENDING:
-    case VIV_BIRTH_ABANDONED: return VIV_HOST_WAIT;
+    case VIV_BIRTH_ABANDONED:
+        return VIV_HOST_WAIT;
     case VIV_BIRTH_FAILED:
         viv_proc_forget_child(op->inst->proc, birth->child_pid, spawn->ref);
         return viv_abi__fail_async(op->inst, op->result, birth->err, birth->diag.text);
-    case VIV_BIRTH_BORN: break;
+    case VIV_BIRTH_BORN:
+        break;
     }
     return born(op, spawn);
 }
 
-// Errors: as viv_spawn, viv_abi__message and viv_wasi_check_dirs; with a line in diag or an empty one.
+// Errors: as viv_spawn, viv_abi__message and viv_wasi_check_dirs; with a line in diag or an empty
+// one.
 static enum viv_err begin_birth(struct viv_inst *inst, const struct request *req,
                                 struct spawn *spawn, wasmtime_val_t *args, struct viv_diag *diag)
 {
@@ -362,8 +374,8 @@ enum viv_host viv_wasm__abi_spawn(struct viv_inst *inst, const wasmtime_val_t *a
     const uint8_t *spec;
     struct viv_diag diag = {{0}};
     wasmtime_val_t *child_args;
-    enum viv_err err = read_request(inst, (uint32_t)args[0].of.i32, (uint32_t)args[1].of.i32, &spec,
-                                    &req);
+    enum viv_err err =
+        read_request(inst, (uint32_t)args[0].of.i32, (uint32_t)args[1].of.i32, &spec, &req);
     if (err == VIV_OK) err = check_request(inst, spec, &req);
     if (err == VIV_OK) err = make_args(&req, &child_args, &diag);
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, diag.text);

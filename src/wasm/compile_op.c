@@ -35,8 +35,10 @@ static void on_compiled(struct viv_compile_req *req)
     struct viv_compile_op *op = VIV_CONTAINER_OF(req, struct viv_compile_op, req);
     struct viv_proc *proc = op->proc;
     // Who is alive at the exchange stays readable for this grace period.
-    if (settle(op, DONE)) viv_proc_wake(proc);
-    else free_op(op);
+    if (settle(op, DONE))
+        viv_proc_wake(proc);
+    else
+        free_op(op);
 }
 
 enum viv_err viv_compile_op_start(struct viv_inst *inst, const void *bytes, size_t len_bytes,

@@ -12,13 +12,14 @@
 
 struct viv_compile_op;
 
-// Copies the bytes, in the mode and with the fuel counting of inst. Errors: MODULE (over the limit of
-// bytes), EXHAUSTED, and as viv_compile_post; with a line in diag.
+// Copies the bytes, in the mode and with the fuel counting of inst. Errors: MODULE (over the limit
+// of bytes), EXHAUSTED, and as viv_compile_post; with a line in diag.
 enum viv_err viv_compile_op_start(struct viv_inst *inst, const void *bytes, size_t len_bytes,
                                   struct viv_compile_op **out_op,
                                   struct viv_diag *diag) VIV_MUST_CHECK;
 bool viv_compile_op_is_done(const struct viv_compile_op *op);
-// Of one that is done. Errors: as viv_compile_load; diag gets the line. The reference is the caller's.
+// Of one that is done. Errors: as viv_compile_load; diag gets the line. The reference is the
+// caller's.
 enum viv_err viv_compile_op_take(struct viv_compile_op *op, struct viv_module **out_module,
                                  struct viv_diag *diag) VIV_MUST_CHECK;
 // The operation is over or cancelled; a module not taken is dropped.

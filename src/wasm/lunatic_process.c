@@ -3,7 +3,7 @@
 // Threads: the process's own.
 #include "base/log.h"
 #include "gen/wasm_imports.h"
-#include "wasm/compile.h"
+#include "wasm/compile_op.h"
 #include "wasm/error_text.h"
 #include "wasm/lunatic_int.h"
 #include "wasm/message.h"
@@ -33,68 +33,45 @@ static uint64_t monitor_ref(viv_pid pid)
 
 // ---- compile_module ----
 
-enum { COMPILE_RUNNING, COMPILE_DONE, COMPILE_LEFT };
-struct compile {
-    struct viv_compile_req req;
-    struct viv_proc *proc;
-    _Atomic uint32_t state; // as in spawn.c
-};
-
-static void free_compile(struct compile *compile)
-{
-    viv_module_drop(compile->req.out_module);
-    viv_free(compile, sizeof(*compile), VIV_TAG_WASM);
-}
-
-static void on_compiled(struct viv_compile_req *req)
-{
-    struct compile *compile = VIV_CONTAINER_OF(req, struct compile, req);
-    struct viv_proc *proc = compile->proc;
-    uint32_t running = COMPILE_RUNNING;
-    // Seq_cst: publishes the result before the wake; who is alive here stays readable for this grace period.
-    if (atomic_compare_exchange_strong_explicit(&compile->state, &running, COMPILE_DONE,
-                                                memory_order_seq_cst, memory_order_seq_cst))
-        viv_proc_wake(proc);
-    else free_compile(compile);
-}
-
 static void leave_compile(struct viv_op *op)
 {
-    struct compile *compile = op->ptr;
-    uint32_t running = COMPILE_RUNNING;
-    if (viv_compile_cancel(viv_runtime_wasm(op->inst->runtime), &compile->req) ||
-        !atomic_compare_exchange_strong_explicit(&compile->state, &running, COMPILE_LEFT,
-                                                 memory_order_seq_cst, memory_order_seq_cst))
-        free_compile(compile);
+    viv_compile_op_leave(op->ptr);
+}
+
+// 1, with the line as an error.
+static enum viv_host refused(struct viv_inst *inst, uint32_t id_ptr, const char *text,
+                             wasmtime_val_t *result)
+{
+    set_i32(result, 1);
+    return viv_error_report(inst, id_ptr, "%s", text) ? VIV_HOST_OK : VIV_HOST_TRAP;
 }
 
 static enum viv_host resume_compile(struct viv_op *op)
 {
-    struct compile *compile = op->ptr;
-    if (atomic_load_explicit(&compile->state, memory_order_acquire) != COMPILE_DONE) return VIV_HOST_WAIT;
+    if (!viv_compile_op_is_done(op->ptr)) return VIV_HOST_WAIT;
     uint32_t id_ptr = (uint32_t)op->u[0];
     uint8_t *out;
-    if (!viv_guest_range(op->inst, id_ptr, 8, &out)) return VIV_HOST_TRAP; // checked before; memory only grows
-    if (compile->req.err != VIV_OK) {
-        set_i32(op->result, 1);
-        bool told = viv_error_report(op->inst, id_ptr, "%s", compile->req.diag.text);
-        return told ? VIV_HOST_OK : VIV_HOST_TRAP;
-    }
+    if (!viv_guest_range(op->inst, id_ptr, 8, &out)) return VIV_HOST_TRAP; // memory only grows
+    struct viv_diag diag = {{0}};
+    struct viv_module *module;
+    if (viv_compile_op_take(op->ptr, &module, &diag) != VIV_OK)
+        return refused(op->inst, id_ptr, diag.text, op->result);
     uint64_t id;
-    enum viv_err err = viv_ids_add(&op->inst->ids, VIV_ID_MODULE, compile->req.out_module, &id);
+    enum viv_err err = viv_ids_add(&op->inst->ids, VIV_ID_MODULE, module, &id);
     if (err != VIV_OK) {
-        set_i32(op->result, 1);
-        return viv_error_report(op->inst, id_ptr, "%s", viv_err_text(err)) ? VIV_HOST_OK : VIV_HOST_TRAP;
+        viv_module_drop(module);
+        return refused(op->inst, id_ptr, viv_err_text(err), op->result);
     }
-    compile->req.out_module = NULL;
     viv_put_u64(out, id);
     set_i32(op->result, 0);
     return VIV_HOST_OK;
 }
 
-enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasmtime_val_t *args,
+                                               wasmtime_val_t *result)
 {
-    uint32_t ptr = (uint32_t)args[0].of.i32, len = (uint32_t)args[1].of.i32, id_ptr = (uint32_t)args[2].of.i32;
+    uint32_t ptr = (uint32_t)args[0].of.i32, len = (uint32_t)args[1].of.i32;
+    uint32_t id_ptr = (uint32_t)args[2].of.i32;
     uint8_t *data, *out;
     if (!viv_guest_range(inst, ptr, len, &data) || !viv_guest_range(inst, id_ptr, 8, &out))
         return VIV_HOST_TRAP;
@@ -102,49 +79,19 @@ enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasm
         set_i32(result, -1);
         return VIV_HOST_OK;
     }
-    if (len > viv_wasm_module_bytes_max(viv_runtime_wasm(inst->runtime))) {
-        set_i32(result, 1);
-        return viv_error_report(inst, id_ptr, "the module is too big") ? VIV_HOST_OK : VIV_HOST_TRAP;
-    }
     viv_host_charge_bytes(inst, len);
-    struct compile *compile = viv_try_calloc(1, sizeof(*compile), VIV_TAG_WASM);
-    uint8_t *copy = viv_try_alloc(len > 0 ? len : 1, VIV_TAG_MODULE);
-    enum viv_err err = VIV_E_EXHAUSTED;
-    if (compile == NULL || copy == NULL) {
-        viv_free(copy, len > 0 ? len : 1, VIV_TAG_MODULE);
-        goto fail_memory;
-    }
-    memcpy(copy, data, len);
-    compile->proc = inst->proc;
-    compile->req = (struct viv_compile_req){.name = "module",
-                                            .bytes = copy,
-                                            .len_bytes = len > 0 ? len : 1,
-                                            .mode = viv_module_mode(inst->module),
-                                            .fuel = inst->config->max_fuel_units != 0,
-                                            .env = viv_env_number(env_of(inst)),
-                                            .done = on_compiled};
-    if (len == 0) copy[0] = 0;
+    struct viv_diag diag = {{0}};
+    struct viv_compile_op *work;
+    if (viv_compile_op_start(inst, data, len, &work, &diag) != VIV_OK)
+        return refused(inst, id_ptr, diag.text, result);
     struct viv_op *op = viv_op_new(inst, resume_compile, leave_compile);
     if (op == NULL) {
-        viv_free(copy, compile->req.len_bytes, VIV_TAG_MODULE);
-        viv_free(compile, sizeof(*compile), VIV_TAG_WASM);
+        viv_compile_op_leave(work);
         return VIV_HOST_TRAP;
     }
-    op->ptr = compile;
+    op->ptr = work;
     op->u[0] = id_ptr;
-    err = viv_compile_post(viv_runtime_wasm(inst->runtime), &compile->req);
-    if (err == VIV_OK) return VIV_HOST_WAIT;
-    // The operation exists already: it reports at its first resume.
-    compile->req.err = err;
-    (void)viv_diag_set(&compile->req.diag, err, "cannot compile now: %s", viv_err_text(err));
-    atomic_store_explicit(&compile->state, COMPILE_DONE, memory_order_release);
-    viv_proc_wake(inst->proc);
     return VIV_HOST_WAIT;
-
-fail_memory:
-    viv_free(compile, sizeof(struct compile), VIV_TAG_WASM);
-    set_i32(result, 1);
-    return viv_error_report(inst, id_ptr, "%s", viv_err_text(err)) ? VIV_HOST_OK : VIV_HOST_TRAP;
 }
 
 static enum viv_host drop_id(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id, const char *what)

@@ -43,7 +43,9 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
     bool shown = inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
     const char *hint = has_trace && !shown ? " (VIV_LOG=debug shows the backtrace)" : "";
     int trace_len = has_trace && shown ? (int)detail_len - 1 : 0; // the log ends the last line itself
-    VIV_LOG(VIV_LOG_WARN, "process %s '%s' of %s failed: %s, %llu links told%s%s%.*s",
+    // A kill is somebody's will, not a surprise: a line of its own only for main.
+    bool killed = viv_reason_kind(reason) == VIV_REASON_KILLED && !inst->run_start;
+    VIV_LOG(killed ? VIV_LOG_INFO : VIV_LOG_WARN, "process %s '%s' of %s failed: %s, %llu links told%s%s%.*s",
             viv_pid_format(viv_proc_pid(proc), pid), inst->entry, viv_module_name(inst->module), text,
             (unsigned long long)links_told, hint, trace_len > 0 ? "\n" : "", trace_len, detail);
 }

@@ -457,6 +457,7 @@ static enum viv_err charge(struct viv_slot_account *account, uint64_t more_bytes
                             limit_mib);
     }
     account->used_bytes = used;
+    account->peak_bytes = viv_max_u64(account->peak_bytes, used);
     return VIV_OK;
 }
 

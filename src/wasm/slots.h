@@ -24,7 +24,7 @@ struct viv_slot;
 // stacks are listed. It must outlive its slots, that is, the store. Owned by the process; only its
 // thread touches it.
 struct viv_slot_account {
-    uint64_t used_bytes;
+    uint64_t used_bytes, peak_bytes;
     uint64_t limit_bytes;    // UINT64_MAX: none
     bool denied;             // something was refused for the limit's sake; the reader clears it
     struct viv_slot *stacks; // of this room

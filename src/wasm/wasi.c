@@ -35,8 +35,8 @@ uint32_t viv_wasi__reserve(struct viv_wasi *wasi)
     if (wasi->free_from < wasi->cap) return VIV_WASI_SUCCESS;
     if (wasi->cap >= VIV_WASI_FDS_MAX) return VIV_WASI_MFILE;
     uint32_t cap = wasi->cap == 0 ? FIRST_ENTRIES : wasi->cap * 2;
-    struct viv_wasi_fd *fds = viv_try_realloc(wasi->fds, wasi->cap * sizeof(*fds),
-                                              cap * sizeof(*fds), VIV_TAG_WASI);
+    struct viv_wasi_fd *fds =
+        viv_try_realloc(wasi->fds, wasi->cap * sizeof(*fds), cap * sizeof(*fds), VIV_TAG_WASI);
     if (fds == NULL) return VIV_WASI_NOMEM;
     memset(fds + wasi->cap, 0, (cap - wasi->cap) * sizeof(*fds));
     wasi->fds = fds;
@@ -134,7 +134,7 @@ static enum viv_err add_dirs(struct viv_inst *inst)
 enum viv_err viv_wasi_new(struct viv_inst *inst, struct viv_diag *diag)
 {
     if (inst->dirs == NULL) {
-        bool is_child = inst->birth != NULL && inst->birth->parent != VIV_PID_NONE;
+        bool is_child = inst->birth != NULL && !viv_pid_eq(inst->birth->parent, VIV_PID_NONE);
         VIV_TRY(viv_dirs__open(inst, is_child, diag));
     }
     inst->wasi = viv_try_calloc(1, sizeof(*inst->wasi), VIV_TAG_WASI);

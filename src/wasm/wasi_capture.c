@@ -5,7 +5,8 @@
 //                 └─> block ──> block ──> …  bytes in the order written
 //
 // Only its own process appends to a part; it publishes a block by the pointer to it and bytes by
-// the block's length, so a reader needs no lock and sees a prefix. Parts are freed with the capture.
+// the block's length, so a reader needs no lock and sees a prefix. Parts are freed with the
+// capture.
 #include "base/assert.h"
 #include "wasm/wasi_int.h"
 #include <string.h>
@@ -83,7 +84,8 @@ struct viv_capture_part *viv_capture__attach(struct viv_capture *capture)
     struct viv_capture_part *part = viv_try_calloc(1, sizeof(*part), VIV_TAG_WASI);
     if (part == NULL) return NULL;
     viv_spin_lock(&capture->lock);
-    if (capture->last == NULL) capture->first = part;
+    if (capture->last == NULL)
+        capture->first = part;
     else
         capture->last->next = part;
     capture->last = part;
@@ -112,7 +114,8 @@ static struct block *room_in(struct viv_capture_part *part, size_t want)
     atomic_init(&block->len, 0);
     block->cap = cap;
     // Release publishes the block; pairs with the acquire in viv_capture_read.
-    if (last == NULL) atomic_store_explicit(&part->first, block, memory_order_release);
+    if (last == NULL)
+        atomic_store_explicit(&part->first, block, memory_order_release);
     else
         atomic_store_explicit(&last->next, block, memory_order_release);
     part->last = block;

@@ -137,8 +137,7 @@ static bool make_absolute(const char *path, char out[HOST_PATH_MAX])
     size_t len = 0;
     if (!expand_home(path, host)) return false;
     if (host[0] != '/') {
-        if (viv_os_getcwd(cwd, sizeof(cwd)) < 0 || !append_components(cwd, out, &len))
-            return false;
+        if (viv_os_getcwd(cwd, sizeof(cwd)) < 0 || !append_components(cwd, out, &len)) return false;
     }
     return append_components(host, out, &len);
 }
@@ -248,7 +247,8 @@ enum viv_err viv_wasi_check_dirs(const struct viv_inst *parent, const struct viv
         const struct viv_pair *dir = &config->dirs.item[i];
         struct viv_wasi_file *same = find_same(parent, dir);
         enum viv_err err = VIV_OK;
-        if (same != NULL) dirs->file[i] = viv_wasi__file_take(same);
+        if (same != NULL)
+            dirs->file[i] = viv_wasi__file_take(same);
         else
             err = open_beneath(parent, dir->first, &dirs->file[i], diag);
         if (err == VIV_OK) continue;

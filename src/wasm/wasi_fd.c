@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions on descriptors, other than moving bytes. What only asks about or changes the descriptor
-// runs in place; what may reach a disk runs on the dirty I/O pool. Threads: the process's own; work_…
-// a pool thread.
+// runs in place; what may reach a disk runs on the dirty I/O pool. Threads: the process's own;
+// work_… a pool thread.
 #include "base/err.h"
 #include "gen/wasm_imports.h"
 #include "wasm/wasi_int.h"
@@ -48,8 +48,7 @@ static enum viv_host close_entry(struct viv_inst *inst, struct viv_wasi_fd entry
 {
     viv_wasi__listing_drop(entry.listing);
     struct viv_wasi_job *job = NULL;
-    if (entry.file->kind == VIV_WASI_REGULAR && entry.file->was_written)
-        job = viv_wasi__job_new(0);
+    if (entry.file->kind == VIV_WASI_REGULAR && entry.file->was_written) job = viv_wasi__job_new(0);
     if (job != NULL) {
         job->work = work_close;
         job->file[0] = entry.file;
@@ -144,7 +143,8 @@ static uint32_t set_rights(const struct viv_inst *inst, const wasmtime_val_raw_t
     uint64_t rights = (uint64_t)args[1].i64, inheriting = (uint64_t)args[2].i64;
     uint32_t error = viv_wasi__find(inst, (uint32_t)args[0].i32, 0, &entry);
     if (error != VIV_WASI_SUCCESS) return error;
-    if ((rights & ~(uint64_t)entry->rights) != 0 || (inheriting & ~(uint64_t)entry->inheriting) != 0)
+    if ((rights & ~(uint64_t)entry->rights) != 0 ||
+        (inheriting & ~(uint64_t)entry->inheriting) != 0)
         return VIV_WASI_NOTCAPABLE;
     entry->rights = (uint32_t)rights;
     entry->inheriting = (uint32_t)inheriting;
@@ -260,8 +260,7 @@ static uint32_t seek_to(struct viv_inst *inst, struct viv_guest_mem mem,
     uint64_t now;
     uint32_t ptr = (uint32_t)args[3].i32;
     if (!viv_guest_in(mem, ptr, 8)) return VIV_WASI_FAULT;
-    uint32_t error =
-        seek(inst, (uint32_t)args[0].i32, args[1].i64, (uint32_t)args[2].i32, &now);
+    uint32_t error = seek(inst, (uint32_t)args[0].i32, args[1].i64, (uint32_t)args[2].i32, &now);
     if (error == VIV_WASI_SUCCESS) viv_put_u64(mem.base + ptr, now);
     return error;
 }
@@ -332,17 +331,15 @@ enum viv_host viv_wasm__wasi_fd_datasync(struct viv_inst *inst, const wasmtime_v
 
 static uint32_t work_advise(struct viv_wasi_job *job)
 {
-    static const int advices[] = {POSIX_FADV_NORMAL,   POSIX_FADV_SEQUENTIAL,
-                                  POSIX_FADV_RANDOM,   POSIX_FADV_WILLNEED,
-                                  POSIX_FADV_DONTNEED, POSIX_FADV_NOREUSE};
+    static const int advices[] = {POSIX_FADV_NORMAL,   POSIX_FADV_SEQUENTIAL, POSIX_FADV_RANDOM,
+                                  POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED,   POSIX_FADV_NOREUSE};
     return result_of(viv_os_fadvise(job->file[0]->fd, (off_t)job->arg[0], (off_t)job->arg[1],
                                     advices[job->flags]));
 }
 
 static uint32_t work_allocate(struct viv_wasi_job *job)
 {
-    return result_of(
-        viv_os_fallocate(job->file[0]->fd, 0, (off_t)job->arg[0], (off_t)job->arg[1]));
+    return result_of(viv_os_fallocate(job->file[0]->fd, 0, (off_t)job->arg[0], (off_t)job->arg[1]));
 }
 
 static uint32_t work_set_size(struct viv_wasi_job *job)
@@ -352,8 +349,8 @@ static uint32_t work_set_size(struct viv_wasi_job *job)
 
 // A call with an offset and a length on a file that has these. Errors: badf, notcapable, inval,
 // spipe.
-static uint32_t find_ranged(const struct viv_inst *inst, const wasmtime_val_t *args,
-                            uint32_t right, uint64_t len, struct viv_wasi_fd **out_entry)
+static uint32_t find_ranged(const struct viv_inst *inst, const wasmtime_val_t *args, uint32_t right,
+                            uint64_t len, struct viv_wasi_fd **out_entry)
 {
     struct viv_wasi_fd *entry;
     uint64_t offset = viv_wasi__u64(args, 1);
@@ -373,8 +370,7 @@ enum viv_host viv_wasm__wasi_fd_advise(struct viv_inst *inst, const wasmtime_val
 {
     enum { ADVICES = 6 };
     struct viv_wasi_fd *entry;
-    uint32_t error =
-        find_ranged(inst, args, VIV_RIGHT_FD_ADVISE, viv_wasi__u64(args, 2), &entry);
+    uint32_t error = find_ranged(inst, args, VIV_RIGHT_FD_ADVISE, viv_wasi__u64(args, 2), &entry);
     if (error == VIV_WASI_SUCCESS && viv_wasi__u32(args, 3) >= ADVICES) error = VIV_WASI_INVAL;
     if (error != VIV_WASI_SUCCESS) return viv_wasi__done(result, error);
     struct viv_wasi_job *job = job_on(entry, work_advise);
@@ -390,8 +386,7 @@ enum viv_host viv_wasm__wasi_fd_allocate(struct viv_inst *inst, const wasmtime_v
                                          wasmtime_val_t *result)
 {
     struct viv_wasi_fd *entry;
-    uint32_t error =
-        find_ranged(inst, args, VIV_RIGHT_FD_ALLOCATE, viv_wasi__u64(args, 2), &entry);
+    uint32_t error = find_ranged(inst, args, VIV_RIGHT_FD_ALLOCATE, viv_wasi__u64(args, 2), &entry);
     if (error != VIV_WASI_SUCCESS) return viv_wasi__done(result, error);
     struct viv_wasi_job *job = job_on(entry, work_allocate);
     if (job != NULL) {
@@ -401,8 +396,7 @@ enum viv_host viv_wasm__wasi_fd_allocate(struct viv_inst *inst, const wasmtime_v
     return run_or_fail(inst, result, job);
 }
 
-enum viv_host viv_wasm__wasi_fd_filestat_set_size(struct viv_inst *inst,
-                                                  const wasmtime_val_t *args,
+enum viv_host viv_wasm__wasi_fd_filestat_set_size(struct viv_inst *inst, const wasmtime_val_t *args,
                                                   wasmtime_val_t *result)
 {
     struct viv_wasi_fd *entry;

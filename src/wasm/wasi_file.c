@@ -66,8 +66,7 @@ uint8_t viv_wasi__filetype(const struct stat *st, int fd)
     case S_IFCHR:
         return VIV_FILETYPE_CHARACTER;
     case S_IFSOCK:
-        return viv_os_is_stream_socket(fd) ? VIV_FILETYPE_SOCKET_STREAM
-                                           : VIV_FILETYPE_SOCKET_DGRAM;
+        return viv_os_is_stream_socket(fd) ? VIV_FILETYPE_SOCKET_STREAM : VIV_FILETYPE_SOCKET_DGRAM;
     default:
         return VIV_FILETYPE_UNKNOWN; // a FIFO has no type of its own in WASI
     }
@@ -95,14 +94,14 @@ static struct timespec time_of(uint64_t ns, bool is_set, bool is_now)
 {
     struct timespec time = {.tv_sec = (time_t)(ns / VIV_NS_PER_SEC),
                             .tv_nsec = (long)(ns % VIV_NS_PER_SEC)};
-    if (is_now) time.tv_nsec = UTIME_NOW;
+    if (is_now)
+        time.tv_nsec = UTIME_NOW;
     else if (!is_set)
         time.tv_nsec = UTIME_OMIT;
     return time;
 }
 
-uint32_t viv_wasi__times(uint64_t atim, uint64_t mtim, uint32_t flags,
-                         struct timespec out_times[2])
+uint32_t viv_wasi__times(uint64_t atim, uint64_t mtim, uint32_t flags, struct timespec out_times[2])
 {
     enum { ATIM = 1, ATIM_NOW = 2, MTIM = 4, MTIM_NOW = 8, ALL = 15 };
     bool both = (flags & (ATIM | ATIM_NOW)) == (ATIM | ATIM_NOW) ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files wasi*.c share: numbers of the interface, open files, the descriptor table, jobs for
-// the dirty pool, turns at a shared stream. Threads: of a process's table its own; a file may also
-// be in use by a pool.
+// What the files wasi*.c share: numbers of the interface, open files, the descriptor table, jobs
+// for the dirty pool, turns at a shared stream. Threads: of a process's table its own; a file may
+// also be in use by a pool.
 #ifndef VIV_WASM_WASI_INT_H
 #define VIV_WASM_WASI_INT_H
 
@@ -194,7 +194,7 @@ struct viv_wasi_fd viv_wasi__remove(struct viv_wasi *wasi, uint32_t fd);
 // The directories of the config, by their host paths. Errors: as viv_wasi_new.
 enum viv_err viv_dirs__open(struct viv_inst *inst, bool is_child,
                             struct viv_diag *diag) VIV_MUST_CHECK;
-uint32_t viv_dirs__count(const struct viv_dirs *dirs); // NULL: 0
+uint32_t viv_dirs__count(const struct viv_dirs *dirs);                             // NULL: 0
 struct viv_wasi_file *viv_dirs__file(const struct viv_dirs *dirs, uint32_t index); // borrowed
 
 struct viv_wasi_file *viv_stdio__file(struct viv_stdio_set *set, uint32_t fd); // 0 to 2
@@ -207,7 +207,7 @@ void viv_capture__append(struct viv_capture *capture, struct viv_capture_part *p
                          const void *data, size_t len);
 
 // ---- calls ----
-uint32_t viv_wasi__errno(int host_errno); // positive; also of EXDEV (xdev)
+uint32_t viv_wasi__errno(int host_errno);      // positive; also of EXDEV (xdev)
 uint32_t viv_wasi__path_errno(int host_errno); // of a resolution: EXDEV is an escape
 // The guest's memory; false after noting the trap that it has none.
 bool viv_wasi__mem(struct viv_inst *inst, struct viv_guest_mem *out_mem) VIV_MUST_CHECK;
@@ -235,22 +235,22 @@ uint32_t viv_wasi__times(uint64_t atim, uint64_t mtim, uint32_t flags,
 // ---- work on the dirty I/O pool ----
 struct viv_wasi_job {
     struct viv_bg bg;
-    size_t size_bytes; // of the allocation
+    size_t size_bytes;                          // of the allocation
     uint32_t (*work)(struct viv_wasi_job *job); // on a pool thread; a WASI errno
     // On the process's thread after a success: writes what came of it to the guest. May be NULL.
     uint32_t (*finish)(struct viv_inst *inst, struct viv_guest_mem mem, struct viv_wasi_job *job);
     struct viv_wasi_file *file[2]; // counted; NULL allowed
     struct viv_wasi_listing *listing;
     uint32_t error;
-    int fd;                 // made by work; -1: none, or taken
-    uint32_t out[2];        // pointers of the guest
+    int fd;          // made by work; -1: none, or taken
+    uint32_t out[2]; // pointers of the guest
     uint32_t flags, rights, inheriting, fdflags;
     uint64_t arg[4];
     struct stat st;
-    ssize_t count;          // bytes moved, or a negated errno of the host
-    char *path[2];          // in bytes
-    size_t data_bytes;      // room in data
-    uint8_t *data;          // in bytes, behind the paths
+    ssize_t count;     // bytes moved, or a negated errno of the host
+    char *path[2];     // in bytes
+    size_t data_bytes; // room in data
+    uint8_t *data;     // in bytes, behind the paths
     uint8_t bytes[];
 };
 // Zeroed. NULL without memory.

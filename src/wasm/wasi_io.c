@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fd_read, fd_pread, fd_write, fd_pwrite. One call is a struct io, on the stack while it is tried in
-// place and on the heap once it has to wait:
+// fd_read, fd_pread, fd_write, fd_pwrite. One call is a struct io, on the stack while it is tried
+// in place and on the heap once it has to wait:
 //
 //   attempt ──> DONE                                      moved bytes, or an error
 //      ├──────> TURN   another process has the stream ──> woken with the turn ──> attempt
@@ -87,7 +87,8 @@ static size_t copy_vectors(const struct iovec *iov, int count, uint8_t *buf, siz
     size_t done = 0;
     for (int i = 0; i < count && done < len; i++) {
         size_t piece = (size_t)viv_min_u64(iov[i].iov_len, len - done);
-        if (to_guest) memcpy(iov[i].iov_base, buf + done, piece);
+        if (to_guest)
+            memcpy(iov[i].iov_base, buf + done, piece);
         else
             memcpy(buf + done, iov[i].iov_base, piece);
         done += piece;
@@ -127,9 +128,8 @@ static ssize_t move_in_place(struct io *io, struct viv_guest_mem mem, enum todo 
     *out_todo = file->kind == VIV_WASI_REGULAR ? TODO_POOL : TODO_READY;
     // Relaxed: a hint that spares a system call.
     if (!atomic_load_explicit(&file->is_slow[io->is_write], memory_order_relaxed)) {
-        ssize_t r = io->is_write
-                        ? viv_os_pwritev2(file->fd, iov, count, offset_now(io), RWF_NOWAIT)
-                        : viv_os_preadv2(file->fd, iov, count, offset_now(io), RWF_NOWAIT);
+        ssize_t r = io->is_write ? viv_os_pwritev2(file->fd, iov, count, offset_now(io), RWF_NOWAIT)
+                                 : viv_os_preadv2(file->fd, iov, count, offset_now(io), RWF_NOWAIT);
         if (r != -EOPNOTSUPP && r != -ENOSYS) return r;
         atomic_store_explicit(&file->is_slow[io->is_write], true, memory_order_relaxed);
     }
@@ -275,7 +275,8 @@ static uint32_t post(struct io *io, struct viv_guest_mem mem)
         (void)copy_vectors(iov, count, job->data, len, false);
     }
     uint32_t error = viv_wasi__job_post(io->inst, job);
-    if (error == VIV_WASI_SUCCESS) io->job = job;
+    if (error == VIV_WASI_SUCCESS)
+        io->job = job;
     else
         viv_wasi__job_free(job);
     return error;
@@ -414,9 +415,8 @@ static uint32_t find_file(struct io *io, uint32_t fd)
     io->file = file;
     if (file->kind == VIV_WASI_CAPTURE) {
         io->copy = file;
-        io->file = file->through != NULL
-                       ? file->through
-                       : viv_stdio__null(viv_runtime_stdio(io->inst->runtime));
+        io->file = file->through != NULL ? file->through
+                                         : viv_stdio__null(viv_runtime_stdio(io->inst->runtime));
     }
     return VIV_WASI_SUCCESS;
 }

@@ -47,8 +47,7 @@ static uint32_t list_sizes(struct viv_guest_mem mem, const wasmtime_val_raw_t *a
                            const struct viv_pairs *pairs)
 {
     uint32_t count_ptr = (uint32_t)args[0].i32, bytes_ptr = (uint32_t)args[1].i32;
-    if (!viv_guest_in(mem, count_ptr, 4) || !viv_guest_in(mem, bytes_ptr, 4))
-        return VIV_WASI_FAULT;
+    if (!viv_guest_in(mem, count_ptr, 4) || !viv_guest_in(mem, bytes_ptr, 4)) return VIV_WASI_FAULT;
     viv_put_u32(mem.base + count_ptr, pairs->count);
     viv_put_u32(mem.base + bytes_ptr, (uint32_t)list_bytes(pairs));
     return VIV_WASI_SUCCESS;
@@ -173,7 +172,8 @@ static uint32_t clock_time_get(struct viv_inst *inst, struct viv_guest_mem mem,
         viv_put_u64(mem.base + out_ptr, now_ns);
         return VIV_WASI_SUCCESS;
     case CLOCK_PROCESS_CPU:
-    case CLOCK_THREAD_CPU: // with the slice under way, or a guest that waits for it to advance hangs
+    case CLOCK_THREAD_CPU: // with the slice under way, or a guest that waits for it to advance
+                           // hangs
         viv_put_u64(mem.base + out_ptr,
                     viv_proc_cpu_ns(inst->proc) + (now_ns - inst->step_began_ns));
         return VIV_WASI_SUCCESS;

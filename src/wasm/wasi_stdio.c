@@ -44,7 +44,8 @@ bool viv_turn_wait(struct viv_turn *turn, struct viv_turn_node *node, struct viv
     atomic_init(&node->granted, 0);
     viv_spin_lock(&turn->lock);
     bool free = turn->owner == NULL;
-    if (free) turn->owner = node;
+    if (free)
+        turn->owner = node;
     else
         viv_list_append(&turn->waiting, &node->list);
     viv_spin_unlock(&turn->lock);
@@ -81,7 +82,8 @@ static void pass_on_locked(struct viv_turn *turn)
 void viv_turn_leave(struct viv_turn *turn, struct viv_turn_node *node)
 {
     viv_spin_lock(&turn->lock);
-    if (turn->owner == node) pass_on_locked(turn);
+    if (turn->owner == node)
+        pass_on_locked(turn);
     else
         viv_list_remove(&node->list);
     viv_spin_unlock(&turn->lock);

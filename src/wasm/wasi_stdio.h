@@ -10,17 +10,18 @@
 
 struct viv_stdio_set;
 
-// Looks at descriptors 0 to 2 of the program. Pipes and terminals are opened anew, so that the flags
-// of what was inherited stay as they are. Errors: EXHAUSTED.
-enum viv_err viv_stdio_new(struct viv_kernel *kernel, struct viv_stdio_set **out_set) VIV_MUST_CHECK;
+// Looks at descriptors 0 to 2 of the program. Pipes and terminals are opened anew, so that the
+// flags of what was inherited stay as they are. Errors: EXHAUSTED.
+enum viv_err viv_stdio_new(struct viv_kernel *kernel,
+                           struct viv_stdio_set **out_set) VIV_MUST_CHECK;
 // Blocks until everything accepted is written, which it always is; here for the day when output is
 // buffered.
 void viv_stdio_flush(struct viv_stdio_set *set);
 void viv_stdio_free(struct viv_stdio_set *set); // the kernel is stopped
 
 // Output of a process and of those it spawns: one part each, in order of birth, in which stdout and
-// stderr are mixed as written. Reference-counted; a config holds it (enum viv_stdio). Thread: any; a
-// part is complete when its process has ended.
+// stderr are mixed as written. Reference-counted; a config holds it (enum viv_stdio). Thread: any;
+// a part is complete when its process has ended.
 struct viv_capture;
 
 // max_bytes: of all parts; then the rest is cut. pass_through: bytes also go to the inherited
