@@ -3,7 +3,9 @@
 // viv_guest.h: the guest ABI `viv`, revision 1, for programs in C11 or C++ compiled to 32-bit
 // WebAssembly. No libc is needed.
 //
-//     clang --target=wasm32-wasi -O2 -I include -o app.wasm app.c        then: viv run app.wasm
+//     clang --target=wasm32-wasi -O2 -I include -o app.wasm app.c     then: viv run app.wasm
+//
+// Without libc: add -ffreestanding -nostdlib -mbulk-memory.
 //
 // A process is one instance of a module with its own memory and mailbox, named by a pid. Processes
 // share nothing; they send messages, link to and monitor each other, and start others. The module
@@ -71,10 +73,9 @@ enum {
 // What a received message is (viv_msg.kind).
 enum {
     VIV_DATA = 0, // sent by a process; from: the sender
-    VIV_EXIT = 1, // a link's other end has ended, or viv_exit was called on us; needs
-                  // viv_trap_exits(1); from: who
-    VIV_DOWN = 2, // a monitored process has ended; ref: the monitor's reference; from: the process
-                  // that ended
+    VIV_EXIT = 1, // a linked process has ended, or viv_exit was called on us; from: who.
+                  // Only after viv_trap_exits(1)
+    VIV_DOWN = 2, // a monitored process has ended; from: who; ref: the monitor's reference
     VIV_TIMER = 3 // a timer of our own; ref: its handle, which still has to be closed
 };
 
@@ -86,12 +87,11 @@ enum {
     VIV_END_NOPROC = 3,       // it did not exist when the link or monitor was made
     VIV_END_NOCONNECTION = 4, // its node is gone
     VIV_END_ERROR = 5,        // text begins "class: "
-    VIV_END_TRAP = 6, // code: the engine's trap code, -1 for a trap of the host; detail: backtrace,
-                      // a line a frame
-    VIV_END_EXITED = 7,   // code: as given to exit or viv_exit
-    VIV_END_SIGNALED = 8, // an OS program; code: the signal, + 256 with a core dump
-    VIV_END_LIMIT = 9,    // code: 1 memory, 2 CPU time or fuel, 3 life time, 4 mailbox, 5 output
-    VIV_END_TERM = 10     // detail: a BEAM term in external term format
+    VIV_END_TRAP = 6,         // code: the engine's trap code, -1: the host's; detail: backtrace
+    VIV_END_EXITED = 7,       // code: as given to exit or viv_exit
+    VIV_END_SIGNALED = 8,     // an OS program; code: the signal, + 256 with a core dump
+    VIV_END_LIMIT = 9, // code: 1 memory, 2 CPU time or fuel, 3 life time, 4 mailbox, 5 output
+    VIV_END_TERM = 10  // detail: a BEAM term in external term format
 };
 
 // Rights of a process. A child's are never more than its parent's.
@@ -162,17 +162,16 @@ struct viv_spawn {
     uint32_t flags;    // VIV_SPAWN_LINK | VIV_SPAWN_MONITOR
     int64_t module;    // handle, with right VIV_HANDLE_USE
     int64_t tag;       // of the EXIT and DOWN messages that tell of the child's end
-    const char *entry; // name of an exported function without result, its parameters all i32 or i64
+    const char *entry; // name of an exported function: no result, every parameter i32 or i64
     uint32_t entry_len;
-    const void
-        *init; // bytes of the child's first message (tag 0); nothing and no handles: there is none
+    // The child's first message (tag 0): bytes, and handles that leave the caller when the child is
+    // born. Neither: there is no such message.
+    const void *init;
     uint32_t init_len;
-    const int64_t
-        *handles; // that go with that message; they leave the caller when the child is born
+    const int64_t *handles;
     uint32_t handle_count;
-    const struct viv_limits
-        *limits;      // NULL: as the caller's. The smaller of these and the caller's holds.
-    const char *name; // registered before its first instruction; length 0: none
+    const struct viv_limits *limits; // the smaller of these and the caller's; NULL: the caller's
+    const char *name;                // registered before its first instruction; length 0: none
     uint32_t name_len;
     uint32_t rights;     // the child gets these AND the caller's
     const int64_t *args; // for the entry's parameters, one each, cut to the parameter's type
@@ -206,8 +205,9 @@ VIV_IMPORT("self") int64_t viv_self(void);
 // when there is no such process: then the message is gone. Messages from one sender arrive in the
 // order sent. Handles leave the caller unless VIV_SEND_DUP is set; each needs right VIV_HANDLE_SEND
 // and must be a module (INVAL). VIV_SEND_TERM: the bytes are a term in external term format, and a
-// BEAM receiver gets the term; others get the bytes. Errors: BADHANDLE (also one named twice),
-// RIGHTS, INVAL, QUOTA (over 1 024 handles), TOOBIG (over 256 MiB), FULL.
+// BEAM receiver gets the term; others get the bytes.
+// Errors: BADHANDLE (also one named twice), RIGHTS, INVAL, QUOTA (over 1 024 handles), TOOBIG (over
+// 256 MiB), FULL.
 enum { VIV_SEND_DUP = 1, VIV_SEND_TERM = 2 };
 VIV_IMPORT("send")
 int32_t viv_send(int64_t pid, int64_t tag, const void *data, size_t len, const int64_t *handles,
@@ -216,14 +216,15 @@ int32_t viv_send(int64_t pid, int64_t tag, const void *data, size_t len, const i
 // Takes the oldest message (tag_count 0), or the oldest whose tag is in the list (a tag 0 in it
 // matches nothing), and waits up to timeout nanoseconds for one; 0: only looks, VIV_FOREVER: no
 // limit. 0, and *msg and the first buf_len bytes of the payload are written. It is the current
-// message for viv_read and viv_take until the next receive succeeds. Other messages stay. Errors:
-// TIMEOUT; INVAL (over 65 536 tags).
+// message for viv_read and viv_take until the next receive succeeds. Other messages stay.
+// Errors: TIMEOUT; INVAL (over 65 536 tags).
 VIV_IMPORT("receive")
 int32_t viv_receive(const int64_t *tags, size_t tag_count, int64_t timeout, void *buf,
                     size_t buf_len, struct viv_msg *msg);
 
 // Copies bytes of the current message's payload from offset on; returns how many, fewer than len
-// only at its end. Errors: NOTFOUND (no current message), INVAL (offset < 0).
+// only at its end.
+// Errors: NOTFOUND (no current message), INVAL (offset < 0).
 VIV_IMPORT("read") int32_t viv_read(int64_t offset, void *buf, size_t len);
 
 // Takes handle `index` out of the current message; returns it as a handle of the caller's.
@@ -235,16 +236,18 @@ VIV_IMPORT("take") int64_t viv_take(uint32_t index);
 // A handle of a module. VIV_MODULE_BYTES: src is a module in binary or text format (right COMPILE;
 // takes as long as compiling does, while other processes run). VIV_MODULE_NAME: src is a name given
 // by the operator (viv run --module NAME=FILE). VIV_MODULE_OWN: the caller's own; src is not looked
-// at. Errors: DENIED, MODULE (why: viv_info VIV_INFO_ERROR), NOTFOUND, INVAL (kind), QUOTA, BUSY or
+// at.
+// Errors: DENIED, MODULE (why: viv_info VIV_INFO_ERROR), NOTFOUND, INVAL (kind), QUOTA, BUSY or
 // FULL (compilers).
 enum { VIV_MODULE_BYTES = 0, VIV_MODULE_NAME = 1, VIV_MODULE_OWN = 2 };
 VIV_IMPORT("module") int64_t viv_module(const void *src, size_t len, int32_t kind);
 
 // Starts a process and waits until it has been born: instantiated, its start function run. 0, *pid
 // and spec->ref are written. Link and monitor exist before its first instruction. Needs right
-// SPAWN, with a name also NAMES. Errors: BADHANDLE, KIND, RIGHTS (module, handles), DENIED,
-// NOTFOUND (no such export), INVAL (its type, flags, size), EXISTS (the name is taken), QUOTA
-// (processes; memory; length of the name), MODULE (instantiation failed), STATE.
+// SPAWN, with a name also NAMES.
+// Errors: BADHANDLE, KIND, RIGHTS (module, handles), DENIED, NOTFOUND (no such export), INVAL (its
+// type, flags, size), EXISTS (the name is taken), QUOTA (processes; memory; length of the name),
+// MODULE (instantiation failed), STATE.
 VIV_IMPORT("spawn") int32_t viv_spawn(struct viv_spawn *spec, int64_t *pid);
 
 // Links both ways: when one ends not normally, the other ends with the same reason, or
@@ -268,17 +271,18 @@ VIV_IMPORT("trap_exits") int32_t viv_trap_exits(int32_t on);
 // can trap it, unless the kind is VIV_END_KILLED; VIV_END_NORMAL does nothing to one that does not
 // trap. The caller's own pid: it ends here and now, and the call does not return. Others need right
 // KILL. 0, also when there is no such process. Text: one line, cut at 16 KiB; of VIV_END_ERROR it
-// should begin "class: "; of VIV_END_TERM it is the term, at most 16 KiB. Errors: DENIED, INVAL
-// (kind; the code of VIV_END_LIMIT; no term), TOOBIG (term).
+// should begin "class: "; of VIV_END_TERM it is the term, at most 16 KiB.
+// Errors: DENIED, INVAL (kind; the code of VIV_END_LIMIT; no term), TOOBIG (term).
 VIV_IMPORT("exit")
 int32_t viv_exit(int64_t pid, int32_t kind, int32_t code, const char *text, size_t len);
 
 // ---- names ----
 
 // Names of the environment, up to 4 096 bytes; they go when their process ends. register and
-// unregister need right NAMES. register: binds, 0. Errors: DENIED, EXISTS, NOTFOUND (no such
-// process), QUOTA (names; length). unregister: 0. Errors: DENIED, NOTFOUND, QUOTA.   whereis: the
-// pid, 0: none. Errors: QUOTA.
+// unregister need right NAMES.
+// register binds: 0. Errors: DENIED, EXISTS, NOTFOUND (no such process), QUOTA (names; length).
+// unregister: 0. Errors: DENIED, NOTFOUND, QUOTA.
+// whereis: the pid, 0: none. Errors: QUOTA.
 VIV_IMPORT("register") int32_t viv_register(const char *name, size_t len, int64_t pid);
 VIV_IMPORT("unregister") int32_t viv_unregister(const char *name, size_t len);
 VIV_IMPORT("whereis") int64_t viv_whereis(const char *name, size_t len);
@@ -286,12 +290,12 @@ VIV_IMPORT("whereis") int64_t viv_whereis(const char *name, size_t len);
 // ---- timers, handles ----
 
 // A TIMER message with this tag to the caller after delay nanoseconds, at most a millisecond late
-// on an idle machine. Returns the timer's handle, to be closed even after it has fired. Errors:
-// INVAL (delay < 0), QUOTA.
+// on an idle machine. Returns the timer's handle, to be closed even after it has fired.
+// Errors: INVAL (delay < 0), QUOTA.
 VIV_IMPORT("timer") int64_t viv_timer(int64_t delay, int64_t tag);
 
-// Gives a handle back. Of a timer: 1 when it had not fired and now will not; else 0. Errors:
-// BADHANDLE.
+// Gives a handle back. Of a timer: 1 when it had not fired and now will not; else 0.
+// Errors: BADHANDLE.
 VIV_IMPORT("close") int32_t viv_close(int64_t handle);
 
 // A second handle of the same module with these of its rights (VIV_HANDLE_…).
@@ -302,13 +306,15 @@ VIV_IMPORT("dup") int64_t viv_dup(int64_t handle, int32_t rights);
 
 // Writes what fits of one of these and returns the bytes there are: VIV_INFO_LIMITS struct
 // viv_limits, VIV_INFO_USAGE struct viv_usage, VIV_INFO_ERROR text of the last error (0 bytes: none
-// yet), VIV_INFO_RIGHTS uint32_t VIV_RIGHT_…. Errors: INVAL.
+// yet), VIV_INFO_RIGHTS uint32_t VIV_RIGHT_….
+// Errors: INVAL.
 enum { VIV_INFO_LIMITS = 1, VIV_INFO_USAGE = 2, VIV_INFO_ERROR = 3, VIV_INFO_RIGHTS = 4 };
 VIV_IMPORT("info") int32_t viv_info(int32_t what, void *buf, size_t len);
 
 // A line in the kernel's log, with pid and name before it; shown from the level on that VIV_LOG
 // names when the kernel is started (warn by default). At most 4 096 bytes; over 1 000 lines a
-// second are counted instead. 0. Errors: INVAL.
+// second are counted instead. 0.
+// Errors: INVAL.
 VIV_IMPORT("log") int32_t viv_log(int32_t level, const char *text, size_t len);
 
 // ---- functions as processes ----
@@ -348,8 +354,9 @@ VIV_IMPORT("log") int32_t viv_log(int32_t level, const char *text, size_t len);
 
 // Spawns fn(arg) of this program as a process with what else spec says (flags, tag, limits, name,
 // rights, init); fills in module, entry and arguments. The child has a fresh memory: it sees the
-// program's initial data, not what the caller changed, so arg is a number, not a pointer. Returns
-// its pid, or an error of viv_module or viv_spawn.
+// program's initial data, not what the caller changed, so arg is a number, not a pointer. (C++ with
+// global constructors: link with -Wl,--export=__wasm_call_ctors, or they do not run in children.)
+// Returns its pid, or an error of viv_module or viv_spawn.
 static inline int64_t viv_spawn_fn_with(struct viv_spawn *spec, void (*fn)(int64_t), int64_t arg)
 {
     int64_t args[2];

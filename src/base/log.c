@@ -74,12 +74,18 @@ void viv_log_write(enum viv_log_level level, const char *fmt, ...)
     va_end(args);
     if (want < 0) text[0] = '\0';
 
-    // What is printed may come from a guest: it must stay one line and must not steer the terminal.
+    // What is printed may come from a guest: it must not steer the terminal, nor make lines that look like ours; only
+    // the writer of the format may break lines, and what follows a break begins with a blank.
     char line[LINE_BYTES];
     int head = level <= VIV_LOG_WARN ? snprintf(line, sizeof line, "viv: ")
                                      : snprintf(line, sizeof line, "viv[%s]: ", level_names[level]);
     size_t len = head > 0 ? (size_t)head : 0;
-    len += viv_text_clean(line + len, sizeof line - 1 - len, text, strlen(text));
+    for (const char *at = text, *end; *at != '\0' && len + 2 < sizeof line; at = end + (*end != '\0')) {
+        end = at + strcspn(at, "\n");
+        if (at != text) line[len++] = '\n';
+        if (at != text && *at != ' ') line[len++] = ' ';
+        len += viv_text_clean(line + len, sizeof line - 1 - len, at, (size_t)(end - at));
+    }
     line[len++] = '\n';
 
     if (sink_fn != NULL)

@@ -83,6 +83,7 @@ static void ticker_main(void *arg)
 {
     struct viv_sched *sched = arg;
     uint32_t unneeded = 0;
+    viv_thread_make_prompt(); // every CPU may be computing
     while (atomic_load_explicit(&sched->stopping, memory_order_relaxed) == 0) { // stop wakes us
         if (unneeded >= 2) {
             atomic_store_explicit(&sched->tick_state, 0, memory_order_seq_cst);

@@ -381,9 +381,9 @@ static void run_task(struct viv_worker *worker, struct viv_task *task)
                                                     memory_order_seq_cst, memory_order_seq_cst))
             return;
     }
-    bool woken = result == VIV_RUN_WAIT && worker->slice.left > 0;
+    bool spent = worker->slice.left <= 0; // who gives way early is not punished for it
     atomic_store_explicit(&task->state, TASK_QUEUED, memory_order_seq_cst);
-    push_own(worker, task, woken ? VIV_CLASS_FRESH : VIV_CLASS_SPENT);
+    push_own(worker, task, spent ? VIV_CLASS_SPENT : VIV_CLASS_FRESH);
 }
 
 enum viv_turn_result viv_sched__turn(struct viv_worker *worker)

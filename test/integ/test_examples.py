@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every program of examples/ and checks what a user sees: output, order where it is promised,
+status. The environment names the command (VIV), the compiled guests and the source tree."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+VIV = os.environ["VIV"]
+GUESTS = pathlib.Path(os.environ["VIV_GUESTS"])
+EXAMPLES = pathlib.Path(os.environ["VIV_SOURCE_DIR"]) / "examples"
+SECONDS = 60 * int(os.environ.get("VIV_TIME_FACTOR", "1"))
+WORKERS = ("1", "4")
+
+
+def run(program, workers="2"):
+    """Runs a program with `viv run`; what it printed and how it ended."""
+    return subprocess.run([VIV, "run", "--no-cache", "--workers", workers, str(program)], text=True,
+                          capture_output=True, timeout=SECONDS, check=False)
+
+
+class Examples(unittest.TestCase):
+    """One test an example, each with one worker and with four."""
+
+    def check(self, name, out, program=None):
+        for workers in WORKERS:
+            with self.subTest(workers=workers):
+                result = run(program or GUESTS / f"{name}.wasm", workers)
+                self.assertEqual((result.stdout, result.stderr, result.returncode), (out, "", 0))
+
+    def test_hello(self):
+        self.check("hello", "hello from another process\n")
+
+    def test_hello_text(self):
+        self.check("hello_text", "hello\n")
+
+    def test_actor(self):
+        self.check("actor", "the counter is at 60\n")
+
+    def test_text_format_runs_as_it_is(self):
+        self.check("hello_text", "hello\n", EXAMPLES / "hello_text.wat")
+        self.check("actor", "the counter is at 60\n", EXAMPLES / "actor.wat")
+
+    def test_supervisor(self):
+        for workers in WORKERS:
+            with self.subTest(workers=workers):
+                self.check_supervisor(run(GUESTS / "supervisor.wasm", workers))
+
+    def check_supervisor(self, result):
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[0], "supervisor: starting 4 workers")
+        self.assertEqual(lines[-1], "supervisor: 3 finished, 1 given up, 5 restarts")
+        waited = "worker 3: failed: exited(3): the input was not there yet; starting it again"
+        stuck = "worker 4: failed: limit(time): time used up; "
+        # Between workers any order is right; of one worker its own is.
+        story = {number: [line for line in lines if line.startswith(f"worker {number}:")]
+                 for number in (1, 2, 3, 4)}
+        self.assertEqual(sum(map(len, story.values())), len(lines) - 2)
+        self.assertEqual(story[1], ["worker 1: finished at attempt 1"])
+        self.assertEqual(len(story[2]), 2)
+        self.assertRegex(story[2][0], r"^worker 2: failed: trap: unreachable in .*; starting it again$")
+        self.assertEqual(story[2][1], "worker 2: finished at attempt 2")
+        self.assertEqual(story[3], [waited, waited, "worker 3: finished at attempt 3"])
+        self.assertEqual(story[4], [stuck + "starting it again"] * 2 + [stuck + "given up"])
+        # The operator's view: one line a crash, none for an end that was as it should be.
+        told = result.stderr.splitlines()
+        self.assertEqual(len(told), 6, result.stderr)
+        for line in told:
+            self.assertRegex(line, r"^viv: process <0\.\d+\.\d+> 'viv_call' of supervisor\.wasm failed: ")
+        self.assertEqual(sum(bool(re.search(r"unreachable in ", line)) for line in told), 1)
+
+    def test_every_example_is_run_here(self):
+        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c"}
+        found = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".c", ".wat")}
+        self.assertEqual(found, known)
+
+
+if __name__ == "__main__":
+    print(f"examples of {EXAMPLES} with {VIV}")
+    sys.stdout.flush()
+    unittest.main(verbosity=2)
