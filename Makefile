@@ -22,8 +22,8 @@ setup: ## install what is missing (Debian packages, Wasmtime)
 	@tools/setup
 
 run: setup ## build, then run the showcase
-	@$(NINJA) release viv viv-showcase guests
-	@build/release/viv-showcase
+	@$(NINJA) release viv guests
+	@VIV_LOG=error build/release/viv run --module worker=build/release/guests/showcase_worker.wasm build/release/guests/showcase.wasm
 
 build: setup ## build the command: build/release/viv
 	@$(NINJA) release viv libviv

@@ -61,8 +61,3 @@ if(viv_cli_sources)
   viv_program(viv ${viv_cli_sources})
 endif()
 
-# The example that `make run` shows: a host program; its guests are in examples/showcase/guest.
-file(GLOB viv_showcase_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/examples/showcase/*.c)
-if(viv_showcase_sources)
-  viv_program(viv-showcase ${viv_showcase_sources})
-endif()

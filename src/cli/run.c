@@ -219,8 +219,10 @@ static int start_and_wait(struct run *run)
     err = viv_runtime_start(run->runtime, run->env, run->module, run->config, entry, on_settled, run);
     if (err == VIV_OK) status = wait_for_end(run);
     else status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
-    if (viv_kernel_stop(run->kernel, STOP_TIMEOUT_NS) != VIV_OK)
+    if (viv_kernel_stop(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
+        exit(status); // their memory is still in use; the system takes it back
+    }
     return status;
 }
 

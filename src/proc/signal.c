@@ -122,8 +122,9 @@ bool viv_proc_kill(struct viv_env *env, viv_pid pid)
     // Seq_cst: the body's poll sees it before the signal; the winner owns the reserved signal.
     if (atomic_exchange_explicit(&proc->killed, 1, memory_order_seq_cst) != 0) return true;
     proc->kill_sig = (struct viv_signal){.kind = VIV_SIG_KILL};
+    bool waits_for_turn = viv_task_is_queued(&proc->task); // else the push wakes it, and what is woken goes first anyway
     if (!viv_proc__push(proc, &proc->kill_sig)) return true; // ending already
-    viv_task_hurry(env->kernel->sched, &proc->task);
+    if (waits_for_turn) viv_task_hurry(env->kernel->sched, &proc->task);
     if (viv_task_is_running(&proc->task)) viv_sched_want_tick(env->kernel->sched);
     return true;
 }

@@ -93,6 +93,7 @@ void viv_task_wake(struct viv_sched *sched, struct viv_task *task);
 // A queued task goes to the front of its queue (a kill should not wait behind computations); as far as it lies within the first
 // VIV_RING_SLOTS there.
 void viv_task_hurry(struct viv_sched *sched, struct viv_task *task);
+bool viv_task_is_queued(const struct viv_task *task);  // a hint: may change at once
 bool viv_task_is_running(const struct viv_task *task); // a hint: may change at once
 
 // A thread that is no worker, but calls into rooms that read shared structures, is a guest between

@@ -71,6 +71,11 @@ void viv_task_init(struct viv_task *task, enum viv_prio prio)
     atomic_init(&task->state, TASK_IDLE);
 }
 
+bool viv_task_is_queued(const struct viv_task *task)
+{
+    return atomic_load_explicit(&task->state, memory_order_seq_cst) == TASK_QUEUED;
+}
+
 bool viv_task_is_running(const struct viv_task *task)
 {
     uint32_t state = atomic_load_explicit(&task->state, memory_order_seq_cst);

@@ -206,7 +206,7 @@ static void names(void)
     EXPECT(raw_path_filestat_get(DIR, FOLLOW, S("soft"), P(&st)), E_OK);
     EXPECT(st.type, 4);
     EXPECT(raw_path_open(DIR, 0, S("soft"), 0, R_READ, 0, 0, P(&fd)), E_LOOP);
-    EXPECT(open_at(DIR, "soft", 0, R_READ, 0, &fd), E_OK);
+    EXPECT(open_at(DIR, "soft", 0, R_READ | R_TIMES | R_STAT, 0, &fd), E_OK);
     EXPECT(raw_path_link(DIR, FOLLOW, S("soft"), DIR, S("hard2")), E_OK);
     EXPECT(raw_path_filestat_get(DIR, 0, S("hard2"), P(&st)), E_OK);
     EXPECT(st.type, 4);
@@ -251,7 +251,9 @@ static void list_with(u32 buf_len, char seen[1002])
             memcpy(&next, buf + at, 8);
             memcpy(&len, buf + at + 16, 4);
             if (at + 24 + len > used) break;
-            char *name = buf + at + 24;
+            char name[8] = {0};
+            EXPECT_TRUE(len < sizeof(name));
+            memcpy(name, buf + at + 24, len);
             int index = len == 1 ? 1000 : len == 2 && name[0] == '.' ? 1001 : atoi(name + 1);
             EXPECT(buf[at + 20], name[0] == '.' ? 3 : 4);
             seen[index]++;

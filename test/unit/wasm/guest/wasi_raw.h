@@ -72,7 +72,7 @@ enum { CREAT = 1, DIRECTORY = 2, EXCL = 4, TRUNC = 8 };
 enum { FOLLOW = 1 };
 enum { APPEND = 1, NONBLOCK = 4 };
 enum { R_READ = 1 << 1, R_SEEK = 1 << 2, R_TELL = 1 << 5, R_WRITE = 1 << 6, R_READDIR = 1 << 14,
-       R_ALL_FILE = 0x8e001ff, R_ALL = 0xfffffff };
+       R_ALL_FILE = 0x8e001ff, R_TIMES = 1 << 23, R_STAT = 1 << 21, R_ALL = 0xfffffff };
 
 #define P(pointer) ((u32)(uintptr_t)(pointer))
 #define S(text) P(text), (u32)strlen(text)

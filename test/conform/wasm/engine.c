@@ -1,0 +1,3 @@
+#include "world.h"
+static const struct conform_case cases[] = {{"case_none", NULL, "conform_mailbox", "case_002", false, 0}};
+const struct conform_area conform_engine = {"engine", cases, 1};
