@@ -179,10 +179,11 @@ void guest_expect_normal(struct guest_run *run)
 {
     guest_wait(run, 60);
     if (run->was_born && run->kind == VIV_REASON_NORMAL) return;
-    char *output = run->capture != NULL && viv_capture_part_count(run->capture) > 0
-                       ? guest_output(run, 0)
-                       : NULL;
-    print_message("the guest ended with %s; output:\n%s\n", run->text, output ? output : "");
-    free(output);
+    uint32_t parts = run->capture != NULL ? viv_capture_part_count(run->capture) : 0;
+    for (uint32_t i = 0; i < parts; i++) {
+        char *output = guest_output(run, i);
+        print_message("output of process %u:\n%s\n", i, output);
+        free(output);
+    }
     fail_msg("the guest ended with %s", run->text);
 }
