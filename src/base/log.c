@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 16384, LEVEL_UNREAD = -1 };
+enum { LINE_BYTES = 2048, DETAIL_BYTES = 16384, LEVEL_UNREAD = -1 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 static _Atomic int level_now = LEVEL_UNREAD;
@@ -64,33 +64,57 @@ static void write_stderr(const char *line, size_t len)
     }
 }
 
-void viv_log_write(enum viv_log_level level, const char *fmt, ...)
+// One line into out, without its end; returns its length.
+static size_t format_line(char out[LINE_BYTES], enum viv_log_level level, const char *fmt, va_list args)
 {
-    int saved_errno = errno;
     char text[LINE_BYTES];
-    va_list args;
-    va_start(args, fmt);
     int want = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
     if (want < 0) text[0] = '\0';
-
-    // What is printed may come from a guest: it must not steer the terminal, nor make lines that look like ours; only
-    // the writer of the format may break lines, and what follows a break begins with a blank.
-    char line[LINE_BYTES];
-    int head = level <= VIV_LOG_WARN ? snprintf(line, sizeof line, "viv: ")
-                                     : snprintf(line, sizeof line, "viv[%s]: ", level_names[level]);
+    int head = level <= VIV_LOG_WARN ? snprintf(out, LINE_BYTES, "viv: ")
+                                     : snprintf(out, LINE_BYTES, "viv[%s]: ", level_names[level]);
     size_t len = head > 0 ? (size_t)head : 0;
-    for (const char *at = text, *end; *at != '\0' && len + 2 < sizeof line; at = end + (*end != '\0')) {
-        end = at + strcspn(at, "\n");
-        if (at != text) line[len++] = '\n';
-        if (at != text && *at != ' ') line[len++] = ' ';
-        len += viv_text_clean(line + len, sizeof line - 1 - len, at, (size_t)(end - at));
-    }
-    line[len++] = '\n';
+    // What is printed may come from a guest: it must stay one line and must not steer the terminal.
+    return len + viv_text_clean(out + len, LINE_BYTES - 1 - len, text, strlen(text));
+}
 
+static void put(const char *line, size_t len)
+{
     if (sink_fn != NULL)
         sink_fn(sink_arg, line, len);
     else
         write_stderr(line, len);
+}
+
+void viv_log_write(enum viv_log_level level, const char *fmt, ...)
+{
+    int saved_errno = errno;
+    char line[LINE_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    size_t len = format_line(line, level, fmt, args);
+    va_end(args);
+    line[len++] = '\n';
+    put(line, len);
+    errno = saved_errno;
+}
+
+void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t detail_len, const char *fmt, ...)
+{
+    int saved_errno = errno;
+    char text[DETAIL_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    size_t len = format_line(text, level, fmt, args);
+    va_end(args);
+    text[len++] = '\n';
+    for (const char *at = detail, *end = detail + detail_len; at < end && len + LINE_BYTES < sizeof text;) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        text[len++] = ' '; // so that it cannot look like a line of its own
+        len += viv_text_clean(text + len, LINE_BYTES - 2, at, (size_t)(stop - at));
+        text[len++] = '\n';
+        at = stop + 1;
+    }
+    put(text, len);
     errno = saved_errno;
 }

@@ -42,12 +42,14 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
     bool has_trace = detail_len > 0 && viv_reason_kind(reason) != VIV_REASON_TERM;
     bool shown = inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
     const char *hint = has_trace && !shown ? " (VIV_LOG=debug shows the backtrace)" : "";
-    int trace_len = has_trace && shown ? (int)detail_len - 1 : 0; // the log ends the last line itself
     // A kill is somebody's will, not a surprise: a line of its own only for main.
     bool killed = viv_reason_kind(reason) == VIV_REASON_KILLED && !inst->run_start;
-    VIV_LOG(killed ? VIV_LOG_INFO : VIV_LOG_WARN, "process %s '%s' of %s failed: %s, %llu links told%s%s%.*s",
-            viv_pid_format(viv_proc_pid(proc), pid), inst->entry, viv_module_name(inst->module), text,
-            (unsigned long long)links_told, hint, trace_len > 0 ? "\n" : "", trace_len, detail);
+    enum viv_log_level level = killed ? VIV_LOG_INFO : VIV_LOG_WARN;
+    if (!viv_log_is_on(level)) return;
+    viv_log_write_detail(level, detail, has_trace && shown ? detail_len : 0,
+                         "process %s '%s' of %s failed: %s, %llu links told%s",
+                         viv_pid_format(viv_proc_pid(proc), pid), inst->entry, viv_module_name(inst->module), text,
+                         (unsigned long long)links_told, hint);
 }
 
 enum viv_err viv_runtime_new(const struct viv_runtime_config *config, struct viv_runtime **out_runtime)

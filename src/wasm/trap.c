@@ -49,10 +49,10 @@ static void write_frames(struct viv_inst *inst, const wasm_frame_vec_t *frames, 
         name_frame(frames->data[i], name, sizeof(name));
         size_t offset = wasm_frame_module_offset(frames->data[i]);
         if (i == 0) (void)snprintf(where, where_cap, " in %s (%s+0x%zx)", name, module, offset);
-        if (viv_buf_printf(lines, "  %2zu: %s (%s+0x%zx)\n", i, name, module, offset) != VIV_OK) return;
+        if (viv_buf_printf(lines, " %2zu: %s (%s+0x%zx)\n", i, name, module, offset) != VIV_OK) return;
     }
     if (frames->size > count)
-        VIV_IGNORE(viv_buf_printf(lines, "      … %zu more\n", frames->size - count), "a detail");
+        VIV_IGNORE(viv_buf_printf(lines, "     … %zu more\n", frames->size - count), "a detail");
 }
 
 static const struct viv_reason *make(enum viv_reason_kind kind, int32_t code, const char *text,

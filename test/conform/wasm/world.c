@@ -174,8 +174,25 @@ const struct ended *world_await(struct world *world, viv_pid pid)
     return ended;
 }
 
+enum { TAG_FLUSH = 0x7fff0003 };
+
+static enum viv_step send_flush(struct viv_proc *self, void *arg, struct viv_slice *slice)
+{
+    const struct world *world = arg;
+    (void)slice;
+    struct viv_msg *msg = viv_bytes_msg_new(TAG_FLUSH, NULL, 0);
+    CHECK(msg != NULL);
+    (void)viv_proc_send(self, world->host_pid, msg);
+    return VIV_STEP_DONE;
+}
+
 void world_check_no_failures(struct world *world)
 {
+    // What was sent before this message has been written down when it has.
+    const size_t flushed = world_note_count(world, TAG_FLUSH);
+    viv_pid pid;
+    TRY(viv_host_spawn(world->env, NULL, false, 0, send_flush, world, NULL, &pid));
+    (void)world_note(world, TAG_FLUSH, flushed);
     CHECK(world_note_count(world, TAG_FAILED) == 0);
 }
 
@@ -318,7 +335,9 @@ void world_add_host(struct world *world, struct viv_env *env)
     CHECK(count < VIV_COUNT_OF(states));
     states[count].world = world;
     const uint32_t ready = atomic_load(&world->hosts_ready);
-    TRY(viv_host_spawn(env, NULL, false, 0, step_host, &states[count++], NULL, &world->host_pid));
+    viv_pid pid;
+    TRY(viv_host_spawn(env, NULL, false, 0, step_host, &states[count++], NULL, &pid));
+    if (env == world->env) world->host_pid = pid;
     CHECK_WAIT(atomic_load(&world->hosts_ready) > ready, WAIT_SECONDS, print_state(world));
 }
 

@@ -10,7 +10,7 @@
 #include "wasm/runtime.h"
 #include "wasm/wasi_stdio.h"
 
-enum { GUEST_RUNS_MAX = 64 };
+enum { GUEST_RUNS_MAX = 1024 };
 
 // One process that was started from outside.
 struct guest_run {

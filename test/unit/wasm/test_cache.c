@@ -341,7 +341,7 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "load") == 0) {
         load_in(argv[2], WAT, VIV_WASM_MANY);
-        return 0;
+        _exit(0); // no test of its own: the harness need not look for one
     }
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {

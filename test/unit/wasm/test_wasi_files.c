@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// WASI on files; the checks are in guest/wasi_files.c. Each case has an empty folder as descriptor 3.
+// WASI on files; the checks are in guest/wasi_files.c. Each case has an empty folder as
+// descriptor 3.
 #include "rig.h"
 
 #include "guest_run.h"

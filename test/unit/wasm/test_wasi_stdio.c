@@ -5,7 +5,10 @@
 
 #include "guest_run.h"
 #include "harness/check.h"
+#include "os/fault.h"
+#include "wasm/wasi_int.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -41,7 +44,8 @@ static void unplace(int number)
 static void make_ends(enum plug plug, int *out_reader, int *out_writer)
 {
     int fds[2];
-    if (plug == PLUG_PIPE) CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    if (plug == PLUG_PIPE)
+        CHECK(pipe2(fds, O_CLOEXEC) == 0);
     else
         CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     *out_reader = fds[0];
@@ -97,6 +101,23 @@ static void read_output(char *buf, size_t len)
 static void write_input(const char *text)
 {
     CHECK(write(ours[0], text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+// Processes that have or await the turn at a stream.
+static int in_line(uint32_t fd)
+{
+    struct viv_turn *turn = viv_stdio__file(viv_runtime_stdio(kernel->runtime), fd)->turn;
+    viv_spin_lock(&turn->lock);
+    int count = turn->owner != NULL;
+    for (struct viv_list *n = turn->waiting.next; n != &turn->waiting; n = n->next)
+        count++;
+    viv_spin_unlock(&turn->lock);
+    return count;
+}
+
+static void wait_in_line(uint32_t fd, int count)
+{
+    CHECK_WAIT(in_line(fd) == count, 20, fprintf(stderr, "%d in line\n", in_line(fd)));
 }
 
 static void check_ended(struct guest_run *run)
@@ -198,10 +219,13 @@ static void killed_writers_leave_their_turn(void **state)
     static char rest[1 << 20];
     plug_in(PLUG_PIPE);
     struct guest_run *first = start("blocks", "a");
-    (void)usleep(50000);
-    struct guest_run *second = start("blocks", "b"), *third = start("blocks", "c");
-    (void)usleep(50000);
-    CHECK(guest_kill(first)); // has the turn, waits for the reader
+    wait_in_line(1, 1);
+    (void)usleep(50000); // until the pipe is full; if it is not yet, less is tested
+    struct guest_run *second = start("blocks", "b");
+    wait_in_line(1, 2);
+    struct guest_run *third = start("blocks", "c");
+    wait_in_line(1, 3);
+    CHECK(guest_kill(first));  // has the turn, waits for the reader
     CHECK(guest_kill(second)); // waits for the turn
     guest_wait(first, 5);
     guest_wait(second, 5);
@@ -221,19 +245,19 @@ static void readers_take_turns(enum plug plug)
     char text[64];
     plug_in(plug);
     struct guest_run *first = start("echo", "1:");
-    (void)usleep(50000);
+    wait_in_line(0, 1);
     struct guest_run *second = start("echo", "2:");
-    (void)usleep(50000);
+    wait_in_line(0, 2);
     write_input("one\n");
     read_output(text, 6);
     CHECK(memcmp(text, "1:one\n", 6) == 0);
-    (void)usleep(50000); // the first has queued again behind the second
+    wait_in_line(0, 2); // the first has queued again behind the second
     write_input("two\n");
     read_output(text, 6);
     CHECK(memcmp(text, "2:two\n", 6) == 0);
-    (void)usleep(50000);
+    wait_in_line(0, 2);
     struct guest_run *third = start("echo", "3:");
-    (void)usleep(50000);
+    wait_in_line(0, 3);
     CHECK(guest_kill(first)); // has the turn
     guest_wait(first, 5);
     CHECK(first->kind == VIV_REASON_KILLED);
@@ -271,6 +295,21 @@ static void waiting_for_input_is_told(enum plug plug)
     ours[0] = -1;
     check_ended(run);
     unplug();
+}
+
+// The same where the system knows no RWF_NOWAIT for sockets: pool threads move the bytes.
+static void pool_threads_do_the_same(void **state)
+{
+    (void)state;
+    viv_fault_set("pwritev2", 1, EOPNOTSUPP);
+    bulk_through(PLUG_SOCKET);
+    viv_fault_set("pwritev2", 1, EOPNOTSUPP);
+    check_unmixed(PLUG_SOCKET, "blocks", 4096, 100);
+    viv_fault_set("pwritev2", 1, EOPNOTSUPP);
+    slow_reader(PLUG_SOCKET);
+    viv_fault_set("preadv2", 1, EOPNOTSUPP);
+    readers_take_turns(PLUG_SOCKET);
+    viv_fault_set("preadv2", 0, 0);
 }
 
 static void poll_waits_for_input(void **state)
@@ -409,6 +448,7 @@ int main(void)
         cmocka_unit_test(small_writes_are_not_torn),
         cmocka_unit_test(killed_writers_leave_their_turn),
         cmocka_unit_test(readers_wait_in_line_and_all_see_the_end),
+        cmocka_unit_test(pool_threads_do_the_same),
         cmocka_unit_test(poll_waits_for_input),
         cmocka_unit_test(nonblocking_reads_do_not_wait),
         cmocka_unit_test(without_a_reader_the_writer_is_told),

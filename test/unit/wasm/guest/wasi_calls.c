@@ -191,12 +191,18 @@ static void show(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
-    if (strcmp(what, "faults") == 0) faults();
-    else if (strcmp(what, "badfs") == 0) badfs();
-    else if (strcmp(what, "clocks") == 0) clocks();
-    else if (strcmp(what, "random") == 0) randomness();
-    else if (strcmp(what, "sleeps") == 0) sleeps();
-    else if (strcmp(what, "exit") == 0) exit(atoi(argv[2]));
+    if (strcmp(what, "faults") == 0)
+        faults();
+    else if (strcmp(what, "badfs") == 0)
+        badfs();
+    else if (strcmp(what, "clocks") == 0)
+        clocks();
+    else if (strcmp(what, "random") == 0)
+        randomness();
+    else if (strcmp(what, "sleeps") == 0)
+        sleeps();
+    else if (strcmp(what, "exit") == 0)
+        exit(atoi(argv[2]));
     else if (strcmp(what, "sleep") == 0) {
         static u64 sub[6], event[4];
         u32 count;

@@ -127,11 +127,10 @@ static void swapped(void)
 // ---- children ----
 
 #define LUNATIC(space, name, result, ...)                                                          \
-    __attribute__((import_module("lunatic::" space), import_name(#name)))                          \
-    result name(__VA_ARGS__)
+    __attribute__((import_module("lunatic::" space), import_name(#name))) result name(__VA_ARGS__)
 LUNATIC("process", create_config, u64, void);
-LUNATIC("process", spawn, u32, u64 link, u64 config, u64 module, u32 func, u32 func_len,
-        u32 params, u32 params_len, u32 id);
+LUNATIC("process", spawn, u32, u64 link, u64 config, u64 module, u32 func, u32 func_len, u32 params,
+        u32 params_len, u32 id);
 LUNATIC("message", receive, u32, u32 tags, u32 count, u64 timeout);
 LUNATIC("wasi", config_preopen_dir, void, u64 config, u32 dir, u32 len);
 

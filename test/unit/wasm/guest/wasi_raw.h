@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 46 functions of WASI preview 1 as they are imported, with plain integers for pointers, so that
-// a guest can also call them wrongly; and checks that print.
+// The 46 functions of WASI preview 1 as they are imported, with plain integers for pointers, so
+// that a guest can also call them wrongly; and checks that print.
 #ifndef WASI_RAW_H
 #define WASI_RAW_H
 
@@ -63,16 +63,42 @@ RAW(sock_send, u32 fd, u32 iovs, u32 count, u32 flags, u32 len);
 RAW(sock_shutdown, u32 fd, u32 how);
 
 enum {
-    E_OK = 0, E_ACCES = 2, E_AGAIN = 6, E_BADF = 8, E_EXIST = 20, E_FAULT = 21, E_ILSEQ = 25,
-    E_INVAL = 28, E_ISDIR = 31, E_LOOP = 32, E_MFILE = 33, E_NAMETOOLONG = 37, E_NOENT = 44,
-    E_NOTDIR = 54, E_NOTEMPTY = 55, E_NOTSOCK = 57, E_NOTSUP = 58, E_PERM = 63, E_PIPE = 64,
-    E_SPIPE = 70, E_NOTCAPABLE = 76
+    E_OK = 0,
+    E_ACCES = 2,
+    E_AGAIN = 6,
+    E_BADF = 8,
+    E_EXIST = 20,
+    E_FAULT = 21,
+    E_ILSEQ = 25,
+    E_INVAL = 28,
+    E_ISDIR = 31,
+    E_LOOP = 32,
+    E_MFILE = 33,
+    E_NAMETOOLONG = 37,
+    E_NOENT = 44,
+    E_NOTDIR = 54,
+    E_NOTEMPTY = 55,
+    E_NOTSOCK = 57,
+    E_NOTSUP = 58,
+    E_PERM = 63,
+    E_PIPE = 64,
+    E_SPIPE = 70,
+    E_NOTCAPABLE = 76
 };
 enum { CREAT = 1, DIRECTORY = 2, EXCL = 4, TRUNC = 8 };
 enum { FOLLOW = 1 };
 enum { APPEND = 1, NONBLOCK = 4 };
-enum { R_READ = 1 << 1, R_SEEK = 1 << 2, R_TELL = 1 << 5, R_WRITE = 1 << 6, R_READDIR = 1 << 14,
-       R_ALL_FILE = 0x8e001ff, R_TIMES = 1 << 23, R_STAT = 1 << 21, R_ALL = 0xfffffff };
+enum {
+    R_READ = 1 << 1,
+    R_SEEK = 1 << 2,
+    R_TELL = 1 << 5,
+    R_WRITE = 1 << 6,
+    R_READDIR = 1 << 14,
+    R_ALL_FILE = 0x8e001ff,
+    R_TIMES = 1 << 23,
+    R_STAT = 1 << 21,
+    R_ALL = 0xfffffff
+};
 
 #define P(pointer) ((u32)(uintptr_t)(pointer))
 #define S(text) P(text), (u32)strlen(text)
