@@ -65,6 +65,7 @@ static void write_stderr(const char *line, size_t len)
 }
 
 // One line into out, without its end; returns its length.
+VIV_PRINTF(3, 0)
 static size_t format_line(char out[LINE_BYTES], enum viv_log_level level, const char *fmt, va_list args)
 {
     char text[LINE_BYTES];
