@@ -3,6 +3,8 @@
 // generations.
 #include "rig.h"
 
+#include "harness/check.h"
+
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "wasm/abi_handles.h"
@@ -180,8 +182,7 @@ static void random_use_agrees_with_a_list(void **state)
 {
     (void)state;
     enum { STEPS = 20000, LIVE_MAX = 7 };
-    unsigned seed = (unsigned)time(NULL);
-    print_message("seed %u\n", seed);
+    struct viv_rng rng = {check_seed()};
     struct viv_abi_handles table;
     viv_abi_handles_init(&table, INDEX_BITS, GENERATION_BITS);
     struct {
@@ -190,8 +191,7 @@ static void random_use_agrees_with_a_list(void **state)
     } live[LIVE_MAX];
     int count = 0;
     for (int i = 0; i < STEPS; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        int pick = (int)(seed >> 16) % LIVE_MAX;
+        int pick = (int)viv_rng_below(&rng, LIVE_MAX);
         if (pick >= count) {
             live[count].object = &objects[pick];
             live[count].handle = add(&table, pick);

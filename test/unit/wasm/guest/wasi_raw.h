@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 46 functions of WASI preview 1 as they are imported, with plain integers for pointers, so
 // that a guest can also call them wrongly; and checks that print.
-#ifndef WASI_RAW_H
-#define WASI_RAW_H
+#ifndef VIV_TEST_UNIT_WASM_GUEST_WASI_RAW_H
+#define VIV_TEST_UNIT_WASM_GUEST_WASI_RAW_H
 
 #include <stdint.h>
 #include <stdio.h>
