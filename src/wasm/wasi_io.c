@@ -179,6 +179,7 @@ static enum todo attempt(struct io *io, struct viv_guest_mem mem)
         }
         io->has_turn = true;
     }
+    // Relaxed: a hint, see settle.
     if (!io->is_write && atomic_load_explicit(&io->file->is_at_end, memory_order_relaxed))
         return TODO_DONE;
     for (;;) {

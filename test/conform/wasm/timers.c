@@ -4,13 +4,15 @@
 
 #define GUEST "conform_timers"
 
+// Room for the timers of one run only: the second finds it empty again.
 static void case_066(struct world *world)
 {
-    world_run(world, GUEST, "case_066");
+    world->limits.timer_max = 250;
+    world_open(world);
+    for (int i = 0; i < 3; i++) world_run(world, GUEST, "case_066");
     CHECK(viv_kernel_proc_count(world->kernel) == 1);
-    // the environment's count of pending timers is back to none: a limit of none other is not met
-    TRY(viv_env_timer_add(world->env));
-    viv_env_timer_sub(world->env);
+    world_check_no_failures(world);
+    world_close(world);
 }
 
 // The bound of 3 ms is the contract's on an idle machine; how many were later is printed.
@@ -24,7 +26,7 @@ static const struct conform_case cases[] = {
     {"case_063_send_after", NULL, GUEST, "case_063", true, 0},
     {"case_064_cancel", NULL, GUEST, "case_064", false, 0},
     {"case_065_setter_ends", NULL, GUEST, "case_065", false, 0},
-    {"case_066_target_ends", case_066, GUEST, NULL, false, 0},
+    {"case_066_target_ends", case_066, NULL, NULL, false, 0},
     {"case_067_many", case_067, GUEST, NULL, false, 120},
 };
 

@@ -131,8 +131,11 @@ struct guest_run *guest_start(struct guest_kernel *kernel, struct viv_module *mo
     if (config->capture != NULL) run->capture = viv_capture_take(config->capture);
     struct viv_qsbr_member *member;
     CHECK(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member) == VIV_OK);
-    CHECK(viv_runtime_start(kernel->runtime, kernel->env, module, config, "_start", on_settled,
-                            run) == VIV_OK);
+    if (kernel->fail_alloc_nth > 0) viv_alloc_fail_nth_global(kernel->fail_alloc_nth);
+    kernel->fail_alloc_nth = 0;
+    enum viv_err err =
+        viv_runtime_start(kernel->runtime, kernel->env, module, config, "_start", on_settled, run);
+    if (err != VIV_OK) on_settled(run, err, VIV_PID_NONE, "not started");
     viv_sched_leave(member);
     return run;
 }

@@ -31,6 +31,7 @@ struct guest_kernel {
     struct viv_runtime *runtime;
     struct guest_run runs[GUEST_RUNS_MAX];
     uint32_t run_count;
+    uint64_t fail_alloc_nth; // of the next start: its nth allocation fails
 };
 
 // Standard streams are what descriptors 0 to 2 are at this moment.

@@ -138,7 +138,9 @@ static void a_swapped_link_leads_nowhere(void **state)
     guest_wait(runs[1], 20);
     atomic_store(&stop_swapping, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    print_message("%llu swaps; %s", (unsigned long long)count, guest_output(runs[0], 0));
+    char *text = guest_output(runs[0], 0);
+    print_message("%llu swaps; %s", (unsigned long long)count, text);
+    guest_free_text(text);
     guest_expect_normal(runs[0]);
     guest_expect_normal(runs[1]);
     check_outside();

@@ -25,7 +25,7 @@ static void check_bad_ranges(char *bad, size_t len)
     EXPECT(viv_whereis(bad, len), -VIV_E_FAULT);
     EXPECT(viv_info(VIV_INFO_LIMITS, bad, len), -VIV_E_FAULT);
     EXPECT(viv_log(VIV_LOG_ERROR, bad, len), -VIV_E_FAULT);
-    EXPECT(viv_info(VIV_INFO_ERROR, good, sizeof(good)), 44);
+    EXPECT(viv_info(VIV_INFO_ERROR, good, sizeof(good)), 43);
     CHECK(memcmp(good, "viv.log: address outside the guest's memory", 43) == 0);
 }
 
@@ -245,8 +245,8 @@ CASE(case_modules_out_of_bytes)
     EXPECT(viv_spawn(&spec, &pid), -VIV_E_NOTFOUND);
     char text[100];
     int32_t len = viv_info(VIV_INFO_ERROR, text, sizeof(text));
-    EXPECT(len, 28);
-    CHECK(memcmp(text, "viv.spawn: no export `absent`", 28) == 0);
+    EXPECT(len, 29);
+    CHECK(memcmp(text, "viv.spawn: no export `absent`", 29) == 0);
     check_runs(TEXT(no_memory), "f");
     check_runs(TEXT(early_spawn), "f");
 }

@@ -338,6 +338,7 @@ static void library(void)
     EXPECT(fprintf(file, "line %d\n", 1), 7);
     EXPECT(fclose(file), 0);
     file = fopen("dir-less.txt", "a+");
+    EXPECT_TRUE(file != NULL);
     EXPECT(fputs("line 2\n", file) >= 0, 1);
     rewind(file);
     char line[64];

@@ -1,0 +1,1 @@
+(module (import "lunatic::process" "process_id" (func (result i64))) (import "env" "foo" (func)))
