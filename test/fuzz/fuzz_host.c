@@ -83,9 +83,9 @@ static void make_interpreter(void)
         "(global.set $at (i32.add (global.get $at) (i32.const 2)))\n"
         "(drop (call $f%zu (local.get $op) (i32.const 0)))\n"
         "(local.set $left (i32.sub (local.get $left) (i32.const 1)))\n"
-        "(br_if $next (i32.and (i32.lt_u (global.get $at) (i32.const 60000)) (local.get "
-        "$left)))))\n",
-        (int)VIV_IMPORT_COUNT);
+        "(br_if $next (i32.and (i32.lt_u (global.get $at) (i32.const 60000)) "
+        "(i32.ne (local.get $left) (i32.const 0))))))\n",
+        (int)VIV_IMPORT_COUNT, catch);
     add(&wat,
         "(func (export \"main\")\n"
         "(drop (call $f%zu (i32.const 0) (i32.const 0) (i64.const -1)))\n"
