@@ -66,7 +66,8 @@ static void write_stderr(const char *line, size_t len)
 
 // One line into out, without its end; returns its length.
 VIV_PRINTF(3, 0)
-static size_t format_line(char out[LINE_BYTES], enum viv_log_level level, const char *fmt, va_list args)
+static size_t format_line(char out[LINE_BYTES], enum viv_log_level level, const char *fmt,
+                          va_list args)
 {
     char text[LINE_BYTES];
     int want = vsnprintf(text, sizeof text, fmt, args);
@@ -99,7 +100,8 @@ void viv_log_write(enum viv_log_level level, const char *fmt, ...)
     errno = saved_errno;
 }
 
-void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t detail_len, const char *fmt, ...)
+void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t detail_len,
+                          const char *fmt, ...)
 {
     int saved_errno = errno;
     char text[DETAIL_BYTES];
@@ -108,7 +110,8 @@ void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t d
     size_t len = format_line(text, level, fmt, args);
     va_end(args);
     text[len++] = '\n';
-    for (const char *at = detail, *end = detail + detail_len; at < end && len + LINE_BYTES < sizeof text;) {
+    for (const char *at = detail, *end = detail + detail_len;
+         at < end && len + LINE_BYTES < sizeof text;) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (stop == NULL) stop = end;
         text[len++] = ' '; // so that it cannot look like a line of its own

@@ -16,9 +16,10 @@ void viv_log_set_level(enum viv_log_level level);
 void viv_log_set_sink(void (*sink)(void *arg, const char *line, size_t len), void *arg);
 void viv_log_write(enum viv_log_level level, const char *fmt, ...) VIV_PRINTF(2, 3);
 
-// The line, and below it the lines of detail (a backtrace), each indented; all in one write. About 16 KiB, then cut.
-void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t detail_len, const char *fmt, ...)
-    VIV_PRINTF(4, 5);
+// The line, and below it the lines of detail (a backtrace), each indented; all in one write. About
+// 16 KiB, then cut.
+void viv_log_write_detail(enum viv_log_level level, const char *detail, size_t detail_len,
+                          const char *fmt, ...) VIV_PRINTF(4, 5);
 
 #define VIV_LOG(level, ...)                                                                        \
     do {                                                                                           \

@@ -8,7 +8,8 @@
 
 #if VIV_SIM
 extern void (*viv_sim_point_hook)(void); // NULL outside a simulation; defined in base/sim.c
-extern uint32_t viv_sim_locks_held;      // spin locks of the simulated worker: while any is held, none is switched
+extern uint32_t
+    viv_sim_locks_held; // spin locks of the simulated worker: while any is held, none is switched
 #define VIV_SIM_POINT()                                                                            \
     do {                                                                                           \
         if (viv_sim_point_hook != NULL && viv_sim_locks_held == 0) viv_sim_point_hook();           \

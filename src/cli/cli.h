@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command `viv`: one function a subcommand. Each returns the exit status. Threads: the main thread.
+// The command `viv`: one function a subcommand. Each returns the exit status. Threads: the main
+// thread.
 #ifndef VIV_CLI_CLI_H
 #define VIV_CLI_CLI_H
 
@@ -14,7 +15,8 @@ int viv_cli_help(int count, char **args);
 
 // One line on stderr, `viv: …`; returns status.
 int viv_cli_error(int status, const char *fmt, ...) VIV_PRINTF(2, 3);
-// Prints the help of a subcommand (NULL: of viv itself) on stdout; false: there is none of that name.
+// Prints the help of a subcommand (NULL: of viv itself) on stdout; false: there is none of that
+// name.
 bool viv_cli_print_help(const char *command);
 
 #endif

@@ -20,8 +20,10 @@ static const char main_help[] =
 static const char run_help[] =
     "viv run [options] FILE [--] [args]\n"
     "\n"
-    "Runs FILE (.wasm or .wat, WASI preview 1, lunatic or viv guest ABI) until its main process ends. The exit\n"
-    "status is the program's own; 134 after a trap, 137 killed or over a limit, 1 when it cannot be loaded.\n"
+    "Runs FILE (.wasm or .wat, WASI preview 1, lunatic or viv guest ABI) until its main process "
+    "ends. The exit\n"
+    "status is the program's own; 134 after a trap, 137 killed or over a limit, 1 when it cannot "
+    "be loaded.\n"
     "\n"
     "What the program sees\n"
     "  --dir HOST[::GUEST]   give a directory (repeatable); `.` is given anyway\n"
@@ -38,10 +40,12 @@ static const char run_help[] =
     "  --max-fuel UNITS      units of 100 000 instructions\n"
     "  --max-time DURATION   250ms, 10s, 2m, 1h\n"
     "  --mailbox COUNT,BYTES,POLICY\n"
-    "                        0 or empty: no limit; policy kill, refuse or suspend (default ,1G,kill)\n"
+    "                        0 or empty: no limit; policy kill, refuse or suspend (default "
+    ",1G,kill)\n"
     "\n"
     "How it runs\n"
-    "  --engine many|fast    many: a hundred thousand processes (default); fast: few, heavy computation\n"
+    "  --engine many|fast    many: a hundred thousand processes (default); fast: few, heavy "
+    "computation\n"
     "  --workers N           scheduler threads (default: CPUs available)\n"
     "  --no-cache            neither read nor write the cache of compiled modules\n";
 

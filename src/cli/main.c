@@ -41,7 +41,8 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     for (size_t i = 0; i < VIV_COUNT_OF(commands); i++)
         if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return viv_cli_help(argc - 2, argv + 2);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return viv_cli_help(argc - 2, argv + 2);
     if (strcmp(name, "--version") == 0) return viv_cli_version(0, NULL);
     if (ends_with(name, ".wasm") || ends_with(name, ".wat")) return viv_cli_run(argc - 1, argv + 1);
     return viv_cli_error(VIV_STATUS_USAGE, "unknown command %s (viv help lists them)", name);

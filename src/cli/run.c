@@ -55,7 +55,8 @@ static void on_settled(void *arg, enum viv_err err, viv_pid pid, const char *tex
 {
     struct run *run = arg;
     if (err == VIV_OK) {
-        atomic_store_explicit(&run->main_pid, pid.w, memory_order_seq_cst); // before its first instruction
+        atomic_store_explicit(&run->main_pid, pid.w,
+                              memory_order_seq_cst); // before its first instruction
         return;
     }
     (void)snprintf(run->refusal, sizeof(run->refusal), "%s", text);
@@ -66,6 +67,7 @@ static void on_settled(void *arg, enum viv_err err, viv_pid pid, const char *tex
 static void on_ended(void *arg, viv_pid pid, const struct viv_reason *reason)
 {
     struct run *run = arg;
+    // Seq_cst: pairs with the store in on_settled, which came before main ran.
     if (atomic_load_explicit(&run->main_pid, memory_order_seq_cst) != pid.w) return;
     run->status = viv_reason_exit_status(reason);
     finish(run);
@@ -78,12 +80,18 @@ static enum viv_err load(struct run *run, const char *path, struct viv_module **
     struct viv_diag diag = {{0}};
     uint8_t *bytes;
     size_t len;
-    enum viv_err err = viv_os_read_file(path, VIV_WASM_MODULE_BYTES_MAX, VIV_TAG_MODULE, &bytes, &len, &diag);
+    enum viv_err err =
+        viv_os_read_file(path, VIV_WASM_MODULE_BYTES_MAX, VIV_TAG_MODULE, &bytes, &len, &diag);
     if (err == VIV_OK)
-        err = viv_compile_load(viv_runtime_wasm(run->runtime), base_name(path), bytes, len,
-                               run->options.mode, run->options.max_fuel_units != 0, out_module, &diag);
+        err = viv_compile_source(viv_runtime_wasm(run->runtime),
+                                 &(struct viv_module_source){.name = base_name(path),
+                                                             .bytes = bytes,
+                                                             .len_bytes = len,
+                                                             .mode = run->options.mode},
+                                 run->options.max_fuel_units != 0, out_module, &diag);
     if (err != VIV_OK)
-        (void)viv_cli_error(VIV_STATUS_FAILED, "%s: %s", path, diag.text[0] != '\0' ? diag.text : viv_err_text(err));
+        (void)viv_cli_error(VIV_STATUS_FAILED, "%s: %s", path,
+                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
     return err;
 }
 
@@ -113,7 +121,8 @@ static bool wants_test_mode(const struct run *run)
         if (strcmp(run->options.args[i], "--bench") == 0) return false;
     for (uint32_t i = 0; i < viv_module_export_count(run->module); i++) {
         const struct viv_wasm_export *export = viv_module_export(run->module, i);
-        if (export->name_len >= sizeof(prefix) - 1 && memcmp(export->name, prefix, sizeof(prefix) - 1) == 0)
+        if (export->name_len >= sizeof(prefix) - 1 &&
+            memcmp(export->name, prefix, sizeof(prefix) - 1) == 0)
             return true;
     }
     return false;
@@ -122,12 +131,13 @@ static bool wants_test_mode(const struct run *run)
 static bool check_entry(struct run *run)
 {
     const char *entry = run->options.entry != NULL ? run->options.entry : "_start";
-    const struct viv_wasm_export *export = viv_module_find_export(run->module, entry, strlen(entry));
+    const struct viv_wasm_export *export =
+        viv_module_find_export(run->module, entry, strlen(entry));
     if (export != NULL && export->kind == VIV_EXTERN_FUNC) return true;
     char names[1000];
     list_entries(run->module, names, sizeof(names));
-    (void)viv_cli_error(VIV_STATUS_FAILED, "%s: exports no %s (--entry NAME; it exports: %s)", run->options.file,
-                        entry, names);
+    (void)viv_cli_error(VIV_STATUS_FAILED, "%s: exports no %s (--entry NAME; it exports: %s)",
+                        run->options.file, entry, names);
     return false;
 }
 
@@ -145,7 +155,8 @@ static enum viv_err add_env(struct viv_config *config, const char *pair)
 {
     const char *equals = strchr(pair, '=');
     if (equals == NULL) return VIV_OK;
-    return viv_config_add_env(config, pair, (size_t)(equals - pair), equals + 1, strlen(equals + 1));
+    return viv_config_add_env(config, pair, (size_t)(equals - pair), equals + 1,
+                              strlen(equals + 1));
 }
 
 static enum viv_err fill_config(const struct viv_run_options *options, struct viv_config *config)
@@ -164,10 +175,13 @@ static enum viv_err fill_config(const struct viv_run_options *options, struct vi
     for (int i = 0; i < options->arg_count; i++)
         VIV_TRY(viv_config_add_arg(config, options->args[i], strlen(options->args[i])));
     if (options->bench) VIV_TRY(viv_config_add_arg(config, "--bench", 7));
-    for (char **pair = environ; !options->no_env && *pair != NULL; pair++) VIV_TRY(add_env(config, *pair));
-    for (uint32_t i = 0; i < options->env_count; i++) VIV_TRY(add_env(config, options->envs[i]));
+    for (char **pair = environ; !options->no_env && *pair != NULL; pair++)
+        VIV_TRY(add_env(config, *pair));
+    for (uint32_t i = 0; i < options->env_count; i++)
+        VIV_TRY(add_env(config, options->envs[i]));
     if (!options->no_dir) VIV_TRY(add_dir(config, "."));
-    for (uint32_t i = 0; i < options->dir_count; i++) VIV_TRY(add_dir(config, options->dirs[i]));
+    for (uint32_t i = 0; i < options->dir_count; i++)
+        VIV_TRY(add_dir(config, options->dirs[i]));
     return VIV_OK;
 }
 
@@ -195,6 +209,8 @@ static enum viv_err add_modules(struct run *run)
 static int wait_for_end(struct run *run)
 {
     for (;;) {
+        // Seq_cst throughout: `events` is read first, so that the wait below notices what comes
+        // after.
         uint32_t seen = atomic_load_explicit(&events, memory_order_seq_cst);
         if (atomic_load_explicit(&run->ended, memory_order_seq_cst) != 0) {
             if (run->refusal[0] == '\0') return run->status;
@@ -213,12 +229,20 @@ static int start_and_wait(struct run *run)
     enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
     viv_kernel_on_ended(run->kernel, on_ended, run);
     if (err == VIV_OK) err = viv_kernel_start(run->kernel);
-    if (err != VIV_OK) return viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
+    if (err != VIV_OK)
+        return viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     const char *entry = run->options.entry != NULL ? run->options.entry : "_start";
     int status = VIV_STATUS_FAILED;
-    err = viv_runtime_start(run->runtime, run->env, run->module, run->config, entry, on_settled, run);
-    if (err == VIV_OK) status = wait_for_end(run);
-    else status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
+    err = viv_runtime_start(run->runtime, &(struct viv_program){.env = run->env,
+                                                                .module = run->module,
+                                                                .config = run->config,
+                                                                .entry = entry,
+                                                                .settled = on_settled,
+                                                                .arg = run});
+    if (err == VIV_OK)
+        status = wait_for_end(run);
+    else
+        status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
     if (viv_kernel_stop(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
         exit(status); // their memory is still in use; the system takes it back
@@ -231,13 +255,15 @@ static int run_module(struct run *run)
     const struct viv_run_options *options = &run->options;
     if (load(run, options->file, &run->module) != VIV_OK) return VIV_STATUS_FAILED;
     if (wants_test_mode(run))
-        return viv_cli_error(VIV_STATUS_FAILED, "%s: running tests is not supported yet", options->file);
+        return viv_cli_error(VIV_STATUS_FAILED, "%s: running tests is not supported yet",
+                             options->file);
     if (!check_entry(run)) return VIV_STATUS_FAILED;
     if (add_modules(run) != VIV_OK) return VIV_STATUS_FAILED;
     run->config = viv_config_new();
     enum viv_err err = run->config == NULL ? VIV_E_EXHAUSTED : fill_config(options, run->config);
     if (err != VIV_OK)
-        return viv_cli_error(VIV_STATUS_FAILED, "arguments, environment and directories: %s", viv_err_text(err));
+        return viv_cli_error(VIV_STATUS_FAILED, "arguments, environment and directories: %s",
+                             viv_err_text(err));
     return start_and_wait(run);
 }
 
@@ -265,8 +291,10 @@ int viv_cli_run(int count, char **args)
     bool cached = !run.options.no_cache && viv_cache_default_dir(cache_dir, sizeof(cache_dir));
     enum viv_err err = make_runtime(&run, cached ? cache_dir : NULL);
     int status;
-    if (err == VIV_OK) status = run_module(&run);
-    else status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
+    if (err == VIV_OK)
+        status = run_module(&run);
+    else
+        status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     viv_config_drop(run.config);
     viv_module_drop(run.module);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parses the options of `viv run`: a table of names, then one setter a kind of value. `--name value` and `--name=value`.
-// Everything after FILE is the guest's; one leading `--` is dropped. Threads: the main thread.
+// Parses the options of `viv run`: a table of names, then one setter a kind of value. `--name
+// value` and `--name=value`. Everything after FILE is the guest's; one leading `--` is dropped.
+// Threads: the main thread.
 #include "cli/run_options.h"
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include <stdio.h>
 #include <string.h>
 
 // Sets one option; false after printing an error.
@@ -30,7 +32,8 @@ static bool add_dir(struct viv_run_options *options, const char *value)
 
 static bool add_env(struct viv_run_options *options, const char *value)
 {
-    if (strchr(value, '=') == NULL || value[0] == '=') return bad_value("env", value, "want KEY=VALUE");
+    if (strchr(value, '=') == NULL || value[0] == '=')
+        return bad_value("env", value, "want KEY=VALUE");
     return append(options->envs, &options->env_count, "env", value);
 }
 
@@ -92,7 +95,8 @@ static bool set_entry(struct viv_run_options *options, const char *value)
 
 static bool set_max_memory(struct viv_run_options *options, const char *value)
 {
-    if (viv_parse_size(value, &options->max_memory_bytes) != VIV_OK || options->max_memory_bytes == 0)
+    if (viv_parse_size(value, &options->max_memory_bytes) != VIV_OK ||
+        options->max_memory_bytes == 0)
         return bad_value("max-memory", value, "want a size such as 64M");
     return true;
 }
@@ -113,9 +117,12 @@ static bool set_max_time(struct viv_run_options *options, const char *value)
 
 static bool set_engine(struct viv_run_options *options, const char *value)
 {
-    if (strcmp(value, "many") == 0) options->mode = VIV_WASM_MANY;
-    else if (strcmp(value, "fast") == 0) options->mode = VIV_WASM_FAST;
-    else return bad_value("engine", value, "want many or fast");
+    if (strcmp(value, "many") == 0)
+        options->mode = VIV_WASM_MANY;
+    else if (strcmp(value, "fast") == 0)
+        options->mode = VIV_WASM_FAST;
+    else
+        return bad_value("engine", value, "want many or fast");
     return true;
 }
 
@@ -134,7 +141,7 @@ static bool set_mailbox(struct viv_run_options *options, const char *value)
     static const char wanted[] = "want COUNT,BYTES,POLICY with policy kill, refuse or suspend";
     char text[128];
     if (strlen(value) >= sizeof(text)) return bad_value("mailbox", value, wanted);
-    strcpy(text, value);
+    (void)snprintf(text, sizeof(text), "%s", value);
     char *bytes = strchr(text, ',');
     char *policy = bytes == NULL ? NULL : strchr(bytes + 1, ',');
     if (policy == NULL) return bad_value("mailbox", value, wanted);
@@ -144,10 +151,14 @@ static bool set_mailbox(struct viv_run_options *options, const char *value)
         return bad_value("mailbox", value, wanted);
     if (bytes[0] != '\0' && viv_parse_size(bytes, &options->mailbox_bytes) != VIV_OK)
         return bad_value("mailbox", value, wanted);
-    if (strcmp(policy, "kill") == 0) options->mailbox_policy = VIV_MAILBOX_KILL;
-    else if (strcmp(policy, "refuse") == 0) options->mailbox_policy = VIV_MAILBOX_REFUSE;
-    else if (strcmp(policy, "suspend") == 0) options->mailbox_policy = VIV_MAILBOX_SUSPEND;
-    else return bad_value("mailbox", value, wanted);
+    if (strcmp(policy, "kill") == 0)
+        options->mailbox_policy = VIV_MAILBOX_KILL;
+    else if (strcmp(policy, "refuse") == 0)
+        options->mailbox_policy = VIV_MAILBOX_REFUSE;
+    else if (strcmp(policy, "suspend") == 0)
+        options->mailbox_policy = VIV_MAILBOX_SUSPEND;
+    else
+        return bad_value("mailbox", value, wanted);
     return options->has_mailbox = true;
 }
 
@@ -191,12 +202,14 @@ static bool parse_option(int count, char **args, int *index, struct viv_run_opti
     size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
     const struct option *option = find_option(name, len);
     if (option == NULL) {
-        (void)viv_cli_error(VIV_STATUS_USAGE, "run: unknown option --%.*s (viv run --help lists them)",
+        (void)viv_cli_error(VIV_STATUS_USAGE,
+                            "run: unknown option --%.*s (viv run --help lists them)",
                             (int)viv_min_u64(len, 60), name);
         return false;
     }
     const char *value = equals != NULL ? equals + 1 : NULL;
-    if (!option->has_value && value != NULL) return bad_value(option->name, value, "takes no value");
+    if (!option->has_value && value != NULL)
+        return bad_value(option->name, value, "takes no value");
     if (option->has_value && value == NULL) {
         if (*index + 1 == count) {
             (void)viv_cli_error(VIV_STATUS_USAGE, "run: --%s needs a value", option->name);
@@ -215,18 +228,22 @@ bool viv_run_options_parse(int count, char **args, struct viv_run_options *out)
     while (index < count && args[index][0] == '-' && args[index][1] != '\0') {
         if (strcmp(args[index], "-h") == 0) return out->help = true;
         if (strcmp(args[index], "--") == 0) {
-            (void)viv_cli_error(VIV_STATUS_USAGE, "run: operating-system programs are not supported yet; want FILE.wasm");
+            (void)viv_cli_error(
+                VIV_STATUS_USAGE,
+                "run: operating-system programs are not supported yet; want FILE.wasm");
             return false;
         }
         if (args[index][1] != '-') {
-            (void)viv_cli_error(VIV_STATUS_USAGE, "run: unknown option %s (viv run --help lists them)", args[index]);
+            (void)viv_cli_error(VIV_STATUS_USAGE,
+                                "run: unknown option %s (viv run --help lists them)", args[index]);
             return false;
         }
         if (!parse_option(count, args, &index, out)) return false;
         if (out->help) return true;
     }
     if (index == count) {
-        (void)viv_cli_error(VIV_STATUS_USAGE, "run: no FILE given (viv run [options] FILE.wasm [args])");
+        (void)viv_cli_error(VIV_STATUS_USAGE,
+                            "run: no FILE given (viv run [options] FILE.wasm [args])");
         return false;
     }
     out->file = args[index++];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unix signals. The two pointers are global because a handler gets no argument. Threads: the main thread sets up; worker threads
-// block these signals (os/thread.c).
+// Unix signals. The two pointers are global because a handler gets no argument. Threads: the main
+// thread sets up; worker threads block these signals (os/thread.c).
 #include "os/signal.h"
 
 #include "os/thread.h"
@@ -12,7 +12,8 @@ static _Atomic uint32_t *signal_count;
 
 static void on_signal(int number)
 {
-    atomic_store_explicit(signal_last, (uint32_t)number, memory_order_relaxed); // published by the count
+    atomic_store_explicit(signal_last, (uint32_t)number,
+                          memory_order_relaxed); // published by the count
     atomic_fetch_add_explicit(signal_count, 1, memory_order_seq_cst);
     viv_futex_wake(signal_count, UINT32_MAX);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unix signals of the program: one handler that notes the first number, for the command line to wait on.
+// Unix signals of the program: one handler that notes the first number, for the command line to
+// wait on.
 #ifndef VIV_OS_SIGNAL_H
 #define VIV_OS_SIGNAL_H
 
@@ -7,8 +8,8 @@
 #include <stdatomic.h>
 
 void viv_os_ignore_sigpipe(void);
-// From now on each of these numbers adds 1 to *count, stores itself in *last and wakes futex waiters of *count. The words must live as long as the
-// program. Errors: INVAL.
+// From now on each of these numbers adds 1 to *count, stores itself in *last and wakes futex
+// waiters of *count. The words must live as long as the program. Errors: INVAL.
 enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,
                                _Atomic uint32_t *count) VIV_MUST_CHECK;
 

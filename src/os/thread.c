@@ -201,7 +201,8 @@ void viv_cond_broadcast(struct viv_cond *cond)
     viv_futex_wake(&cond->seq, INT_MAX);
 }
 
-// Layout of Linux's struct sched_attr, first version (sched_setattr(2)); the C library of Debian 12 lacks it.
+// Layout of Linux's struct sched_attr, first version (sched_setattr(2)); the C library of Debian 12
+// lacks it.
 struct sched_attr_v0 {
     uint32_t size, policy;
     uint64_t flags;
@@ -214,7 +215,8 @@ _Static_assert(sizeof(struct sched_attr_v0) == 48, "SCHED_ATTR_SIZE_VER0");
 void viv_thread_make_prompt(void)
 {
     enum { SHORTEST_SLICE_NS = 100000, NICE = -10 };
-    struct sched_attr_v0 attr = {.size = sizeof(attr), .nice = NICE, .runtime_ns = SHORTEST_SLICE_NS};
+    struct sched_attr_v0 attr = {
+        .size = sizeof(attr), .nice = NICE, .runtime_ns = SHORTEST_SLICE_NS};
     if (syscall(SYS_sched_setattr, 0, &attr, 0) == 0) return;
     attr.nice = 0; // without the right to
     (void)syscall(SYS_sched_setattr, 0, &attr, 0);

@@ -31,29 +31,28 @@ static const struct viv_body host_body = {
     .destroy = destroy_host,
 };
 
-enum viv_err viv_host_spawn(struct viv_env *env, struct viv_proc *parent, bool link, int64_t tag,
-                            viv_host_fn fn, void *arg, void (*free_arg)(void *arg),
-                            viv_pid *out_pid)
+enum viv_err viv_host_spawn(const struct viv_host_spec *spec, viv_pid *out_pid)
 {
     struct host *host = viv_try_alloc(sizeof(*host), VIV_TAG_PROC);
     if (host == NULL) return VIV_E_EXHAUSTED;
-    *host = (struct host){fn, arg, NULL}; // free_arg only once the process exists for good
-    struct viv_proc_spec spec = {
-        .env = env, .body = &host_body, .state = host, .prio = VIV_PRIO_NORMAL};
+    *host =
+        (struct host){spec->fn, spec->arg, NULL}; // free_arg only once the process exists for good
+    struct viv_proc_spec proc_spec = {
+        .env = spec->env, .body = &host_body, .state = host, .prio = VIV_PRIO_NORMAL};
     struct viv_proc *proc;
-    enum viv_err err = viv_proc_new(&spec, &proc);
+    enum viv_err err = viv_proc_new(&proc_spec, &proc);
     if (err != VIV_OK) {
         viv_free(host, sizeof(*host), VIV_TAG_PROC);
         return err;
     }
-    if (parent != NULL && link) {
-        err = viv_proc_link_child(parent, proc, tag);
+    if (spec->parent != NULL && spec->link) {
+        err = viv_proc_link_child(spec->parent, proc, spec->tag);
         if (err != VIV_OK) {
             viv_proc_abandon(proc);
             return err;
         }
     }
-    host->free_arg = free_arg;
+    host->free_arg = spec->free_arg;
     *out_pid = viv_proc_pid(proc); // before it runs: it may be gone soon
     viv_proc_born(proc);
     return VIV_OK;

@@ -124,6 +124,7 @@ void viv_kernel_on_ended(struct viv_kernel *kernel,
 
 uint64_t viv_kernel_proc_count(const struct viv_kernel *kernel)
 {
+    // Seq_cst: 0 means that everything every process did is seen.
     return atomic_load_explicit(&kernel->proc_count, memory_order_seq_cst);
 }
 
@@ -186,5 +187,6 @@ enum viv_err viv_env_timer_add(struct viv_env *env)
 
 void viv_env_timer_sub(struct viv_env *env)
 {
+    // Relaxed: a limit, orders nothing.
     atomic_fetch_sub_explicit(&env->timer_count, 1, memory_order_relaxed);
 }

@@ -131,7 +131,7 @@ bool viv_proc__tell_links(struct viv_proc *self, uint32_t budget)
         link->sig.linked = 1;
         link->sig.from = self->pid;
         link->reason = viv_reason_take(self->reason);
-        if (peer == NULL || !viv_proc__push(peer, &link->sig)) viv_signal_drop(&link->sig);
+        if (peer == NULL || !viv_proc__push_exit(peer, &link->sig)) viv_signal_drop(&link->sig);
     }
     return false;
 }

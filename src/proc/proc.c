@@ -249,6 +249,7 @@ void viv_proc_add_cpu_ns(struct viv_proc *proc, uint64_t ns)
 
 uint64_t viv_proc_cpu_ns(const struct viv_proc *proc)
 {
+    // Relaxed: one writer; readers take a moment's view.
     return atomic_load_explicit(&proc->cpu_ns, memory_order_relaxed);
 }
 

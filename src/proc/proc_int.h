@@ -121,6 +121,8 @@ void viv_proc__table_release(struct viv_table *table, viv_pid pid);
 // signal.c: false: closed; the signal is still the caller's.
 bool viv_proc__push(struct viv_proc *to, struct viv_signal *sig);
 void viv_proc__push_self(struct viv_proc *self, struct viv_signal *sig);
+// For signals that may end the receiver: one that runs on and on comes to a signal point soon.
+bool viv_proc__push_exit(struct viv_proc *to, struct viv_signal *sig);
 // A signal that met a closed inbox, or was left in one: answers what must be answered, drops the
 // rest. `reason` is the receiver's.
 void viv_proc__bounce(struct viv_kernel *kernel, viv_pid receiver, struct viv_signal *sig,

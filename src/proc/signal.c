@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 
+// Only its address matters: it says "closed" in an inbox, and is never read or written.
 struct viv_signal viv_proc__closed;
 
 bool viv_proc__push(struct viv_proc *to, struct viv_signal *sig)
@@ -33,6 +34,13 @@ void viv_proc__push_self(struct viv_proc *self, struct viv_signal *sig)
     VIV_ASSERT(open);
 }
 
+bool viv_proc__push_exit(struct viv_proc *to, struct viv_signal *sig)
+{
+    if (!viv_proc__push(to, sig)) return false;
+    if (viv_task_is_running(&to->task)) viv_sched_want_tick(to->env->kernel->sched);
+    return true;
+}
+
 void viv_proc__bounce(struct viv_kernel *kernel, viv_pid receiver, struct viv_signal *sig,
                       const struct viv_reason *reason)
 {
@@ -48,7 +56,7 @@ void viv_proc__bounce(struct viv_kernel *kernel, viv_pid receiver, struct viv_si
         sender = viv_proc_find(kernel, NULL, sig->from);
     }
     sig->from = receiver;
-    if (sender == NULL || !viv_proc__push(sender, sig)) viv_signal_drop(sig);
+    if (sender == NULL || !viv_proc__push_exit(sender, sig)) viv_signal_drop(sig);
 }
 
 // ---- messages ----
@@ -122,7 +130,8 @@ bool viv_proc_kill(struct viv_env *env, viv_pid pid)
     // Seq_cst: the body's poll sees it before the signal; the winner owns the reserved signal.
     if (atomic_exchange_explicit(&proc->killed, 1, memory_order_seq_cst) != 0) return true;
     proc->kill_sig = (struct viv_signal){.kind = VIV_SIG_KILL};
-    bool waits_for_turn = viv_task_is_queued(&proc->task); // else the push wakes it, and what is woken goes first anyway
+    bool waits_for_turn = viv_task_is_queued(
+        &proc->task); // else the push wakes it, and what is woken goes first anyway
     if (!viv_proc__push(proc, &proc->kill_sig)) return true; // ending already
     if (waits_for_turn) viv_task_hurry(env->kernel->sched, &proc->task);
     if (viv_task_is_running(&proc->task)) viv_sched_want_tick(env->kernel->sched);
@@ -152,8 +161,7 @@ enum viv_err viv_proc_exit(struct viv_proc *self, viv_pid peer, const struct viv
     }
     sig->sig = (struct viv_signal){.kind = VIV_SIG_EXIT, .from = self->pid};
     sig->reason = reason;
-    if (!viv_proc__push(target, &sig->sig)) viv_signal_drop(&sig->sig);
-    else if (viv_task_is_running(&target->task)) viv_sched_want_tick(self->env->kernel->sched);
+    if (!viv_proc__push_exit(target, &sig->sig)) viv_signal_drop(&sig->sig);
     return VIV_OK;
 }
 

@@ -38,7 +38,7 @@ enum viv_err viv_proc__table_init(struct viv_table *table, uint32_t worker_count
 
 void viv_proc__table_deinit(struct viv_table *table)
 {
-    for (size_t i = 0; i < VIV_COUNT_OF(table->segment); i++)
+    for (size_t i = 0; i < VIV_COUNT_OF(table->segment); i++) // relaxed: no other thread is left
         viv_free(atomic_load_explicit(&table->segment[i], memory_order_relaxed),
                  SEGMENT * sizeof(struct viv_table_entry), VIV_TAG_PROC);
     viv_free(table->caches, table->cache_count * sizeof(struct viv_slot_cache), VIV_TAG_PROC);

@@ -57,7 +57,7 @@ static struct viv_io_entry *make_entry(struct viv_sched *sched, int fd)
 
 void viv_sched__io_deinit(struct viv_sched *sched)
 {
-    for (size_t i = 0; i < VIV_IO_SEGMENTS; i++) {
+    for (size_t i = 0; i < VIV_IO_SEGMENTS; i++) { // relaxed: no other thread is left
         struct viv_io_entry *segment = atomic_load_explicit(&sched->io[i], memory_order_relaxed);
         viv_free(segment, VIV_IO_SEGMENT * sizeof(struct viv_io_entry), VIV_TAG_SCHED);
     }

@@ -111,7 +111,8 @@ const struct viv_task *viv_sched__runq_peek(struct viv_runq *q)
     if (head == atomic_load_explicit(&q->tail, memory_order_relaxed)) {
         if (atomic_load_explicit(&q->overflow_count, memory_order_relaxed) == 0) return NULL;
         refill(q);
-        if (head == atomic_load_explicit(&q->tail, memory_order_relaxed)) return NULL; // a thief was faster
+        if (head == atomic_load_explicit(&q->tail, memory_order_relaxed))
+            return NULL; // a thief was faster
     }
     return atomic_load_explicit(&q->slot[head % VIV_RING_SLOTS], memory_order_relaxed);
 }
@@ -138,7 +139,8 @@ struct viv_task *viv_sched__runq_pop(struct viv_runq *q)
     }
 }
 
-// Takes the ring's tasks out one by one, as any consumer, and puts them back with the hurried ones in front.
+// Takes the ring's tasks out one by one, as any consumer, and puts them back with the hurried ones
+// in front.
 void viv_sched__runq_reorder(struct viv_runq *q)
 {
     struct viv_task *taken[VIV_RING_SLOTS];

@@ -29,7 +29,7 @@ static struct viv_worker *new_worker(struct viv_sched *sched, uint32_t index)
     }
     viv_qsbr_offline(worker->member); // until its thread runs
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class ++)
             viv_sched__runq_init(&worker->queue[prio][class], &worker->turns);
     viv_sched__wheel_init(&worker->wheel, viv_sched_now_ns(sched));
     return worker;
@@ -136,7 +136,8 @@ void viv_sched_free(struct viv_sched *sched)
 {
     // Timers that outlive the processes fire now, so that what they carry is released.
     for (uint32_t i = 0; i < sched->worker_count; i++)
-        while (viv_sched__wheel_run(&sched->workers[i]->wheel, UINT64_MAX, UINT32_MAX) > 0) continue;
+        while (viv_sched__wheel_run(&sched->workers[i]->wheel, UINT64_MAX, UINT32_MAX) > 0)
+            continue;
     free_workers(sched);
     viv_sched__pools_deinit(sched);
     viv_sched__io_deinit(sched);
@@ -217,6 +218,7 @@ enum viv_turn viv_drive_turn(struct viv_sched *sched, uint32_t worker_index)
     if (viv_sched__turn(worker) == VIV_TURN_DID) return VIV_TURN_RAN;
     if (worker->searching) {
         worker->searching = false;
+        // Seq_cst, as stop_searching in worker.c.
         atomic_store_explicit(&sched->searching, 0, memory_order_seq_cst);
     }
     return VIV_TURN_IDLE;

@@ -50,7 +50,8 @@ struct viv_task {
     uint32_t queued_at;          // turn of its worker at which it was queued
     _Atomic uint32_t state;      // enum in sched.c; see viv_task_wake
     uint8_t prio;                // enum viv_prio; changed by the owner while running
-    _Atomic uint8_t hurried;     // to the front of its queue at the next turn of the worker that holds it
+    _Atomic uint8_t
+        hurried; // to the front of its queue at the next turn of the worker that holds it
 };
 
 struct viv_sched_config {
@@ -90,8 +91,8 @@ void viv_task_init(struct viv_task *task, enum viv_prio prio); // waiting
 // What the task shall see must have been published before by a seq_cst read-modify-write. Wakes: at
 // most one worker.
 void viv_task_wake(struct viv_sched *sched, struct viv_task *task);
-// A queued task goes to the front of its queue (a kill should not wait behind computations); as far as it lies within the first
-// VIV_RING_SLOTS there.
+// A queued task goes to the front of its queue (a kill should not wait behind computations); as far
+// as it lies within the first VIV_RING_SLOTS there.
 void viv_task_hurry(struct viv_sched *sched, struct viv_task *task);
 bool viv_task_is_queued(const struct viv_task *task);  // a hint: may change at once
 bool viv_task_is_running(const struct viv_task *task); // a hint: may change at once

@@ -24,7 +24,7 @@
 // Overflow chains hold up to VIV_RING_SLOTS / 2 tasks each; while any exist, pushes go there, so
 // that the order stays FIFO.
 struct viv_runq {
-    const uint64_t *turns; // of the owner; stamps what is pushed
+    const uint64_t *turns;                   // of the owner; stamps what is pushed
     VIV_CACHE_ALIGNED _Atomic uint32_t head; // any worker
     VIV_CACHE_ALIGNED _Atomic uint32_t tail; // owner
     _Atomic(struct viv_task *) slot[VIV_RING_SLOTS];
@@ -37,9 +37,10 @@ struct viv_runq {
 
 void viv_sched__runq_init(struct viv_runq *q, const uint64_t *turns);
 bool viv_sched__runq_push(struct viv_runq *q, struct viv_task *task); // owner; true: it overflowed
-// The task at the head, still queued; a thief may take it meanwhile: only to compare, inside a read section.
+// The task at the head, still queued; a thief may take it meanwhile: only to compare, inside a read
+// section.
 const struct viv_task *viv_sched__runq_peek(struct viv_runq *q);
-struct viv_task *viv_sched__runq_pop(struct viv_runq *q);             // owner
+struct viv_task *viv_sched__runq_pop(struct viv_runq *q); // owner
 // Puts hurried tasks first, as far as the ring goes; owner.
 void viv_sched__runq_reorder(struct viv_runq *q);
 // Moves up to `want` tasks of victim to the empty-enough queue `mine`; returns how many.
@@ -71,14 +72,15 @@ void viv_sched__wheel_init(struct viv_wheel *wheel, uint64_t now_ns);
 uint32_t viv_sched__wheel_run(struct viv_wheel *wheel, uint64_t now_ns, uint32_t budget);
 static inline uint64_t viv_sched__wheel_next_ns(const struct viv_wheel *wheel)
 {
+    // Seq_cst: read by a parking worker after it set its idle bit; see publish_next_locked.
     uint64_t tick = atomic_load_explicit(&wheel->next_tick, memory_order_seq_cst);
     return tick == UINT64_MAX ? VIV_FOREVER_NS : tick * VIV_TIMER_TICK_NS;
 }
 
 // ---- worker ----
-// Within a priority, what was woken (fresh) goes before what used its slice up (spent), so that a message or timer is not stuck
-// behind computations. Fresh ones may overtake with one slice's work in all; then whoever was queued first goes first, until a
-// spent one has had its turn.
+// Within a priority, what was woken (fresh) goes before what used its slice up (spent), so that a
+// message or timer is not stuck behind computations. Fresh ones may overtake with one slice's work
+// in all; then whoever was queued first goes first, until a spent one has had its turn.
 enum viv_class { VIV_CLASS_FRESH, VIV_CLASS_SPENT, VIV_CLASS_COUNT };
 
 enum { VIV_PARK_RUNNING, VIV_PARK_FUTEX, VIV_PARK_POLLER, VIV_PARK_NOTIFIED };
@@ -95,8 +97,8 @@ struct viv_worker {
     uint64_t turns;
     int64_t work_since_poll; // reductions used since timers and descriptors were looked at
     struct viv_rng rng;
-    bool searching;      // holds the scheduler's searching role
-    uint32_t balance_at; // next victim of the balance step
+    bool searching;                     // holds the scheduler's searching role
+    uint32_t balance_at;                // next victim of the balance step
     int64_t fresh_work[VIV_PRIO_COUNT]; // reductions of fresh tasks since the last spent one
     bool picked_fresh;                  // class of the running task
     uint32_t hurry_seen;                // value of the scheduler's hurry at the last reordering
@@ -114,7 +116,7 @@ static inline uint32_t viv_sched__queue_len(const struct viv_worker *worker)
 {
     uint32_t len = 0;
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class ++)
             len += viv_sched__runq_len(&worker->queue[prio][class]);
     return len;
 }
@@ -150,7 +152,7 @@ struct viv_sched {
     struct viv_thread *ticker;
     // any thread
     VIV_CACHE_ALIGNED _Atomic uint64_t idle_mask[VIV_WORKERS_MAX / 64];
-    _Atomic uint32_t hurry; // counts viv_task_hurry
+    _Atomic uint32_t hurry;                                // counts viv_task_hurry
     _Atomic uint32_t searching;                            // 1 while some worker searches
     _Atomic uint32_t tick_state;                           // 0 parked, 1 ticking; futex word
     VIV_CACHE_ALIGNED _Atomic(struct viv_task *) injector; // stack of tasks from other threads

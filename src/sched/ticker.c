@@ -13,6 +13,7 @@
 
 static bool guest_runs(const struct viv_sched *sched)
 {
+    // Seq_cst here and in something_waits: after the store of tick_state, see the top of the file.
     for (uint32_t i = 0; i < sched->worker_count; i++)
         if (atomic_load_explicit(&sched->workers[i]->guest, memory_order_seq_cst) != 0) return true;
     return false;
@@ -41,6 +42,7 @@ static bool is_needed(struct viv_sched *sched)
 static void start_ticking(struct viv_sched *sched)
 {
     uint32_t parked = 0;
+    // Seq_cst: see the top of the file; one of several callers wakes the ticker.
     if (atomic_compare_exchange_strong_explicit(&sched->tick_state, &parked, 1,
                                                 memory_order_seq_cst, memory_order_seq_cst))
         viv_futex_wake(&sched->tick_state, 1);
@@ -113,6 +115,7 @@ enum viv_err viv_sched__ticker_start(struct viv_sched *sched)
 void viv_sched__ticker_stop(struct viv_sched *sched)
 {
     if (sched->ticker == NULL) return;
+    // Seq_cst: after `stopping`, which the ticker reads once it is awake.
     atomic_store_explicit(&sched->tick_state, 1, memory_order_seq_cst);
     viv_futex_wake(&sched->tick_state, 1);
     viv_thread_join(sched->ticker);

@@ -243,5 +243,6 @@ bool viv_timer_cancel(struct viv_sched *sched, struct viv_timer *timer)
 
 bool viv_timer_is_pending(const struct viv_timer *timer)
 {
+    // Acquire pairs with the release of FIRED: who sees it sees what fire did before.
     return atomic_load_explicit(&timer->state, memory_order_acquire) == TIMER_PENDING;
 }

@@ -73,11 +73,13 @@ void viv_task_init(struct viv_task *task, enum viv_prio prio)
 
 bool viv_task_is_queued(const struct viv_task *task)
 {
+    // Seq_cst, as every look at the state; only a hint.
     return atomic_load_explicit(&task->state, memory_order_seq_cst) == TASK_QUEUED;
 }
 
 bool viv_task_is_running(const struct viv_task *task)
 {
+    // Seq_cst, as every look at the state; only a hint.
     uint32_t state = atomic_load_explicit(&task->state, memory_order_seq_cst);
     return state == TASK_RUNNING || state == TASK_NOTIFIED;
 }
@@ -109,7 +111,8 @@ void viv_task_wake(struct viv_sched *sched, struct viv_task *task)
 void viv_task_hurry(struct viv_sched *sched, struct viv_task *task)
 {
     if (atomic_load_explicit(&task->state, memory_order_seq_cst) != TASK_QUEUED) return;
-    atomic_store_explicit(&task->hurried, 1, memory_order_seq_cst); // before the count that workers compare
+    atomic_store_explicit(&task->hurried, 1,
+                          memory_order_seq_cst); // before the count that workers compare
     atomic_fetch_add_explicit(&sched->hurry, 1, memory_order_seq_cst);
     viv_sched_want_tick(sched);
 }
@@ -184,6 +187,7 @@ static bool claim_idle(struct viv_sched *sched, uint32_t *out_index)
 
 static bool has_idle(struct viv_sched *sched)
 {
+    // Seq_cst: after the push, see the top of the file.
     for (uint32_t word = 0; word * 64 < sched->worker_count; word++)
         if (atomic_load_explicit(&sched->idle_mask[word], memory_order_seq_cst) != 0) return true;
     return false;
@@ -244,7 +248,7 @@ static uint32_t steal_from(struct viv_worker *worker, struct viv_worker *victim,
 {
     uint32_t moved = 0;
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class ++)
             moved += steal_queue(&worker->queue[prio][class], &victim->queue[prio][class], balance);
     worker->stats.steals += moved;
     return moved;
@@ -267,6 +271,7 @@ static bool search(struct viv_worker *worker)
     if (sched->worker_count == 1) return false;
     if (!worker->searching) {
         uint32_t free_role = 0;
+        // Seq_cst: see the top of the file.
         if (!atomic_compare_exchange_strong_explicit(&sched->searching, &free_role, 1,
                                                      memory_order_seq_cst, memory_order_seq_cst))
             return false;
@@ -317,7 +322,7 @@ static void reorder(struct viv_worker *worker)
     if (VIV_LIKELY(hurry == worker->hurry_seen)) return;
     worker->hurry_seen = hurry;
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
-        for (size_t class = 0; class < VIV_CLASS_COUNT; class++)
+        for (size_t class = 0; class < VIV_CLASS_COUNT; class ++)
             viv_sched__runq_reorder(&worker->queue[prio][class]);
 }
 
@@ -334,7 +339,8 @@ static struct viv_task *pick(struct viv_worker *worker)
     struct viv_task *task = NULL;
     if (worker->turns % 8 == 0) task = pick_prio(worker, VIV_PRIO_LOW);
     if (worker->turns % 8 == 4) task = pick_prio(worker, VIV_PRIO_NORMAL);
-    for (size_t prio = 0; task == NULL && prio < VIV_PRIO_COUNT; prio++) task = pick_prio(worker, prio);
+    for (size_t prio = 0; task == NULL && prio < VIV_PRIO_COUNT; prio++)
+        task = pick_prio(worker, prio);
     return task;
 }
 
@@ -419,6 +425,7 @@ enum viv_turn_result viv_sched__turn(struct viv_worker *worker)
 
 static bool anything_queued(struct viv_worker *worker)
 {
+    // Seq_cst: after the idle bit, see the top of the file.
     struct viv_sched *sched = worker->sched;
     if (atomic_load_explicit(&sched->injector, memory_order_seq_cst) != NULL) return true;
     for (uint32_t i = 0; i < sched->worker_count; i++)

@@ -3,9 +3,9 @@
 //
 //   guest ── catch (an operation) ── poll ──> guest on a second fibre: may wait, yield, be killed
 //
-// Deleting the outer future drops the operation, which deletes the inner future: innermost first. Kill, death by link,
-// proc_exit and limits are not catchable: then the process's reason is set and the outer frames are unwound too.
-// Threads: the process's own.
+// Deleting the outer future drops the operation, which deletes the inner future: innermost first.
+// Kill, death by link, proc_exit and limits are not catchable: then the process's reason is set and
+// the outer frames are unwound too. Threads: the process's own.
 #include "base/assert.h"
 #include "gen/wasm_imports.h"
 #include "wasm/trap.h"
@@ -64,7 +64,8 @@ static enum viv_host resume_catch(struct viv_op *op)
 static bool find_function(struct viv_inst *inst, wasmtime_func_t *out_func)
 {
     static const char name[] = "_lunatic_catch_trap";
-    const struct viv_wasm_export *export = viv_module_find_export(inst->module, name, sizeof(name) - 1);
+    const struct viv_wasm_export *export =
+        viv_module_find_export(inst->module, name, sizeof(name) - 1);
     struct viv_wasm_type type;
     if (export == NULL || viv_module_export_type(inst->module, export, &type) != VIV_OK) {
         (void)viv_host_trap(inst, "the module exports no function %s", name);
@@ -83,7 +84,8 @@ static bool find_function(struct viv_inst *inst, wasmtime_func_t *out_func)
     return true;
 }
 
-enum viv_host viv_wasm__trap_catch(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__trap_catch(struct viv_inst *inst, const wasmtime_val_t *args,
+                                   wasmtime_val_t *result)
 {
     (void)result;
     wasmtime_func_t func;
@@ -102,7 +104,7 @@ enum viv_host viv_wasm__trap_catch(struct viv_inst *inst, const wasmtime_val_t *
     }
     inst->catch_depth++;
     op->ptr = call;
-    call->future = wasmtime_func_call_async(inst->context, &call->func, call->args, 2, &call->result, 1,
-                                            &call->trap, &call->error);
+    call->future = wasmtime_func_call_async(inst->context, &call->func, call->args, 2,
+                                            &call->result, 1, &call->trap, &call->error);
     return VIV_HOST_WAIT;
 }

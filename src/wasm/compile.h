@@ -24,18 +24,6 @@ enum viv_err viv_compile_source(struct viv_wasm *wasm, const struct viv_module_s
                                 bool fuel, struct viv_module **out_module,
                                 struct viv_diag *diag) VIV_MUST_CHECK;
 
-// The same with the source's fields one by one; goes when its callers pass a source.
-static inline VIV_MUST_CHECK enum viv_err viv_compile_load(struct viv_wasm *wasm, const char *name,
-                                                           VIV_OWN uint8_t *bytes, size_t len_bytes,
-                                                           enum viv_wasm_mode mode, bool fuel,
-                                                           struct viv_module **out_module,
-                                                           struct viv_diag *diag)
-{
-    const struct viv_module_source source = {
-        .name = name, .bytes = bytes, .len_bytes = len_bytes, .mode = mode};
-    return viv_compile_source(wasm, &source, fuel, out_module, diag);
-}
-
 // One wish of one process, embedded in what waits for it.
 struct viv_compile_req {
     // set by the caller
@@ -50,7 +38,7 @@ struct viv_compile_req {
     void (*done)(struct viv_compile_req
                      *req); // on a pool thread, once; the request is the callee's from then on
     // set before done
-    enum viv_err err; // as viv_compile_load
+    enum viv_err err; // as viv_compile_source
     struct viv_diag diag;
     struct viv_module
         *out_module; // VIV_OWN: the module, also when a variant was wanted; NULL on failure

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configs of Wasm processes: counted, with lists of strings. Threads: the count is atomic; the rest is the holder's.
+// Configs of Wasm processes: counted, with lists of strings. Threads: the count is atomic; the rest
+// is the holder's.
 #include "wasm/config.h"
 
 #include "base/limits.h"
@@ -14,14 +15,16 @@ struct viv_config *viv_config_new(void)
     struct viv_config *config = viv_try_calloc(1, sizeof(*config), VIV_TAG_WASM);
     if (config == NULL) return NULL;
     atomic_init(&config->refs, 1);
-    config->rights = VIV_RIGHT_ALL & ~(uint32_t)(VIV_RIGHT_SPAWN | VIV_RIGHT_COMPILE | VIV_RIGHT_CONFIG);
+    config->rights =
+        VIV_RIGHT_ALL & ~(uint32_t)(VIV_RIGHT_SPAWN | VIV_RIGHT_COMPILE | VIV_RIGHT_CONFIG);
     config->max_memory_bytes = FRESH_MEMORY_BYTES;
     return config;
 }
 
 struct viv_config *viv_config_take(struct viv_config *config)
 {
-    atomic_fetch_add_explicit(&config->refs, 1, memory_order_relaxed); // the taker holds one already
+    atomic_fetch_add_explicit(&config->refs, 1,
+                              memory_order_relaxed); // the taker holds one already
     return config;
 }
 
@@ -100,7 +103,8 @@ enum viv_err viv_config_add_dir(struct viv_config *config, const char *host, siz
     return add(config, &config->dirs, host, host_len, guest, guest_len);
 }
 
-static enum viv_err copy_pairs(struct viv_config *to, struct viv_pairs *pairs, const struct viv_pairs *from)
+static enum viv_err copy_pairs(struct viv_config *to, struct viv_pairs *pairs,
+                               const struct viv_pairs *from)
 {
     for (uint32_t i = 0; i < from->count; i++) {
         const struct viv_pair *pair = &from->item[i];

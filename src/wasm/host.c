@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trampolines between the engine and host functions, guest memory, waiting operations, jobs for dirty pools.
+// Trampolines between the engine and host functions, guest memory, waiting operations, jobs for
+// dirty pools.
 //
-// An operation is the env of an engine continuation. The engine polls it when the process runs again and drops it when the call
-// is over or the guest is unwound; its finaliser is the only place where it is freed. Operations of nested calls form
-// a stack (inst->op), the outermost in the instance itself, so that the usual wait allocates nothing.
+// An operation is the env of an engine continuation. The engine polls it when the process runs
+// again and drops it when the call is over or the guest is unwound; its finaliser is the only place
+// where it is freed. Operations of nested calls form a stack (inst->op), the outermost in the
+// instance itself, so that the usual wait allocates nothing.
 #include "wasm/host.h"
 
 #include "base/assert.h"
@@ -46,8 +48,8 @@ static struct viv_inst *inst_of_caller(wasmtime_caller_t *caller)
     return wasmtime_context_get_data(wasmtime_caller_context(caller));
 }
 
-wasm_trap_t *viv_host__call_sync(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args_and_results,
-                                 size_t num_args_and_results)
+wasm_trap_t *viv_host__call_sync(void *env, wasmtime_caller_t *caller,
+                                 wasmtime_val_raw_t *args_and_results, size_t num_args_and_results)
 {
     (void)num_args_and_results;
     const struct viv_import *import = env;
@@ -84,13 +86,15 @@ static void finish_op(void *env)
     if (op->deadline_ns != VIV_FOREVER_NS) viv_proc_clear_alarm(inst->proc);
     VIV_ASSERT(inst->op == op); // innermost first, also when a future is deleted
     inst->op = op->outer;
-    if (op == &inst->first_op) inst->first_op_used = false;
-    else viv_free(op, sizeof(*op), VIV_TAG_WASM);
+    if (op == &inst->first_op)
+        inst->first_op_used = false;
+    else
+        viv_free(op, sizeof(*op), VIV_TAG_WASM);
 }
 
-void viv_host__call_async(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t nargs,
-                          wasmtime_val_t *results, size_t nresults, wasm_trap_t **trap_ret,
-                          wasmtime_async_continuation_t *continuation_ret)
+void viv_host__call_async(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args,
+                          size_t nargs, wasmtime_val_t *results, size_t nresults,
+                          wasm_trap_t **trap_ret, wasmtime_async_continuation_t *continuation_ret)
 {
     (void)nargs;
     const struct viv_import *import = env;
@@ -136,7 +140,8 @@ static void find_memory(struct viv_inst *inst)
     wasmtime_extern_delete(&item);
 }
 
-// A host function called by the start function runs before the instance is known to us: its caller finds the export.
+// A host function called by the start function runs before the instance is known to us: its caller
+// finds the export.
 static struct viv_guest_mem start_memory(struct viv_inst *inst)
 {
     struct viv_guest_mem mem = {NULL, 0};
@@ -172,7 +177,8 @@ bool viv_guest_range(struct viv_inst *inst, uint32_t ptr, uint64_t len, uint8_t 
         *out_data = mem.base + ptr;
         return true;
     }
-    if (mem.base == NULL) (void)viv_host_trap(inst, "the module exports no 32-bit `memory`");
+    if (mem.base == NULL)
+        (void)viv_host_trap(inst, "the module exports no 32-bit `memory`");
     else
         (void)viv_host_trap(inst, "range of %llu bytes at %u is outside the memory of %llu bytes",
                             (unsigned long long)len, ptr, (unsigned long long)mem.size_bytes);
@@ -258,12 +264,14 @@ static void done_bg(struct viv_job *job)
     struct viv_bg *bg = VIV_CONTAINER_OF(job, struct viv_bg, job);
     struct viv_proc *proc = bg->proc;
     uint32_t running = BG_RUNNING;
-    // Seq_cst: publishes the result before the wake; pairs with viv_bg_is_done and viv_bg_leave. Who is alive here stays readable
-    // for this grace period, which is why a process that is not born yet needs no pid.
+    // Seq_cst: publishes the result before the wake; pairs with viv_bg_is_done and viv_bg_leave.
+    // Who is alive here stays readable for this grace period, which is why a process that is not
+    // born yet needs no pid.
     if (atomic_compare_exchange_strong_explicit(&bg->state, &running, BG_DONE, memory_order_seq_cst,
                                                 memory_order_seq_cst))
         viv_proc_wake(proc);
-    else bg->dispose(bg);
+    else
+        bg->dispose(bg);
 }
 
 enum viv_err viv_bg_start(struct viv_inst *inst, enum viv_dirty pool, struct viv_bg *bg)
@@ -277,14 +285,16 @@ enum viv_err viv_bg_start(struct viv_inst *inst, enum viv_dirty pool, struct viv
 
 bool viv_bg_is_done(struct viv_bg *bg)
 {
+    // Seq_cst: pairs with done_bg, so the result is there.
     return atomic_load_explicit(&bg->state, memory_order_seq_cst) == BG_DONE;
 }
 
 void viv_bg_leave(struct viv_bg *bg)
 {
     uint32_t running = BG_RUNNING;
-    if (!atomic_compare_exchange_strong_explicit(&bg->state, &running, BG_LEFT, memory_order_seq_cst,
-                                                 memory_order_seq_cst))
+    // Seq_cst: of this and done_bg exactly one disposes.
+    if (!atomic_compare_exchange_strong_explicit(&bg->state, &running, BG_LEFT,
+                                                 memory_order_seq_cst, memory_order_seq_cst))
         bg->dispose(bg);
 }
 

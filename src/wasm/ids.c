@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbers of a guest: a trie a kind, from number to entry. Numbers only grow, so a dropped one never comes back.
-// Threads: the process's own.
+// Numbers of a guest: a trie a kind, from number to entry. Numbers only grow, so a dropped one
+// never comes back. Threads: the process's own.
 #include "wasm/ids.h"
 
 #include "base/alloc.h"

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The body of Wasm processes: the slice, the sequence of calls, the end.
 //
-//   UNBORN: spawn.c prepares and instantiates ──> INIT: _initialize or __wasm_call_ctors ──> ENTRY ──> done
+//   UNBORN: spawn.c prepares and instantiates ──> INIT: _initialize or __wasm_call_ctors ──> ENTRY
+//   ──> done
 //
-// Guest code runs only inside wasmtime_call_future_poll, on a fibre. A poll that does not finish means one of three things:
+// Guest code runs only inside wasmtime_call_future_poll, on a fibre. A poll that does not finish
+// means one of three things:
 //   1. the epoch callback or an operation gave the slice back (inst->yielded): the step yields;
-//   2. an operation wants work on the worker's own deep stack (op->on_worker): done, then polled again;
-//   3. an operation waits: a signal point; when signals came it is polled again, else the process waits.
+//   2. an operation wants work on the worker's own deep stack (op->on_worker): done, then polled
+//   again;
+//   3. an operation waits: a signal point; when signals came it is polled again, else the process
+//   waits.
 // A suspended store may go on on another worker: nothing of the worker is kept across a suspension.
 // Threads: the process's own.
 #include "wasm/inst.h"
@@ -50,7 +54,8 @@ static bool is_limit_reached(struct viv_inst *inst)
     const struct viv_config *config = inst->config;
     // Relaxed: set before the wake that brought us here.
     if (atomic_load_explicit(&inst->life_over, memory_order_relaxed) != 0) {
-        viv_proc_set_reason(inst->proc, viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_TIME, "time used up"));
+        viv_proc_set_reason(inst->proc,
+                            viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_TIME, "time used up"));
         return true;
     }
     if (config->cpu_ns != 0 && viv_proc_cpu_ns(inst->proc) > config->cpu_ns) {
@@ -80,14 +85,16 @@ static void call(struct viv_inst *inst, const wasmtime_val_t *args, size_t arg_c
 static bool find_func(struct viv_inst *inst, const char *name, size_t len)
 {
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(inst->context, &inst->instance, name, len, &item)) return false;
+    if (!wasmtime_instance_export_get(inst->context, &inst->instance, name, len, &item))
+        return false;
     bool found = item.kind == WASMTIME_EXTERN_FUNC;
     if (found) inst->func = item.of.func;
     wasmtime_extern_delete(&item);
     return found;
 }
 
-// `_initialize`, or else `__wasm_call_ctors`, when it is () -> () and not the entry itself. False: none.
+// `_initialize`, or else `__wasm_call_ctors`, when it is () -> () and not the entry itself. False:
+// none.
 static bool start_init(struct viv_inst *inst)
 {
     static const char *const names[] = {"_initialize", "__wasm_call_ctors"};
@@ -106,12 +113,13 @@ static bool start_init(struct viv_inst *inst)
 static bool start_entry(struct viv_inst *inst)
 {
     struct viv_diag diag;
-    enum viv_err err = viv_spawn__check_entry(inst->module, inst->entry, inst->entry_len, inst->args,
-                                              inst->arg_count, &diag);
+    enum viv_err err = viv_spawn__check_entry(inst->module, inst->entry, inst->entry_len,
+                                              inst->args, inst->arg_count, &diag);
     if (err == VIV_OK && !find_func(inst, inst->entry, inst->entry_len))
         err = viv_diag_set(&diag, VIV_E_NOTFOUND, "no such export");
     if (err != VIV_OK) {
-        viv_proc_set_reason(inst->proc, viv_reason_newf(VIV_REASON_ERROR, 0, "entry: %s", diag.text));
+        viv_proc_set_reason(inst->proc,
+                            viv_reason_newf(VIV_REASON_ERROR, 0, "entry: %s", diag.text));
         return false;
     }
     call(inst, inst->args, inst->arg_count);
@@ -144,8 +152,10 @@ static bool finish_call(struct viv_inst *inst)
     if (failed(inst)) {
         if (inst->phase == VIV_INST_UNBORN) return viv_spawn__failed(inst);
         // An end that the guest or a limit brought about is the reason; else the trap is.
-        if (viv_proc_reason(inst->proc) != NULL) viv_trap_clear(inst);
-        else viv_proc_set_reason(inst->proc, viv_trap_reason(inst));
+        if (viv_proc_reason(inst->proc) != NULL)
+            viv_trap_clear(inst);
+        else
+            viv_proc_set_reason(inst->proc, viv_trap_reason(inst));
         return false;
     }
     if (inst->phase == VIV_INST_UNBORN && !viv_spawn__instantiated(inst)) return false;
@@ -256,7 +266,8 @@ static void destroy_inst(struct viv_proc *proc, void *state)
 {
     struct viv_inst *inst = state;
     inst->proc = proc;
-    while (!release_inst(proc, state)) continue; // never born: nothing was released yet
+    while (!release_inst(proc, state))
+        continue; // never born: nothing was released yet
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
     if (inst->store != NULL) wasmtime_store_delete(inst->store);
     (void)viv_slots_set_account(before);

@@ -15,7 +15,7 @@ struct viv_wasi;    // WASI state of a process (wasi.h)
 struct viv_wmsg;    // a data message (message.h)
 struct viv_abi;     // state of the guest ABI `viv` (abi.h)
 struct viv_dirs;    // directories of a process, opened (wasi.h)
-struct viv_birth; // what parent and unborn child share (spawn.h)
+struct viv_birth;   // what parent and unborn child share (spawn.h)
 
 enum viv_inst_phase { VIV_INST_UNBORN, VIV_INST_INIT, VIV_INST_ENTRY };
 
@@ -36,9 +36,9 @@ struct viv_inst {
     struct viv_proc_limits limits;
     struct viv_dirs *dirs; // of config, opened; given by the spawner, or set by viv_wasi_new
     // the call under way
-    uint8_t phase;        // enum viv_inst_phase
-    bool yielded;         // the epoch callback or an operation gave the slice back
-    bool slice_over;      // the slice is used up; the epoch was advanced for it
+    uint8_t phase;   // enum viv_inst_phase
+    bool yielded;    // the epoch callback or an operation gave the slice back
+    bool slice_over; // the slice is used up; the epoch was advanced for it
     uint8_t catch_depth;
     wasmtime_func_t func;
     wasmtime_call_future_t *future;
@@ -67,10 +67,10 @@ struct viv_inst {
     uint16_t timer_worker;      // wheel of its timers while any is pending
     uint64_t timer_purge_at;    // number of timer ids at which fired ones are swept
     // others
-    struct viv_timer life;     // ends the process after config->life_ns
+    struct viv_timer life; // ends the process after config->life_ns
     _Atomic uint32_t life_over;
-    struct viv_wasi *wasi;    // made with the store
-    struct viv_abi *abi;      // guest ABI `viv`; made at first use
+    struct viv_wasi *wasi; // made with the store
+    struct viv_abi *abi;   // guest ABI `viv`; made at first use
 };
 
 // The instance whose code called.
@@ -85,7 +85,8 @@ extern const struct viv_body viv_wasm_body;
 void viv_inst_set_cause(struct viv_inst *inst, const char *text);
 // The slice's work is used up: the guest yields at its next check.
 void viv_inst_end_slice(struct viv_inst *inst);
-// Ends the slice's call of guest code for good: the process ends with the reason (consumed). Returns VIV_HOST_TRAP.
+// Ends the slice's call of guest code for good: the process ends with the reason (consumed).
+// Returns VIV_HOST_TRAP.
 enum viv_host viv_inst_exit(struct viv_inst *inst, const struct viv_reason *reason);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// lunatic::message: the scratch area, sending, receiving. write_data and read_data are the hottest host functions there are: serialisers
-// call them once a field. Threads: the process's own.
+// lunatic::message: the scratch area, sending, receiving. write_data and read_data are the hottest
+// host functions there are: serialisers call them once a field. Threads: the process's own.
 #include "gen/wasm_imports.h"
 #include "wasm/lunatic_int.h"
 #include "wasm/message.h"
@@ -31,8 +31,10 @@ struct viv_wmsg *viv_wasm__scratch(struct viv_inst *inst)
         return NULL;
     }
     struct viv_wmsg *msg = viv_wmsg_from(inst->scratch);
-    if (msg == NULL) (void)viv_host_trap(inst, "out of memory");
-    else inst->scratch = &msg->msg.sig;
+    if (msg == NULL)
+        (void)viv_host_trap(inst, "out of memory");
+    else
+        inst->scratch = &msg->msg.sig;
     return msg;
 }
 
@@ -54,7 +56,8 @@ enum viv_host viv_wasm__message_write_data(struct viv_inst *inst, wasmtime_val_r
     if (msg == NULL || !viv_guest_range(inst, (uint32_t)v[0].i32, len, &data)) return VIV_HOST_TRAP;
     enum viv_err err = viv_wmsg_append(msg, data, len);
     if (VIV_UNLIKELY(err != VIV_OK))
-        return viv_host_trap(inst, err == VIV_E_TOOBIG ? "the message is too big" : "out of memory");
+        return viv_host_trap(inst,
+                             err == VIV_E_TOOBIG ? "the message is too big" : "out of memory");
     viv_host_charge_bytes(inst, len);
     v[0].i32 = (int32_t)len;
     return VIV_HOST_OK;
@@ -68,8 +71,10 @@ enum viv_host viv_wasm__message_read_data(struct viv_inst *inst, wasmtime_val_ra
         return VIV_HOST_TRAP;
     if (msg->cursor > msg->len) return viv_host_trap(inst, "the cursor is beyond the end");
     uint64_t len = viv_min_u64((uint32_t)v[1].i32, msg->len - msg->cursor);
-    if (len == 1) *out = msg->data[msg->cursor];
-    else if (len > 0) memcpy(out, msg->data + msg->cursor, len);
+    if (len == 1)
+        *out = msg->data[msg->cursor];
+    else if (len > 0)
+        memcpy(out, msg->data + msg->cursor, len);
     msg->cursor += len;
     viv_host_charge_bytes(inst, len);
     v[0].i32 = (int32_t)len;
@@ -96,8 +101,10 @@ enum viv_host viv_wasm__message_get_process_id(struct viv_inst *inst, wasmtime_v
     if (inst->scratch == NULL) return viv_host_trap(inst, "the scratch area is empty");
     const struct viv_wmsg *msg = viv_wmsg_of(inst->scratch);
     uint64_t pid = 0;
-    if (inst->scratch->kind == VIV_SIG_DOWN) pid = inst->scratch->from.w;
-    else if (msg != NULL && msg->notice == VIV_NOTICE_PROCESS_DIED) pid = msg->about.w;
+    if (inst->scratch->kind == VIV_SIG_DOWN)
+        pid = inst->scratch->from.w;
+    else if (msg != NULL && msg->notice == VIV_NOTICE_PROCESS_DIED)
+        pid = msg->about.w;
     v[0].i64 = (int64_t)pid;
     return VIV_HOST_OK;
 }
@@ -117,10 +124,12 @@ enum viv_host viv_wasm__message_push_module(struct viv_inst *inst, wasmtime_val_
     struct viv_module *module = viv_ids_find(&inst->ids, VIV_ID_MODULE, (uint64_t)v[0].i64);
     if (module == NULL) return viv_host_trap(inst, "unknown module %lld", (long long)v[0].i64);
     uint32_t index;
-    enum viv_err err = viv_wmsg_push(msg, VIV_ID_MODULE, viv_module_take(module), UINT32_MAX, &index);
+    enum viv_err err =
+        viv_wmsg_push(msg, VIV_ID_MODULE, viv_module_take(module), UINT32_MAX, &index);
     if (err != VIV_OK) {
         viv_module_drop(module);
-        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many resources in the message" : "out of memory");
+        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many resources in the message"
+                                                      : "out of memory");
     }
     v[0].i64 = index;
     return VIV_HOST_OK;
@@ -133,7 +142,8 @@ enum viv_host viv_wasm__message_take_module(struct viv_inst *inst, wasmtime_val_
     uint64_t index = (uint64_t)v[0].i64;
     struct viv_sent *sent = index < msg->sent_count ? &msg->sent[index] : NULL;
     if (sent == NULL || sent->object == NULL || sent->kind != VIV_ID_MODULE)
-        return viv_host_trap(inst, "no module at index %llu of the message", (unsigned long long)index);
+        return viv_host_trap(inst, "no module at index %llu of the message",
+                             (unsigned long long)index);
     uint64_t id;
     enum viv_err err = viv_ids_add(&inst->ids, VIV_ID_MODULE, sent->object, &id);
     if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
@@ -149,7 +159,8 @@ static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to
 {
     inst->scratch = NULL;
     viv_host_charge(inst, 1);
-    (void)viv_proc_send(inst->proc, to, &msg->msg); // absent or refused: dropped, and the guest is not told
+    (void)viv_proc_send(inst->proc, to,
+                        &msg->msg); // absent or refused: dropped, and the guest is not told
 }
 
 enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -164,7 +175,7 @@ enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *
 // ---- receiving ----
 
 // Puts a received signal into the scratch area; its code in *out_code. False after noting the trap.
-static bool accept(struct viv_inst *inst, struct viv_signal *sig, int32_t *out_code)
+static bool keep_received(struct viv_inst *inst, struct viv_signal *sig, int32_t *out_code)
 {
     if (sig->kind == VIV_SIG_EXIT) {
         *out_code = RECEIVED_LINK_DIED;
@@ -189,7 +200,7 @@ static bool accept(struct viv_inst *inst, struct viv_signal *sig, int32_t *out_c
 static enum viv_host received(struct viv_inst *inst, struct viv_signal *sig, wasmtime_val_t *result)
 {
     int32_t code;
-    if (!accept(inst, sig, &code)) return VIV_HOST_TRAP;
+    if (!keep_received(inst, sig, &code)) return VIV_HOST_TRAP;
     result->kind = WASMTIME_I32;
     result->of.i32 = code;
     return VIV_HOST_OK;
@@ -222,7 +233,8 @@ static enum viv_host resume_receive(struct viv_op *op)
     return viv_op_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
 }
 
-static enum viv_host wait_for_message(struct viv_inst *inst, const int64_t *tags, uint32_t count, uint64_t timeout_ns)
+static enum viv_host wait_for_message(struct viv_inst *inst, const int64_t *tags, uint32_t count,
+                                      uint64_t timeout_ns)
 {
     struct viv_op *op = viv_op_new(inst, resume_receive, free_tags);
     if (op == NULL) return VIV_HOST_TRAP;
@@ -238,7 +250,8 @@ static enum viv_host wait_for_message(struct viv_inst *inst, const int64_t *tags
     return VIV_HOST_WAIT;
 }
 
-enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_val_t *args,
+                                        wasmtime_val_t *result)
 {
     uint32_t count = (uint32_t)args[1].of.i32;
     uint64_t timeout_ns = viv_timeout_ns((uint64_t)args[2].of.i64);
@@ -247,9 +260,11 @@ enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_va
     uint8_t *data;
     if (count > VIV_RECEIVE_TAGS_MAX) return viv_host_trap(inst, "%u tags are too many", count);
     if (count > 0) {
-        if (!viv_guest_range(inst, (uint32_t)args[0].of.i32, (uint64_t)count * 8, &data)) return VIV_HOST_TRAP;
-        tags = (const int64_t *)(const void *)data; // only compared and copied: alignment does not matter on the
-        if (count <= TAGS_INLINE) {                 // supported machines, but the few are copied anyway
+        if (!viv_guest_range(inst, (uint32_t)args[0].of.i32, (uint64_t)count * 8, &data))
+            return VIV_HOST_TRAP;
+        tags = (const int64_t *)(const void *)
+            data;                   // only compared and copied: alignment does not matter on the
+        if (count <= TAGS_INLINE) { // supported machines, but the few are copied anyway
             memcpy(few, data, count * sizeof(int64_t));
             tags = few;
         }
@@ -271,13 +286,15 @@ enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_va
 static enum viv_host resume_reply(struct viv_op *op)
 {
     struct viv_signal **mark = op->ptr;
-    struct viv_signal *sig = viv_mbox_take_after(viv_proc_mbox(op->inst->proc), &mark, (int64_t)op->u[0]);
+    struct viv_signal *sig =
+        viv_mbox_take_after(viv_proc_mbox(op->inst->proc), &mark, (int64_t)op->u[0]);
     op->ptr = mark;
     if (sig != NULL) return received(op->inst, sig, op->result);
     return viv_op_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
 }
 
-enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst, const wasmtime_val_t *args,
+enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
+                                                         const wasmtime_val_t *args,
                                                          wasmtime_val_t *result)
 {
     (void)result;
@@ -292,15 +309,18 @@ enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst, 
     return VIV_HOST_WAIT;
 }
 
-// ---- sockets in messages: the kinds exist with the step that makes sockets; until then no id and no index has them ----
+// ---- sockets in messages: the kinds exist with the step that makes sockets; until then no id and
+// no index has them ----
 
-static enum viv_host push_unknown(struct viv_inst *inst, const wasmtime_val_raw_t *v, const char *what)
+static enum viv_host push_unknown(struct viv_inst *inst, const wasmtime_val_raw_t *v,
+                                  const char *what)
 {
     if (data_of(inst) == NULL) return VIV_HOST_TRAP;
     return viv_host_trap(inst, "unknown %s %lld", what, (long long)v[0].i64);
 }
 
-static enum viv_host take_unknown(struct viv_inst *inst, const wasmtime_val_raw_t *v, const char *what)
+static enum viv_host take_unknown(struct viv_inst *inst, const wasmtime_val_raw_t *v,
+                                  const char *what)
 {
     if (data_of(inst) == NULL) return VIV_HOST_TRAP;
     return viv_host_trap(inst, "no %s at index %lld of the message", what, (long long)v[0].i64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// lunatic::registry, timer, wasi (configs), version, and distributed as on a node that stands alone.
-// Threads: the process's own.
+// lunatic::registry, timer, wasi (configs), version, and distributed as on a node that stands
+// alone. Threads: the process's own.
 #include "gen/wasm_imports.h"
 #include "wasm/error_text.h"
 #include "wasm/lunatic_int.h"
@@ -14,10 +14,12 @@ enum viv_host viv_wasm__registry_put(struct viv_inst *inst, wasmtime_val_raw_t *
     const char *name;
     uint32_t len = (uint32_t)v[1].i32;
     if (!viv_guest_text(inst, (uint32_t)v[0].i32, len, &name)) return VIV_HOST_TRAP;
-    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0) return viv_host_trap(inst, "permission denied: names");
+    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0)
+        return viv_host_trap(inst, "permission denied: names");
     struct viv_name_value value = {(uint64_t)v[2].i64, {(uint64_t)v[3].i64}};
     enum viv_err err = viv_name_put(viv_proc_env(inst->proc), name, len, value, false);
-    return err == VIV_OK ? VIV_HOST_OK : viv_host_trap(inst, "name of %u bytes: %s", len, viv_err_text(err));
+    return err == VIV_OK ? VIV_HOST_OK
+                         : viv_host_trap(inst, "name of %u bytes: %s", len, viv_err_text(err));
 }
 
 enum viv_host viv_wasm__registry_get(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -44,7 +46,8 @@ enum viv_host viv_wasm__registry_remove(struct viv_inst *inst, wasmtime_val_raw_
     const char *name;
     uint32_t len = (uint32_t)v[1].i32;
     if (!viv_guest_text(inst, (uint32_t)v[0].i32, len, &name)) return VIV_HOST_TRAP;
-    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0) return viv_host_trap(inst, "permission denied: names");
+    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0)
+        return viv_host_trap(inst, "permission denied: names");
     viv_name_remove(viv_proc_env(inst->proc), name, len);
     return VIV_HOST_OK;
 }
@@ -61,7 +64,8 @@ static void drop_timer(void *timer)
     viv_send_timer_drop(timer);
 }
 
-// Ids of fired timers go when their number has doubled, so that a loop of timers that nobody cancels stays bounded.
+// Ids of fired timers go when their number has doubled, so that a loop of timers that nobody
+// cancels stays bounded.
 static void purge_timers(struct viv_inst *inst)
 {
     enum { FIRST_PURGE = 64 };
@@ -81,19 +85,26 @@ enum viv_host viv_wasm__timer_send_after(struct viv_inst *inst, wasmtime_val_raw
     purge_timers(inst);
     if (viv_ids_count(&inst->ids, VIV_ID_TIMER) >= VIV_WASM_IDS_MAX)
         return viv_host_trap(inst, "too many timers");
-    // One wheel for all pending timers of a process, so that equal deadlines fire in the order they were set.
+    // One wheel for all pending timers of a process, so that equal deadlines fire in the order they
+    // were set.
     if (viv_ids_count(&inst->ids, VIV_ID_TIMER) == 0 || inst->timer_worker == VIV_TIMER_HERE)
         inst->timer_worker = (uint16_t)viv_worker_index(viv_worker_current());
     struct viv_env *env = viv_proc_env(inst->proc);
     uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(viv_env_kernel(env)));
     struct viv_send_timer *timer;
     inst->scratch = NULL;
-    enum viv_err err = viv_send_timer_start(env, viv_proc_pid(inst->proc), (viv_pid){(uint64_t)v[0].i64},
-                                            &msg->msg,
-                                            viv_add_sat_u64(now_ns, viv_timeout_ns((uint64_t)v[1].i64)),
-                                            inst->timer_worker, &timer);
+    enum viv_err err = viv_send_timer_start(
+        &(struct viv_send_timer_spec){
+            .env = env,
+            .from = viv_proc_pid(inst->proc),
+            .to = (viv_pid){(uint64_t)v[0].i64},
+            .msg = &msg->msg,
+            .deadline_ns = viv_add_sat_u64(now_ns, viv_timeout_ns((uint64_t)v[1].i64)),
+            .worker = inst->timer_worker},
+        &timer);
     if (err != VIV_OK)
-        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many timers in the environment" : "out of memory");
+        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many timers in the environment"
+                                                      : "out of memory");
     uint64_t id;
     err = viv_ids_add(&inst->ids, VIV_ID_TIMER, timer, &id);
     if (err != VIV_OK) {
@@ -129,7 +140,8 @@ static enum viv_host added(struct viv_inst *inst, enum viv_err err)
     return viv_host_trap(inst, err == VIV_E_QUOTA ? "the config is full" : "out of memory");
 }
 
-enum viv_host viv_wasm__wasi_config_add_environment_variable(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__wasi_config_add_environment_variable(struct viv_inst *inst,
+                                                             wasmtime_val_raw_t *v)
 {
     const char *key, *value;
     uint32_t key_len = (uint32_t)v[2].i32, value_len = (uint32_t)v[4].i32;
@@ -141,7 +153,8 @@ enum viv_host viv_wasm__wasi_config_add_environment_variable(struct viv_inst *in
     return added(inst, viv_config_add_env(config, key, key_len, value, value_len));
 }
 
-enum viv_host viv_wasm__wasi_config_add_command_line_argument(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__wasi_config_add_command_line_argument(struct viv_inst *inst,
+                                                              wasmtime_val_raw_t *v)
 {
     const char *arg;
     uint32_t len = (uint32_t)v[2].i32;
@@ -223,12 +236,14 @@ static enum viv_host result_i32(wasmtime_val_t *result, int32_t value)
     return VIV_HOST_OK;
 }
 
-enum viv_host viv_wasm__distributed_spawn(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__distributed_spawn(struct viv_inst *inst, const wasmtime_val_t *args,
+                                          wasmtime_val_t *result)
 {
     // node, config, module, …: as process.spawn with the link in place of the node.
     uint32_t id_ptr = (uint32_t)args[7].of.i32;
     if (!viv_wasm__check_spawn_args(inst, args, id_ptr)) return VIV_HOST_TRAP;
-    if (!viv_error_report(inst, id_ptr, "node %llu does not exist", (unsigned long long)args[0].of.i64))
+    if (!viv_error_report(inst, id_ptr, "node %llu does not exist",
+                          (unsigned long long)args[0].of.i64))
         return VIV_HOST_TRAP;
     return result_i32(result, 1);
 }
@@ -239,7 +254,8 @@ static enum viv_host drop_scratch(struct viv_inst *inst, wasmtime_val_t *result)
     enum { NO_SUCH_NODE = 2 };
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
-    if (msg->notice != VIV_NOTICE_DATA) return viv_host_trap(inst, "the scratch area holds no data message");
+    if (msg->notice != VIV_NOTICE_DATA)
+        return viv_host_trap(inst, "the scratch area holds no data message");
     for (uint32_t i = 0; i < msg->sent_count; i++)
         if (msg->sent[i].object != NULL)
             return viv_host_trap(inst, "resources cannot be sent to another node");
@@ -248,20 +264,23 @@ static enum viv_host drop_scratch(struct viv_inst *inst, wasmtime_val_t *result)
     return result_i32(result, NO_SUCH_NODE);
 }
 
-enum viv_host viv_wasm__distributed_send(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__distributed_send(struct viv_inst *inst, const wasmtime_val_t *args,
+                                         wasmtime_val_t *result)
 {
     (void)args;
     return drop_scratch(inst, result);
 }
 
-enum viv_host viv_wasm__distributed_send_receive_skip_search(struct viv_inst *inst, const wasmtime_val_t *args,
+enum viv_host viv_wasm__distributed_send_receive_skip_search(struct viv_inst *inst,
+                                                             const wasmtime_val_t *args,
                                                              wasmtime_val_t *result)
 {
     (void)args;
     return drop_scratch(inst, result);
 }
 
-enum viv_host viv_wasm__distributed_exec_lookup_nodes(struct viv_inst *inst, const wasmtime_val_t *args,
+enum viv_host viv_wasm__distributed_exec_lookup_nodes(struct viv_inst *inst,
+                                                      const wasmtime_val_t *args,
                                                       wasmtime_val_t *result)
 {
     const char *query;
@@ -270,11 +289,13 @@ enum viv_host viv_wasm__distributed_exec_lookup_nodes(struct viv_inst *inst, con
         !viv_guest_range(inst, (uint32_t)args[2].of.i32, 8, &out) ||
         !viv_guest_range(inst, (uint32_t)args[3].of.i32, 4, &out))
         return VIV_HOST_TRAP;
-    if (!viv_error_report(inst, (uint32_t)args[4].of.i32, "this node stands alone")) return VIV_HOST_TRAP;
+    if (!viv_error_report(inst, (uint32_t)args[4].of.i32, "this node stands alone"))
+        return VIV_HOST_TRAP;
     return result_i32(result, 1);
 }
 
-enum viv_host viv_wasm__distributed_copy_lookup_nodes_results(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__distributed_copy_lookup_nodes_results(struct viv_inst *inst,
+                                                              wasmtime_val_raw_t *v)
 {
     uint8_t *out;
     if (!viv_guest_range(inst, (uint32_t)v[1].i32, (uint64_t)(uint32_t)v[2].i32 * 8, &out))
@@ -284,14 +305,17 @@ enum viv_host viv_wasm__distributed_copy_lookup_nodes_results(struct viv_inst *i
     return VIV_HOST_OK;
 }
 
-enum viv_host viv_wasm__distributed_test_root_cert(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__distributed_test_root_cert(struct viv_inst *inst,
+                                                   const wasmtime_val_t *args,
+                                                   wasmtime_val_t *result)
 {
     (void)args;
     (void)result;
     return viv_host_trap(inst, "not supported");
 }
 
-enum viv_host viv_wasm__distributed_default_server_certificates(struct viv_inst *inst, const wasmtime_val_t *args,
+enum viv_host viv_wasm__distributed_default_server_certificates(struct viv_inst *inst,
+                                                                const wasmtime_val_t *args,
                                                                 wasmtime_val_t *result)
 {
     (void)args;
@@ -299,7 +323,8 @@ enum viv_host viv_wasm__distributed_default_server_certificates(struct viv_inst 
     return viv_host_trap(inst, "not supported");
 }
 
-enum viv_host viv_wasm__distributed_sign_node(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__distributed_sign_node(struct viv_inst *inst, const wasmtime_val_t *args,
+                                              wasmtime_val_t *result)
 {
     (void)args;
     (void)result;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// lunatic::process: modules, configs, spawning, links, monitors. Contract: the guest ABI's table of this namespace.
-// Threads: the process's own.
+// lunatic::process: modules, configs, spawning, links, monitors. Contract: the guest ABI's table of
+// this namespace. Threads: the process's own.
 #include "base/log.h"
 #include "gen/wasm_imports.h"
 #include "wasm/compile_op.h"
@@ -25,7 +25,8 @@ static struct viv_env *env_of(const struct viv_inst *inst)
     return viv_proc_env(inst->proc);
 }
 
-// Monitors of this ABI are one per pair: the reference is the pid itself, out of the range of counted references.
+// Monitors of this ABI are one per pair: the reference is the pid itself, out of the range of
+// counted references.
 static uint64_t monitor_ref(viv_pid pid)
 {
     return pid.w | UINT64_C(1) << 63;
@@ -94,7 +95,8 @@ enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasm
     return VIV_HOST_WAIT;
 }
 
-static enum viv_host drop_id(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id, const char *what)
+static enum viv_host drop_id(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id,
+                             const char *what)
 {
     void *object = viv_ids_remove(&inst->ids, kind, id);
     if (object == NULL) return viv_host_trap(inst, "unknown %s %llu", what, (unsigned long long)id);
@@ -117,7 +119,8 @@ enum viv_host viv_wasm__process_create_config(struct viv_inst *inst, wasmtime_va
     }
     struct viv_config *config = viv_config_new();
     uint64_t id;
-    enum viv_err err = config == NULL ? VIV_E_EXHAUSTED : viv_ids_add(&inst->ids, VIV_ID_CONFIG, config, &id);
+    enum viv_err err =
+        config == NULL ? VIV_E_EXHAUSTED : viv_ids_add(&inst->ids, VIV_ID_CONFIG, config, &id);
     if (err != VIV_OK) {
         viv_config_drop(config);
         return viv_host_trap(inst, "%s", viv_err_text(err));
@@ -183,44 +186,53 @@ static enum viv_host set_right(struct viv_inst *inst, wasmtime_val_raw_t *v, uin
 {
     struct viv_config *config = config_of(inst, v[0].i64);
     if (config == NULL) return VIV_HOST_TRAP;
-    if (v[1].i32 != 0) config->rights |= right;
-    else config->rights &= ~right;
+    if (v[1].i32 != 0)
+        config->rights |= right;
+    else
+        config->rights &= ~right;
     return VIV_HOST_OK;
 }
 
-enum viv_host viv_wasm__process_config_can_compile_modules(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_can_compile_modules(struct viv_inst *inst,
+                                                           wasmtime_val_raw_t *v)
 {
     return get_right(inst, v, VIV_RIGHT_COMPILE);
 }
 
-enum viv_host viv_wasm__process_config_can_create_configs(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_can_create_configs(struct viv_inst *inst,
+                                                          wasmtime_val_raw_t *v)
 {
     return get_right(inst, v, VIV_RIGHT_CONFIG);
 }
 
-enum viv_host viv_wasm__process_config_can_spawn_processes(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_can_spawn_processes(struct viv_inst *inst,
+                                                           wasmtime_val_raw_t *v)
 {
     return get_right(inst, v, VIV_RIGHT_SPAWN);
 }
 
-enum viv_host viv_wasm__process_config_set_can_compile_modules(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_set_can_compile_modules(struct viv_inst *inst,
+                                                               wasmtime_val_raw_t *v)
 {
     return set_right(inst, v, VIV_RIGHT_COMPILE);
 }
 
-enum viv_host viv_wasm__process_config_set_can_create_configs(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_set_can_create_configs(struct viv_inst *inst,
+                                                              wasmtime_val_raw_t *v)
 {
     return set_right(inst, v, VIV_RIGHT_CONFIG);
 }
 
-enum viv_host viv_wasm__process_config_set_can_spawn_processes(struct viv_inst *inst, wasmtime_val_raw_t *v)
+enum viv_host viv_wasm__process_config_set_can_spawn_processes(struct viv_inst *inst,
+                                                               wasmtime_val_raw_t *v)
 {
     return set_right(inst, v, VIV_RIGHT_SPAWN);
 }
 
 // ---- spawn ----
 
-// Everything a spawn needs, checked and copied while the call still runs on the guest's arguments. Lives in op->ptr.
+// Everything a spawn needs, checked and copied while the call still runs on the guest's arguments.
+// Lives in op->ptr.
 struct spawn {
     struct viv_module *module;
     struct viv_config *config; // as the guest set it, or its own
@@ -280,15 +292,18 @@ static bool read_params(struct viv_inst *inst, uint32_t ptr, uint32_t len, struc
             arg->kind = WASMTIME_V128;
             memcpy(arg->of.v128, at + 1, 16);
             break;
-        default: (void)viv_host_trap(inst, "params have type 0x%02X", at[0]); return false;
+        default:
+            (void)viv_host_trap(inst, "params have type 0x%02X", at[0]);
+            return false;
         }
     }
     return true;
 }
 
-// a: link, config, module, func ptr, func len, params ptr, params len; already past a name. NULL after noting the trap.
-static struct spawn *read_spawn(struct viv_inst *inst, const wasmtime_val_t *a, uint32_t node_ptr, bool node,
-                                uint32_t id_ptr)
+// a: link, config, module, func ptr, func len, params ptr, params len; already past a name. NULL
+// after noting the trap.
+static struct spawn *read_spawn(struct viv_inst *inst, const wasmtime_val_t *a, uint32_t node_ptr,
+                                bool node, uint32_t id_ptr)
 {
     struct spawn *spawn = viv_try_calloc(1, sizeof(*spawn), VIV_TAG_WASM);
     if (spawn == NULL) {
@@ -307,11 +322,15 @@ static struct spawn *read_spawn(struct viv_inst *inst, const wasmtime_val_t *a, 
         module_id == NO_ID ? inst->module : viv_ids_find(&inst->ids, VIV_ID_MODULE, module_id);
     struct viv_config *config =
         config_id == NO_ID ? inst->config : viv_ids_find(&inst->ids, VIV_ID_CONFIG, config_id);
-    if (inst->phase == VIV_INST_UNBORN) (void)viv_host_trap(inst, "a start function cannot spawn");
-    else if (config == NULL) (void)viv_host_trap(inst, "unknown config %llu", (unsigned long long)config_id);
-    else if (module == NULL) (void)viv_host_trap(inst, "unknown module %llu", (unsigned long long)module_id);
+    if (inst->phase == VIV_INST_UNBORN)
+        (void)viv_host_trap(inst, "a start function cannot spawn");
+    else if (config == NULL)
+        (void)viv_host_trap(inst, "unknown config %llu", (unsigned long long)config_id);
+    else if (module == NULL)
+        (void)viv_host_trap(inst, "unknown module %llu", (unsigned long long)module_id);
     else if (viv_guest_text(inst, func_ptr, func_len, &func) &&
-             viv_guest_range(inst, id_ptr, 8, &out) && (!node || viv_guest_range(inst, node_ptr, 8, &out)) &&
+             viv_guest_range(inst, id_ptr, 8, &out) &&
+             (!node || viv_guest_range(inst, node_ptr, 8, &out)) &&
              read_params(inst, (uint32_t)a[5].of.i32, (uint32_t)a[6].of.i32, spawn)) {
         spawn->entry = viv_try_strndup(func, func_len, VIV_TAG_WASM);
         spawn->entry_len = func_len;
@@ -333,8 +352,10 @@ static enum viv_err begin_birth(struct viv_inst *inst, struct spawn *spawn, stru
     enum viv_err err = viv_wasi_check_dirs(inst, spawn->config, &dirs, diag);
     if (err != VIV_OK) return err;
     struct viv_config *child = NULL;
-    if (spawn->own_config) child = viv_config_take(spawn->config);
-    else err = viv_config_for_child(spawn->config, inst->config, &child);
+    if (spawn->own_config)
+        child = viv_config_take(spawn->config);
+    else
+        err = viv_config_for_child(spawn->config, inst->config, &child);
     if (err == VIV_OK) {
         struct viv_spawn_spec spec = {
             .runtime = inst->runtime,
@@ -356,7 +377,8 @@ static enum viv_err begin_birth(struct viv_inst *inst, struct spawn *spawn, stru
     viv_dirs_drop(dirs);
     if (err != VIV_OK)
         (void)viv_diag_set(diag, err, "%s",
-                           err == VIV_E_QUOTA ? "too many processes in the environment" : viv_err_text(err));
+                           err == VIV_E_QUOTA ? "too many processes in the environment"
+                                              : viv_err_text(err));
     return err;
 }
 
@@ -430,17 +452,20 @@ static enum viv_host resume_spawn(struct viv_op *op)
     struct viv_birth *birth = spawn->birth;
     switch (viv_birth_state(birth)) {
     case VIV_BIRTH_PENDING:
-    case VIV_BIRTH_ABANDONED: return VIV_HOST_WAIT;
+    case VIV_BIRTH_ABANDONED:
+        return VIV_HOST_WAIT;
     case VIV_BIRTH_FAILED:
         viv_proc_forget_child(op->inst->proc, birth->child_pid, 0);
         return report_failure(op, birth->diag.text);
-    case VIV_BIRTH_BORN: break;
+    case VIV_BIRTH_BORN:
+        break;
     }
     settle_name(op->inst, spawn, birth->child_pid);
     return write_spawned(op, 0, 0, birth->child_pid);
 }
 
-static enum viv_host wait_for_spawn(struct viv_inst *inst, struct spawn *spawn, wasmtime_val_t *result)
+static enum viv_host wait_for_spawn(struct viv_inst *inst, struct spawn *spawn,
+                                    wasmtime_val_t *result)
 {
     struct viv_op *op = viv_op_new(inst, resume_spawn, leave_spawn);
     if (op == NULL) {
@@ -453,13 +478,15 @@ static enum viv_host wait_for_spawn(struct viv_inst *inst, struct spawn *spawn, 
     return outcome == VIV_HOST_WAIT ? outcome : viv_op_finish(op, outcome);
 }
 
-enum viv_host viv_wasm__process_spawn(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__process_spawn(struct viv_inst *inst, const wasmtime_val_t *args,
+                                      wasmtime_val_t *result)
 {
     struct spawn *spawn = read_spawn(inst, args, 0, false, (uint32_t)args[7].of.i32);
     return spawn == NULL ? VIV_HOST_TRAP : wait_for_spawn(inst, spawn, result);
 }
 
-enum viv_host viv_wasm__process_get_or_spawn(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__process_get_or_spawn(struct viv_inst *inst, const wasmtime_val_t *args,
+                                             wasmtime_val_t *result)
 {
     uint32_t name_ptr = (uint32_t)args[0].of.i32, name_len = (uint32_t)args[1].of.i32;
     const char *name;
@@ -500,14 +527,17 @@ static enum viv_host resume_once(struct viv_op *op)
     return VIV_HOST_OK;
 }
 
-enum viv_host viv_wasm__process_sleep_ms(struct viv_inst *inst, const wasmtime_val_t *args, wasmtime_val_t *result)
+enum viv_host viv_wasm__process_sleep_ms(struct viv_inst *inst, const wasmtime_val_t *args,
+                                         wasmtime_val_t *result)
 {
     (void)result;
     uint64_t ms = (uint64_t)args[0].of.i64;
     struct viv_op *op = viv_op_new(inst, ms == 0 ? resume_once : resume_sleep, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
-    if (ms == 0) viv_op_yield(inst); // still a signal point
-    else viv_op_set_timeout(op, viv_timeout_ns(ms));
+    if (ms == 0)
+        viv_op_yield(inst); // still a signal point
+    else
+        viv_op_set_timeout(op, viv_timeout_ns(ms));
     return VIV_HOST_WAIT;
 }
 

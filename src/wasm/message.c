@@ -69,7 +69,8 @@ struct viv_wmsg *viv_wmsg_new(int64_t tag, uint64_t capacity)
     msg->msg.ops = &viv_wmsg_ops;
     msg->data = msg->inline_data;
     msg->cap = VIV_WMSG_INLINE_BYTES;
-    VIV_IGNORE(reserve(msg, viv_min_u64(capacity, CAPACITY_HINT_MAX)), "a hint; appending asks again");
+    VIV_IGNORE(reserve(msg, viv_min_u64(capacity, CAPACITY_HINT_MAX)),
+               "a hint; appending asks again");
     return msg;
 }
 
@@ -77,14 +78,16 @@ enum viv_err viv_wmsg_append(struct viv_wmsg *msg, const void *data, uint64_t le
 {
     if (len > VIV_MSG_BYTES_MAX - msg->len) return VIV_E_TOOBIG;
     if (msg->len + len > msg->cap) VIV_TRY(reserve(msg, msg->len + len));
-    if (len == 1) msg->data[msg->len] = *(const uint8_t *)data; // serialisers write byte by byte
-    else if (len > 0) memcpy(msg->data + msg->len, data, len);
+    if (len == 1)
+        msg->data[msg->len] = *(const uint8_t *)data; // serialisers write byte by byte
+    else if (len > 0)
+        memcpy(msg->data + msg->len, data, len);
     msg->len += len;
     return VIV_OK;
 }
 
-enum viv_err viv_wmsg_push(struct viv_wmsg *msg, enum viv_id_kind kind, void *object, uint32_t rights,
-                           uint32_t *out_index)
+enum viv_err viv_wmsg_push(struct viv_wmsg *msg, enum viv_id_kind kind, void *object,
+                           uint32_t rights, uint32_t *out_index)
 {
     if (msg->sent_count >= VIV_MSG_RESOURCES_MAX) return VIV_E_QUOTA;
     if (msg->sent_count == msg->sent_cap) {
@@ -130,11 +133,20 @@ struct viv_wmsg *viv_wmsg_from(struct viv_signal *sig)
 void viv_object_drop(enum viv_id_kind kind, void *object)
 {
     switch (kind) {
-    case VIV_ID_CONFIG: viv_config_drop(object); return;
-    case VIV_ID_MODULE: viv_module_drop(object); return;
-    case VIV_ID_TIMER: viv_send_timer_drop(object); return;
-    case VIV_ID_ERROR: viv_error_text_free(object); return;
-    case VIV_ID_KIND_COUNT: break;
+    case VIV_ID_CONFIG:
+        viv_config_drop(object);
+        return;
+    case VIV_ID_MODULE:
+        viv_module_drop(object);
+        return;
+    case VIV_ID_TIMER:
+        viv_send_timer_drop(object);
+        return;
+    case VIV_ID_ERROR:
+        viv_error_text_free(object);
+        return;
+    case VIV_ID_KIND_COUNT:
+        break;
     }
     VIV_UNREACHABLE();
 }

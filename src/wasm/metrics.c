@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// lunatic::metrics and where the values are kept: a trie by environment and name under one lock. Threads: any.
+// lunatic::metrics and where the values are kept: a trie by environment and name under one lock.
+// Threads: any.
 #include "wasm/metrics.h"
 
 #include "base/alloc.h"
@@ -88,7 +89,8 @@ static bool count_name_locked(struct viv_metrics *metrics, uint32_t env)
 }
 
 // NULL: no room, or another kind.
-static struct viv_metric *get_locked(struct viv_metrics *metrics, const struct key *key, enum viv_metric_kind kind)
+static struct viv_metric *get_locked(struct viv_metrics *metrics, const struct key *key,
+                                     enum viv_metric_kind kind)
 {
     uint64_t hash = viv_hash_bytes(key->name, key->len, key->env);
     struct viv_trie_node *node = viv_trie_find_equal(&metrics->trie, hash, is_metric, key);
@@ -102,8 +104,8 @@ static struct viv_metric *get_locked(struct viv_metrics *metrics, const struct k
         return NULL;
     }
     if (key->len > 0) memcpy(entry->name, key->name, key->len);
-    entry->metric =
-        (struct viv_metric){.env = key->env, .kind = kind, .name = entry->name, .name_len = key->len};
+    entry->metric = (struct viv_metric){
+        .env = key->env, .kind = kind, .name = entry->name, .name_len = key->len};
     viv_trie_insert(&metrics->trie, hash, &entry->node);
     return &entry->metric;
 }
@@ -113,7 +115,8 @@ static void count_dropped(struct viv_metrics *metrics)
     atomic_fetch_add_explicit(&metrics->dropped, 1, memory_order_relaxed); // a statistic
 }
 
-void viv_metrics_count(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len, bool add, uint64_t value)
+void viv_metrics_count(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len,
+                       bool add, uint64_t value)
 {
     struct key key = {env, name, len};
     viv_spin_lock(&metrics->lock);
@@ -123,7 +126,8 @@ void viv_metrics_count(struct viv_metrics *metrics, uint32_t env, const char *na
     if (metric == NULL) count_dropped(metrics);
 }
 
-void viv_metrics_gauge(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len, bool add, double value)
+void viv_metrics_gauge(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len,
+                       bool add, double value)
 {
     struct key key = {env, name, len};
     viv_spin_lock(&metrics->lock);
@@ -133,7 +137,8 @@ void viv_metrics_gauge(struct viv_metrics *metrics, uint32_t env, const char *na
     if (metric == NULL) count_dropped(metrics);
 }
 
-void viv_metrics_record(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len, double value)
+void viv_metrics_record(struct viv_metrics *metrics, uint32_t env, const char *name, size_t len,
+                        double value)
 {
     struct key key = {env, name, len};
     viv_spin_lock(&metrics->lock);
@@ -150,7 +155,7 @@ void viv_metrics_record(struct viv_metrics *metrics, uint32_t env, const char *n
 
 uint64_t viv_metrics_dropped(const struct viv_metrics *metrics)
 {
-    return atomic_load_explicit(&metrics->dropped, memory_order_relaxed);
+    return atomic_load_explicit(&metrics->dropped, memory_order_relaxed); // a statistic
 }
 
 struct visitor {
@@ -164,7 +169,8 @@ static void visit_node(struct viv_trie_node *node, void *arg)
     visitor->visit(visitor->arg, &entry_of(node)->metric);
 }
 
-void viv_metrics_each(struct viv_metrics *metrics, void (*visit)(void *arg, const struct viv_metric *metric), void *arg)
+void viv_metrics_each(struct viv_metrics *metrics,
+                      void (*visit)(void *arg, const struct viv_metric *metric), void *arg)
 {
     struct visitor visitor = {visit, arg};
     viv_spin_lock(&metrics->lock);
@@ -193,7 +199,8 @@ enum viv_host viv_wasm__metrics_counter(struct viv_inst *inst, wasmtime_val_raw_
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
-    viv_metrics_count(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, false, (uint64_t)v[2].i64);
+    viv_metrics_count(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, false,
+                      (uint64_t)v[2].i64);
     return VIV_HOST_OK;
 }
 
@@ -205,7 +212,8 @@ enum viv_host viv_wasm__metrics_increment_counter(struct viv_inst *inst, wasmtim
     return VIV_HOST_OK;
 }
 
-static enum viv_host gauge(struct viv_inst *inst, const wasmtime_val_raw_t *v, bool add, double value)
+static enum viv_host gauge(struct viv_inst *inst, const wasmtime_val_raw_t *v, bool add,
+                           double value)
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
@@ -232,6 +240,7 @@ enum viv_host viv_wasm__metrics_histogram(struct viv_inst *inst, wasmtime_val_ra
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
-    viv_metrics_record(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, raw_f64(&v[2]));
+    viv_metrics_record(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len,
+                       raw_f64(&v[2]));
     return VIV_HOST_OK;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Wasm processes share, and the line that tells of a failed one. Threads: made and freed by the controlling thread; look-ups from
-// any; modules are added before the kernel starts.
+// What Wasm processes share, and the line that tells of a failed one. Threads: made and freed by
+// the controlling thread; look-ups from any; modules are added before the kernel starts.
 #include "wasm/runtime.h"
 
 #include "base/log.h"
@@ -27,7 +27,8 @@ struct viv_runtime {
     size_t module_count;
 };
 
-static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reason *reason, uint64_t links_told)
+static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reason *reason,
+                        uint64_t links_told)
 {
     const struct viv_runtime *runtime = arg;
     if (viv_kernel_is_stopping(runtime->kernel) || viv_proc_body(proc) != &viv_wasm_body) return;
@@ -36,11 +37,13 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
     char pid[VIV_PID_TEXT_BYTES], text[1200];
     if (viv_reason_kind(reason) == VIV_REASON_TRAP)
         (void)snprintf(text, sizeof(text), "%s", viv_reason_text(reason, NULL));
-    else (void)viv_reason_format(reason, text, sizeof(text));
+    else
+        (void)viv_reason_format(reason, text, sizeof(text));
     size_t detail_len;
     const char *detail = viv_reason_detail(reason, &detail_len);
     bool has_trace = detail_len > 0 && viv_reason_kind(reason) != VIV_REASON_TERM;
-    bool shown = inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
+    bool shown =
+        inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
     const char *hint = has_trace && !shown ? " (VIV_LOG=debug shows the backtrace)" : "";
     // A kill is somebody's will, not a surprise: a line of its own only for main.
     bool killed = viv_reason_kind(reason) == VIV_REASON_KILLED && !inst->run_start;
@@ -48,11 +51,12 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
     if (!viv_log_is_on(level)) return;
     viv_log_write_detail(level, detail, has_trace && shown ? detail_len : 0,
                          "process %s '%s' of %s failed: %s, %llu links told%s",
-                         viv_pid_format(viv_proc_pid(proc), pid), inst->entry, viv_module_name(inst->module), text,
-                         (unsigned long long)links_told, hint);
+                         viv_pid_format(viv_proc_pid(proc), pid), inst->entry,
+                         viv_module_name(inst->module), text, (unsigned long long)links_told, hint);
 }
 
-enum viv_err viv_runtime_new(const struct viv_runtime_config *config, struct viv_runtime **out_runtime)
+enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
+                             struct viv_runtime **out_runtime)
 {
     struct viv_runtime *runtime = viv_try_calloc(1, sizeof(*runtime), VIV_TAG_WASM);
     if (runtime == NULL) return VIV_E_EXHAUSTED;
@@ -118,7 +122,8 @@ struct viv_metrics *viv_runtime_metrics(const struct viv_runtime *runtime)
     return runtime->metrics;
 }
 
-struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, const char *name, size_t len)
+struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, const char *name,
+                                           size_t len)
 {
     for (size_t i = 0; i < runtime->module_count; i++) {
         const struct named_module *named = &runtime->modules[i];
@@ -127,30 +132,30 @@ struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, co
     return NULL;
 }
 
-enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *name, struct viv_module *module)
+enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *name,
+                                    struct viv_module *module)
 {
     if (viv_runtime_find_module(runtime, name, strlen(name)) != NULL) return VIV_E_EXISTS;
     if (runtime->module_count == NAMED_MODULES_MAX) return VIV_E_EXHAUSTED;
     char *copy = viv_try_strndup(name, strlen(name), VIV_TAG_WASM);
     if (copy == NULL) return VIV_E_EXHAUSTED;
-    runtime->modules[runtime->module_count++] = (struct named_module){copy, viv_module_take(module)};
+    runtime->modules[runtime->module_count++] =
+        (struct named_module){copy, viv_module_take(module)};
     return VIV_OK;
 }
 
-enum viv_err viv_runtime_start(struct viv_runtime *runtime, struct viv_env *env, struct viv_module *module, struct viv_config *config,
-                               const char *entry, void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text),
-                               void *arg)
+enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program)
 {
     struct viv_spawn_spec spec = {
         .runtime = runtime,
-        .env = env,
-        .module = module,
-        .config = config,
-        .entry = entry,
-        .entry_len = strlen(entry),
+        .env = program->env,
+        .module = program->module,
+        .config = program->config,
+        .entry = program->entry,
+        .entry_len = strlen(program->entry),
         .run_start = true,
-        .settled = settled,
-        .settled_arg = arg,
+        .settled = program->settled,
+        .settled_arg = program->arg,
     };
     struct viv_birth *none;
     return viv_spawn(&spec, &none);

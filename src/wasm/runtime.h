@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all Wasm processes of a kernel share: engines, modules given by the operator, standard streams, metrics; and starting the
-// first process of a program.
+// What all Wasm processes of a kernel share: engines, modules given by the operator, standard
+// streams, metrics; and starting the first process of a program.
 #ifndef VIV_WASM_RUNTIME_H
 #define VIV_WASM_RUNTIME_H
 
@@ -19,7 +19,8 @@ struct viv_runtime_config {
 };
 
 // Errors: EXHAUSTED.
-enum viv_err viv_runtime_new(const struct viv_runtime_config *config, struct viv_runtime **out_runtime) VIV_MUST_CHECK;
+enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
+                             struct viv_runtime **out_runtime) VIV_MUST_CHECK;
 void viv_runtime_free(struct viv_runtime *runtime); // the kernel is stopped
 
 struct viv_kernel *viv_runtime_kernel(const struct viv_runtime *runtime);
@@ -27,13 +28,25 @@ struct viv_wasm *viv_runtime_wasm(const struct viv_runtime *runtime);
 struct viv_stdio_set *viv_runtime_stdio(const struct viv_runtime *runtime);
 struct viv_metrics *viv_runtime_metrics(const struct viv_runtime *runtime);
 // A module that guests may name (--module NAME=FILE). Errors: EXISTS, EXHAUSTED. Before start.
-enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *name, struct viv_module *module) VIV_MUST_CHECK;
-struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, const char *name, size_t len); // NULL; borrowed
+enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *name,
+                                    struct viv_module *module) VIV_MUST_CHECK;
+struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, const char *name,
+                                           size_t len); // NULL; borrowed
 
-// Starts a program: the export `entry` of module as a process of env, without arguments. settled(arg, err, pid, text) is called once,
-// on a worker: VIV_OK when it has been born, else why it could not be; text is borrowed. Errors: as viv_proc_new.
-enum viv_err viv_runtime_start(struct viv_runtime *runtime, struct viv_env *env, struct viv_module *module, struct viv_config *config,
-                               const char *entry, void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text),
-                               void *arg) VIV_MUST_CHECK;
+// The first process of a program.
+struct viv_program {
+    struct viv_env *env;
+    struct viv_module *module;
+    struct viv_config *config;
+    const char *entry; // an export without parameters
+    // Called once, on a worker: VIV_OK when it has been born, before its first instruction; else
+    // why it could not be; text is borrowed.
+    void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text);
+    void *arg;
+};
+
+// Errors: as viv_proc_new; then settled is not called.
+enum viv_err viv_runtime_start(struct viv_runtime *runtime,
+                               const struct viv_program *program) VIV_MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timers that send. Two references: the id's and the wheel's; the wheel's goes when the timer fires or is cancelled.
-// Threads: fire runs on a worker under the wheel's lock; sending and freeing are allowed there.
+// Timers that send. Two references: the id's and the wheel's; the wheel's goes when the timer fires
+// or is cancelled. Threads: fire runs on a worker under the wheel's lock; sending and freeing are
+// allowed there.
 #include "wasm/send_timer.h"
 
 #include "base/alloc.h"
@@ -30,31 +31,32 @@ static void fire(struct viv_timer *base)
     viv_send_timer_drop(timer);
 }
 
-enum viv_err viv_send_timer_start(struct viv_env *env, viv_pid from, viv_pid to, struct viv_msg *msg,
-                                  uint64_t deadline_ns, uint16_t worker,
+enum viv_err viv_send_timer_start(const struct viv_send_timer_spec *spec,
                                   struct viv_send_timer **out_timer)
 {
     struct viv_send_timer *timer = viv_try_calloc(1, sizeof(*timer), VIV_TAG_WASM);
-    enum viv_err err = timer == NULL ? VIV_E_EXHAUSTED : viv_env_timer_add(env);
+    enum viv_err err = timer == NULL ? VIV_E_EXHAUSTED : viv_env_timer_add(spec->env);
     if (err != VIV_OK) {
         viv_free(timer, sizeof(*timer), VIV_TAG_WASM);
-        viv_signal_drop(&msg->sig);
+        viv_signal_drop(&spec->msg->sig);
         return err;
     }
     viv_timer_init(&timer->timer, fire);
     atomic_init(&timer->refs, 2);
-    timer->env = env;
-    timer->from = from;
-    timer->to = to;
-    timer->msg = msg;
+    timer->env = spec->env;
+    timer->from = spec->from;
+    timer->to = spec->to;
+    timer->msg = spec->msg;
     *out_timer = timer;
-    viv_timer_start(viv_kernel_sched(viv_env_kernel(env)), &timer->timer, deadline_ns, worker);
+    viv_timer_start(viv_kernel_sched(viv_env_kernel(spec->env)), &timer->timer, spec->deadline_ns,
+                    spec->worker);
     return VIV_OK;
 }
 
 bool viv_send_timer_cancel(struct viv_send_timer *timer)
 {
-    if (!viv_timer_cancel(viv_kernel_sched(viv_env_kernel(timer->env)), &timer->timer)) return false;
+    if (!viv_timer_cancel(viv_kernel_sched(viv_env_kernel(timer->env)), &timer->timer))
+        return false;
     viv_signal_drop(&timer->msg->sig);
     timer->msg = NULL;
     viv_env_timer_sub(timer->env);

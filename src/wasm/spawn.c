@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Birth of a Wasm process; the states are drawn in spawn.h. The child runs as an unborn process, so a start function that spins is
-// preempted and one that sleeps sleeps; nothing of it runs on the parent's stack.
-// Threads: viv_spawn and the birth: the parent's; viv_spawn__…: the child's. The state word is the only thing both write.
+// Birth of a Wasm process; the states are drawn in spawn.h. The child runs as an unborn process, so
+// a start function that spins is preempted and one that sleeps sleeps; nothing of it runs on the
+// parent's stack. Threads: viv_spawn and the birth: the parent's; viv_spawn__…: the child's. The
+// state word is the only thing both write.
 #include "wasm/spawn.h"
 
 #include "base/log.h"
@@ -31,7 +32,8 @@ enum viv_birth_state viv_birth_state(const struct viv_birth *birth)
 void viv_birth_leave(struct viv_birth *birth)
 {
     uint32_t pending = VIV_BIRTH_PENDING;
-    // Seq_cst: the winner decides; while PENDING the child cannot end, and afterwards it is readable for this grace period.
+    // Seq_cst: the winner decides; while PENDING the child cannot end, and afterwards it is
+    // readable for this grace period.
     if (atomic_compare_exchange_strong_explicit(&birth->state, &pending, VIV_BIRTH_ABANDONED,
                                                 memory_order_seq_cst, memory_order_seq_cst))
         viv_proc_kill_unborn(birth->child);
@@ -41,12 +43,14 @@ void viv_birth_leave(struct viv_birth *birth)
 bool viv_birth_settle(struct viv_birth *birth, enum viv_birth_state state)
 {
     uint32_t pending = VIV_BIRTH_PENDING;
-    bool waited = atomic_compare_exchange_strong_explicit(&birth->state, &pending, state,
-                                                          memory_order_seq_cst, memory_order_seq_cst);
+    // Seq_cst: publishes the result before the wake; of this and viv_birth_leave one wins.
+    bool waited = atomic_compare_exchange_strong_explicit(
+        &birth->state, &pending, state, memory_order_seq_cst, memory_order_seq_cst);
     if (waited && birth->settled != NULL)
         birth->settled(birth->arg, state == VIV_BIRTH_BORN ? VIV_OK : birth->err, birth->child_pid,
                        birth->diag.text);
-    else if (waited) (void)viv_proc_wake_pid(birth->kernel, birth->parent);
+    else if (waited)
+        (void)viv_proc_wake_pid(birth->kernel, birth->parent);
     drop_birth(birth);
     return waited;
 }
@@ -68,7 +72,8 @@ static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
     inst->entry_len = spec->entry_len;
     if (spec->arg_count > 0)
         inst->args = viv_try_calloc(spec->arg_count, sizeof(wasmtime_val_t), VIV_TAG_WASM);
-    if (spec->name != NULL) inst->bind_name = viv_try_strndup(spec->name, spec->name_len, VIV_TAG_WASM);
+    if (spec->name != NULL)
+        inst->bind_name = viv_try_strndup(spec->name, spec->name_len, VIV_TAG_WASM);
     inst->bind_name_len = spec->name_len;
     inst->arg_count = spec->arg_count;
     bool complete = inst->entry != NULL && (spec->arg_count == 0 || inst->args != NULL) &&
@@ -78,7 +83,8 @@ static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
         viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
         return NULL;
     }
-    if (spec->arg_count > 0) memcpy(inst->args, spec->args, spec->arg_count * sizeof(wasmtime_val_t));
+    if (spec->arg_count > 0)
+        memcpy(inst->args, spec->args, spec->arg_count * sizeof(wasmtime_val_t));
     inst->runtime = spec->runtime;
     inst->module = viv_module_take(spec->module);
     inst->config = viv_config_take(spec->config);
@@ -129,7 +135,8 @@ static enum viv_err tie(const struct viv_spawn_spec *spec, struct viv_proc *chil
 {
     if (spec->link) VIV_TRY(viv_proc_link_child(spec->parent, child, spec->link_tag));
     if (spec->monitor_ref == 0) return VIV_OK;
-    enum viv_err err = viv_proc_monitor_child(spec->parent, child, spec->monitor_ref, spec->monitor_tag);
+    enum viv_err err =
+        viv_proc_monitor_child(spec->parent, child, spec->monitor_ref, spec->monitor_tag);
     if (err != VIV_OK) viv_proc_forget_child(spec->parent, viv_proc_pid(child), 0);
     return err;
 }
@@ -177,8 +184,9 @@ fail_birth:
 
 // ---- the child's side ----
 
-enum viv_err viv_spawn__check_entry(const struct viv_module *module, const char *name, size_t name_len,
-                                    const wasmtime_val_t *args, uint32_t arg_count, struct viv_diag *diag)
+enum viv_err viv_spawn__check_entry(const struct viv_module *module, const char *name,
+                                    size_t name_len, const wasmtime_val_t *args, uint32_t arg_count,
+                                    struct viv_diag *diag)
 {
     int shown = (int)viv_min_u64(name_len, 100);
     const struct viv_wasm_export *export = viv_module_find_export(module, name, name_len);
@@ -196,8 +204,9 @@ enum viv_err viv_spawn__check_entry(const struct viv_module *module, const char 
     if (fits) return VIV_OK;
     char text[200];
     viv_wasm_type_text(type.params, type.results, text, sizeof(text));
-    return viv_diag_set(diag, VIV_E_INVAL, "function `%.*s` has type %s, not that of the %u arguments",
-                        shown, name, text, arg_count);
+    return viv_diag_set(diag, VIV_E_INVAL,
+                        "function `%.*s` has type %s, not that of the %u arguments", shown, name,
+                        text, arg_count);
 }
 
 static enum viv_step fail(struct viv_inst *inst, enum viv_err err)
@@ -212,8 +221,10 @@ static enum viv_step fail(struct viv_inst *inst, enum viv_err err)
 bool viv_spawn__failed(struct viv_inst *inst)
 {
     const struct viv_reason *reason = viv_proc_reason(inst->proc);
-    if (reason != NULL) viv_trap_clear(inst);
-    else viv_proc_set_reason(inst->proc, reason = viv_trap_reason(inst));
+    if (reason != NULL)
+        viv_trap_clear(inst);
+    else
+        viv_proc_set_reason(inst->proc, reason = viv_trap_reason(inst));
     if (inst->birth != NULL) {
         (void)viv_reason_format(reason, inst->birth->diag.text, sizeof(inst->birth->diag.text));
         (void)fail(inst, VIV_E_MODULE);
@@ -240,11 +251,13 @@ static void on_compiled(struct viv_compile_req *req)
     struct viv_compile_wait *wait = VIV_CONTAINER_OF(req, struct viv_compile_wait, req);
     struct viv_proc *proc = wait->proc;
     uint32_t running = COMPILE_RUNNING;
-    // Seq_cst: publishes the result before the wake; a child that is alive here is readable for this grace period.
+    // Seq_cst: publishes the result before the wake; a child that is alive here is readable for
+    // this grace period.
     if (atomic_compare_exchange_strong_explicit(&wait->state, &running, COMPILE_DONE,
                                                 memory_order_seq_cst, memory_order_seq_cst))
         viv_proc_wake(proc);
-    else free_compile(wait);
+    else
+        free_compile(wait);
 }
 
 void viv_spawn__release(struct viv_inst *inst)
@@ -254,9 +267,9 @@ void viv_spawn__release(struct viv_inst *inst)
     uint32_t running = COMPILE_RUNNING;
     if (wait != NULL) {
         bool cancelled = viv_compile_cancel(viv_runtime_wasm(inst->runtime), &wait->req);
-        if (cancelled || !atomic_compare_exchange_strong_explicit(&wait->state, &running, COMPILE_LEFT,
-                                                                  memory_order_seq_cst,
-                                                                  memory_order_seq_cst))
+        if (cancelled ||
+            !atomic_compare_exchange_strong_explicit(&wait->state, &running, COMPILE_LEFT,
+                                                     memory_order_seq_cst, memory_order_seq_cst))
             free_compile(wait);
     }
     if (inst->birth != NULL) { // killed before it was born
@@ -294,10 +307,12 @@ static const struct viv_variant *find_variant(struct viv_inst *inst, enum viv_st
         if (err == VIV_OK) return viv_module_variant(inst->module, mode, counts_fuel(inst));
         inst->compile = NULL;
         viv_free(wait, sizeof(*wait), VIV_TAG_WASM);
-        *out_step = fail(inst, viv_diag_set(&inst->birth->diag, err, "cannot compile: %s", viv_err_text(err)));
+        *out_step = fail(
+            inst, viv_diag_set(&inst->birth->diag, err, "cannot compile: %s", viv_err_text(err)));
         return NULL;
     }
-    if (atomic_load_explicit(&wait->state, memory_order_acquire) != COMPILE_DONE) return NULL; // spurious wake
+    if (atomic_load_explicit(&wait->state, memory_order_acquire) != COMPILE_DONE)
+        return NULL; // spurious wake
     inst->birth->diag = wait->req.diag;
     enum viv_err err = wait->req.err == VIV_OK ? VIV_E_MODULE : wait->req.err;
     inst->compile = NULL;
@@ -327,8 +342,10 @@ static enum viv_err make_store(struct viv_inst *inst)
     inst->context = wasmtime_store_context(inst->store);
     const struct viv_binary *binary = viv_module_binary(inst->module);
     uint64_t tables = viv_max_u64(binary->table_count, 1);
-    uint64_t elems = viv_min_u64(VIV_WASM_TABLE_ELEMS_MAX, inst->config->max_memory_bytes / 8 / tables);
-    wasmtime_store_limiter(inst->store, -1, (int64_t)elems, 1, VIV_WASM_TABLES_MAX, VIV_WASM_MEMORIES_MAX);
+    uint64_t elems =
+        viv_min_u64(VIV_WASM_TABLE_ELEMS_MAX, inst->config->max_memory_bytes / 8 / tables);
+    wasmtime_store_limiter(inst->store, -1, (int64_t)elems, 1, VIV_WASM_TABLES_MAX,
+                           VIV_WASM_MEMORIES_MAX);
     wasmtime_store_epoch_deadline_callback(inst->store, on_epoch, inst, NULL);
     if (!counts_fuel(inst)) return VIV_OK;
     uint64_t fuel;
@@ -363,8 +380,8 @@ static bool reserve_name(struct viv_inst *inst)
 {
     if (inst->bind_name == NULL) return true;
     struct viv_name_value taken;
-    enum viv_err err = viv_name_reserve(viv_proc_env(inst->proc), inst->bind_name, inst->bind_name_len,
-                                        viv_proc_pid(inst->proc), &taken);
+    enum viv_err err = viv_name_reserve(viv_proc_env(inst->proc), inst->bind_name,
+                                        inst->bind_name_len, viv_proc_pid(inst->proc), &taken);
     if (err == VIV_E_NOTFOUND) return true; // free until now, reserved for us
     if (err == VIV_OK || err == VIV_E_BUSY)
         err = viv_diag_set(&inst->birth->diag, VIV_E_EXISTS, "the name is taken");
@@ -384,7 +401,8 @@ bool viv_spawn__instantiated(struct viv_inst *inst)
     if (inst->config->life_ns != 0) {
         struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
         viv_timer_start(sched, &inst->life,
-                        viv_add_sat_u64(viv_sched_now_ns(sched), inst->config->life_ns), VIV_TIMER_HERE);
+                        viv_add_sat_u64(viv_sched_now_ns(sched), inst->config->life_ns),
+                        VIV_TIMER_HERE);
     }
     if (viv_birth_settle(birth, VIV_BIRTH_BORN)) return true;
     viv_proc_set_reason(inst->proc, viv_reason_of(VIV_REASON_KILLED)); // the parent went first

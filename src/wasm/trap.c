@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Traps to reasons. What decides, in this order: the cause a host function noted, the engine's trap code, its error.
-// Threads: the process's own.
+// Traps to reasons. What decides, in this order: the cause a host function noted, the engine's trap
+// code, its error. Threads: the process's own.
 #include "wasm/trap.h"
 
 #include "base/buf.h"
@@ -33,13 +33,15 @@ static const char *trap_name(wasmtime_trap_code_t code)
 static void name_frame(const wasm_frame_t *frame, char *out, size_t cap)
 {
     const wasm_name_t *name = wasmtime_frame_func_name(frame);
-    if (name != NULL) (void)viv_text_clean(out, cap, name->data, viv_min_u64(name->size, 200));
-    else (void)snprintf(out, cap, "func[%u]", wasm_frame_func_index(frame));
+    if (name != NULL)
+        (void)viv_text_clean(out, cap, name->data, viv_min_u64(name->size, 200));
+    else
+        (void)snprintf(out, cap, "func[%u]", wasm_frame_func_index(frame));
 }
 
 // " in f (a.wasm+0x1f3)" of the innermost frame, and the lines of all of them.
-static void write_frames(struct viv_inst *inst, const wasm_frame_vec_t *frames, char *where, size_t where_cap,
-                         struct viv_buf *lines)
+static void write_frames(struct viv_inst *inst, const wasm_frame_vec_t *frames, char *where,
+                         size_t where_cap, struct viv_buf *lines)
 {
     where[0] = '\0';
     size_t count = viv_min_u64(frames->size, VIV_BACKTRACE_FRAMES_MAX);
@@ -49,7 +51,8 @@ static void write_frames(struct viv_inst *inst, const wasm_frame_vec_t *frames, 
         name_frame(frames->data[i], name, sizeof(name));
         size_t offset = wasm_frame_module_offset(frames->data[i]);
         if (i == 0) (void)snprintf(where, where_cap, " in %s (%s+0x%zx)", name, module, offset);
-        if (viv_buf_printf(lines, " %2zu: %s (%s+0x%zx)\n", i, name, module, offset) != VIV_OK) return;
+        if (viv_buf_printf(lines, " %2zu: %s (%s+0x%zx)\n", i, name, module, offset) != VIV_OK)
+            return;
     }
     if (frames->size > count)
         VIV_IGNORE(viv_buf_printf(lines, "     … %zu more\n", frames->size - count), "a detail");
@@ -75,7 +78,8 @@ static void error_line(const wasmtime_error_t *error, char *out, size_t cap)
     const char *from = message.data;
     if (cause != NULL) {
         from = cause;
-        while (from < message.data + len && (*from == ' ' || (*from >= '0' && *from <= '9') || *from == ':'))
+        while (from < message.data + len &&
+               (*from == ' ' || (*from >= '0' && *from <= '9') || *from == ':'))
             from++;
         end = memchr(from, '\n', (size_t)(message.data + len - from));
     }
@@ -84,7 +88,8 @@ static void error_line(const wasmtime_error_t *error, char *out, size_t cap)
     wasm_name_delete(&message);
 }
 
-static const struct viv_reason *from_code(wasmtime_trap_code_t code, const char *where, const struct viv_buf *lines)
+static const struct viv_reason *from_code(wasmtime_trap_code_t code, const char *where,
+                                          const struct viv_buf *lines)
 {
     char text[400];
     if (code == WASMTIME_TRAP_CODE_OUT_OF_FUEL)
@@ -99,7 +104,8 @@ static const struct viv_reason *from_code(wasmtime_trap_code_t code, const char 
     return make(VIV_REASON_TRAP, (int32_t)code, text, lines);
 }
 
-static const struct viv_reason *from_error(struct viv_inst *inst, const char *where, const struct viv_buf *lines)
+static const struct viv_reason *from_error(struct viv_inst *inst, const char *where,
+                                           const struct viv_buf *lines)
 {
     char line[300], text[600];
     error_line(inst->error, line, sizeof(line));
@@ -115,8 +121,10 @@ const struct viv_reason *viv_trap_reason(struct viv_inst *inst)
     wasm_frame_vec_t frames = {0};
     wasmtime_trap_code_t code = 0;
     bool has_code = inst->trap != NULL && wasmtime_trap_code(inst->trap, &code);
-    if (inst->trap != NULL) wasm_trap_trace(inst->trap, &frames);
-    else wasmtime_error_wasm_trace(inst->error, &frames);
+    if (inst->trap != NULL)
+        wasm_trap_trace(inst->trap, &frames);
+    else
+        wasmtime_error_wasm_trace(inst->error, &frames);
     char where[350];
     struct viv_buf lines;
     viv_buf_init(&lines, VIV_TAG_REASON);

@@ -45,7 +45,7 @@ static void wait_done(struct rig *rig, uint64_t count)
 static viv_pid spawn(struct rig *rig, viv_host_fn fn, void *arg)
 {
     viv_pid pid;
-    BENCH_TRY(viv_host_spawn(rig->env, NULL, false, 0, fn, arg, NULL, &pid));
+    BENCH_TRY(viv_host_spawn(&(struct viv_host_spec){.env = rig->env, .fn = fn, .arg = arg}, &pid));
     return pid;
 }
 
@@ -71,8 +71,9 @@ static enum viv_step spawn_many(struct viv_proc *self, void *arg, struct viv_sli
     if (spawner->began_ns == 0) spawner->began_ns = viv_os_now_ns();
     for (int i = 0; i < 16 && spawner->left > 0; i++, spawner->left--) {
         viv_pid pid;
-        BENCH_TRY(
-            viv_host_spawn(viv_proc_env(self), self, false, 0, end_at_once, NULL, NULL, &pid));
+        BENCH_TRY(viv_host_spawn(
+            &(struct viv_host_spec){.env = viv_proc_env(self), .parent = self, .fn = end_at_once},
+            &pid));
     }
     if (spawner->left > 0) return VIV_STEP_YIELD;
     // The queue is FIFO: what was spawned before has ended by the time this process runs again once

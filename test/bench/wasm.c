@@ -78,8 +78,10 @@ static void open_rig(struct rig *rig, const char *guest, uint64_t workers, enum 
     if (viv_os_read_file(path, VIV_WASM_MODULE_BYTES_MAX, VIV_TAG_MODULE, &bytes, &len, &diag) !=
         VIV_OK)
         bench_die(diag.text, VIV_E_NOTFOUND);
-    if (viv_compile_load(viv_runtime_wasm(rig->runtime), guest, bytes, len, mode, false,
-                         &rig->module, &diag) != VIV_OK)
+    if (viv_compile_source(viv_runtime_wasm(rig->runtime),
+                           &(struct viv_module_source){
+                               .name = guest, .bytes = bytes, .len_bytes = len, .mode = mode},
+                           false, &rig->module, &diag) != VIV_OK)
         bench_die(diag.text, VIV_E_MODULE);
     rig->config = viv_config_new();
     if (rig->config == NULL) bench_die("config", VIV_E_EXHAUSTED);
@@ -376,7 +378,8 @@ static void bench_kill(const struct bench_options *options)
     open_rig(&rig, "bench_calls", options->workers, VIV_WASM_MANY);
     killer = (struct killer){.rig = &rig, .spinners = options->spinners, .rounds = 1000};
     viv_pid pid;
-    BENCH_TRY(viv_host_spawn(rig.env, NULL, false, 0, kill_step, &killer, NULL, &pid));
+    BENCH_TRY(viv_host_spawn(
+        &(struct viv_host_spec){.env = rig.env, .fn = kill_step, .arg = &killer}, &pid));
     while (atomic_load(&killer.done) == 0)
         viv_os_sleep_ns(10 * VIV_NS_PER_MS);
     close_rig(&rig);
@@ -416,8 +419,13 @@ static enum viv_step clock_step(struct viv_proc *self, void *arg, struct viv_sli
         struct viv_msg *msg = viv_bytes_msg_new(1, &deadline_ns, sizeof(deadline_ns));
         struct viv_send_timer *timer;
         if (msg == NULL) bench_die("message", VIV_E_EXHAUSTED);
-        BENCH_TRY(viv_send_timer_start(viv_proc_env(self), viv_proc_pid(self), viv_proc_pid(self),
-                                       msg, deadline_ns, VIV_TIMER_HERE, &timer));
+        BENCH_TRY(viv_send_timer_start(&(struct viv_send_timer_spec){.env = viv_proc_env(self),
+                                                                     .from = viv_proc_pid(self),
+                                                                     .to = viv_proc_pid(self),
+                                                                     .msg = msg,
+                                                                     .deadline_ns = deadline_ns,
+                                                                     .worker = VIV_TIMER_HERE},
+                                       &timer));
         viv_send_timer_drop(timer);
     }
     for (struct viv_signal *sig; (sig = viv_mbox_take(viv_proc_mbox(self), NULL, 0)) != NULL;) {
@@ -445,7 +453,8 @@ static void bench_timer(const struct bench_options *options)
                                .timers = options->timers};
     maker.late_ms = calloc(options->timers, sizeof(double));
     viv_pid pid;
-    BENCH_TRY(viv_host_spawn(rig.env, NULL, false, 0, clock_step, &maker, NULL, &pid));
+    BENCH_TRY(viv_host_spawn(
+        &(struct viv_host_spec){.env = rig.env, .fn = clock_step, .arg = &maker}, &pid));
     while (atomic_load(&maker.spin.done) == 0)
         viv_os_sleep_ns(10 * VIV_NS_PER_MS);
     close_rig(&rig);

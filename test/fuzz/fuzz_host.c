@@ -71,7 +71,8 @@ static void make_interpreter(void)
     add(&wat, ")\n(type $none (func))\n");
     for (size_t i = 0; i < VIV_IMPORT_COUNT; i++)
         add_caller(&wat, i);
-    // Every instruction runs inside trap::catch, so that the script goes on after a trap. Entries that children may run.
+    // Every instruction runs inside trap::catch, so that the script goes on after a trap. Entries
+    // that children may run.
     add(&wat, "(func (export \"_lunatic_catch_trap\") (param i32 i32) (result i32) (call $loop) "
               "(i32.const 1))\n");
     add(&wat, "(func (export \"lunatic_alloc\") (param i32) (result i32) (i32.const 65536))\n");
@@ -97,8 +98,11 @@ static void make_interpreter(void)
     memcpy(bytes, wat.data, len);
     viv_buf_deinit(&wat);
     struct viv_diag diag = {{0}};
-    enum viv_err err = viv_compile_load(viv_runtime_wasm(kit.runtime), "interpreter", bytes, len,
-                                        VIV_WASM_MANY, true, &interpreter, &diag);
+    enum viv_err err = viv_compile_source(
+        viv_runtime_wasm(kit.runtime),
+        &(struct viv_module_source){
+            .name = "interpreter", .bytes = bytes, .len_bytes = len, .mode = VIV_WASM_MANY},
+        true, &interpreter, &diag);
     if (err != VIV_OK) fprintf(stderr, "%s\n", diag.text);
     KIT_CHECK(err == VIV_OK);
 }

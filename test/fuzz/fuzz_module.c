@@ -11,8 +11,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data, size);
     struct viv_module *module;
     struct viv_diag diag = {{0}};
-    if (viv_compile_load(viv_runtime_wasm(kit.runtime), "fuzz", bytes, size, VIV_WASM_MANY, true,
-                         &module, &diag) != VIV_OK) {
+    if (viv_compile_source(
+            viv_runtime_wasm(kit.runtime),
+            &(struct viv_module_source){
+                .name = "fuzz", .bytes = bytes, .len_bytes = size, .mode = VIV_WASM_MANY},
+            true, &module, &diag) != VIV_OK) {
         KIT_CHECK(diag.text[0] != '\0'); // every refusal says why
         return 0;
     }

@@ -153,8 +153,14 @@ static bool spawn_actor(struct viv_proc *parent)
     bool link = parent != NULL && below(3) == 0;
     sim->actor_count++; // before it can run
     viv_pid pid;
-    enum viv_err err =
-        viv_host_spawn(sim->env, parent, link, 7, actor_step, actor, actor_ended, &pid);
+    enum viv_err err = viv_host_spawn(&(struct viv_host_spec){.env = sim->env,
+                                                              .parent = parent,
+                                                              .link = link,
+                                                              .tag = 7,
+                                                              .fn = actor_step,
+                                                              .arg = actor,
+                                                              .free_arg = actor_ended},
+                                      &pid);
     CHECK(err == VIV_OK);
     actor->pid = pid;
     if (link) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The showcase: a hundred thousand processes in a tree, drawn while they run.
 //
-//   main ── 100 supervisors ── 1 000 workers each, every worker a process of its own module and memory
+//   main ── 100 supervisors ── 1 000 workers each, every worker a process of its own module and
+//   memory
 //
-// A supervisor sends a token along its workers (a chain, each passes it to the next) and measures the way; every now and then
-// it makes one of them crash, learns of it through the link, and starts another in its place. main draws what the supervisors
-// report and ends by itself. Status 0 when every crash was mended.
+// A supervisor sends a token along its workers (a chain, each passes it to the next) and measures
+// the way; every now and then it makes one of them crash, learns of it through the link, and starts
+// another in its place. main draws what the supervisors report and ends by itself. Status 0 when
+// every crash was mended.
 //
 //   viv run --module worker=showcase_worker.wasm showcase.wasm [processes] [seconds]
 //
@@ -69,7 +71,8 @@ static void restart_worker(int64_t i)
 {
     start_worker(i);
     mine.restarts++;
-    if (i + 1 < worker_count) viv_send(workers[i + 1], NEXT, &workers[i], sizeof(workers[i]), NULL, 0, 0);
+    if (i + 1 < worker_count)
+        viv_send(workers[i + 1], NEXT, &workers[i], sizeof(workers[i]), NULL, 0, 0);
 }
 
 static void on_token(int64_t sent_ns)
@@ -90,7 +93,8 @@ VIV_EXPORT("supervisor") void supervisor(int64_t main_pid, int64_t index, int64_
     viv_trap_exits(1);
     worker_module = viv_module("worker", 6, VIV_MODULE_NAME);
     if (worker_module < 0) fail("no module `worker` (--module worker=FILE)", worker_module);
-    for (int64_t i = 0; i < count; i++) start_worker(i);
+    for (int64_t i = 0; i < count; i++)
+        start_worker(i);
     viv_send(main_pid, READY, &mine, sizeof(mine), NULL, 0, 0);
 
     int64_t token_seen_ns = 0, crash_at_ns = 0, report_at_ns = 0;
@@ -99,7 +103,8 @@ VIV_EXPORT("supervisor") void supervisor(int64_t main_pid, int64_t index, int64_
     for (;;) {
         int64_t payload = 0;
         struct viv_msg msg;
-        int32_t err = viv_receive(NULL, 0, running ? 20 * VIV_MS : VIV_FOREVER, &payload, sizeof(payload), &msg);
+        int32_t err = viv_receive(NULL, 0, running ? 20 * VIV_MS : VIV_FOREVER, &payload,
+                                  sizeof(payload), &msg);
         int64_t t = now_ns();
         if (err == 0 && msg.kind == VIV_EXIT) {
             restart_worker(msg.tag - 1);
@@ -174,7 +179,8 @@ static void draw(int64_t alive, int64_t total, double rate, double best, const s
 {
     double hop_us = sum->hops > 0 ? (double)sum->lap_ns_sum / (double)sum->hops / 1000 : 0;
     if (!terminal) {
-        printf("processes %lld  messages/s %.0f  crashed %lld  restarted %lld  way per message %.2f us\n",
+        printf("processes %lld  messages/s %.0f  crashed %lld  restarted %lld  way per message "
+               "%.2f us\n",
                (long long)alive, rate, (long long)sum->crashes, (long long)sum->restarts, hop_us);
         fflush(stdout);
         return;
@@ -183,10 +189,12 @@ static void draw(int64_t alive, int64_t total, double rate, double best, const s
     bar(alive_bar, sizeof(alive_bar), (double)alive / (double)total);
     bar(rate_bar, sizeof(rate_bar), best > 0 ? rate / best : 0);
     if (drawn_lines > 0) printf("\033[%dA", drawn_lines);
-    printf("\033[K\n\033[K  \033[1mVivarium\033[0m  one program, %lld processes\n\033[K\n", (long long)total);
+    printf("\033[K\n\033[K  \033[1mVivarium\033[0m  one program, %lld processes\n\033[K\n",
+           (long long)total);
     printf("\033[K  alive      \033[32m%s\033[0m %lld\n", alive_bar, (long long)alive);
     printf("\033[K  messages/s \033[36m%s\033[0m %.2f million\n", rate_bar, rate / 1e6);
-    printf("\033[K  crashed    %lld, restarted %lld\n", (long long)sum->crashes, (long long)sum->restarts);
+    printf("\033[K  crashed    %lld, restarted %lld\n", (long long)sum->crashes,
+           (long long)sum->restarts);
     printf("\033[K  way        %.2f us a message, longest lap %.0f ms\n\033[K\n", hop_us,
            (double)sum->lap_ns_max / 1e6);
     drawn_lines = 8;
@@ -253,7 +261,8 @@ int main(int argc, char **argv)
         if (now_ns() - began_ns > 60 * VIV_SEC) fail("the workers did not start", 0);
     }
     double spawn_s = (double)(now_ns() - began_ns) / 1e9;
-    for (int i = 0; i < SUPERVISORS; i++) viv_send(pids[i], GO, NULL, 0, NULL, 0, 0);
+    for (int i = 0; i < SUPERVISORS; i++)
+        viv_send(pids[i], GO, NULL, 0, NULL, 0, 0);
 
     int64_t go_ns = now_ns(), last_ns = go_ns;
     double best = 0;
@@ -270,10 +279,12 @@ int main(int argc, char **argv)
         last_ns = t;
     }
     double run_s = (double)(now_ns() - go_ns) / 1e9;
-    for (int i = 0; i < SUPERVISORS; i++) viv_send(pids[i], STOP, NULL, 0, NULL, 0, 0);
+    for (int i = 0; i < SUPERVISORS; i++)
+        viv_send(pids[i], STOP, NULL, 0, NULL, 0, 0);
     int ended = collect(now_ns() + 20 * VIV_SEC, FINAL, SUPERVISORS);
     sum = sum_reports();
-    printf("%lld processes in %.2f s; %.2f million messages a second for %.0f s; %lld crashes, %lld restarts\n",
+    printf("%lld processes in %.2f s; %.2f million messages a second for %.0f s; %lld crashes, "
+           "%lld restarts\n",
            (long long)total, spawn_s, (double)sum.hops / run_s / 1e6, run_s, (long long)sum.crashes,
            (long long)sum.restarts);
     return ended == SUPERVISORS && sum.restarts == sum.crashes ? 0 : 1;

@@ -191,7 +191,7 @@ void world_check_no_failures(struct world *world)
     // What was sent before this message has been written down when it has.
     const size_t flushed = world_note_count(world, TAG_FLUSH);
     viv_pid pid;
-    TRY(viv_host_spawn(world->env, NULL, false, 0, send_flush, world, NULL, &pid));
+    TRY(viv_host_spawn(&(struct viv_host_spec){.env = world->env, .fn = send_flush, .arg = world}, &pid));
     (void)world_note(world, TAG_FLUSH, flushed);
     CHECK(world_note_count(world, TAG_FAILED) == 0);
 }
@@ -222,8 +222,7 @@ struct viv_module *world_load(struct world *world, const char *name, const void 
     CHECK(copy != NULL);
     if (len > 0) memcpy(copy, bytes, len);
     struct viv_module *module;
-    if (viv_compile_load(viv_runtime_wasm(world->runtime), name, copy, len, world->mode, false,
-                         &module, diag) != VIV_OK)
+    if (viv_compile_source(viv_runtime_wasm(world->runtime), &(struct viv_module_source){.name = name, .bytes = copy, .len_bytes = len, .mode = world->mode}, false, &module, diag) != VIV_OK)
         return NULL;
     world->modules[world->module_count++] = module;
     return module;
@@ -336,7 +335,7 @@ void world_add_host(struct world *world, struct viv_env *env)
     states[count].world = world;
     const uint32_t ready = atomic_load(&world->hosts_ready);
     viv_pid pid;
-    TRY(viv_host_spawn(env, NULL, false, 0, step_host, &states[count++], NULL, &pid));
+    TRY(viv_host_spawn(&(struct viv_host_spec){.env = env, .fn = step_host, .arg = &states[count++]}, &pid));
     if (env == world->env) world->host_pid = pid;
     CHECK_WAIT(atomic_load(&world->hosts_ready) > ready, WAIT_SECONDS, print_state(world));
 }
@@ -349,7 +348,7 @@ void world_open(struct world *world)
     TRY(viv_env_new(world->kernel, 1, &world->limits, &world->env));
     const struct viv_runtime_config runtime_config = {
         .kernel = world->kernel,
-        .cache_dir = world->cache_dir != NULL ? world->cache_dir : "cache",
+        .cache_dir = world->no_cache ? NULL : "cache",
         .network = true};
     TRY(viv_runtime_new(&runtime_config, &world->runtime));
     viv_kernel_on_ended(world->kernel, on_ended, world);

@@ -47,7 +47,7 @@ struct world {
     enum viv_wasm_mode mode;
     // set by a case before world_open
     struct viv_env_limits limits;
-    const char *cache_dir; // NULL: the suite's own, "cache"
+    bool no_cache; // else the suite's own, in "cache"
     // the rest is the world's
     struct viv_kernel *kernel;
     struct viv_env *env;

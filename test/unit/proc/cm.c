@@ -68,8 +68,10 @@ static enum viv_step step(struct viv_proc *self, void *arg, struct viv_slice *sl
 viv_pid puppet_start(struct rig *rig, struct puppet *puppet)
 {
     *puppet = (struct puppet){.rig = rig};
-    assert_int_equal(viv_host_spawn(rig->env, NULL, false, 0, step, puppet, NULL, &puppet->pid),
-                     VIV_OK);
+    assert_int_equal(
+        viv_host_spawn(&(struct viv_host_spec){.env = rig->env, .fn = step, .arg = puppet},
+                       &puppet->pid),
+        VIV_OK);
     rig_run(rig);
     return puppet->pid;
 }

@@ -354,13 +354,15 @@ static void the_quota_of_processes_holds(void **state)
     rig_open(&rig);
     viv_pid pid;
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(viv_host_spawn(rig.env, NULL, false, 0, end_at_once, NULL, NULL, &pid),
-                         VIV_OK);
-    assert_int_equal(viv_host_spawn(rig.env, NULL, false, 0, end_at_once, NULL, NULL, &pid),
-                     VIV_E_QUOTA);
+        assert_int_equal(
+            viv_host_spawn(&(struct viv_host_spec){.env = rig.env, .fn = end_at_once}, &pid),
+            VIV_OK);
+    assert_int_equal(
+        viv_host_spawn(&(struct viv_host_spec){.env = rig.env, .fn = end_at_once}, &pid),
+        VIV_E_QUOTA);
     rig_run(&rig);
-    assert_int_equal(viv_host_spawn(rig.env, NULL, false, 0, end_at_once, NULL, NULL, &pid),
-                     VIV_OK);
+    assert_int_equal(
+        viv_host_spawn(&(struct viv_host_spec){.env = rig.env, .fn = end_at_once}, &pid), VIV_OK);
     rig_close(&rig);
 }
 
@@ -375,7 +377,7 @@ static enum viv_err sweep_spawn(struct sweep *sweep)
 {
     viv_pid pid;
     enum viv_err err =
-        viv_host_spawn(sweep->rig->env, NULL, false, 0, end_at_once, NULL, NULL, &pid);
+        viv_host_spawn(&(struct viv_host_spec){.env = sweep->rig->env, .fn = end_at_once}, &pid);
     return err;
 }
 

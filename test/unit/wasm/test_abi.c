@@ -65,9 +65,13 @@ static void run_entry(struct guest_kernel *kernel, struct viv_module *module,
     run->kernel = kernel;
     struct viv_qsbr_member *member;
     assert_int_equal(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member), VIV_OK);
-    assert_int_equal(
-        viv_runtime_start(kernel->runtime, kernel->env, module, config, entry, on_settled, run),
-        VIV_OK);
+    assert_int_equal(viv_runtime_start(kernel->runtime, &(struct viv_program){.env = kernel->env,
+                                                                              .module = module,
+                                                                              .config = config,
+                                                                              .entry = entry,
+                                                                              .settled = on_settled,
+                                                                              .arg = run}),
+                     VIV_OK);
     viv_sched_leave(member);
     guest_wait(run, 60);
     if (run->was_born && run->kind == VIV_REASON_NORMAL) return;
@@ -176,6 +180,39 @@ static void case_log_lines_over_the_rate_are_counted(void **state)
     assert_int_equal(atomic_load(&seen.unseen), 0);
 }
 
+// Whatever allocation fails: the process ends or goes on, the kernel stands, nothing is lost.
+static void every_allocation_may_fail(void **state)
+{
+    enum { LAST = 150 }; // the case makes fewer
+    (void)state;
+    rig_engine_signals();
+    const int64_t before = viv_alloc_live_bytes_all();
+    for (uint64_t nth = 1; nth <= LAST; nth++) {
+        struct guest_kernel *kernel = guest_open(1);
+        struct viv_module *module = guest_load(kernel, "abi_calls");
+        struct viv_config *config = make_config();
+        struct guest_run *run = &kernel->runs[kernel->run_count++];
+        struct viv_qsbr_member *member;
+        run->kernel = kernel;
+        assert_int_equal(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member), VIV_OK);
+        viv_alloc_fail_nth_global(nth);
+        enum viv_err err = viv_runtime_start(kernel->runtime, kernel->env, module, config, "sweep",
+                                             on_settled, run);
+        viv_sched_leave(member);
+        if (err == VIV_OK)
+            guest_wait(run, 60);
+        else
+            assert_int_equal(err, VIV_E_EXHAUSTED);
+        viv_alloc_fail_nth_global(0);
+        if (run->was_born && run->kind == VIV_REASON_ERROR && strstr(run->text, "check: ") != NULL)
+            fail_msg("allocation %llu: %s", (unsigned long long)nth, run->text);
+        viv_config_drop(config);
+        viv_module_drop(module);
+        guest_close(kernel);
+        assert_int_equal(viv_alloc_live_bytes_all(), before);
+    }
+}
+
 #define ENTRY(guest, entry) cmocka_unit_test(entry),
 
 int main(void)
@@ -187,6 +224,7 @@ int main(void)
         cmocka_unit_test(case_106_a_lunatic_guest_and_a_viv_guest),
         cmocka_unit_test(case_a_full_mailbox_refuses),
         cmocka_unit_test(case_log_lines_over_the_rate_are_counted),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -553,3 +553,56 @@ CASE(log_lines)
     for (int i = 0; i < 1500; i++)
         EXPECT(viv_log(VIV_LOG_ERROR, TEXT("one of many")), 0);
 }
+
+// ---- memory that runs out: the test makes one allocation of the host fail, a later one each time
+// ----
+
+#define STEP(expr)                                                                                 \
+    do {                                                                                           \
+        long long step_ = (long long)(expr);                                                       \
+        if (step_ == -VIV_E_EXHAUSTED) return;                                                     \
+        CHECK(step_ >= 0);                                                                         \
+    } while (0)
+
+VIV_EXPORT("sweep_child") void sweep_child(void);
+void sweep_child(void)
+{
+    STEP(viv_receive(NULL, 0, 0, payload, sizeof(payload), &msg));
+    STEP(viv_take(0));
+    viv_exit(viv_self(), VIV_END_EXITED, 4, TEXT("with a text"));
+}
+
+CASE(sweep)
+{
+    const int64_t self = viv_self(), tags[] = {5, 6, 7, 8, 9};
+    int64_t module = own_module(), timer, pid;
+    STEP(module);
+    const struct viv_limits limits = {.life_ns = 100 * VIV_SEC, .mailbox_count = 100};
+    struct viv_spawn spec = spawn_of(module, "sweep_child");
+    STEP(viv_send(self, 1, payload, 1000, &module, 1, VIV_SEND_DUP));
+    STEP(viv_receive(NULL, 0, 0, payload, sizeof(payload), &msg));
+    int64_t taken = viv_take(0);
+    STEP(taken);
+    STEP(timer = viv_timer(VIV_MS, 5));
+    STEP(viv_receive(tags, 5, 20 * VIV_SEC, payload, sizeof(payload), &msg));
+    STEP(viv_close(timer));
+    STEP(viv_timer(3600 * VIV_SEC, 5));
+    STEP(viv_register(TEXT("sweep"), self));
+    STEP(viv_link(INT64_C(1) << 58, 0)); // nobody: we do not trap, but a normal end comes first
+    STEP(viv_unlink(INT64_C(1) << 58));
+    STEP(viv_monitor(self, 3));
+    spec.flags = VIV_SPAWN_MONITOR;
+    spec.tag = 8;
+    spec.limits = &limits;
+    spec.handles = &taken;
+    spec.handle_count = 1;
+    spec.init = payload;
+    spec.init_len = 500;
+    spec.name = "sweep child";
+    spec.name_len = 11;
+    STEP(viv_spawn(&spec, &pid));
+    STEP(viv_receive(tags, 5, 20 * VIV_SEC, payload, sizeof(payload), &msg));
+    EXPECT(msg.ref, spec.ref);
+    STEP(viv_exit(pid, VIV_END_SHUTDOWN, 0, TEXT("gone already")));
+    STEP(viv_log(VIV_LOG_TRACE, TEXT("done")));
+}
