@@ -55,7 +55,8 @@ static struct viv_task *take_chain_locked(struct viv_runq *q)
 
 bool viv_sched__runq_push(struct viv_runq *q, struct viv_task *task)
 {
-    task->queued_at = (uint32_t)*q->turns;
+    // Relaxed: a hint for pick_prio, which may look at a task that another worker is queuing again.
+    atomic_store_explicit(&task->queued_at, (uint32_t)*q->turns, memory_order_relaxed);
     uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed); // own
     uint32_t head = atomic_load_explicit(
         &q->head, memory_order_acquire); // pairs with CAS of a thief: slot is read

@@ -47,7 +47,7 @@ struct viv_slice {
 struct viv_task {
     struct viv_task *next;       // under the queue that holds it
     struct viv_task *chain_next; // next overflow chain, when first of one
-    uint32_t queued_at;          // turn of its worker at which it was queued
+    _Atomic uint32_t queued_at;  // turn of its worker at which it was queued
     _Atomic uint32_t state;      // enum in sched.c; see viv_task_wake
     uint8_t prio;                // enum viv_prio; changed by the owner while running
     _Atomic uint8_t

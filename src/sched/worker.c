@@ -99,7 +99,7 @@ void viv_task_wake(struct viv_sched *sched, struct viv_task *task)
         } else if (state == TASK_RUNNING) {
             if (atomic_compare_exchange_weak_explicit(&task->state, &state, TASK_NOTIFIED,
                                                       memory_order_seq_cst, memory_order_seq_cst)) {
-                viv_sched__tick_hint(sched); // a running guest should reach a signal point
+                if (sched->tick != NULL) viv_sched_want_tick(sched); // to a signal point
                 return;
             }
         } else {
@@ -300,7 +300,9 @@ static bool is_fresh_older(struct viv_runq *queue)
     const struct viv_task *fresh = viv_sched__runq_peek(&queue[VIV_CLASS_FRESH]);
     const struct viv_task *spent = viv_sched__runq_peek(&queue[VIV_CLASS_SPENT]);
     if (fresh == NULL || spent == NULL) return fresh != NULL;
-    return (int32_t)(fresh->queued_at - spent->queued_at) < 0; // turns may wrap
+    uint32_t fresh_at = atomic_load_explicit(&fresh->queued_at, memory_order_relaxed); // hints
+    uint32_t spent_at = atomic_load_explicit(&spent->queued_at, memory_order_relaxed);
+    return (int32_t)(fresh_at - spent_at) < 0; // turns may wrap
 }
 
 static struct viv_task *pick_prio(struct viv_worker *worker, size_t prio)

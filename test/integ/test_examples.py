@@ -6,6 +6,7 @@ status. The environment names the command (VIV), the compiled guests and the sou
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import unittest
@@ -73,6 +74,22 @@ class Examples(unittest.TestCase):
         for line in told:
             self.assertRegex(line, r"^viv: process <0\.\d+\.\d+> 'viv_call' of supervisor\.wasm failed: ")
         self.assertEqual(sum(bool(re.search(r"unreachable in ", line)) for line in told), 1)
+
+    def test_the_guest_header_is_also_for_cxx_and_strict_c(self):
+        compiler = shutil.which("clang-19") or shutil.which("clang")
+        if compiler is None:
+            self.skipTest("no clang")
+        program = ("#include <viv/viv_guest.h>\nstatic void run(void) { viv_self(); }\n"
+                   "VIV_MAIN(run);\n")
+        for language in (["-x", "c", "-std=c11"], ["-x", "c++", "-std=c++17"]):
+            for libc in ([], ["-ffreestanding"]):
+                with self.subTest(language=language, libc=libc):
+                    result = subprocess.run(
+                        [compiler, "--target=wasm32-wasi", *language, *libc, "-Wall", "-Wextra",
+                         "-Wpedantic", "-Werror", "-fsyntax-only", f"-I{EXAMPLES.parent / 'include'}", "-"],
+                        input=program, text=True, capture_output=True, timeout=SECONDS, check=False)
+                    self.assertEqual(result.stderr, "")
+                    self.assertEqual(result.returncode, 0)
 
     def test_every_example_is_run_here(self):
         known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c"}

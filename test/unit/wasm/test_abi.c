@@ -57,22 +57,34 @@ static void on_settled(void *arg, enum viv_err err, viv_pid pid, const char *tex
     atomic_store(&run->ended, 1);
 }
 
-static void run_entry(struct guest_kernel *kernel, struct viv_module *module,
-                      struct viv_config *config, const char *entry)
+// Starts an entry; then the nth allocation fails (0: none). Errors: as viv_runtime_start.
+static enum viv_err start(struct guest_kernel *kernel, struct viv_module *module,
+                          struct viv_config *config, const char *entry, uint64_t nth,
+                          struct guest_run **out_run)
 {
     assert_true(kernel->run_count < GUEST_RUNS_MAX);
     struct guest_run *run = &kernel->runs[kernel->run_count++];
-    run->kernel = kernel;
+    const struct viv_program program = {.env = kernel->env,
+                                        .module = module,
+                                        .config = config,
+                                        .entry = entry,
+                                        .settled = on_settled,
+                                        .arg = run};
     struct viv_qsbr_member *member;
+    run->kernel = kernel;
+    *out_run = run;
     assert_int_equal(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member), VIV_OK);
-    assert_int_equal(viv_runtime_start(kernel->runtime, &(struct viv_program){.env = kernel->env,
-                                                                              .module = module,
-                                                                              .config = config,
-                                                                              .entry = entry,
-                                                                              .settled = on_settled,
-                                                                              .arg = run}),
-                     VIV_OK);
+    viv_alloc_fail_nth_global(nth);
+    enum viv_err err = viv_runtime_start(kernel->runtime, &program);
     viv_sched_leave(member);
+    return err;
+}
+
+static void run_entry(struct guest_kernel *kernel, struct viv_module *module,
+                      struct viv_config *config, const char *entry)
+{
+    struct guest_run *run;
+    assert_int_equal(start(kernel, module, config, entry, 0, &run), VIV_OK);
     guest_wait(run, 60);
     if (run->was_born && run->kind == VIV_REASON_NORMAL) return;
     fail_msg("%s ended with %s", entry, run->text);
@@ -183,26 +195,23 @@ static void case_log_lines_over_the_rate_are_counted(void **state)
 // Whatever allocation fails: the process ends or goes on, the kernel stands, nothing is lost.
 static void every_allocation_may_fail(void **state)
 {
-    enum { LAST = 150 }; // the case makes fewer
+    enum { NTH_MAX = 1000 }; // the case makes fewer
     (void)state;
     rig_engine_signals();
     const int64_t before = viv_alloc_live_bytes_all();
-    for (uint64_t nth = 1; nth <= LAST; nth++) {
+    bool hit = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        assert_true(nth < NTH_MAX);
         struct guest_kernel *kernel = guest_open(1);
         struct viv_module *module = guest_load(kernel, "abi_calls");
         struct viv_config *config = make_config();
-        struct guest_run *run = &kernel->runs[kernel->run_count++];
-        struct viv_qsbr_member *member;
-        run->kernel = kernel;
-        assert_int_equal(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member), VIV_OK);
-        viv_alloc_fail_nth_global(nth);
-        enum viv_err err = viv_runtime_start(kernel->runtime, kernel->env, module, config, "sweep",
-                                             on_settled, run);
-        viv_sched_leave(member);
+        struct guest_run *run;
+        enum viv_err err = start(kernel, module, config, "sweep", nth, &run);
         if (err == VIV_OK)
             guest_wait(run, 60);
         else
             assert_int_equal(err, VIV_E_EXHAUSTED);
+        hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth_global(0);
         if (run->was_born && run->kind == VIV_REASON_ERROR && strstr(run->text, "check: ") != NULL)
             fail_msg("allocation %llu: %s", (unsigned long long)nth, run->text);

@@ -81,7 +81,7 @@ static void nothing_else_is_a_handle(void **state)
                              -handle,
                              handle | INT64_C(1) << 31,
                              handle | INT64_C(1) << 32,
-                             handle | INT64_C(1) << 63,
+                             handle | INT64_MIN,
                              handle | INT64_C(1) << VIV_ABI_INDEX_BITS};
     for (size_t i = 0; i < VIV_COUNT_OF(wrong); i++)
         assert_null(viv_abi_handles_find(&table, wrong[i]));

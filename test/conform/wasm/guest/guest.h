@@ -234,13 +234,13 @@ static inline u64 now_ns(void)
     return ns;
 }
 
-// The lower bound of a wait is exact; the upper one leaves room for a busy machine, the host
-// process tells by how much.
+// The lower bound of a wait is exact. The upper one is the contract's times 20 and a second, so
+// that a busy machine does not fail a test; how close the kernel comes is for benchmarks to tell.
 static inline void need_took(u64 began_ns, u64 least_ms, u64 most_ms)
 {
     const u64 took_ns = now_ns() - began_ns;
     if (took_ns < least_ms * 1000000) need_failed(__LINE__, "a wait was too short (ns)", took_ns);
-    if (took_ns > most_ms * 20000000) need_failed(__LINE__, "a wait was too long (ns)", took_ns);
+    if (took_ns > most_ms * 20000000 + 1000000000) need_failed(__LINE__, "a wait was too long (ns)", took_ns);
 }
 
 // A pid that was alive and is not any more.
