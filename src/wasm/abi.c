@@ -206,7 +206,14 @@ static enum viv_err start_timer(struct viv_inst *inst, struct viv_abi *abi, uint
         viv_pid self = viv_proc_pid(inst->proc);
         uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(viv_env_kernel(env)));
         struct viv_send_timer *timer;
-        err = viv_send_timer_start(&(struct viv_send_timer_spec){.env = env, .from = self, .to = self, .msg = &msg->msg, .deadline_ns = viv_add_sat_u64(now_ns, delay_ns), .worker = abi->timer_worker}, &timer);
+        err = viv_send_timer_start(
+            &(struct viv_send_timer_spec){.env = env,
+                                          .from = self,
+                                          .to = self,
+                                          .msg = &msg->msg,
+                                          .deadline_ns = viv_add_sat_u64(now_ns, delay_ns),
+                                          .worker = abi->timer_worker},
+            &timer);
         if (err == VIV_OK) viv_abi_handles_find(&abi->handles, handle)->object = timer;
     }
     if (err == VIV_OK)

@@ -37,7 +37,8 @@ static void case_070(struct world *world)
 {
     world_run(world, GUEST, "case_070");
     const uint64_t before = conform_rss_bytes();
-    for (int i = 0; i < 3; i++) world_run(world, GUEST, "case_070_more");
+    for (int i = 0; i < 3; i++)
+        world_run(world, GUEST, "case_070_more");
     CHECK(viv_kernel_proc_count(world->kernel) == 1);
     const uint64_t after = conform_rss_bytes();
     fprintf(stderr, "resident before %" PRIu64 ", after %" PRIu64 " bytes\n", before, after);

@@ -22,14 +22,19 @@ struct counts {
 };
 
 // Any outcome will do, as long as there is one.
-static void run_damaged(struct world *world, const uint8_t *bytes, size_t len, struct counts *counts)
+static void run_damaged(struct world *world, const uint8_t *bytes, size_t len,
+                        struct counts *counts)
 {
     struct viv_diag diag = {0};
     struct viv_module *module;
     uint8_t *copy = viv_try_alloc(len, VIV_TAG_MODULE);
     CHECK(copy != NULL || len == 0);
     if (len > 0) memcpy(copy, bytes, len);
-    if (viv_compile_source(viv_runtime_wasm(world->runtime), &(struct viv_module_source){.name = "damaged", .bytes = copy, .len_bytes = len, .mode = world->mode}, true, &module, &diag) != VIV_OK) {
+    if (viv_compile_source(
+            viv_runtime_wasm(world->runtime),
+            &(struct viv_module_source){
+                .name = "damaged", .bytes = copy, .len_bytes = len, .mode = world->mode},
+            true, &module, &diag) != VIV_OK) {
         counts->refused++;
         CHECK(diag.text[0] != '\0');
         return;
@@ -62,7 +67,8 @@ static void case_108(struct world *world)
     TRY(viv_os_read_file(path, 1 << 20, VIV_TAG_TEST, &bytes, &len, NULL));
     run_damaged(world, bytes, len, &counts);
     CHECK(counts.normal == 1); // undamaged
-    for (size_t cut = 1; cut < len; cut++) run_damaged(world, bytes, cut, &counts);
+    for (size_t cut = 1; cut < len; cut++)
+        run_damaged(world, bytes, cut, &counts);
     fprintf(stderr, "%zu prefixes: %" PRIu64 " refused\n", len - 1, counts.refused);
     const uint64_t damages = check_env_u64("VIV_CONFORM_FULL", 0) != 0 ? 10000 : 1000;
     uint64_t random = check_seed();
@@ -139,9 +145,8 @@ static const char *const features[][2] = {
     {"SIMD", "(module (func (export \"run\")"
              "  (if (i32.ne (i32x4.extract_lane 2 (i32x4.add (v128.const i32x4 1 2 3 4)"
              "    (v128.const i32x4 10 20 30 40))) (i32.const 33)) (then unreachable))))"},
-    {"relaxed SIMD",
-     "(module (func (export \"run\") (drop (i32x4.relaxed_trunc_f32x4_s"
-     "  (v128.const f32x4 1 2 3 4)))))"},
+    {"relaxed SIMD", "(module (func (export \"run\") (drop (i32x4.relaxed_trunc_f32x4_s"
+                     "  (v128.const f32x4 1 2 3 4)))))"},
     {"extended constants",
      "(module (global $g i32 (i32.add (i32.const 2) (i32.mul (i32.const 4) (i32.const 10))))"
      " (func (export \"run\") (if (i32.ne (global.get $g) (i32.const 42)) (then unreachable))))"},
@@ -194,8 +199,8 @@ static void case_112_off(struct world *world)
         fprintf(stderr, "%s\n", diag.text);
         CHECK(diag.text[0] != '\0');
     }
-    struct viv_module *module = world_text(
-        world, "throws", "(module (tag $t) (func (export \"run\") (throw $t)))");
+    struct viv_module *module =
+        world_text(world, "throws", "(module (tag $t) (func (export \"run\") (throw $t)))");
     const struct ended *ended = world_await(world, world_start(world, module, "run", NULL, 0));
     fprintf(stderr, "%s\n", ended->text);
     CHECK(ended->kind == VIV_REASON_ERROR);
@@ -231,7 +236,8 @@ static void case_113(struct world *world)
     fprintf(stderr, "slowest kill: %" PRIu64 " us\n", world_note_u64(world, 1, 0) / 1000);
     struct viv_module *module = world_module(world, GUEST);
     const uint64_t args[2] = {0, 0};
-    for (int i = 0; i < 10; i++) (void)world_start(world, module, "waits", args, 2);
+    for (int i = 0; i < 10; i++)
+        (void)world_start(world, module, "waits", args, 2);
     viv_os_sleep_ns(300 * VIV_NS_PER_MS);
     const uint64_t waits = count_waits(), cpu_ns = conform_cpu_ns();
     viv_os_sleep_ns(VIV_NS_PER_SEC);

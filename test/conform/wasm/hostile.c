@@ -96,7 +96,8 @@ static void row_compiled_code(struct world *world)
         struct viv_diag diag = {0};
         (void)snprintf(path, sizeof(path), "cache/%s", entry->d_name);
         if (viv_os_read_file(path, 64 << 20, VIV_TAG_TEST, &bytes, &len, NULL) != VIV_OK) continue;
-        while (at + 4 < len && memcmp(bytes + at, "\177ELF", 4) != 0) at++;
+        while (at + 4 < len && memcmp(bytes + at, "\177ELF", 4) != 0)
+            at++;
         if (at + 4 < len) {
             tried++;
             CHECK(world_load(world, "code", bytes + at, len - at, &diag) == NULL);

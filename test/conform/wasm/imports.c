@@ -239,7 +239,8 @@ static size_t add_import(char *out, size_t at, const struct import *import, bool
     if (import->result[0] != '\0')
         at += (size_t)sprintf(out + at, " (result %s)",
                               type_name(changed && !by_param ? 'F' : import->result[0]));
-    else if (changed && !by_param) at += (size_t)sprintf(out + at, " (result i32)");
+    else if (changed && !by_param)
+        at += (size_t)sprintf(out + at, " (result i32)");
     return at + (size_t)sprintf(out + at, "))\n");
 }
 
@@ -248,7 +249,8 @@ void case_120_all(struct world *world)
 {
     static char text[TEXT_BYTES];
     size_t at = (size_t)sprintf(text, "(module\n");
-    for (size_t i = 0; i < IMPORTS; i++) at = add_import(text, at, &imports[i], false);
+    for (size_t i = 0; i < IMPORTS; i++)
+        at = add_import(text, at, &imports[i], false);
     (void)sprintf(text + at, "(memory (export \"memory\") 1) (func (export \"run\")))");
     const viv_pid pid = world_start(world, world_text(world, "all", text), "run", NULL, 0);
     check_reason(world_await(world, pid), VIV_REASON_NORMAL, 0);
@@ -259,10 +261,10 @@ static void check_refused(struct world *world, const struct import *import, cons
 {
     struct viv_diag diag = {0};
     struct viv_module *module = world_load(world, "changed", text, strlen(text), &diag);
-    const bool good = module == NULL && strstr(diag.text, import->module) != NULL &&
-                      strstr(diag.text, import->name) != NULL &&
-                      (!names_types || strstr(diag.text, "i32") != NULL ||
-                       strstr(diag.text, "i64") != NULL);
+    const bool good =
+        module == NULL && strstr(diag.text, import->module) != NULL &&
+        strstr(diag.text, import->name) != NULL &&
+        (!names_types || strstr(diag.text, "i32") != NULL || strstr(diag.text, "i64") != NULL);
     if (!good) fprintf(stderr, "%s\n-> %s\n", text, module != NULL ? "loaded" : diag.text);
     CHECK(good);
 }

@@ -63,8 +63,10 @@ static int run_one(const char *area_name, const char *case_name, const char *wor
         world.mode = strcmp(mode, "fast") == 0 ? VIV_WASM_FAST : VIV_WASM_MANY;
         viv_env_limits_default(&world.limits);
         if (one->guest != NULL) world_open(&world);
-        if (one->run != NULL) one->run(&world);
-        else world_run(&world, one->guest, one->entry);
+        if (one->run != NULL)
+            one->run(&world);
+        else
+            world_run(&world, one->guest, one->entry);
         if (one->guest != NULL) {
             world_check_no_failures(&world);
             world_close(&world);
@@ -100,9 +102,9 @@ static void show_log(const char *path)
 static pid_t start_variant(const struct variant *variant, const char *log)
 {
     // posix_spawn does not change its arguments; its type is older than const.
-    const char *const words[] = {"conform-wasm",    "--one",       variant->area->name,
-                                 variant->one->name, variant->workers, variant->mode,
-                                 NULL};
+    const char *const words[] = {
+        "conform-wasm", "--one", variant->area->name, variant->one->name, variant->workers,
+        variant->mode,  NULL};
     char *argv[VIV_COUNT_OF(words)];
     memcpy(argv, words, sizeof(argv));
     posix_spawn_file_actions_t actions;
@@ -126,7 +128,8 @@ static void run_variant(void **state)
     const pid_t pid = start_variant(variant, log);
     int status = -1;
     pid_t got;
-    while ((got = waitpid(pid, &status, WNOHANG)) == 0 && check_now_ns() < end_ns) check_nap();
+    while ((got = waitpid(pid, &status, WNOHANG)) == 0 && check_now_ns() < end_ns)
+        check_nap();
     if (got == 0) {
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, &status, 0);

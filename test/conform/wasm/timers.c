@@ -9,7 +9,8 @@ static void case_066(struct world *world)
 {
     world->limits.timer_max = 250;
     world_open(world);
-    for (int i = 0; i < 3; i++) world_run(world, GUEST, "case_066");
+    for (int i = 0; i < 3; i++)
+        world_run(world, GUEST, "case_066");
     CHECK(viv_kernel_proc_count(world->kernel) == 1);
     world_check_no_failures(world);
     world_close(world);

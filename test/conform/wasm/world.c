@@ -33,8 +33,8 @@ static void write_note(struct world *world, const struct viv_msg *msg)
         uint64_t value;
         memcpy(&line, note.data, 4);
         memcpy(&value, note.data + 4, 8);
-        fprintf(stderr, "guest check failed: line %u: %s (value %" PRIu64 ", 0x%" PRIx64 ")\n", line,
-                (const char *)note.data + 12, value, value);
+        fprintf(stderr, "guest check failed: line %u: %s (value %" PRIu64 ", 0x%" PRIx64 ")\n",
+                line, (const char *)note.data + 12, value, value);
     }
     if (note.tag == TAG_LOG) fprintf(stderr, "guest: %s\n", (const char *)note.data);
     pthread_mutex_lock(&world->lock);
@@ -143,7 +143,8 @@ size_t world_note_count(struct world *world, int64_t tag)
 {
     size_t count = 0;
     pthread_mutex_lock(&world->lock);
-    for (size_t i = 0; i < world->note_count; i++) count += world->notes[i].tag == tag;
+    for (size_t i = 0; i < world->note_count; i++)
+        count += world->notes[i].tag == tag;
     pthread_mutex_unlock(&world->lock);
     return count;
 }
@@ -191,7 +192,8 @@ void world_check_no_failures(struct world *world)
     // What was sent before this message has been written down when it has.
     const size_t flushed = world_note_count(world, TAG_FLUSH);
     viv_pid pid;
-    TRY(viv_host_spawn(&(struct viv_host_spec){.env = world->env, .fn = send_flush, .arg = world}, &pid));
+    TRY(viv_host_spawn(&(struct viv_host_spec){.env = world->env, .fn = send_flush, .arg = world},
+                       &pid));
     (void)world_note(world, TAG_FLUSH, flushed);
     CHECK(world_note_count(world, TAG_FAILED) == 0);
 }
@@ -222,7 +224,10 @@ struct viv_module *world_load(struct world *world, const char *name, const void 
     CHECK(copy != NULL);
     if (len > 0) memcpy(copy, bytes, len);
     struct viv_module *module;
-    if (viv_compile_source(viv_runtime_wasm(world->runtime), &(struct viv_module_source){.name = name, .bytes = copy, .len_bytes = len, .mode = world->mode}, false, &module, diag) != VIV_OK)
+    if (viv_compile_source(viv_runtime_wasm(world->runtime),
+                           &(struct viv_module_source){
+                               .name = name, .bytes = copy, .len_bytes = len, .mode = world->mode},
+                           false, &module, diag) != VIV_OK)
         return NULL;
     world->modules[world->module_count++] = module;
     return module;
@@ -335,7 +340,8 @@ void world_add_host(struct world *world, struct viv_env *env)
     states[count].world = world;
     const uint32_t ready = atomic_load(&world->hosts_ready);
     viv_pid pid;
-    TRY(viv_host_spawn(&(struct viv_host_spec){.env = env, .fn = step_host, .arg = &states[count++]}, &pid));
+    TRY(viv_host_spawn(
+        &(struct viv_host_spec){.env = env, .fn = step_host, .arg = &states[count++]}, &pid));
     if (env == world->env) world->host_pid = pid;
     CHECK_WAIT(atomic_load(&world->hosts_ready) > ready, WAIT_SECONDS, print_state(world));
 }
@@ -347,9 +353,7 @@ void world_open(struct world *world)
     TRY(viv_kernel_new(&config, &world->kernel));
     TRY(viv_env_new(world->kernel, 1, &world->limits, &world->env));
     const struct viv_runtime_config runtime_config = {
-        .kernel = world->kernel,
-        .cache_dir = world->no_cache ? NULL : "cache",
-        .network = true};
+        .kernel = world->kernel, .cache_dir = world->no_cache ? NULL : "cache", .network = true};
     TRY(viv_runtime_new(&runtime_config, &world->runtime));
     viv_kernel_on_ended(world->kernel, on_ended, world);
     world->config = viv_config_new();
@@ -368,7 +372,8 @@ void world_close(struct world *world)
     }
     CHECK(viv_kernel_proc_count(world->kernel) == 0);
     viv_config_drop(world->config);
-    for (size_t i = 0; i < world->module_count; i++) viv_module_drop(world->modules[i]);
+    for (size_t i = 0; i < world->module_count; i++)
+        viv_module_drop(world->modules[i]);
     viv_runtime_free(world->runtime);
     viv_kernel_free(world->kernel);
     free(world->notes);

@@ -77,10 +77,12 @@ struct conform_area {
     const struct conform_case *cases;
     size_t case_count;
 };
-extern const struct conform_area conform_mailbox, conform_resources, conform_links, conform_monitors,
-    conform_spawn, conform_timers, conform_catch, conform_wasi, conform_engine, conform_hostile;
+extern const struct conform_area conform_mailbox, conform_resources, conform_links,
+    conform_monitors, conform_spawn, conform_timers, conform_catch, conform_wasi, conform_engine,
+    conform_hostile;
 
-// Opened by the runner; a case that sets fields first opens it itself (case names it in `run` only).
+// Opened by the runner; a case that sets fields first opens it itself (case names it in `run`
+// only).
 void world_open(struct world *world);
 void world_close(struct world *world); // every process must end when killed
 

@@ -33,7 +33,7 @@ static i32 adds_one(i32 value)
 
 static i32 calls_null(i32 value)
 {
-    i32 (*volatile fn)(i32) = (i32 (*)(i32))(uintptr_t)(u32)value;
+    i32 (*volatile fn)(i32) = (i32(*)(i32))(uintptr_t)(u32)value;
     return fn(value);
 }
 
@@ -97,7 +97,8 @@ CASE(case_069)
     need_took(began_ns, 50, 60);
     NEED(got >= 1001 && got <= 1005);
     u32 rest = 0;
-    while (rest + got < 1005 && hear_tag(7, 1000) == DATA) rest++;
+    while (rest + got < 1005 && hear_tag(7, 1000) == DATA)
+        rest++;
     NEED_IS(rest + got, 1005);
     need_silence(20);
 }
@@ -106,7 +107,8 @@ static i32 hangs(i32 levels)
 {
     if (levels > 0) return (i32)caught(hangs, levels - 1);
     note(1, process_id());
-    for (;;) (void)hear(NONE);
+    for (;;)
+        (void)hear(NONE);
 }
 
 EXPORT(hangs_deep) void hangs_deep(u64 parent, u64 levels)
@@ -128,13 +130,15 @@ static void kill_deep(u64 levels)
 
 CASE(case_070)
 {
-    for (u32 i = 0; i < 300; i++) kill_deep(3);
+    for (u32 i = 0; i < 300; i++)
+        kill_deep(3);
 }
 
 // The same a hundred times more: memory is as before.
 CASE(case_070_more)
 {
-    for (u32 i = 0; i < 300; i++) kill_deep(3 + i % 20);
+    for (u32 i = 0; i < 300; i++)
+        kill_deep(3 + i % 20);
 }
 
 static i32 exits(i32 code)

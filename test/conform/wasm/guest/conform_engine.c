@@ -11,7 +11,8 @@ static char source[200000];
 
 static u32 put(u32 at, const char *text)
 {
-    while (*text != '\0') source[at++] = *text++;
+    while (*text != '\0')
+        source[at++] = *text++;
     return at;
 }
 
@@ -19,9 +20,11 @@ static u32 put_number(u32 at, u64 number)
 {
     char digits[20];
     u32 count = 0;
-    do digits[count++] = (char)('0' + number % 10);
+    do
+        digits[count++] = (char)('0' + number % 10);
     while ((number /= 10) != 0);
-    while (count > 0) source[at++] = digits[--count];
+    while (count > 0)
+        source[at++] = digits[--count];
     return at;
 }
 
@@ -84,8 +87,10 @@ CASE(case_109)
 {
     const u64 pair = child("pings", 0, 0);
     const u64 base = now_ns() % 1000000000; // new ones each time: nothing comes from the cache
-    for (u64 i = 0; i < 50; i++) (void)child("compiles", 0, base + i);
-    for (u64 i = 0; i < 50; i++) NEED_IS(hear_tag(5, 60000), DATA);
+    for (u64 i = 0; i < 50; i++)
+        (void)child("compiles", 0, base + i);
+    for (u64 i = 0; i < 50; i++)
+        NEED_IS(hear_tag(5, 60000), DATA);
     say(pair, 2, 0);
     const u64 slow = need_said(6), very_slow = need_said(7), rounds = need_said(8);
     note(1, slow);
@@ -102,8 +107,10 @@ CASE(case_113)
     enum { SPINNERS = 8 };
     u64 pids[SPINNERS];
     u64 most_ns = 0;
-    for (u32 i = 0; i < SPINNERS; i++) pids[i] = child("spins", 0, i);
-    for (u32 i = 0; i < SPINNERS; i++) (void)need_said(901);
+    for (u32 i = 0; i < SPINNERS; i++)
+        pids[i] = child("spins", 0, i);
+    for (u32 i = 0; i < SPINNERS; i++)
+        (void)need_said(901);
     for (u32 i = 0; i < SPINNERS; i++) {
         monitor(pids[i]);
         const u64 began_ns = now_ns();

@@ -95,7 +95,8 @@ CASE(random_bytes)
         }
         if (round % 2 == 1 && len >= 8) { // a good beginning
             static const u8 head[8] = {0, 'a', 's', 'm', 1, 0, 0, 0};
-            for (u32 i = 0; i < 8; i++) junk[i] = head[i];
+            for (u32 i = 0; i < 8; i++)
+                junk[i] = head[i];
         }
         if (round % 2 == 1 && len == 8) continue; // the empty module is one
         NEED_IS(compile_module(junk, len, &id), 1);
@@ -154,7 +155,8 @@ static char source[1 << 20];
 
 static u32 put(u32 at, const char *text)
 {
-    while (*text != '\0') source[at++] = *text++;
+    while (*text != '\0')
+        source[at++] = *text++;
     return at;
 }
 
@@ -167,25 +169,28 @@ CASE(huge_minimums)
     (void)need_text_refused("(module (memory i64 0x1000000000) (func (export \"run\")))");
     (void)need_text_refused("(module (memory 40000) (memory 40000) (func (export \"run\")))");
     u32 at = put(0, "(module (func (export \"run\"))");
-    for (u32 i = 0; i < 17; i++) at = put(at, "(memory 0)");
+    for (u32 i = 0; i < 17; i++)
+        at = put(at, "(memory 0)");
     (void)need_refused(source, put(at, ")"));
     at = put(0, "(module (func (export \"run\"))");
-    for (u32 i = 0; i < 17; i++) at = put(at, "(table 0 funcref)");
+    for (u32 i = 0; i < 17; i++)
+        at = put(at, "(table 0 funcref)");
     (void)need_refused(source, put(at, ")"));
     // what is just allowed
     at = put(0, "(module (func (export \"run\"))");
-    for (u32 i = 0; i < 16; i++) at = put(at, "(memory 0) (table 0 funcref)");
+    for (u32 i = 0; i < 16; i++)
+        at = put(at, "(memory 0) (table 0 funcref)");
     u64 id = 0;
     NEED_IS(compile_module(source, put(at, ")"), &id), 0);
     NEED_IS(spawn_run(id, &id), 0);
     NEED_IS(spawn_run(compile("(module (table 1000000 funcref) (func (export \"run\")))"), &id), 0);
     // growing a table over the limit is -1
-    const u64 module = compile(
-        "(module (table $t 10 funcref) (func (export \"run\")"
-        " (if (i32.ne (table.grow $t (ref.null func) (i32.const 999990)) (i32.const 10))"
-        "  (then unreachable))"
-        " (if (i32.ne (table.grow $t (ref.null func) (i32.const 1)) (i32.const -1))"
-        "  (then unreachable))))");
+    const u64 module =
+        compile("(module (table $t 10 funcref) (func (export \"run\")"
+                " (if (i32.ne (table.grow $t (ref.null func) (i32.const 999990)) (i32.const 10))"
+                "  (then unreachable))"
+                " (if (i32.ne (table.grow $t (ref.null func) (i32.const 1)) (i32.const -1))"
+                "  (then unreachable))))");
     NEED_IS(spawn(0, SAME, module, "run", 3, NULL, 0, &id), 0);
     note(1, id);
 }
@@ -203,8 +208,10 @@ CASE(million_segments)
     bytes[at++] = 0xc0; // 1 000 000
     bytes[at++] = 0x84;
     bytes[at++] = 0x3d;
-    for (u32 i = 0; i < at; i++) source[i] = (char)bytes[i];
-    for (u32 i = at; i < sizeof(source); i++) source[i] = (char)((i - at) % 2 == 0);
+    for (u32 i = 0; i < at; i++)
+        source[i] = (char)bytes[i];
+    for (u32 i = at; i < sizeof(source); i++)
+        source[i] = (char)((i - at) % 2 == 0);
     (void)need_refused(source, at + 1000000);
 }
 
@@ -288,13 +295,21 @@ static i32 call_with_bad_pointer(i32 which)
     u64 tag = 1;
     (void)tag;
     switch (which) {
-    case AT_COMPILE_DATA: (void)compile_module(bad_at, bad_len, &good_id); break;
-    case AT_COMPILE_ID: (void)compile_module(text, 8, (u64 *)(void *)bad_at); break;
+    case AT_COMPILE_DATA:
+        (void)compile_module(bad_at, bad_len, &good_id);
+        break;
+    case AT_COMPILE_ID:
+        (void)compile_module(text, 8, (u64 *)(void *)bad_at);
+        break;
     case AT_SPAWN_FUNC:
         (void)spawn(0, SAME, SAME, bad_at, bad_len, NULL, 0, &good_id);
         break;
-    case AT_SPAWN_PARAMS: (void)spawn(0, SAME, SAME, "ends", 4, bad_at, 34, &good_id); break;
-    case AT_SPAWN_ID: (void)spawn(0, SAME, SAME, "ends", 4, NULL, 0, (u64 *)(void *)bad_at); break;
+    case AT_SPAWN_PARAMS:
+        (void)spawn(0, SAME, SAME, "ends", 4, bad_at, 34, &good_id);
+        break;
+    case AT_SPAWN_ID:
+        (void)spawn(0, SAME, SAME, "ends", 4, NULL, 0, (u64 *)(void *)bad_at);
+        break;
     case AT_GOS_NAME:
         (void)get_or_spawn(bad_at, bad_len, 0, SAME, SAME, "ends", 4, NULL, 0, &good_node,
                            &good_id);
@@ -307,21 +322,50 @@ static i32 call_with_bad_pointer(i32 which)
         (void)get_or_spawn("g115", 4, 0, SAME, SAME, "ends", 4, NULL, 0, &good_node,
                            (u64 *)(void *)bad_at);
         break;
-    case AT_WRITE: (void)write_data(bad_at, bad_len); break;
-    case AT_READ: (void)read_data(bad_at, bad_len); break;
-    case AT_RECEIVE: (void)receive(bad_at, (bad_len + 7) / 8, 0); break;
-    case AT_ERROR_TEXT: error_to_string(0, bad_at); break;
-    case AT_PUT: registry_put(bad_at, bad_len, 0, process_id()); break;
-    case AT_GET_NAME: (void)registry_get(bad_at, bad_len, &good_node, &good_id); break;
-    case AT_GET_NODE: (void)registry_get("n115", 4, (u64 *)(void *)bad_at, &good_id); break;
-    case AT_GET_PID: (void)registry_get("n115", 4, &good_node, (u64 *)(void *)bad_at); break;
-    case AT_REMOVE: registry_remove(bad_at, bad_len); break;
-    case AT_ADD_ENV_KEY: config_add_env(config_115, bad_at, bad_len, "v", 1); break;
-    case AT_ADD_ENV_VALUE: config_add_env(config_115, "k", 1, bad_at, bad_len); break;
-    case AT_ADD_ARG: config_add_arg(config_115, bad_at, bad_len); break;
-    case AT_ADD_DIR: config_preopen_dir(config_115, bad_at, bad_len); break;
-    case AT_METRIC: metrics_counter(bad_at, bad_len, 1); break;
-    default: break;
+    case AT_WRITE:
+        (void)write_data(bad_at, bad_len);
+        break;
+    case AT_READ:
+        (void)read_data(bad_at, bad_len);
+        break;
+    case AT_RECEIVE:
+        (void)receive(bad_at, (bad_len + 7) / 8, 0);
+        break;
+    case AT_ERROR_TEXT:
+        error_to_string(0, bad_at);
+        break;
+    case AT_PUT:
+        registry_put(bad_at, bad_len, 0, process_id());
+        break;
+    case AT_GET_NAME:
+        (void)registry_get(bad_at, bad_len, &good_node, &good_id);
+        break;
+    case AT_GET_NODE:
+        (void)registry_get("n115", 4, (u64 *)(void *)bad_at, &good_id);
+        break;
+    case AT_GET_PID:
+        (void)registry_get("n115", 4, &good_node, (u64 *)(void *)bad_at);
+        break;
+    case AT_REMOVE:
+        registry_remove(bad_at, bad_len);
+        break;
+    case AT_ADD_ENV_KEY:
+        config_add_env(config_115, bad_at, bad_len, "v", 1);
+        break;
+    case AT_ADD_ENV_VALUE:
+        config_add_env(config_115, "k", 1, bad_at, bad_len);
+        break;
+    case AT_ADD_ARG:
+        config_add_arg(config_115, bad_at, bad_len);
+        break;
+    case AT_ADD_DIR:
+        config_preopen_dir(config_115, bad_at, bad_len);
+        break;
+    case AT_METRIC:
+        metrics_counter(bad_at, bad_len, 1);
+        break;
+    default:
+        break;
     }
     return 1;
 }
@@ -375,15 +419,32 @@ static const u8 *bad_text;
 static i32 call_with_bad_text(i32 which)
 {
     switch (which) {
-    case 0: registry_put(bad_text, bad_text_len, 0, process_id()); break;
-    case 1: (void)registry_get(bad_text, bad_text_len, &good_node, &good_id); break;
-    case 2: registry_remove(bad_text, bad_text_len); break;
-    case 3: config_add_arg(config_115, bad_text, bad_text_len); break;
-    case 4: config_add_env(config_115, bad_text, bad_text_len, "v", 1); break;
-    case 5: config_preopen_dir(config_115, bad_text, bad_text_len); break;
-    case 6: metrics_counter(bad_text, bad_text_len, 1); break;
-    case 7: (void)spawn(0, SAME, SAME, bad_text, bad_text_len, NULL, 0, &good_id); break;
-    default: break;
+    case 0:
+        registry_put(bad_text, bad_text_len, 0, process_id());
+        break;
+    case 1:
+        (void)registry_get(bad_text, bad_text_len, &good_node, &good_id);
+        break;
+    case 2:
+        registry_remove(bad_text, bad_text_len);
+        break;
+    case 3:
+        config_add_arg(config_115, bad_text, bad_text_len);
+        break;
+    case 4:
+        config_add_env(config_115, bad_text, bad_text_len, "v", 1);
+        break;
+    case 5:
+        config_preopen_dir(config_115, bad_text, bad_text_len);
+        break;
+    case 6:
+        metrics_counter(bad_text, bad_text_len, 1);
+        break;
+    case 7:
+        (void)spawn(0, SAME, SAME, bad_text, bad_text_len, NULL, 0, &good_id);
+        break;
+    default:
+        break;
     }
     return 1;
 }
@@ -422,23 +483,56 @@ static i32 call_with_guess(i32 which)
 {
     u64 pid;
     switch (which) {
-    case 0: drop_module(guess); break;
-    case 1: drop_config(guess); break;
-    case 2: config_set_max_memory(guess, 1); break;
-    case 3: (void)config_get_max_memory(guess); break;
-    case 4: config_set_max_fuel(guess, 1); break;
-    case 5: (void)config_get_max_fuel(guess); break;
-    case 6: (void)config_can_compile_modules(guess); break;
-    case 7: config_set_can_spawn_processes(guess, 1); break;
-    case 8: (void)spawn(0, guess, SAME, "ends", 4, NULL, 0, &pid); break;
-    case 9: (void)spawn(0, SAME, guess, "ends", 4, NULL, 0, &pid); break;
-    case 10: (void)error_string_size(guess); break;
-    case 11: error_drop(guess); break;
-    case 12: config_add_arg(guess, "x", 1); break;
-    case 13: (void)push_module(guess); break;
-    case 14: (void)take_module(guess); break;
-    case 15: error_to_string(guess, source); break;
-    default: break;
+    case 0:
+        drop_module(guess);
+        break;
+    case 1:
+        drop_config(guess);
+        break;
+    case 2:
+        config_set_max_memory(guess, 1);
+        break;
+    case 3:
+        (void)config_get_max_memory(guess);
+        break;
+    case 4:
+        config_set_max_fuel(guess, 1);
+        break;
+    case 5:
+        (void)config_get_max_fuel(guess);
+        break;
+    case 6:
+        (void)config_can_compile_modules(guess);
+        break;
+    case 7:
+        config_set_can_spawn_processes(guess, 1);
+        break;
+    case 8:
+        (void)spawn(0, guess, SAME, "ends", 4, NULL, 0, &pid);
+        break;
+    case 9:
+        (void)spawn(0, SAME, guess, "ends", 4, NULL, 0, &pid);
+        break;
+    case 10:
+        (void)error_string_size(guess);
+        break;
+    case 11:
+        error_drop(guess);
+        break;
+    case 12:
+        config_add_arg(guess, "x", 1);
+        break;
+    case 13:
+        (void)push_module(guess);
+        break;
+    case 14:
+        (void)take_module(guess);
+        break;
+    case 15:
+        error_to_string(guess, source);
+        break;
+    default:
+        break;
     }
     return 1;
 }
@@ -502,7 +596,8 @@ EXPORT(speaks_later) void speaks_later(u64 parent, u64 value)
 static i32 loops_inside(i32 value)
 {
     say((u64)(u32)value, 901, 0);
-    for (volatile u32 i = 0;; i++) {}
+    for (volatile u32 i = 0;; i++) {
+    }
 }
 
 EXPORT(loops_in_catch) void loops_in_catch(u64 parent, u64 value)
@@ -534,7 +629,6 @@ CASE(endless_recursion)
 
 // ---- limits ----
 
-
 // Until the limit answers: how many there were.
 static u64 count_until_trap(i32 (*fn)(i32), u64 most)
 {
@@ -546,7 +640,8 @@ static u64 count_until_trap(i32 (*fn)(i32), u64 most)
 static i32 add_name(i32 number)
 {
     char name[8];
-    for (u32 i = 0; i < 8; i++) name[i] = (char)('a' + (number >> (4 * i) & 15));
+    for (u32 i = 0; i < 8; i++)
+        name[i] = (char)('a' + (number >> (4 * i) & 15));
     registry_put(name, 8, 0, process_id());
     return 1;
 }
@@ -567,7 +662,8 @@ CASE(many_names)
     NEED_IS(registry_get("aaaaaaaa", 8, &node, &pid), 0);
     registry_remove("aaaaaaaa", 8);
     NEED_IS(caught(add_name, 0x7fffffff), 1); // room again
-    for (u32 i = 0; i < sizeof(long_name); i++) long_name[i] = 'x';
+    for (u32 i = 0; i < sizeof(long_name); i++)
+        long_name[i] = 'x';
     registry_remove("baaaaaaa", 8);
     NEED_IS(caught(put_long, 4096), 1);
     NEED_IS(caught(put_long, 4097), 0);
@@ -644,7 +740,8 @@ CASE(many_others)
     module_115 = compile("(module)");
     create_data(1, 0);
     note(1, count_until_trap(push_one, 2000));
-    for (u32 i = 0; i < 1 << 16; i++) source[i] = 'x';
+    for (u32 i = 0; i < 1 << 16; i++)
+        source[i] = 'x';
     config_115 = create_config();
     note(2, count_until_trap(add_arg, 100));
     config_115 = create_config();
@@ -679,7 +776,8 @@ CASE(floods_mailbox)
     const u64 pid = child("sleeps", 0, 300);
     note(1, pid);
     monitor(pid);
-    for (u64 i = 1; i <= 5000; i++) say(pid, 1, i);
+    for (u64 i = 1; i <= 5000; i++)
+        say(pid, 1, i);
     NEED_IS(hear(20000), PROCESS_DIED);
 }
 

@@ -46,7 +46,8 @@ CASE(case_029_exit)
 {
     const u64 pid = obedient(7);
     say(pid, 0, EXIT + 9);
-    for (;;) (void)hear_tag(12345, 10000);
+    for (;;)
+        (void)hear_tag(12345, 10000);
 }
 
 CASE(case_030)
@@ -205,7 +206,8 @@ CASE(case_038)
         NEED_IS(get_tag(), i);
     }
     // none taken meanwhile
-    for (u64 i = 1; i <= 500; i++) (void)child("traps", i, 0);
+    for (u64 i = 1; i <= 500; i++)
+        (void)child("traps", i, 0);
     u64 sum = 0;
     for (u64 i = 1; i <= 500; i++) {
         NEED_IS(hear(10000), LINK_DIED);

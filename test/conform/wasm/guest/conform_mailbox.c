@@ -22,7 +22,8 @@ CASE(case_001)
 
 CASE(case_002)
 {
-    for (u64 i = 1; i <= 3; i++) say(process_id(), i, i);
+    for (u64 i = 1; i <= 3; i++)
+        say(process_id(), i, i);
     for (u64 i = 1; i <= 3; i++) {
         NEED_IS(hear(1000), DATA);
         NEED_IS(get_tag(), i);
@@ -116,7 +117,8 @@ CASE(case_008)
 {
     enum { COUNT = 100000 };
     const u64 echo = child("echoes", 0, 0);
-    for (u64 i = 0; i < COUNT; i++) say(process_id(), 1 + i % 7, i);
+    for (u64 i = 0; i < COUNT; i++)
+        say(process_id(), 1 + i % 7, i);
     for (u64 round = 0; round < 10; round++) {
         create_data(500, 8);
         (void)write_data(&round, 8);
@@ -211,13 +213,15 @@ CASE(case_012)
 
 EXPORT(counts) void counts(u64 parent, u64 value)
 {
-    for (u64 i = 0; i < 10000; i++) say(parent, 1, value << 32 | i);
+    for (u64 i = 0; i < 10000; i++)
+        say(parent, 1, value << 32 | i);
 }
 
 CASE(case_013)
 {
     u64 next[8] = {0};
-    for (u64 i = 0; i < 8; i++) (void)child("counts", 0, i);
+    for (u64 i = 0; i < 8; i++)
+        (void)child("counts", 0, i);
     for (u32 i = 0; i < 80000; i++) {
         NEED_IS(hear(20000), DATA);
         const u64 number = said(), sender = number >> 32;
@@ -284,7 +288,8 @@ static u64 piece[1 << 17]; // 1 MiB
 
 static u64 digest_piece(u64 digest)
 {
-    for (u32 i = 0; i < 1 << 17; i++) digest = (digest ^ piece[i]) * UINT64_C(0x100000001b3);
+    for (u32 i = 0; i < 1 << 17; i++)
+        digest = (digest ^ piece[i]) * UINT64_C(0x100000001b3);
     return digest;
 }
 
@@ -312,7 +317,8 @@ CASE(case_016)
     u64 digest = 14695981039346656037u, state = 1;
     create_data(0, 0);
     for (u32 i = 0; i < 256; i++) {
-        for (u32 j = 0; j < 1 << 17; j++) piece[j] = state = state * 6364136223846793005u + 1;
+        for (u32 j = 0; j < 1 << 17; j++)
+            piece[j] = state = state * 6364136223846793005u + 1;
         digest = digest_piece(digest);
         NEED_IS(write_data(piece, sizeof(piece)), sizeof(piece));
     }
@@ -328,7 +334,8 @@ CASE(case_016)
 CASE(case_016_trap)
 {
     create_data(0, 0);
-    for (u32 i = 0; i < 256; i++) NEED_IS(write_data(piece, sizeof(piece)), sizeof(piece));
+    for (u32 i = 0; i < 256; i++)
+        NEED_IS(write_data(piece, sizeof(piece)), sizeof(piece));
     (void)write_one(1);
 }
 

@@ -24,9 +24,12 @@ CASE(case_040)
     for (u64 how = 0; how < 5; how++) { // returns, traps, exits 0, exits 7, killed
         const u64 pid = obedient();
         monitor(pid);
-        if (how < 3) say(pid, 0, how);
-        else if (how == 3) say(pid, 0, 9);
-        else kill(pid);
+        if (how < 3)
+            say(pid, 0, how);
+        else if (how == 3)
+            say(pid, 0, 9);
+        else
+            kill(pid);
         need_down(pid);
         NEED_IS(exists(pid), 0);
     }
@@ -143,7 +146,8 @@ CASE(case_045)
 EXPORT(named) void named(u64 value)
 {
     (void)value;
-    for (;;) (void)hear(NONE);
+    for (;;)
+        (void)hear(NONE);
 }
 
 EXPORT(calls) void calls(u64 parent, u64 value)
@@ -163,8 +167,10 @@ EXPORT(calls) void calls(u64 parent, u64 value)
 CASE(case_046)
 {
     u64 callers[100];
-    for (u32 i = 0; i < 100; i++) callers[i] = child("calls", 0, 0);
-    for (u32 i = 0; i < 100; i++) say(callers[i], 1, 0);
+    for (u32 i = 0; i < 100; i++)
+        callers[i] = child("calls", 0, 0);
+    for (u32 i = 0; i < 100; i++)
+        say(callers[i], 1, 0);
     u64 service = 0;
     u32 spawned = 0;
     for (u32 i = 0; i < 100; i++) {
@@ -206,9 +212,12 @@ EXPORT(fails_to_call) void fails_to_call(u64 parent, u64 value)
 CASE(case_047)
 {
     u64 callers[10], node, pid;
-    for (u32 i = 0; i < 10; i++) callers[i] = child("fails_to_call", 0, 0);
-    for (u32 i = 0; i < 10; i++) say(callers[i], 1, 0);
-    for (u32 i = 0; i < 10; i++) (void)need_said(1);
+    for (u32 i = 0; i < 10; i++)
+        callers[i] = child("fails_to_call", 0, 0);
+    for (u32 i = 0; i < 10; i++)
+        say(callers[i], 1, 0);
+    for (u32 i = 0; i < 10; i++)
+        (void)need_said(1);
     NEED_IS(registry_get("doomed", 6, &node, &pid), 1);
 }
 

@@ -64,13 +64,15 @@ static i32 spawn_with(i32 len)
 CASE(case_049)
 {
     parent_049 = process_id();
-    for (u32 i = 0; i < sizeof(params_049); i++) params_049[i] = 0xee; // what does not count
+    for (u32 i = 0; i < sizeof(params_049); i++)
+        params_049[i] = 0xee; // what does not count
     params_049[0] = 0x7f;
     *(volatile i32 *)(params_049 + 1) = -7;
     params_049[17] = 0x7e;
     *(volatile u64 *)(params_049 + 18) = 0x1122334455667788;
     params_049[34] = 0x7b;
-    for (u8 i = 0; i < 16; i++) params_049[35 + i] = i;
+    for (u8 i = 0; i < 16; i++)
+        params_049[35 + i] = i;
     params_049[51] = 0x7e;
     *(volatile u64 *)(params_049 + 52) = process_id();
     u64 pid = 0;
@@ -175,7 +177,8 @@ EXPORT(loops) void loops(u64 parent, u64 value)
 {
     (void)parent;
     (void)value;
-    for (volatile u32 i = 0;; i++) {}
+    for (volatile u32 i = 0;; i++) {
+    }
 }
 
 // A limit is not caught.
@@ -281,7 +284,8 @@ EXPORT(grows_itself) void grows_itself(u64 parent, u64 value)
 {
     (void)value;
     say(parent, 1, __builtin_wasm_memory_grow(0, 100) == SIZE_MAX);
-    for (volatile u32 i = 0;; i++) {} // until the fuel is used up
+    for (volatile u32 i = 0;; i++) {
+    } // until the fuel is used up
 }
 
 CASE(case_055)
@@ -444,13 +448,13 @@ CASE(case_058)
 
 CASE(case_059)
 {
-    const u64 direct = compile(
-        "(module (import \"lunatic::process\" \"spawn\""
-        "  (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))"
-        " (memory (export \"memory\") 1)"
-        " (func $f (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)"
-        "  (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"
-        " (start $f) (func (export \"run\")))");
+    const u64 direct =
+        compile("(module (import \"lunatic::process\" \"spawn\""
+                "  (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))"
+                " (memory (export \"memory\") 1)"
+                " (func $f (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)"
+                "  (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"
+                " (start $f) (func (export \"run\")))");
     const u64 named = compile(
         "(module (import \"lunatic::process\" \"get_or_spawn\" (func $spawn"
         "  (param i32 i32 i64 i64 i64 i32 i32 i32 i32 i32 i32) (result i32)))"
@@ -466,9 +470,9 @@ CASE(case_059)
     NEED_IS(spawn(0, SAME, named, "run", 3, NULL, 0, &id), 1);
     NEED(error_has(id, "lunatic::process::get_or_spawn: "));
     // other host functions may be called there, those that wait too
-    const u64 sleeps = compile(
-        "(module (import \"lunatic::process\" \"sleep_ms\" (func $sleep (param i64)))"
-        " (func $f (call $sleep (i64.const 20))) (start $f) (func (export \"run\")))");
+    const u64 sleeps =
+        compile("(module (import \"lunatic::process\" \"sleep_ms\" (func $sleep (param i64)))"
+                " (func $f (call $sleep (i64.const 20))) (start $f) (func (export \"run\")))");
     const u64 began_ns = now_ns();
     NEED_IS(spawn(0, SAME, sleeps, "run", 3, NULL, 0, &id), 0);
     need_took(began_ns, 20, 22);

@@ -19,7 +19,8 @@ CASE(case_063)
     need_took(began_ns, 20, 23);
     NEED_IS(get_tag(), 5);
     // equal deadlines: in the order set
-    for (u64 i = 1; i <= 50; i++) (void)after(process_id(), i, 10);
+    for (u64 i = 1; i <= 50; i++)
+        (void)after(process_id(), i, 10);
     for (u64 i = 1; i <= 50; i++) {
         NEED_IS(hear(10000), DATA);
         NEED_IS(get_tag(), i);
@@ -43,7 +44,8 @@ CASE(case_064)
     // cancelled as it fires: either cancelled and silent, or fired and there
     for (u32 i = 0; i < 200; i++) {
         const u64 racing = after(process_id(), 3, 1);
-        for (volatile u32 spin = 0; spin < i * 10000; spin++) {}
+        for (volatile u32 spin = 0; spin < i * 10000; spin++) {
+        }
         const u32 cancelled = cancel_timer(racing);
         NEED_IS(hear(cancelled ? 3 : 1000), cancelled ? TIMED_OUT : DATA);
     }

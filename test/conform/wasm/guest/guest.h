@@ -100,7 +100,8 @@ WASI(proc_exit) void wasi_proc_exit(u32 code);
 static inline u32 text_len(const char *text)
 {
     u32 len = 0;
-    while (text[len] != '\0') len++;
+    while (text[len] != '\0')
+        len++;
     return len;
 }
 
@@ -165,7 +166,8 @@ static inline void add_i64(struct params *params, u64 value)
 {
     u8 *at = params->bytes + params->len;
     at[0] = 0x7e;
-    for (u32 i = 0; i < 16; i++) at[1 + i] = i < 8 ? (u8)(value >> (8 * i)) : 0;
+    for (u32 i = 0; i < 16; i++)
+        at[1 + i] = i < 8 ? (u8)(value >> (8 * i)) : 0;
     params->len += 17;
 }
 
@@ -222,7 +224,8 @@ static inline u64 need_said(u64 tag)
 static inline void need_silence(u64 ms)
 {
     const u32 got = hear(ms);
-    if (got == DATA || got == LINK_DIED) need_failed(__LINE__, "silence, but a tag came", get_tag());
+    if (got == DATA || got == LINK_DIED)
+        need_failed(__LINE__, "silence, but a tag came", get_tag());
     if (got == PROCESS_DIED) need_failed(__LINE__, "silence, but a process died", get_process_id());
     NEED_IS(got, TIMED_OUT);
 }
@@ -240,7 +243,8 @@ static inline void need_took(u64 began_ns, u64 least_ms, u64 most_ms)
 {
     const u64 took_ns = now_ns() - began_ns;
     if (took_ns < least_ms * 1000000) need_failed(__LINE__, "a wait was too short (ns)", took_ns);
-    if (took_ns > most_ms * 20000000 + 1000000000) need_failed(__LINE__, "a wait was too long (ns)", took_ns);
+    if (took_ns > most_ms * 20000000 + 1000000000)
+        need_failed(__LINE__, "a wait was too long (ns)", took_ns);
 }
 
 // A pid that was alive and is not any more.
@@ -285,16 +289,19 @@ static inline u32 caught(i32 (*fn)(i32), i32 pointer)
     {                                                                                              \
         (void)parent;                                                                              \
         (void)value;                                                                               \
-        for (;;) (void)hear(NONE);                                                                 \
+        for (;;)                                                                                   \
+            (void)hear(NONE);                                                                      \
     }                                                                                              \
-    /* Says its pid and waits for one message: 0 ends, 1 traps, 2 and more exits with value - 2. */  \
+    /* Says its pid and waits for one message: 0 ends, 1 traps, 2 and more exits with value - 2.   \
+     */                                                                                            \
     EXPORT(obeys) void obeys(u64 parent, u64 value)                                                \
     {                                                                                              \
         (void)value;                                                                               \
         die_when_link_dies(0);                                                                     \
         say(parent, 900, process_id());                                                            \
         u32 got;                                                                                   \
-        do got = hear(NONE);                                                                       \
+        do                                                                                         \
+            got = hear(NONE);                                                                      \
         while (got != DATA);                                                                       \
         const u64 what = said();                                                                   \
         if (what == 1) __builtin_trap();                                                           \
@@ -303,7 +310,8 @@ static inline u32 caught(i32 (*fn)(i32), i32 pointer)
     EXPORT(spins) void spins(u64 parent, u64 value)                                                \
     {                                                                                              \
         say(parent, 901, value);                                                                   \
-        for (volatile u32 i = 0;; i++) {}                                                          \
+        for (volatile u32 i = 0;; i++) {                                                           \
+        }                                                                                          \
     }
 
 #endif
