@@ -8,19 +8,17 @@ _viv()
     COMPREPLY=()
     case $previous in
     --engine) mapfile -t COMPREPLY < <(compgen -W 'many fast' -- "$word"); return ;;
-    --color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$word"); return ;;
-    --format) mapfile -t COMPREPLY < <(compgen -W 'terse' -- "$word"); return ;;
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
     case $command in
-    run) options='--dir --no-dir --env --no-env --no-net --listen --entry --max-memory --max-fuel
-        --max-time --mailbox --module --engine --workers --no-cache --bench' ;;
-    test) options='--exact --ignored --include-ignored --skip --nocapture --show-output --list
-        --format --test-threads --timeout --dir --color -q' ;;
+    run) options='--dir --no-dir --env --no-env --no-net --module --entry --bench --max-memory
+        --max-fuel --max-time --mailbox --engine --workers --no-cache' ;;
     esac
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'run test help version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$word")
         mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -X '!*.wa[st]*' -- "$word")
+    elif [[ $command == help ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     else

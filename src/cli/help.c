@@ -2,6 +2,7 @@
 // Help texts and the version. What a user reads first: each option with its unit and its default.
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,10 +21,9 @@ static const char main_help[] =
 static const char run_help[] =
     "viv run [options] FILE [--] [args]\n"
     "\n"
-    "Runs FILE (.wasm or .wat, WASI preview 1, lunatic or viv guest ABI) until its main process "
-    "ends. The exit\n"
-    "status is the program's own; 134 after a trap, 137 killed or over a limit, 1 when it cannot "
-    "be loaded.\n"
+    "Runs FILE (.wasm or .wat; WASI preview 1, lunatic or viv guest ABI) until its main process\n"
+    "ends. The exit status is the program's own; 134 after a trap, 137 killed or over a limit,\n"
+    "128 + n after signal n, 1 when it cannot be loaded, 2 when the options are wrong.\n"
     "\n"
     "What the program sees\n"
     "  --dir HOST[::GUEST]   give a directory (repeatable); `.` is given anyway\n"
@@ -40,12 +40,12 @@ static const char run_help[] =
     "  --max-fuel UNITS      units of 100 000 instructions\n"
     "  --max-time DURATION   250ms, 10s, 2m, 1h\n"
     "  --mailbox COUNT,BYTES,POLICY\n"
-    "                        0 or empty: no limit; policy kill, refuse or suspend (default "
-    ",1G,kill)\n"
+    "                        0 or empty: no limit; policy kill, refuse or suspend\n"
+    "                        (default ,1G,kill)\n"
     "\n"
     "How it runs\n"
-    "  --engine many|fast    many: a hundred thousand processes (default); fast: few, heavy "
-    "computation\n"
+    "  --engine many|fast    many: a hundred thousand processes (default);\n"
+    "                        fast: few, heavy computation\n"
     "  --workers N           scheduler threads (default: CPUs available)\n"
     "  --no-cache            neither read nor write the cache of compiled modules\n";
 
@@ -57,24 +57,31 @@ static const struct {
     {"help", "viv help [COMMAND]\n\nPrints what viv or one of its commands does.\n"},
 };
 
-bool viv_cli_print_help(const char *command)
+// What a script reads must not be cut off in silence.
+static int print(const char *text)
 {
-    if (command == NULL) return fputs(main_help, stdout) >= 0;
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0) return VIV_STATUS_OK;
+    return viv_cli_error(VIV_STATUS_FAILED, "cannot write to standard output: %s", strerror(errno));
+}
+
+int viv_cli_print_help(const char *command)
+{
+    if (command == NULL) return print(main_help);
     for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
-        if (strcmp(command, texts[i].name) == 0) return fputs(texts[i].text, stdout) >= 0;
-    return false;
+        if (strcmp(command, texts[i].name) == 0) return print(texts[i].text);
+    return viv_cli_error(VIV_STATUS_USAGE, "help: no command " VIV_SHOWN " (viv help lists them)",
+                         command);
 }
 
 int viv_cli_help(int count, char **args)
 {
-    if (viv_cli_print_help(count > 0 ? args[0] : NULL)) return VIV_STATUS_OK;
-    return viv_cli_error(VIV_STATUS_USAGE, "help: no command %s (viv help lists them)", args[0]);
+    if (count > 1) return viv_cli_error(VIV_STATUS_USAGE, "help: takes one command at most");
+    return viv_cli_print_help(count > 0 ? args[0] : NULL);
 }
 
 int viv_cli_version(int count, char **args)
 {
     (void)args;
     if (count > 0) return viv_cli_error(VIV_STATUS_USAGE, "version: takes no arguments");
-    (void)puts("viv " VIV_VERSION);
-    return VIV_STATUS_OK;
+    return print("viv " VIV_VERSION "\n");
 }

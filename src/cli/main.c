@@ -2,6 +2,7 @@
 // Entry point of `viv`: finds the subcommand. `viv FILE.wasm …` means `viv run FILE.wasm …`.
 #include "cli/cli.h"
 
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,12 +18,13 @@ static const struct {
 
 int viv_cli_error(int status, const char *fmt, ...)
 {
-    char text[1400];
+    char text[5000], line[5000]; // a path has up to 4 096 bytes
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    (void)fprintf(stderr, "viv: %s\n", text);
+    (void)viv_text_clean(line, sizeof(line), text, strlen(text));
+    (void)fprintf(stderr, "viv: %s\n", line);
     return status;
 }
 
@@ -32,18 +34,23 @@ static bool ends_with(const char *text, const char *end)
     return len > end_len && strcmp(text + len - end_len, end) == 0;
 }
 
+static bool asks_for_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        (void)viv_cli_print_help(NULL);
-        return VIV_STATUS_USAGE;
-    }
+    if (argc < 2) return viv_cli_error(VIV_STATUS_USAGE, "no command given (viv help lists them)");
     const char *name = argv[1];
-    for (size_t i = 0; i < VIV_COUNT_OF(commands); i++)
-        if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        return viv_cli_help(argc - 2, argv + 2);
-    if (strcmp(name, "--version") == 0) return viv_cli_version(0, NULL);
+    for (size_t i = 0; i < VIV_COUNT_OF(commands); i++) {
+        if (strcmp(name, commands[i].name) != 0) continue;
+        if (argc > 2 && asks_for_help(argv[2])) return viv_cli_print_help(name);
+        return commands[i].run(argc - 2, argv + 2);
+    }
+    if (asks_for_help(name)) return viv_cli_help(argc - 2, argv + 2);
+    if (strcmp(name, "--version") == 0) return viv_cli_version(argc - 2, argv + 2);
     if (ends_with(name, ".wasm") || ends_with(name, ".wat")) return viv_cli_run(argc - 1, argv + 1);
-    return viv_cli_error(VIV_STATUS_USAGE, "unknown command %s (viv help lists them)", name);
+    return viv_cli_error(VIV_STATUS_USAGE, "unknown command " VIV_SHOWN " (viv help lists them)",
+                         name);
 }

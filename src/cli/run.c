@@ -82,14 +82,18 @@ static enum viv_err load(struct run *run, const char *path, struct viv_module **
     size_t len;
     enum viv_err err =
         viv_os_read_file(path, VIV_WASM_MODULE_BYTES_MAX, VIV_TAG_MODULE, &bytes, &len, &diag);
-    if (err == VIV_OK)
+    bool was_read = err == VIV_OK; // else the text names the file
+    if (was_read)
         err = viv_compile_source(viv_runtime_wasm(run->runtime),
                                  &(struct viv_module_source){.name = base_name(path),
                                                              .bytes = bytes,
                                                              .len_bytes = len,
                                                              .mode = run->options.mode},
                                  run->options.max_fuel_units != 0, out_module, &diag);
-    if (err != VIV_OK)
+    if (err != VIV_OK && !was_read)
+        (void)viv_cli_error(VIV_STATUS_FAILED, "%s",
+                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
+    else if (err != VIV_OK)
         (void)viv_cli_error(VIV_STATUS_FAILED, "%s: %s", path,
                             diag.text[0] != '\0' ? diag.text : viv_err_text(err));
     return err;
@@ -159,6 +163,17 @@ static enum viv_err add_env(struct viv_config *config, const char *pair)
                               strlen(equals + 1));
 }
 
+// Is the variable of a KEY=VALUE set by --env number `from` or a later one? The last one counts.
+static bool is_set_after(const struct viv_run_options *options, const char *pair, uint32_t from)
+{
+    const char *equals = strchr(pair, '=');
+    if (equals == NULL) return false;
+    size_t len = (size_t)(equals - pair) + 1;
+    for (uint32_t i = from; i < options->env_count; i++)
+        if (strncmp(options->envs[i], pair, len) == 0) return true;
+    return false;
+}
+
 static enum viv_err fill_config(const struct viv_run_options *options, struct viv_config *config)
 {
     config->rights = VIV_RIGHT_ALL;
@@ -176,9 +191,10 @@ static enum viv_err fill_config(const struct viv_run_options *options, struct vi
         VIV_TRY(viv_config_add_arg(config, options->args[i], strlen(options->args[i])));
     if (options->bench) VIV_TRY(viv_config_add_arg(config, "--bench", 7));
     for (char **pair = environ; !options->no_env && *pair != NULL; pair++)
-        VIV_TRY(add_env(config, *pair));
+        if (!is_set_after(options, *pair, 0)) VIV_TRY(add_env(config, *pair));
     for (uint32_t i = 0; i < options->env_count; i++)
-        VIV_TRY(add_env(config, options->envs[i]));
+        if (!is_set_after(options, options->envs[i], i + 1))
+            VIV_TRY(add_env(config, options->envs[i]));
     if (!options->no_dir) VIV_TRY(add_dir(config, "."));
     for (uint32_t i = 0; i < options->dir_count; i++)
         VIV_TRY(add_dir(config, options->dirs[i]));
@@ -190,7 +206,7 @@ static enum viv_err add_modules(struct run *run)
     for (uint32_t i = 0; i < run->options.module_count; i++) {
         const char *spec = run->options.modules[i];
         const char *equals = strchr(spec, '=');
-        char name[256];
+        char name[VIV_RUN_NAME_MAX + 1];
         (void)snprintf(name, sizeof(name), "%.*s", (int)(equals - spec), spec);
         struct viv_module *module;
         VIV_TRY(load(run, equals + 1, &module));
@@ -283,10 +299,7 @@ int viv_cli_run(int count, char **args)
 {
     static struct run run; // too large for a stack, one a program
     if (!viv_run_options_parse(count, args, &run.options)) return VIV_STATUS_USAGE;
-    if (run.options.help) {
-        (void)viv_cli_print_help("run");
-        return VIV_STATUS_OK;
-    }
+    if (run.options.help) return viv_cli_print_help("run");
     char cache_dir[4096];
     bool cached = !run.options.no_cache && viv_cache_default_dir(cache_dir, sizeof(cache_dir));
     enum viv_err err = make_runtime(&run, cached ? cache_dir : NULL);

@@ -14,7 +14,7 @@ typedef bool (*option_fn)(struct viv_run_options *options, const char *value);
 
 static bool bad_value(const char *option, const char *value, const char *wanted)
 {
-    (void)viv_cli_error(VIV_STATUS_USAGE, "run: --%s %s: %s", option, value, wanted);
+    (void)viv_cli_error(VIV_STATUS_USAGE, "run: --%s " VIV_SHOWN ": %s", option, value, wanted);
     return false;
 }
 
@@ -27,6 +27,9 @@ static bool append(const char **list, uint32_t *count, const char *option, const
 
 static bool add_dir(struct viv_run_options *options, const char *value)
 {
+    const char *colons = strstr(value, "::");
+    if (value[0] == '\0' || colons == value || (colons != NULL && colons[2] == '\0'))
+        return bad_value("dir", value, "want HOST or HOST::GUEST");
     return append(options->dirs, &options->dir_count, "dir", value);
 }
 
@@ -40,8 +43,8 @@ static bool add_env(struct viv_run_options *options, const char *value)
 static bool add_module(struct viv_run_options *options, const char *value)
 {
     const char *equals = strchr(value, '=');
-    if (equals == NULL || equals == value || equals[1] == '\0')
-        return bad_value("module", value, "want NAME=FILE");
+    if (equals == NULL || equals == value || equals[1] == '\0' || equals - value > VIV_RUN_NAME_MAX)
+        return bad_value("module", value, "want NAME=FILE, with a NAME of at most 255 bytes");
     return append(options->modules, &options->module_count, "module", value);
 }
 
@@ -235,13 +238,14 @@ bool viv_run_options_parse(int count, char **args, struct viv_run_options *out)
         }
         if (args[index][1] != '-') {
             (void)viv_cli_error(VIV_STATUS_USAGE,
-                                "run: unknown option %s (viv run --help lists them)", args[index]);
+                                "run: unknown option " VIV_SHOWN " (viv run --help lists them)",
+                                args[index]);
             return false;
         }
         if (!parse_option(count, args, &index, out)) return false;
         if (out->help) return true;
     }
-    if (index == count) {
+    if (index == count || args[index][0] == '\0') {
         (void)viv_cli_error(VIV_STATUS_USAGE,
                             "run: no FILE given (viv run [options] FILE.wasm [args])");
         return false;

@@ -7,6 +7,7 @@
 #include "wasm/engine.h"
 
 enum { VIV_RUN_LIST_MAX = 256 }; // --dir, --env and --module may be repeated this often
+enum { VIV_RUN_NAME_MAX = 255 }; // bytes of the NAME of --module
 
 struct viv_run_options {
     const char *file;

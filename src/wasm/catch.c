@@ -52,7 +52,11 @@ static enum viv_host trapped(struct viv_op *op, struct catch_call *call)
 static enum viv_host resume_catch(struct viv_op *op)
 {
     struct catch_call *call = op->ptr;
-    if (!wasmtime_call_future_poll(call->future)) return VIV_HOST_WAIT;
+    if (!wasmtime_call_future_poll(call->future)) {
+        // Nothing in there waits: the engine gave back the slice in the middle of its own work.
+        if (op->inst->op == op) viv_op_yield(op->inst);
+        return VIV_HOST_WAIT;
+    }
     wasmtime_call_future_delete(call->future);
     call->future = NULL;
     if (call->trap != NULL || call->error != NULL) return trapped(op, call);

@@ -6,7 +6,8 @@
 //
 // Guest code runs only inside wasmtime_call_future_poll, on a fibre. A poll that does not finish
 // means one of three things:
-//   1. the epoch callback or an operation gave the slice back (inst->yielded): the step yields;
+//   1. the epoch callback or an operation gave the slice back (inst->yielded), or the engine did in
+//      the middle of its own work, such as a garbage collection (no operation): the step yields;
 //   2. an operation wants work on the worker's own deep stack (op->on_worker): done, then polled
 //   again;
 //   3. an operation waits: a signal point; when signals came it is polled again, else the process
@@ -170,7 +171,7 @@ static enum viv_step after_poll(struct viv_inst *inst, bool *out_again)
     if (!viv_slots_stack_is_intact(&inst->account))
         VIV_PANIC("the stack of a Wasm process was overrun by the host");
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
-    if (inst->yielded || viv_proc_take_send_pause(inst->proc)) {
+    if (inst->yielded || inst->op == NULL || viv_proc_take_send_pause(inst->proc)) {
         inst->slice->left = inst->slice->left < 0 ? inst->slice->left : 0;
         // A kill need not wait for the next turn.
         if (viv_proc_is_killed(inst->proc) && viv_proc_handle_signals(inst->proc) == VIV_POINT_END)

@@ -344,7 +344,12 @@ static enum viv_err make_store(struct viv_inst *inst)
     uint64_t tables = viv_max_u64(binary->table_count, 1);
     uint64_t elems =
         viv_min_u64(VIV_WASM_TABLE_ELEMS_MAX, inst->config->max_memory_bytes / 8 / tables);
-    wasmtime_store_limiter(inst->store, -1, (int64_t)elems, 1, VIV_WASM_TABLES_MAX,
+    // In mode `many` memories and GC heaps are slots, which charge the account as they grow.
+    int64_t memory_bytes = -1;
+    if (viv_module_mode(inst->module) == VIV_WASM_FAST &&
+        inst->config->max_memory_bytes <= INT64_MAX)
+        memory_bytes = (int64_t)inst->config->max_memory_bytes;
+    wasmtime_store_limiter(inst->store, memory_bytes, (int64_t)elems, 1, VIV_WASM_TABLES_MAX,
                            VIV_WASM_MEMORIES_MAX);
     wasmtime_store_epoch_deadline_callback(inst->store, on_epoch, inst, NULL);
     if (!counts_fuel(inst)) return VIV_OK;
