@@ -11,6 +11,23 @@
 
 enum { WAIT_SECONDS = 60 };
 
+// ---- what cases are handed ----
+
+struct kept {
+    struct kept *next;
+    max_align_t data[];
+};
+
+// Zeroed; freed with the world.
+static void *keep(struct world *world, size_t len)
+{
+    struct kept *kept = calloc(1, sizeof(*kept) + len);
+    CHECK(kept != NULL);
+    kept->next = world->kept;
+    world->kept = kept;
+    return kept->data;
+}
+
 // ---- notes and ends ----
 
 static void *grow(void *items, size_t count, size_t *cap, size_t item_bytes)
@@ -124,8 +141,7 @@ static void print_state(struct world *world)
 
 const struct note *world_note(struct world *world, int64_t tag, size_t index)
 {
-    struct note *note = calloc(1, sizeof(*note)); // the case's program ends soon
-    CHECK(note != NULL);
+    struct note *note = keep(world, sizeof(*note));
     CHECK_WAIT(find_note(world, tag, index, note), WAIT_SECONDS, print_state(world));
     return note;
 }
@@ -149,15 +165,14 @@ size_t world_note_count(struct world *world, int64_t tag)
     return count;
 }
 
-static const struct ended *find_end(struct world *world, viv_pid pid)
+static bool find_end(struct world *world, viv_pid pid, struct ended *out)
 {
-    struct ended *found = NULL;
+    bool found = false;
     pthread_mutex_lock(&world->lock);
-    for (size_t i = 0; i < world->end_count && found == NULL; i++) {
+    for (size_t i = 0; i < world->end_count && !found; i++) {
         if (world->ends[i].pid.w != pid.w) continue;
-        found = malloc(sizeof(*found));
-        CHECK(found != NULL);
-        *found = world->ends[i];
+        *out = world->ends[i];
+        found = true;
     }
     pthread_mutex_unlock(&world->lock);
     return found;
@@ -165,13 +180,14 @@ static const struct ended *find_end(struct world *world, viv_pid pid)
 
 bool world_has_ended(struct world *world, viv_pid pid)
 {
-    return find_end(world, pid) != NULL;
+    struct ended ended;
+    return find_end(world, pid, &ended);
 }
 
 const struct ended *world_await(struct world *world, viv_pid pid)
 {
-    const struct ended *ended = NULL;
-    CHECK_WAIT((ended = find_end(world, pid)) != NULL, WAIT_SECONDS, print_state(world));
+    struct ended *ended = keep(world, sizeof(*ended));
+    CHECK_WAIT(find_end(world, pid, ended), WAIT_SECONDS, print_state(world));
     return ended;
 }
 
@@ -285,8 +301,7 @@ enum viv_err world_spawn(struct world *world, struct viv_env *env, struct viv_mo
     CHECK(count <= VIV_COUNT_OF(values));
     for (uint32_t i = 0; i < count; i++)
         values[i] = (wasmtime_val_t){.kind = WASMTIME_I64, .of.i64 = (int64_t)args[i]};
-    struct birth *birth = calloc(1, sizeof(*birth));
-    CHECK(birth != NULL);
+    struct birth *birth = keep(world, sizeof(*birth));
     const struct viv_spawn_spec spec = {.runtime = world->runtime,
                                         .env = env,
                                         .module = module,
@@ -377,6 +392,15 @@ void world_close(struct world *world)
     viv_runtime_free(world->runtime);
     viv_kernel_free(world->kernel);
     free(world->notes);
+    for (size_t i = 0; i < world->end_count; i++) {
+        free(world->ends[i].text);
+        free(world->ends[i].detail);
+    }
+    free(world->ends);
+    for (struct kept *kept = world->kept, *next; kept != NULL; kept = next) {
+        next = kept->next;
+        free(kept);
+    }
 }
 
 uint64_t conform_rss_bytes(void)

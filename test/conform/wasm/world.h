@@ -62,6 +62,7 @@ struct world {
     size_t note_count, note_cap;
     struct ended *ends; // under lock
     size_t end_count, end_cap;
+    struct kept *kept; // what was handed out, freed with the world; the main thread's
 };
 
 struct conform_case {
@@ -107,7 +108,7 @@ void world_run(struct world *world, const char *guest, const char *entry);
 const struct ended *world_run_to_end(struct world *world, const char *guest, const char *entry);
 void world_check_no_failures(struct world *world);
 
-// The index-th note (from 0) with this tag, waited for; a copy the caller does not free.
+// The index-th note (from 0) with this tag, waited for; the world's until it is closed.
 const struct note *world_note(struct world *world, int64_t tag, size_t index);
 uint64_t world_note_u64(struct world *world, int64_t tag, size_t index);
 size_t world_note_count(struct world *world, int64_t tag);

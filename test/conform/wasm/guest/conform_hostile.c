@@ -329,7 +329,7 @@ static i32 call_with_bad_pointer(i32 which)
         (void)read_data(bad_at, bad_len);
         break;
     case AT_RECEIVE:
-        (void)receive(bad_at, (bad_len + 7) / 8, 0);
+        (void)receive(bad_at, bad_len / 8 + (bad_len % 8 != 0), 0);
         break;
     case AT_ERROR_TEXT:
         error_to_string(0, bad_at);
