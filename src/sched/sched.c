@@ -188,16 +188,16 @@ void viv_sched_leave(struct viv_qsbr_member *member)
 
 void viv_sched_stats(const struct viv_sched *sched, struct viv_sched_stats *out)
 {
-    // Counters of running workers are read without synchronisation: a statistic, not a state.
     *out = (struct viv_sched_stats){0};
     for (uint32_t i = 0; i < sched->worker_count; i++) {
-        const struct viv_worker *worker = sched->workers[i];
-        out->slices += worker->stats.slices;
-        out->steals += worker->stats.steals;
-        out->parks += worker->stats.parks;
-        out->wakes += worker->stats.wakes;
-        out->overflows += worker->stats.overflows;
-        out->runnable += viv_sched__queue_len(worker);
+        struct viv_sched__counts *counts = &sched->workers[i]->counts;
+        // Relaxed: statistics, not states.
+        out->slices += atomic_load_explicit(&counts->slices, memory_order_relaxed);
+        out->steals += atomic_load_explicit(&counts->steals, memory_order_relaxed);
+        out->parks += atomic_load_explicit(&counts->parks, memory_order_relaxed);
+        out->wakes += atomic_load_explicit(&counts->wakes, memory_order_relaxed);
+        out->overflows += atomic_load_explicit(&counts->overflows, memory_order_relaxed);
+        out->runnable += viv_sched__queue_len(sched->workers[i]);
     }
     out->ticks = atomic_load_explicit(&sched->tick_count, memory_order_relaxed);
 }

@@ -85,6 +85,19 @@ enum viv_class { VIV_CLASS_FRESH, VIV_CLASS_SPENT, VIV_CLASS_COUNT };
 
 enum { VIV_PARK_RUNNING, VIV_PARK_FUTEX, VIV_PARK_POLLER, VIV_PARK_NOTIFIED };
 
+// What a worker counts of its own; others read at any time.
+struct viv_sched__counts {
+    _Atomic uint64_t slices, steals, parks, wakes, overflows;
+};
+
+// Only the worker itself adds.
+static inline void viv_sched__count(_Atomic uint64_t *counter, uint64_t more)
+{
+    // Relaxed: a statistic, with one writer.
+    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, now + more, memory_order_relaxed);
+}
+
 struct viv_worker {
     // immutable after start
     struct viv_sched *sched;
@@ -102,7 +115,7 @@ struct viv_worker {
     int64_t fresh_work[VIV_PRIO_COUNT]; // reductions of fresh tasks since the last spent one
     bool picked_fresh;                  // class of the running task
     uint32_t hurry_seen;                // value of the scheduler's hurry at the last reordering
-    struct viv_sched_stats stats;
+    struct viv_sched__counts counts;
     // any worker
     _Atomic(struct viv_task *) next; // written by the owner; read by the ticker as a hint
     _Atomic uint32_t guest;          // between guest_begin and guest_end; read by the ticker

@@ -120,7 +120,8 @@ void viv_task_hurry(struct viv_sched *sched, struct viv_task *task)
 static void push_own(struct viv_worker *worker, struct viv_task *task, enum viv_class class)
 {
     VIV_DEBUG_ASSERT(task->prio < VIV_PRIO_COUNT);
-    if (viv_sched__runq_push(&worker->queue[task->prio][class], task)) worker->stats.overflows++;
+    if (viv_sched__runq_push(&worker->queue[task->prio][class], task))
+        viv_sched__count(&worker->counts.overflows, 1);
     viv_sched__notify(worker->sched);
 }
 
@@ -208,7 +209,7 @@ void viv_sched__notify(struct viv_sched *sched)
         atomic_store_explicit(&sched->searching, 0, memory_order_seq_cst);
         return;
     }
-    if (current_worker != NULL) current_worker->stats.wakes++;
+    if (current_worker != NULL) viv_sched__count(&current_worker->counts.wakes, 1);
     viv_sched__wake_worker(sched, index);
 }
 
@@ -250,7 +251,7 @@ static uint32_t steal_from(struct viv_worker *worker, struct viv_worker *victim,
     for (size_t prio = 0; prio < VIV_PRIO_COUNT; prio++)
         for (size_t class = 0; class < VIV_CLASS_COUNT; class ++)
             moved += steal_queue(&worker->queue[prio][class], &victim->queue[prio][class], balance);
-    worker->stats.steals += moved;
+    viv_sched__count(&worker->counts.steals, moved);
     return moved;
 }
 
@@ -373,7 +374,7 @@ static void run_task(struct viv_worker *worker, struct viv_task *task)
 {
     struct viv_sched *sched = worker->sched;
     worker->running = task;
-    worker->stats.slices++;
+    viv_sched__count(&worker->counts.slices, 1);
     // Seq_cst: what a waker published before it saw QUEUED is seen by this slice.
     uint32_t before = atomic_exchange_explicit(&task->state, TASK_RUNNING, memory_order_seq_cst);
     VIV_ASSERT(before == TASK_QUEUED);
@@ -454,7 +455,7 @@ static void sleep_until(struct viv_worker *worker, uint64_t deadline_ns)
         &worker->park, &expected, poll ? VIV_PARK_POLLER : VIV_PARK_FUTEX, memory_order_seq_cst,
         memory_order_seq_cst);
     if (may_sleep) {
-        worker->stats.parks++;
+        viv_sched__count(&worker->counts.parks, 1);
         viv_qsbr_offline(worker->member);
         if (poll) {
             struct viv_qsbr_member *member = worker->member;
