@@ -203,14 +203,19 @@ static enum viv_step send_flush(struct viv_proc *self, void *arg, struct viv_sli
     return VIV_STEP_DONE;
 }
 
-void world_check_no_failures(struct world *world)
+// What was sent before this has been written down when it returns.
+static void flush_notes(struct world *world)
 {
-    // What was sent before this message has been written down when it has.
     const size_t flushed = world_note_count(world, TAG_FLUSH);
     viv_pid pid;
     TRY(viv_host_spawn(&(struct viv_host_spec){.env = world->env, .fn = send_flush, .arg = world},
                        &pid));
     (void)world_note(world, TAG_FLUSH, flushed);
+}
+
+void world_check_no_failures(struct world *world)
+{
+    flush_notes(world);
     CHECK(world_note_count(world, TAG_FAILED) == 0);
 }
 
@@ -335,7 +340,9 @@ viv_pid world_start(struct world *world, struct viv_module *module, const char *
 const struct ended *world_run_to_end(struct world *world, const char *guest, const char *entry)
 {
     viv_pid pid = world_start(world, world_module(world, guest), entry, NULL, 0);
-    return world_await(world, pid);
+    const struct ended *ended = world_await(world, pid);
+    flush_notes(world);
+    return ended;
 }
 
 void world_run(struct world *world, const char *guest, const char *entry)

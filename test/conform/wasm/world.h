@@ -105,6 +105,7 @@ const struct ended *world_await(struct world *world, viv_pid pid);
 bool world_has_ended(struct world *world, viv_pid pid);
 // Runs it to its end, which must be normal, with no failed check anywhere.
 void world_run(struct world *world, const char *guest, const char *entry);
+// Runs it to its end; what it told is noted when this returns.
 const struct ended *world_run_to_end(struct world *world, const char *guest, const char *entry);
 void world_check_no_failures(struct world *world);
 
