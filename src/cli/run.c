@@ -5,6 +5,7 @@
 //   3. wait for its end, or for SIGINT or SIGTERM;
 //   4. kill what still runs, flush the output, leave with main's status.
 // Threads: the main thread; the two callbacks run on workers.
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/run_options.h"
 #include "os/file.h"
@@ -80,36 +81,38 @@ static enum viv_err load(struct run *run, const char *path, struct viv_module **
     struct viv_diag diag = {{0}};
     uint8_t *bytes;
     size_t len;
+    char name[256]; // it is part of the lines of a backtrace
+    (void)viv_text_clean(name, sizeof(name), base_name(path), strlen(base_name(path)));
     enum viv_err err =
         viv_os_read_file(path, VIV_WASM_MODULE_BYTES_MAX, VIV_TAG_MODULE, &bytes, &len, &diag);
     bool was_read = err == VIV_OK; // else the text names the file
     if (was_read)
-        err = viv_compile_source(viv_runtime_wasm(run->runtime),
-                                 &(struct viv_module_source){.name = base_name(path),
-                                                             .bytes = bytes,
-                                                             .len_bytes = len,
-                                                             .mode = run->options.mode},
-                                 run->options.max_fuel_units != 0, out_module, &diag);
-    if (err != VIV_OK && !was_read)
-        (void)viv_cli_error(VIV_STATUS_FAILED, "%s",
-                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
-    else if (err != VIV_OK)
-        (void)viv_cli_error(VIV_STATUS_FAILED, "%s: %s", path,
-                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
+        err = viv_compile_source(
+            viv_runtime_wasm(run->runtime),
+            &(struct viv_module_source){
+                .name = name, .bytes = bytes, .len_bytes = len, .mode = run->options.mode},
+            run->options.max_fuel_units != 0, out_module, &diag);
+    if (err == VIV_OK) return VIV_OK;
+    const char *why = diag.text[0] != '\0' ? diag.text : viv_err_text(err);
+    (void)viv_cli_error(VIV_STATUS_FAILED, "%s%s%s", was_read ? path : "", was_read ? ": " : "",
+                        why);
     return err;
 }
 
-// The names of exported functions that could be an entry, for the error line.
+// The names of exported functions that could be an entry, for the error line; as many as fit.
 static void list_entries(const struct viv_module *module, char *out, size_t cap)
 {
     size_t used = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < viv_module_export_count(module) && used + 80 < cap; i++) {
+    for (uint32_t i = 0; i < viv_module_export_count(module); i++) {
         const struct viv_wasm_export *export = viv_module_export(module, i);
         if (export->kind != VIV_EXTERN_FUNC) continue;
-        int len = snprintf(out + used, cap - used, "%s%.*s", used > 0 ? ", " : "",
-                           (int)viv_min_u64(export->name_len, 60), export->name);
+        bool full = used + 80 > cap;
+        int len =
+            snprintf(out + used, cap - used, "%s%.*s", used > 0 ? ", " : "",
+                     full ? 3 : (int)viv_min_u64(export->name_len, 60), full ? "…" : export->name);
         if (len > 0) used += (size_t)len;
+        if (full) return;
     }
     if (used == 0) (void)snprintf(out, cap, "no functions");
 }
@@ -233,7 +236,13 @@ static int wait_for_end(struct run *run)
             return viv_cli_error(run->status, "%s: %s", run->options.file, run->refusal);
         }
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
-        if (number != 0) return 128 + (int)number;
+        if (number != 0) {
+            // While main is being born only its start function runs, which a stopping kernel does
+            // not reach: the system takes everything back.
+            if (atomic_load_explicit(&run->main_pid, memory_order_seq_cst) == 0)
+                exit(128 + (int)number);
+            return 128 + (int)number;
+        }
         viv_futex_wait(&events, seen, VIV_FOREVER_NS);
     }
 }
@@ -277,6 +286,12 @@ static int run_module(struct run *run)
     if (add_modules(run) != VIV_OK) return VIV_STATUS_FAILED;
     run->config = viv_config_new();
     enum viv_err err = run->config == NULL ? VIV_E_EXHAUSTED : fill_config(options, run->config);
+    if (err == VIV_E_QUOTA)
+        return viv_cli_error(
+            VIV_STATUS_FAILED,
+            "arguments, environment and directories: over %u bytes in all, or over "
+            "%u directories (--no-env passes no variables on)",
+            (unsigned)VIV_CONFIG_TEXT_MAX, (unsigned)VIV_CONFIG_DIRS_MAX);
     if (err != VIV_OK)
         return viv_cli_error(VIV_STATUS_FAILED, "arguments, environment and directories: %s",
                              viv_err_text(err));

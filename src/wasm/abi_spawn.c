@@ -373,7 +373,7 @@ enum viv_host viv_wasm__abi_spawn(struct viv_inst *inst, const wasmtime_val_t *a
     struct request req;
     const uint8_t *spec;
     struct viv_diag diag = {{0}};
-    wasmtime_val_t *child_args;
+    wasmtime_val_t *child_args = NULL;
     enum viv_err err =
         read_request(inst, (uint32_t)args[0].of.i32, (uint32_t)args[1].of.i32, &spec, &req);
     if (err == VIV_OK) err = check_request(inst, spec, &req);

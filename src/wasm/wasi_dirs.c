@@ -115,8 +115,10 @@ static bool append_components(const char *path, char *out, size_t *len)
     while (*path != '\0') {
         size_t part = strcspn(path, "/");
         if (part == 2 && memcmp(path, "..", 2) == 0) {
-            while (*len > 0 && out[--*len] != '/')
-                continue;
+            while (*len > 0) {
+                (*len)--;
+                if (out[*len] == '/') break;
+            }
         } else if (part > 0 && !(part == 1 && *path == '.')) {
             if (*len + part + 2 > HOST_PATH_MAX) return false;
             out[(*len)++] = '/';

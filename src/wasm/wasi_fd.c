@@ -257,7 +257,7 @@ static uint32_t seek(const struct viv_inst *inst, uint32_t fd, int64_t offset, u
 static uint32_t seek_to(struct viv_inst *inst, struct viv_guest_mem mem,
                         const wasmtime_val_raw_t *args)
 {
-    uint64_t now;
+    uint64_t now = 0;
     uint32_t ptr = (uint32_t)args[3].i32;
     if (!viv_guest_in(mem, ptr, 8)) return VIV_WASI_FAULT;
     uint32_t error = seek(inst, (uint32_t)args[0].i32, args[1].i64, (uint32_t)args[2].i32, &now);
@@ -273,7 +273,7 @@ enum viv_host viv_wasm__wasi_fd_seek(struct viv_inst *inst, wasmtime_val_raw_t *
 static uint32_t tell(struct viv_inst *inst, struct viv_guest_mem mem,
                      const wasmtime_val_raw_t *args)
 {
-    uint64_t now;
+    uint64_t now = 0;
     uint32_t ptr = (uint32_t)args[1].i32;
     if (!viv_guest_in(mem, ptr, 8)) return VIV_WASI_FAULT;
     uint32_t error = seek(inst, (uint32_t)args[0].i32, 0, 1, &now);
