@@ -14,6 +14,7 @@
 #include "wasm/cache.h"
 #include "wasm/compile.h"
 #include "wasm/runtime.h"
+#include "wasm/spawn.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,13 +237,7 @@ static int wait_for_end(struct run *run)
             return viv_cli_error(run->status, "%s: %s", run->options.file, run->refusal);
         }
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
-        if (number != 0) {
-            // While main is being born only its start function runs, which a stopping kernel does
-            // not reach: the system takes everything back.
-            if (atomic_load_explicit(&run->main_pid, memory_order_seq_cst) == 0)
-                exit(128 + (int)number);
-            return 128 + (int)number;
-        }
+        if (number != 0) return 128 + (int)number;
         viv_futex_wait(&events, seen, VIV_FOREVER_NS);
     }
 }
@@ -258,16 +253,21 @@ static int start_and_wait(struct run *run)
         return viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     const char *entry = run->options.entry != NULL ? run->options.entry : "_start";
     int status = VIV_STATUS_FAILED;
-    err = viv_runtime_start(run->runtime, &(struct viv_program){.env = run->env,
-                                                                .module = run->module,
-                                                                .config = run->config,
-                                                                .entry = entry,
-                                                                .settled = on_settled,
-                                                                .arg = run});
-    if (err == VIV_OK)
+    struct viv_birth *birth;
+    err = viv_runtime_start(run->runtime,
+                            &(struct viv_program){.env = run->env,
+                                                  .module = run->module,
+                                                  .config = run->config,
+                                                  .entry = entry,
+                                                  .settled = on_settled,
+                                                  .arg = run},
+                            &birth);
+    if (err == VIV_OK) {
         status = wait_for_end(run);
-    else
+        viv_birth_leave(birth);
+    } else {
         status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
+    }
     if (viv_kernel_stop(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
         exit(status); // their memory is still in use; the system takes it back

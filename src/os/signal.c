@@ -34,7 +34,11 @@ enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic 
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_handler = on_signal;
-    for (size_t i = 0; i < number_count; i++)
+    for (size_t i = 0; i < number_count; i++) {
+        struct sigaction before;
+        if (sigaction(numbers[i], NULL, &before) != 0) return VIV_E_INVAL;
+        if (before.sa_handler == SIG_IGN) continue;
         if (sigaction(numbers[i], &action, NULL) != 0) return VIV_E_INVAL;
+    }
     return VIV_OK;
 }

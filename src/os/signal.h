@@ -9,7 +9,8 @@
 
 void viv_os_ignore_sigpipe(void);
 // From now on each of these numbers adds 1 to *count, stores itself in *last and wakes futex
-// waiters of *count. The words must live as long as the program. Errors: INVAL.
+// waiters of *count; one that is ignored (as nohup and shells do for a program) stays ignored.
+// The words must live as long as the program. Errors: INVAL.
 enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,
                                _Atomic uint32_t *count) VIV_MUST_CHECK;
 

@@ -144,7 +144,8 @@ enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *nam
     return VIV_OK;
 }
 
-enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program)
+enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program,
+                               struct viv_birth **out_birth)
 {
     struct viv_spawn_spec spec = {
         .runtime = runtime,
@@ -157,6 +158,5 @@ enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_pro
         .settled = program->settled,
         .settled_arg = program->arg,
     };
-    struct viv_birth *none;
-    return viv_spawn(&spec, &none);
+    return viv_spawn(&spec, out_birth);
 }

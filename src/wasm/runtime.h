@@ -8,6 +8,7 @@
 #include "wasm/config.h"
 #include "wasm/module.h"
 
+struct viv_birth; // spawn.h
 struct viv_runtime;
 struct viv_stdio_set; // standard streams of the kernel (wasi_stdio.h)
 struct viv_metrics;   // metrics of guests (metrics.h)
@@ -45,8 +46,9 @@ struct viv_program {
     void *arg;
 };
 
-// Errors: as viv_proc_new; then settled is not called.
-enum viv_err viv_runtime_start(struct viv_runtime *runtime,
-                               const struct viv_program *program) VIV_MUST_CHECK;
+// *out_birth is for viv_birth_leave, which kills what is not born yet and which a kernel that stops
+// does not reach; out_birth NULL: not wanted. Errors: as viv_proc_new; then settled is not called.
+enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program,
+                               struct viv_birth **out_birth) VIV_MUST_CHECK;
 
 #endif

@@ -123,7 +123,6 @@ static struct viv_birth *new_birth(const struct viv_spawn_spec *spec)
 {
     struct viv_birth *birth = viv_try_calloc(1, sizeof(*birth), VIV_TAG_WASM);
     if (birth == NULL) return NULL;
-    atomic_init(&birth->refs, spec->settled != NULL ? 1 : 2);
     birth->settled = spec->settled;
     birth->arg = spec->settled_arg;
     birth->kernel = viv_env_kernel(spec->env);
@@ -169,7 +168,8 @@ enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out
     birth->child_pid = viv_proc_pid(child);
     inst->birth = birth;
     if (spec->first_msg != NULL) viv_mbox_push(viv_proc_mbox(child), spec->first_msg);
-    *out_birth = spec->settled != NULL ? NULL : birth;
+    atomic_init(&birth->refs, out_birth != NULL ? 2 : 1);
+    if (out_birth != NULL) *out_birth = birth;
     viv_proc_incubate(child);
     return VIV_OK;
 
@@ -272,8 +272,13 @@ void viv_spawn__release(struct viv_inst *inst)
                                                      memory_order_seq_cst, memory_order_seq_cst))
             free_compile(wait);
     }
-    if (inst->birth != NULL) { // killed before it was born
-        (void)snprintf(inst->birth->diag.text, sizeof(inst->birth->diag.text), "killed");
+    if (inst->birth != NULL) { // killed, or over a limit, before it was born
+        char *text = inst->birth->diag.text;
+        const struct viv_reason *reason = viv_proc_reason(inst->proc);
+        if (reason != NULL)
+            (void)viv_reason_format(reason, text, sizeof(inst->birth->diag.text));
+        else
+            (void)snprintf(text, sizeof(inst->birth->diag.text), "killed");
         (void)fail(inst, VIV_E_CANCELLED);
     }
 }
@@ -361,6 +366,16 @@ static enum viv_err make_store(struct viv_inst *inst)
     return VIV_E_STATE;
 }
 
+// Its time runs from here on: a start function spends it too.
+static void start_life(struct viv_inst *inst)
+{
+    if (inst->config->life_ns == 0) return;
+    struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
+    viv_timer_start(sched, &inst->life,
+                    viv_add_sat_u64(viv_sched_now_ns(sched), inst->config->life_ns),
+                    VIV_TIMER_HERE);
+}
+
 enum viv_step viv_spawn__prepare(struct viv_inst *inst)
 {
     enum viv_step step = VIV_STEP_WAIT;
@@ -375,6 +390,7 @@ enum viv_step viv_spawn__prepare(struct viv_inst *inst)
     if (err != VIV_OK) return fail(inst, err);
     err = make_store(inst);
     if (err != VIV_OK) return fail(inst, viv_diag_set(diag, err, "%s", viv_err_text(err)));
+    start_life(inst);
     inst->future = wasmtime_instance_pre_instantiate_async(
         variant->instance_pre, inst->context, &inst->instance, &inst->trap, &inst->error);
     return VIV_STEP_YIELD;
@@ -403,12 +419,6 @@ bool viv_spawn__instantiated(struct viv_inst *inst)
     viv_proc_publish(inst->proc);
     if (inst->bind_name != NULL)
         viv_name_settle(viv_proc_env(inst->proc), inst->bind_name, inst->bind_name_len, pid, pid);
-    if (inst->config->life_ns != 0) {
-        struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
-        viv_timer_start(sched, &inst->life,
-                        viv_add_sat_u64(viv_sched_now_ns(sched), inst->config->life_ns),
-                        VIV_TIMER_HERE);
-    }
     if (viv_birth_settle(birth, VIV_BIRTH_BORN)) return true;
     viv_proc_set_reason(inst->proc, viv_reason_of(VIV_REASON_KILLED)); // the parent went first
     return false;

@@ -49,14 +49,14 @@ struct viv_spawn_spec {
     const char *name; // bound by the child at its birth; NULL: none (guest ABI `viv`)
     size_t name_len;
     VIV_OWN struct viv_signal *first_msg; // NULL: none
-    // Without a parent: called once, on a worker, instead of a wake; then there is no birth to
-    // hold.
+    // Without a parent: called once, on a worker, instead of a wake; not when the birth was left
+    // before.
     void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text);
     void *settled_arg;
 };
 
-// On success the caller holds a reference of *out_birth (NULL with settled). Errors: EXHAUSTED,
-// QUOTA, CLOSED; first_msg is consumed on all paths.
+// On success the caller holds a reference of *out_birth; out_birth NULL: it does not want one.
+// Errors: EXHAUSTED, QUOTA, CLOSED; first_msg is consumed on all paths.
 enum viv_err viv_spawn(const struct viv_spawn_spec *spec,
                        struct viv_birth **out_birth) VIV_MUST_CHECK;
 enum viv_birth_state viv_birth_state(const struct viv_birth *birth);

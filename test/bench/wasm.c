@@ -104,8 +104,7 @@ static void start(struct rig *rig, const char *entry, const uint64_t *values, ui
                                   .arg_count = count,
                                   .settled = on_settled,
                                   .settled_arg = rig};
-    struct viv_birth *none;
-    BENCH_TRY(viv_spawn(&spec, &none));
+    BENCH_TRY(viv_spawn(&spec, NULL));
 }
 
 // Runs main of the guest to its end; nanoseconds.

@@ -88,8 +88,7 @@ __attribute__((unused)) static void kit_run(struct viv_module *module, const cha
                                   .entry_len = strlen(entry),
                                   .first_msg = first_msg,
                                   .settled = kit_on_settled};
-    struct viv_birth *none;
-    if (viv_spawn(&spec, &none) != VIV_OK) return;
+    if (viv_spawn(&spec, NULL) != VIV_OK) return;
     uint64_t end_ns = viv_os_now_ns() + ms * VIV_NS_PER_MS;
     uint64_t give_up_ns = end_ns + 60 * VIV_NS_PER_SEC;
     while (viv_kernel_proc_count(kit.kernel) > 0) {

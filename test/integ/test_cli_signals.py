@@ -106,6 +106,15 @@ class Signals(CliTest):
         process.stdin.close()
         self.assertEqual(process.wait(timeout=self.SOON * 5), 0)
 
+    def test_an_ignored_signal_stays_ignored(self):
+        process = self.start("run", GUEST, "wait", "read", stdin=subprocess.PIPE,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        self.wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        self.assertIsNone(process.poll())
+        self.check(process, signal.SIGTERM, ready=None)
+
     def test_stopped_and_continued(self):
         process = self.start("run", GUEST, "wait", "spin")
         self.wait_for(process.stdout, "ready")

@@ -206,7 +206,7 @@ static const struct ended *run_as_main(struct world *world, const char *entry)
                                         .entry = entry,
                                         .settled = on_settled,
                                         .arg = &main_start};
-    TRY(viv_runtime_start(world->runtime, &program));
+    TRY(viv_runtime_start(world->runtime, &program, NULL));
     CHECK_WAIT(atomic_load(&main_start.done) != 0, 60, fprintf(stderr, "%s\n", entry));
     TRY(main_start.err);
     return world_await(world, main_start.pid);

@@ -317,8 +317,7 @@ enum viv_err world_spawn(struct world *world, struct viv_env *env, struct viv_mo
                                         .arg_count = count,
                                         .settled = on_settled,
                                         .settled_arg = birth};
-    struct viv_birth *none;
-    TRY(viv_spawn(&spec, &none));
+    TRY(viv_spawn(&spec, NULL));
     CHECK_WAIT(atomic_load(&birth->done) != 0, WAIT_SECONDS, print_state(world));
     *out_pid = birth->pid;
     if (out_text != NULL) memcpy(out_text, birth->text, TEXT_MAX);

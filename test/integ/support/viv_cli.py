@@ -82,6 +82,8 @@ class CliTest(unittest.TestCase):
         """Starts `viv args`; it is killed when the test ends."""
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stdin", subprocess.DEVNULL)
+        # In a shell's background job SIGINT is ignored, which children inherit.
+        more.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         process = subprocess.Popen([VIV, *map(str, args)], cwd=self.dir, stderr=subprocess.PIPE,
                                    env={**self.env, **(env or {})}, **more)
         self.addCleanup(self.stop, process)

@@ -133,13 +133,14 @@ struct guest_run *guest_start(struct guest_kernel *kernel, struct viv_module *mo
     CHECK(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member) == VIV_OK);
     if (kernel->fail_alloc_nth > 0) viv_alloc_fail_nth_global(kernel->fail_alloc_nth);
     kernel->fail_alloc_nth = 0;
-    enum viv_err err =
-        viv_runtime_start(kernel->runtime, &(struct viv_program){.env = kernel->env,
-                                                                 .module = module,
-                                                                 .config = config,
-                                                                 .entry = "_start",
-                                                                 .settled = on_settled,
-                                                                 .arg = run});
+    enum viv_err err = viv_runtime_start(kernel->runtime,
+                                         &(struct viv_program){.env = kernel->env,
+                                                               .module = module,
+                                                               .config = config,
+                                                               .entry = "_start",
+                                                               .settled = on_settled,
+                                                               .arg = run},
+                                         NULL);
     if (err != VIV_OK) on_settled(run, err, VIV_PID_NONE, "not started");
     viv_sched_leave(member);
     return run;

@@ -75,7 +75,7 @@ static enum viv_err start(struct guest_kernel *kernel, struct viv_module *module
     *out_run = run;
     assert_int_equal(viv_sched_enter(viv_kernel_sched(kernel->kernel), &member), VIV_OK);
     viv_alloc_fail_nth_global(nth);
-    enum viv_err err = viv_runtime_start(kernel->runtime, &program);
+    enum viv_err err = viv_runtime_start(kernel->runtime, &program, NULL);
     viv_sched_leave(member);
     return err;
 }
