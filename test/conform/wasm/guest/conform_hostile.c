@@ -54,6 +54,7 @@ EXPORT(pings) void pings(void)
     const u64 tags[] = {1, 2};
     const u64 echo = child("echoes", 0, 0);
     registry_put("pair", 4, 0, process_id());
+    note(49, echo);
     u64 number = 0;
     bool stop = false;
     while (!stop) {
