@@ -58,9 +58,10 @@ static enum viv_err drain(struct viv_kernel *kernel, uint64_t timeout_ns)
         if (atomic_load_explicit(&kernel->proc_count, memory_order_seq_cst) == 0) return VIV_OK;
         if (viv_sched_now_ns(kernel->sched) >= deadline_ns) return VIV_E_TIMEOUT;
         struct viv_qsbr_member *member;
-        VIV_TRY(viv_sched_enter(kernel->sched, &member));
-        viv_kernel_each_proc(kernel, kill_one, NULL);
-        viv_sched_leave(member);
+        if (viv_sched_enter(kernel->sched, &member) == VIV_OK) { // no memory: the next round
+            viv_kernel_each_proc(kernel, kill_one, NULL);
+            viv_sched_leave(member);
+        }
         viv_futex_wait(&kernel->drained, drained, ROUND_MS * VIV_NS_PER_MS);
     }
 }

@@ -17,7 +17,7 @@ enum viv_err viv_sched__pools_init(struct viv_sched *sched)
         viv_mutex_init(&pool->mutex);
         viv_cond_init(&pool->cond);
         pool->threads =
-            viv_try_calloc(pool->thread_max, sizeof(struct viv_thread *), VIV_TAG_SCHED);
+            viv_try_calloc(pool->thread_max, sizeof(struct viv_pool_thread), VIV_TAG_SCHED);
         if (pool->threads == NULL) {
             viv_sched__pools_deinit(sched);
             return VIV_E_EXHAUSTED;
@@ -30,7 +30,10 @@ void viv_sched__pools_deinit(struct viv_sched *sched)
 {
     for (size_t i = 0; i < VIV_DIRTY_COUNT; i++) {
         struct viv_pool *pool = &sched->pool[i];
-        viv_free(pool->threads, pool->thread_max * sizeof(struct viv_thread *), VIV_TAG_SCHED);
+        if (pool->threads == NULL) continue;
+        for (uint32_t t = 0; t < pool->thread_max; t++) // of a thread that could not be started
+            if (pool->threads[t].member != NULL) viv_qsbr_leave(pool->threads[t].member);
+        viv_free(pool->threads, pool->thread_max * sizeof(struct viv_pool_thread), VIV_TAG_SCHED);
         pool->threads = NULL;
     }
 }
@@ -55,21 +58,32 @@ static struct viv_job *take_job(struct viv_pool *pool)
 
 static void pool_main(void *arg)
 {
-    struct viv_pool *pool = arg;
-    struct viv_qsbr_member *member;
-    // A thread without membership could not run `done`; its jobs go to the other threads.
-    if (viv_sched_enter(pool->sched, &member) != VIV_OK) return;
-    for (;;) {
-        viv_qsbr_offline(member);
-        struct viv_job *job = take_job(pool);
+    struct viv_pool_thread *self = arg;
+    struct viv_qsbr_member *member = self->member;
+    viv_sched__set_member(member);
+    for (;;) { // offline here
+        struct viv_job *job = take_job(self->pool);
         if (job == NULL) break; // stopping, and the queue is empty
         job->run(job);
         viv_qsbr_online(member);
         job->done(job);
         viv_qsbr_quiet(member, 64);
+        viv_qsbr_offline(member);
     }
-    viv_qsbr_online(member);
+    self->member = NULL;
     viv_sched_leave(member);
+}
+
+// A member that is left over when the thread cannot be started stays for the next attempt: leaving
+// may wait for a grace period, which the caller may be part of. Errors: EXHAUSTED.
+static enum viv_err start_thread(struct viv_pool *pool, struct viv_pool_thread *slot)
+{
+    slot->pool = pool;
+    if (slot->member == NULL) {
+        VIV_TRY(viv_qsbr_join(pool->sched->qsbr, &slot->member));
+        viv_qsbr_offline(slot->member);
+    }
+    return viv_thread_start("viv-dirty", 0, pool_main, slot, &slot->thread);
 }
 
 // Errors: EXHAUSTED when no thread serves the pool and none can be started.
@@ -77,8 +91,7 @@ static enum viv_err ensure_thread_locked(struct viv_pool *pool)
 {
     if (pool->sched->config.env.simulated) return VIV_OK;
     if (pool->thread_idle >= pool->queued || pool->thread_count == pool->thread_max) return VIV_OK;
-    enum viv_err err =
-        viv_thread_start("viv-dirty", 0, pool_main, pool, &pool->threads[pool->thread_count]);
+    enum viv_err err = start_thread(pool, &pool->threads[pool->thread_count]);
     if (err == VIV_OK) pool->thread_count++;
     return pool->thread_count > 0 ? VIV_OK : err;
 }
@@ -127,6 +140,6 @@ void viv_sched__pools_stop(struct viv_sched *sched)
         viv_mutex_unlock(&pool->mutex);
         viv_cond_broadcast(&pool->cond);
         for (uint32_t t = 0; t < count; t++)
-            viv_thread_join(pool->threads[t]);
+            viv_thread_join(pool->threads[t].thread);
     }
 }

@@ -17,7 +17,8 @@ struct viv_job {
     void (*done)(struct viv_job *job);
 };
 
-// Errors: FULL when the queue is, CLOSED after stop; then neither function is called.
+// Errors: FULL when the queue is, CLOSED after stop, EXHAUSTED when the pool has no thread and none
+// can be started; then neither function is called.
 enum viv_err viv_dirty_post(struct viv_sched *sched, enum viv_dirty pool,
                             struct viv_job *job) VIV_MUST_CHECK;
 uint32_t viv_dirty_thread_max(const struct viv_sched *sched, enum viv_dirty pool);

@@ -135,6 +135,12 @@ static inline uint32_t viv_sched__queue_len(const struct viv_worker *worker)
 }
 
 // ---- dirty pool ----
+struct viv_pool_thread {
+    struct viv_pool *pool;
+    struct viv_thread *thread;      // NULL: not started
+    struct viv_qsbr_member *member; // made before the thread, which could not run `done` without
+};
+
 struct viv_pool {
     struct viv_sched *sched;
     struct viv_mutex mutex; // guards the rest
@@ -142,7 +148,7 @@ struct viv_pool {
     struct viv_job *first, *last;
     uint32_t queued, thread_count, thread_idle, thread_max;
     bool stopping;
-    struct viv_thread **threads;
+    struct viv_pool_thread *threads; // thread_max
 };
 
 // ---- descriptors ----

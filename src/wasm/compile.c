@@ -183,6 +183,9 @@ static void free_flight(struct viv_flight *flight)
 // Calls back every request of a flight that is on no list any more, and frees it.
 static void end_flight(struct viv_flight *flight)
 {
+    // Whoever waits shows somebody a line; an error without one is want of memory or of a place.
+    if (flight->err != VIV_OK && flight->diag.text[0] == '\0')
+        (void)viv_diag_set(&flight->diag, flight->err, "%s", viv_err_text(flight->err));
     while (!viv_list_is_empty(&flight->requests)) {
         struct viv_compile_req *req =
             VIV_CONTAINER_OF(flight->requests.next, struct viv_compile_req, link);
@@ -420,6 +423,7 @@ enum viv_err viv_compile_post(struct viv_wasm *wasm, struct viv_compile_req *req
     viv_spin_unlock(&compiler->lock);
     flight->err = err;
     end_flight(flight);
+    post_waiting(compiler); // what waited for the place of this one in its environment's share
     return err;
 }
 

@@ -36,7 +36,10 @@ void viv_wasi__job_free(struct viv_wasi_job *job)
 
 uint32_t viv_wasi__job_post(struct viv_inst *inst, struct viv_wasi_job *job)
 {
-    return viv_bg_start(inst, VIV_DIRTY_IO, &job->bg) == VIV_OK ? VIV_WASI_SUCCESS : VIV_WASI_AGAIN;
+    enum viv_err err = viv_bg_start(inst, VIV_DIRTY_IO, &job->bg);
+    if (err == VIV_OK) return VIV_WASI_SUCCESS;
+    // Else the queue is full, or the kernel stops.
+    return err == VIV_E_EXHAUSTED ? VIV_WASI_NOMEM : VIV_WASI_AGAIN;
 }
 
 static enum viv_host resume(struct viv_op *op)

@@ -9,16 +9,25 @@
 #include "base/rng.h"
 #include "guest_run.h"
 #include "harness/check.h"
-#include "os/file.h"
+#include "os/fault.h"
 #include "proc/host.h"
+#include "sched/dirty.h"
 #include "wasm/slots.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TOLD = 77, EVERY_MAX = 400, STRIDE_MAX = 29, FRESH_RUNS = 12, WAIT_SECONDS = 30 };
+enum {
+    TOLD = 77,
+    EVERY_MAX = 400, // failures one by one; then, and with new kernels, in random steps
+    STEP_MAX = 29,
+    NEW_STEP_MAX = 12,
+    CALLS_MAX = 40,
+    WAIT_SECONDS = 30,
+};
 
 // One kernel with the pair, and what it holds while nothing else runs.
 struct world {
@@ -35,8 +44,7 @@ struct world {
 static void drop_line(void *arg, const char *line, size_t len)
 {
     (void)arg;
-    (void)len;
-    if (getenv("VIV_TEST_VERBOSE") != NULL) fputs(line, stderr);
+    if (getenv("VIV_TEST_VERBOSE") != NULL) (void)fwrite(line, 1, len, stderr);
 }
 
 static int open_descriptors(void)
@@ -126,6 +134,44 @@ static void expect_pair(struct world *world)
     CHECK(atomic_load(&world->last) == before + 1);
 }
 
+// ---- threads: the pools start theirs on demand, so all are demanded before anything is counted
+// ----
+
+struct crowd {
+    struct viv_job jobs[64];
+    _Atomic uint32_t here, done;
+    uint32_t count;
+};
+static struct crowd crowd; // of one pool at a time
+
+static void stand_in_crowd(struct viv_job *job)
+{
+    (void)job;
+    atomic_fetch_add(&crowd.here, 1);
+    CHECK_WAIT(atomic_load(&crowd.here) == crowd.count, WAIT_SECONDS, {});
+}
+
+static void leave_crowd(struct viv_job *job)
+{
+    (void)job;
+    atomic_fetch_add(&crowd.done, 1);
+}
+
+static void start_pools(struct world *world)
+{
+    struct viv_sched *sched = viv_kernel_sched(world->kernel->kernel);
+    for (int pool = 0; pool < VIV_DIRTY_COUNT; pool++) {
+        memset(&crowd, 0, sizeof(crowd));
+        crowd.count = viv_dirty_thread_max(sched, (enum viv_dirty)pool);
+        CHECK(crowd.count <= VIV_COUNT_OF(crowd.jobs));
+        for (uint32_t i = 0; i < crowd.count; i++) {
+            crowd.jobs[i] = (struct viv_job){.run = stand_in_crowd, .done = leave_crowd};
+            CHECK(viv_dirty_post(sched, (enum viv_dirty)pool, &crowd.jobs[i]) == VIV_OK);
+        }
+        CHECK_WAIT(atomic_load(&crowd.done) == crowd.count, WAIT_SECONDS, {});
+    }
+}
+
 // ---- what is there when nothing runs ----
 
 static uint64_t slots_now(const struct world *world)
@@ -182,30 +228,45 @@ static void close_world(struct world *world)
 
 // ---- a tour ----
 
-static void expect_told(const struct guest_run *run, uint64_t nth)
+// What fails during a tour.
+struct failure {
+    uint64_t alloc_nth; // 0: no allocation
+    const char *call;   // NULL: no system call
+    uint64_t call_nth;
+    int errno_value;
+};
+
+static void expect_told(const struct guest_run *run, const struct failure *failure)
 {
     bool told = run->was_born && (run->kind == VIV_REASON_NORMAL ||
                                   (run->kind == VIV_REASON_EXITED && run->code == TOLD));
     if (!run->was_born) told = run->birth_err == VIV_E_EXHAUSTED;
     if (!told && strstr(run->text, "memory") == NULL)
-        fail_msg("allocation %llu: %s, %s", (unsigned long long)nth,
+        fail_msg("allocation %llu, call %s %llu: %s, %s", (unsigned long long)failure->alloc_nth,
+                 failure->call != NULL ? failure->call : "", (unsigned long long)failure->call_nth,
                  run->was_born ? "ended" : "not born", run->text);
 }
 
-// A tour with the nth allocation failing; 0: none. True when one failed.
-static bool run_tour(struct world *world, uint64_t nth)
+// True when it has failed.
+static bool run_tour(struct world *world, const struct failure *failure)
 {
     char folder[512];
     rig_make_dir(folder, sizeof(folder));
-    struct guest_run *run = start(world, "tour", folder, nth);
+    if (failure->call != NULL)
+        viv_fault_set(failure->call, failure->call_nth, failure->errno_value);
+    struct guest_run *run = start(world, "tour", folder, failure->alloc_nth);
     guest_wait(run, WAIT_SECONDS);
-    bool hit = nth != 0 && viv_alloc_fail_hit();
+    bool hit = (failure->alloc_nth != 0 && viv_alloc_fail_hit()) ||
+               (failure->call != NULL && viv_fault_hit());
     viv_alloc_fail_nth_global(0);
+    viv_fault_set("*", 0, 0);
     if (getenv("VIV_TEST_VERBOSE") != NULL)
-        fprintf(stderr, "%llu: %s\n", (unsigned long long)nth, run->text);
+        fprintf(stderr, "%llu, %s %llu: %s\n", (unsigned long long)failure->alloc_nth,
+                failure->call != NULL ? failure->call : "", (unsigned long long)failure->call_nth,
+                run->text);
     if (!hit && !(run->was_born && run->kind == VIV_REASON_NORMAL))
         fail_msg("without a failure the tour ends with %s", run->text);
-    expect_told(run, nth);
+    expect_told(run, failure);
     rig_remove_dir(folder);
     return hit;
 }
@@ -213,7 +274,7 @@ static bool run_tour(struct world *world, uint64_t nth)
 static void warm_up(struct world *world)
 {
     for (int i = 0; i < 3; i++)
-        (void)run_tour(world, 0);
+        (void)run_tour(world, &(struct failure){0});
     for (int i = 0; i < 50; i++) { // until what the tours left on its way has gone
         expect_pair(world);
         check_nap();
@@ -221,35 +282,128 @@ static void warm_up(struct world *world)
     remember(world);
 }
 
+static void tags_now(int64_t tags[VIV_TAG_COUNT])
+{
+    for (int tag = 0; tag < VIV_TAG_COUNT; tag++)
+        tags[tag] = viv_alloc_live_bytes((enum viv_tag)tag);
+}
+
+static void expect_tags(const int64_t before[VIV_TAG_COUNT], const char *what, uint64_t nth)
+{
+    int64_t now[VIV_TAG_COUNT];
+    tags_now(now);
+    for (int tag = 0; tag < VIV_TAG_COUNT; tag++)
+        if (now[tag] != before[tag])
+            fail_msg("%s %llu: %lld bytes too many under %s", what, (unsigned long long)nth,
+                     (long long)(now[tag] - before[tag]), viv_alloc_tag_name((enum viv_tag)tag));
+}
+
+// All in one kernel that has seen a tour: what is left would add up.
 static void every_allocation_of_a_tour_may_fail(void **state)
 {
     (void)state;
     static struct world world;
     int64_t before[VIV_TAG_COUNT];
-    for (int tag = 0; tag < VIV_TAG_COUNT; tag++)
-        before[tag] = viv_alloc_live_bytes((enum viv_tag)tag);
+    tags_now(before);
     struct viv_rng rng = {check_seed()};
     rig_engine_signals(); // guests trap
     open_world(&world);
+    start_pools(&world);
     warm_up(&world);
     uint64_t nth = 1;
-    while (run_tour(&world, nth)) {
+    while (run_tour(&world, &(struct failure){.alloc_nth = nth})) {
         CHECK_WAIT(is_as_before(&world), WAIT_SECONDS, print_difference(&world, nth));
-        nth += nth < EVERY_MAX ? 1 : 1 + viv_rng_below(&rng, STRIDE_MAX);
+        nth += nth < EVERY_MAX ? 1 : 1 + viv_rng_below(&rng, STEP_MAX);
     }
-    print_message("a tour makes %llu allocations\n", (unsigned long long)(nth - 1));
     assert_true(nth > 100); // the tour was one
     CHECK_WAIT(is_as_before(&world), WAIT_SECONDS, print_difference(&world, nth));
     assert_int_equal(slots_now(&world), world.slot_count);
     close_world(&world);
-    for (int tag = 0; tag < VIV_TAG_COUNT; tag++)
-        assert_int_equal(viv_alloc_live_bytes((enum viv_tag)tag), before[tag]);
+    expect_tags(before, "at the end of", nth);
+}
+
+// In a kernel of its own, so that what happens only once (threads of pools, first slots, first
+// descriptors) fails too.
+static bool tour_in_new_world(const struct failure *failure)
+{
+    static struct world world;
+    int64_t before[VIV_TAG_COUNT];
+    int descriptors = open_descriptors();
+    tags_now(before);
+    open_world(&world);
+    bool hit = run_tour(&world, failure);
+    expect_pair(&world);
+    close_world(&world);
+    expect_tags(before, failure->call != NULL ? failure->call : "allocation",
+                failure->call != NULL ? failure->call_nth : failure->alloc_nth);
+    assert_int_equal(open_descriptors(), descriptors);
+    return hit;
+}
+
+static void allocations_of_a_first_tour_may_fail(void **state)
+{
+    (void)state;
+    struct viv_rng rng = {check_seed()};
+    rig_engine_signals(); // guests trap
+    uint64_t nth = 1;
+    while (tour_in_new_world(&(struct failure){.alloc_nth = nth}))
+        nth += 1 + viv_rng_below(&rng, NEW_STEP_MAX);
+}
+
+static void system_calls_of_a_first_tour_may_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int errno_value;
+    } calls[] = {{"mmap", ENOMEM},      {"mprotect", ENOMEM},       {"madvise", ENOMEM},
+                 {"epoll_ctl", ENOMEM}, {"pthread_create", EAGAIN}, {"epoll_wait", EINTR},
+                 {"futex", EINTR},      {"openat2", ENOMEM},        {"getdents64", ENOMEM}};
+    struct viv_rng rng = {check_seed()};
+    rig_engine_signals(); // guests trap
+    for (size_t i = 0; i < VIV_COUNT_OF(calls); i++) {
+        uint64_t nth = 1;
+        struct failure failure = {.call = calls[i].name, .errno_value = calls[i].errno_value};
+        do {
+            failure.call_nth = nth;
+            nth += nth <= 4 ? 1 : 1 + viv_rng_below(&rng, NEW_STEP_MAX);
+        } while (tour_in_new_world(&failure) && nth < CALLS_MAX);
+    }
+}
+
+// ---- the runtime itself ----
+
+static void every_allocation_of_a_runtime_may_fail(void **state)
+{
+    (void)state;
+    bool hit = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        int64_t before[VIV_TAG_COUNT];
+        tags_now(before);
+        struct viv_kernel_config config = {.worker_count = 1};
+        struct viv_kernel *kernel;
+        struct viv_runtime *runtime = NULL;
+        assert_int_equal(viv_kernel_new(&config, &kernel), VIV_OK);
+        viv_alloc_fail_nth(nth);
+        enum viv_err err =
+            viv_runtime_new(&(struct viv_runtime_config){.kernel = kernel}, &runtime);
+        hit = viv_alloc_fail_hit();
+        viv_alloc_fail_nth(0);
+        assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
+        if (err == VIV_OK) viv_runtime_free(runtime);
+        viv_kernel_free(kernel);
+        expect_tags(before, "runtime, allocation", nth);
+        assert_true(nth < 200 && (hit || nth > 5));
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_allocation_of_a_runtime_may_fail),
         cmocka_unit_test(every_allocation_of_a_tour_may_fail),
+        cmocka_unit_test(allocations_of_a_first_tour_may_fail),
+        cmocka_unit_test(system_calls_of_a_first_tour_may_fail),
     };
     int fds[2];
     rig_engine_signals();
