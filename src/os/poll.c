@@ -36,6 +36,22 @@ static int control(struct viv_poller *poller, int op, int fd, uint32_t events, u
     return viv_os__settle_int(r);
 }
 
+// What `control` answered, as an error.
+static enum viv_err control_err(int r)
+{
+    switch (-r) {
+    case 0:
+        return VIV_OK;
+    case EPERM:
+        return VIV_E_PERM;
+    case ENOMEM:
+    case ENOSPC:
+        return VIV_E_EXHAUSTED; // ENOSPC: max_user_watches
+    default:
+        return viv_err_from_errno(-r);
+    }
+}
+
 enum viv_err viv_poller_new(struct viv_poller **out_poller)
 {
     enum viv_err err = VIV_E_EXHAUSTED;
@@ -53,7 +69,7 @@ enum viv_err viv_poller_new(struct viv_poller **out_poller)
     }
     int r = control(poller, EPOLL_CTL_ADD, poller->wake_fd, EPOLLIN, VIV_POLL_TOKEN_RESERVED);
     if (r < 0) {
-        err = viv_err_from_errno(-r);
+        err = control_err(r);
         goto fail_eventfd;
     }
     *out_poller = poller;
@@ -88,17 +104,7 @@ enum viv_err viv_poller_arm(struct viv_poller *poller, int fd, uint32_t events, 
     int r = control(poller, EPOLL_CTL_MOD, fd, mask, token);
     if (r == -ENOENT) r = control(poller, EPOLL_CTL_ADD, fd, mask, token);
     if (r == -EEXIST) r = control(poller, EPOLL_CTL_MOD, fd, mask, token);
-    switch (-r) {
-    case 0:
-        return VIV_OK;
-    case EPERM:
-        return VIV_E_PERM;
-    case ENOMEM:
-    case ENOSPC:
-        return VIV_E_EXHAUSTED; // ENOSPC: max_user_watches
-    default:
-        return viv_err_from_errno(-r);
-    }
+    return control_err(r);
 }
 
 void viv_poller_forget(struct viv_poller *poller, int fd)

@@ -23,17 +23,7 @@ static void leave(struct viv_proc *self)
     // Seq_cst: pushes before this are in the list we take, pushes after see the marker.
     struct viv_signal *sig =
         atomic_exchange_explicit(&self->inbox, &viv_proc__closed, memory_order_seq_cst);
-    struct viv_signal *in_order = NULL;
-    while (sig != NULL) {
-        struct viv_signal *next = sig->next;
-        sig->next = in_order;
-        in_order = sig;
-        sig = next;
-    }
-    struct viv_signal **end = &self->held;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = in_order;
+    viv_proc__hold(self, sig);
 }
 
 // Drops the messages among what was not handled; the rest keeps its order for the LINKS phase.

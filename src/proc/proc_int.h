@@ -120,6 +120,8 @@ void viv_proc__table_publish(struct viv_table *table, struct viv_proc *proc);
 void viv_proc__table_release(struct viv_table *table, viv_pid pid);
 // signal.c: false: closed; the signal is still the caller's.
 bool viv_proc__push(struct viv_proc *to, struct viv_signal *sig);
+// Appends what was taken from the inbox (a chain, newest first) to `held`, oldest first.
+void viv_proc__hold(struct viv_proc *self, struct viv_signal *newest);
 void viv_proc__push_self(struct viv_proc *self, struct viv_signal *sig);
 // For signals that may end the receiver: one that runs on and on comes to a signal point soon.
 bool viv_proc__push_exit(struct viv_proc *to, struct viv_signal *sig);

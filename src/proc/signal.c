@@ -295,23 +295,26 @@ static void handle(struct viv_proc *self, struct viv_signal *sig)
     VIV_UNREACHABLE();
 }
 
-// Appends what is in the inbox to `held`, oldest first.
-static void take_inbox(struct viv_proc *self)
+void viv_proc__hold(struct viv_proc *self, struct viv_signal *newest)
 {
-    // Acquire pairs with the pushes. Relaxed look first: an empty inbox is the usual case.
-    if (atomic_load_explicit(&self->inbox, memory_order_relaxed) == NULL) return;
-    struct viv_signal *sig = atomic_exchange_explicit(&self->inbox, NULL, memory_order_seq_cst);
     struct viv_signal *in_order = NULL;
-    while (sig != NULL) {
-        struct viv_signal *next = sig->next;
-        sig->next = in_order;
-        in_order = sig;
-        sig = next;
+    while (newest != NULL) {
+        struct viv_signal *next = newest->next;
+        newest->next = in_order;
+        in_order = newest;
+        newest = next;
     }
     struct viv_signal **end = &self->held;
     while (*end != NULL)
         end = &(*end)->next; // empty unless suspended
     *end = in_order;
+}
+
+static void take_inbox(struct viv_proc *self)
+{
+    // Acquire pairs with the pushes. Relaxed look first: an empty inbox is the usual case.
+    if (atomic_load_explicit(&self->inbox, memory_order_relaxed) == NULL) return;
+    viv_proc__hold(self, atomic_exchange_explicit(&self->inbox, NULL, memory_order_seq_cst));
 }
 
 // A suspended process looks only for what ends the suspension; false: it goes on.
