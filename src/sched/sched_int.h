@@ -112,6 +112,7 @@ struct viv_worker {
     struct viv_rng rng;
     bool searching;                     // holds the scheduler's searching role
     uint32_t balance_at;                // next victim of the balance step
+    uint32_t uneven_looks;              // times in a row that a victim had more by two
     int64_t fresh_work[VIV_PRIO_COUNT]; // reductions of fresh tasks since the last spent one
     bool picked_fresh;                  // class of the running task
     uint32_t hurry_seen;                // value of the scheduler's hurry at the last reordering

@@ -256,14 +256,21 @@ static uint32_t steal_from(struct viv_worker *worker, struct viv_worker *victim,
 }
 
 // Keeps queues of busy workers within a quarter of each other, so that no task waits for an
-// unfairly long queue.
+// unfairly long queue. A smaller difference counts when it lasts: three busy tasks here and one
+// there would stay so, as nobody is ever out of work.
 static void balance(struct viv_worker *worker)
 {
+    enum { LASTING_LOOKS = 8 };
     struct viv_sched *sched = worker->sched;
     if (sched->worker_count == 1) return;
     worker->balance_at = (worker->balance_at + 1) % sched->worker_count;
     struct viv_worker *victim = sched->workers[worker->balance_at];
-    if (victim != worker) (void)steal_from(worker, victim, true);
+    if (victim == worker || steal_from(worker, victim, true) > 0) return;
+    bool uneven = viv_sched__queue_len(victim) >= viv_sched__queue_len(worker) + 2;
+    worker->uneven_looks = uneven ? worker->uneven_looks + 1 : 0;
+    if (worker->uneven_looks < LASTING_LOOKS) return;
+    worker->uneven_looks = 0;
+    (void)steal_from(worker, victim, false);
 }
 
 static bool search(struct viv_worker *worker)

@@ -3,6 +3,9 @@
 // --timers N --n N --json] [FILE]
 #include "bench.h"
 
+#include "os/thread.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +20,11 @@ void bench_emit(const struct bench_options *options, const struct bench_result *
 {
     bool ok = r->target == 0 || (r->least ? r->value >= r->target : r->value <= r->target);
     if (!options->json) {
-        printf("%s=%.4g%s%s%s ", r->name, r->value, r->unit[0] != '\0' ? " " : "", r->unit,
-               ok ? "" : " (target missed)");
-        if (r->baseline != 0)
-            printf("baseline=%.4g ratio=%.3g", r->baseline, r->value / r->baseline);
-        printf("\n");
+        printf(" %s=%.4g", strrchr(r->name, '.') + 1, r->value);
+        if (r->baseline != 0) printf(" baseline=%.4g", r->baseline);
+        if (!ok)
+            fprintf(stderr, "%s: %.4g misses the target %s %.4g\n", r->name, r->value,
+                    r->least ? ">=" : "<=", r->target);
         return;
     }
     printf("{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"", r->name, r->value, r->unit);
@@ -53,6 +56,41 @@ double bench_median(double (*once)(const struct bench_options *options),
     for (size_t i = 0; i < BENCH_RUNS; i++)
         values[i] = once(options);
     return bench_sort_median(values, BENCH_RUNS);
+}
+
+double bench_median_ratio(double (*above)(const struct bench_options *options),
+                          double (*below)(const struct bench_options *options),
+                          const struct bench_options *options)
+{
+    double values[BENCH_RUNS];
+    for (size_t i = 0; i < BENCH_RUNS; i++) {
+        const double value = above(options);
+        values[i] = value / below(options);
+    }
+    return bench_sort_median(values, BENCH_RUNS);
+}
+
+struct side {
+    double (*once)(const struct bench_options *options);
+    const struct bench_options *options;
+    double value;
+};
+
+static void run_side(void *arg)
+{
+    struct side *side = arg;
+    side->value = side->once(side->options);
+}
+
+double bench_side_by_side(double (*once)(const struct bench_options *options),
+                          const struct bench_options *options)
+{
+    struct side there = {once, options, 0}, here = there;
+    struct viv_thread *thread;
+    BENCH_TRY(viv_thread_start("bench-side", 0, run_side, &there, &thread));
+    run_side(&here);
+    viv_thread_join(thread);
+    return (there.value + here.value) / 4;
 }
 
 static void run_group(const struct bench *benches, bool large)
@@ -96,7 +134,10 @@ static bool run_named(const struct bench *benches, int argc, char **argv)
         if (strcmp(bench->group, argv[1]) != 0 || strcmp(bench->name, argv[2]) != 0) continue;
         struct bench_options options = bench->defaults;
         parse(argc - 3, argv + 3, &options);
+        if (!options.json) printf("%s", bench->name);
+        if (!options.json && options.workers != 0) printf(" workers=%" PRIu64, options.workers);
         bench->run(&options);
+        if (!options.json) printf("\n");
         return true;
     }
     return false;
