@@ -11,6 +11,7 @@
 #include "os/file.h"
 #include "os/signal.h"
 #include "os/thread.h"
+#include "sched/dirty.h"
 #include "wasm/cache.h"
 #include "wasm/compile.h"
 #include "wasm/runtime.h"
@@ -268,10 +269,13 @@ static int start_and_wait(struct run *run)
     } else {
         status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
     }
-    if (viv_kernel_stop(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
+    if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
         exit(status); // their memory is still in use; the system takes it back
     }
+    // A compile that a guest asked for may go on for long, and nobody waits for it any more.
+    if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) exit(status);
+    (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
     return status;
 }
 

@@ -74,6 +74,37 @@ void viv_vm_discard(void *base, size_t size_bytes)
     if (r < 0) memset(base, 0, size_bytes);
 }
 
+// A fresh mapping in place of what is there, which becomes one with equal neighbours.
+static bool map_over(void *base, size_t size_bytes)
+{
+    void *at = viv_os__is_faulted("mmap")
+                   ? MAP_FAILED
+                   : mmap(base, size_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (at == MAP_FAILED) return false;
+    (void)madvise(base, size_bytes, MADV_NOHUGEPAGE); // as in viv_vm_reserve
+    return true;
+}
+
+enum viv_err viv_vm_move(void *from, void *to, size_t size_bytes)
+{
+    VIV_ASSERT(is_page_multiple(size_bytes));
+    const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    void *at =
+        viv_os__is_faulted("mremap") ? MAP_FAILED : mremap(from, size_bytes, size_bytes, flags, to);
+    if (at != MAP_FAILED) return VIV_OK;
+    const enum viv_err err = errno == EINVAL ? VIV_E_UNSUPPORTED : VIV_E_EXHAUSTED;
+    // The host may have taken away what was at `to`. Nobody else must get a mapping there.
+    if (!map_over(to, size_bytes)) VIV_PANIC("cannot map %zu bytes again", size_bytes);
+    return err;
+}
+
+void viv_vm_renew(void *base, size_t size_bytes)
+{
+    VIV_ASSERT(is_page_multiple(size_bytes));
+    if (!map_over(base, size_bytes)) viv_vm_discard(base, size_bytes);
+}
+
 enum viv_err viv_vm_protect(void *base, size_t size_bytes, bool accessible)
 {
     VIV_ASSERT(is_page_multiple(size_bytes));

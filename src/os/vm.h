@@ -13,6 +13,13 @@ enum viv_err viv_vm_reserve(size_t size_bytes, size_t align_bytes, void **out_ba
 void viv_vm_release(void *base, size_t size_bytes);
 // The pages read as zero afterwards and use no memory (MADV_DONTNEED).
 void viv_vm_discard(void *base, size_t size_bytes);
+// The pages of `from` are those of `to` afterwards, and `from` reads as zero; both ranges were
+// reserved here, do not overlap, and `from` lies in one mapping. `to` becomes a mapping of its own
+// until it is renewed. Quick where both are aligned to 2 MiB. Errors: EXHAUSTED, UNSUPPORTED;
+// `from` is as before and `to` reads as zero.
+enum viv_err viv_vm_move(void *from, void *to, size_t size_bytes) VIV_MUST_CHECK;
+// As viv_vm_discard; also undoes what moves did to the mappings.
+void viv_vm_renew(void *base, size_t size_bytes);
 // Makes the range inaccessible (guard) or accessible again. Errors: EXHAUSTED.
 enum viv_err viv_vm_protect(void *base, size_t size_bytes, bool accessible) VIV_MUST_CHECK;
 

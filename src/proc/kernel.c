@@ -66,10 +66,15 @@ static enum viv_err drain(struct viv_kernel *kernel, uint64_t timeout_ns)
     }
 }
 
-enum viv_err viv_kernel_stop(struct viv_kernel *kernel, uint64_t timeout_ns)
+enum viv_err viv_kernel_kill_all(struct viv_kernel *kernel, uint64_t timeout_ns)
 {
     atomic_store_explicit(&kernel->stopping, 1, memory_order_seq_cst); // before the count is read
-    enum viv_err err = drain(kernel, timeout_ns);
+    return drain(kernel, timeout_ns);
+}
+
+enum viv_err viv_kernel_stop(struct viv_kernel *kernel, uint64_t timeout_ns)
+{
+    enum viv_err err = viv_kernel_kill_all(kernel, timeout_ns);
     viv_sched_stop(kernel->sched);
     return err;
 }

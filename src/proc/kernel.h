@@ -21,6 +21,9 @@ struct viv_kernel_config {
 enum viv_err viv_kernel_new(const struct viv_kernel_config *config,
                             struct viv_kernel **out_kernel) VIV_MUST_CHECK;
 enum viv_err viv_kernel_start(struct viv_kernel *kernel) VIV_MUST_CHECK;
+// Kills every process and waits until they have ended; none can be spawned any more. Thread: no
+// worker. Blocks. Errors: TIMEOUT.
+enum viv_err viv_kernel_kill_all(struct viv_kernel *kernel, uint64_t timeout_ns) VIV_MUST_CHECK;
 // Kills every process, waits until they have ended (at most timeout_ns), then stops the scheduler.
 // Thread: no worker. Blocks. Errors: TIMEOUT (some did not end; the kernel is stopped all the
 // same).

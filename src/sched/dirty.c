@@ -124,6 +124,18 @@ enum viv_err viv_dirty_post(struct viv_sched *sched, enum viv_dirty which, struc
     return err;
 }
 
+uint32_t viv_dirty_pending(struct viv_sched *sched)
+{
+    uint32_t pending = 0;
+    for (size_t i = 0; i < VIV_DIRTY_COUNT; i++) {
+        struct viv_pool *pool = &sched->pool[i];
+        viv_mutex_lock(&pool->mutex);
+        pending += pool->queued + (pool->thread_count - pool->thread_idle);
+        viv_mutex_unlock(&pool->mutex);
+    }
+    return pending;
+}
+
 uint32_t viv_dirty_thread_max(const struct viv_sched *sched, enum viv_dirty pool)
 {
     return sched->pool[pool].thread_max;

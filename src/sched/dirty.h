@@ -21,6 +21,8 @@ struct viv_job {
 // can be started; then neither function is called.
 enum viv_err viv_dirty_post(struct viv_sched *sched, enum viv_dirty pool,
                             struct viv_job *job) VIV_MUST_CHECK;
+// Jobs that are queued or run, of all pools; what viv_sched_stop would wait for.
+uint32_t viv_dirty_pending(struct viv_sched *sched);
 uint32_t viv_dirty_thread_max(const struct viv_sched *sched, enum viv_dirty pool);
 
 #endif

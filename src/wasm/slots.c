@@ -6,7 +6,7 @@
 //    overwritten: reading maps the kernel's one zero page, so what the guest never touched stays
 //    without memory of its own. Since mapping costs a fault a page, this begins with the second
 //    use; the first one ends as 2.
-// 2. A larger one gives its pages back.
+// 2. A larger one gives its pages back; from LATER_BYTES on in a dirty pool, as that takes long.
 // 3. A stack is kept as it is down to STACK_WARM_BYTES from its top; below, pages go back when the
 //    page there was touched, and every STACK_TRIM_USES uses in case a frame stepped over that page.
 // What stays resident is counted where slots leave a worker's cache, in chains of CHAIN_SLOTS: over
@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/spin.h"
 #include "os/vm.h"
+#include "sched/dirty.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -42,6 +43,8 @@
 #define WARM_BYTES                                                                                 \
     (UINT64_C(48) << 20) // in the depots for each worker; the caches need the rest of 64 MiB
 #define CANARY_BYTES 64u
+#define MOVE_BYTES (UINT64_C(2) << 20) // slots from here on give their pages to the larger one
+#define LATER_BYTES (UINT64_C(16) << 20)
 
 _Static_assert(VIV_WASM_FIBER_BYTES % PAGE_BYTES == 0, "a stack is whole pages");
 _Static_assert(SCRUB_BYTES / PAGE_BYTES <= 32, "touched has a bit a page");
@@ -56,8 +59,9 @@ struct viv_slot {
     uint64_t size_bytes;
     struct viv_slot_account *account;
     uint32_t use_count; // since its pages were given back
-    bool in_use;
-    struct viv_slot *prev, *next; // in use: the account's stacks; free: next of a chain
+    uint32_t in_use : 1;
+    uint32_t seams : MEMORY_KINDS; // bit k: mappings meet where a slot of kind k would end
+    struct viv_slot *prev, *next;  // in use: the account's stacks; free: next of a chain
     // while first of a chain in a depot, under its lock
     struct viv_slot *chain_next;
     uint32_t chain_pages;
@@ -215,7 +219,10 @@ static enum viv_err add_region(struct depot *depot, uint32_t kind)
     struct region *region = viv_try_calloc(1, sizeof *region, VIV_TAG_WASM);
     if (region == NULL) return VIV_E_EXHAUSTED;
     void *base;
-    enum viv_err err = viv_vm_reserve(size_bytes, UINT64_C(1) << SMALLEST_LOG2, &base);
+    // Aligned as far as helps to move pages.
+    uint64_t align_bytes = viv_min_u64(kind == STACK_KIND ? 0 : kind_bytes(kind), MOVE_BYTES);
+    align_bytes = viv_max_u64(align_bytes, UINT64_C(1) << SMALLEST_LOG2);
+    enum viv_err err = viv_vm_reserve(size_bytes, align_bytes, &base);
     if (err != VIV_OK) {
         viv_free(region, sizeof *region, VIV_TAG_WASM);
         return err;
@@ -402,6 +409,12 @@ static page_is_zero_fn *choose_page_is_zero(void)
 
 static void clean_memory(struct viv_slot *slot)
 {
+    if (slot->seams != 0) {
+        viv_vm_renew(slot->base, kind_bytes(slot->kind));
+        slot->seams = 0;
+        slot->use_count = 0;
+        return;
+    }
     uint64_t used_bytes = (slot->size_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     uint64_t warm = atomic_load_explicit(&slot->slots->warm_pages, memory_order_relaxed);
     slot->use_count++;
@@ -507,6 +520,35 @@ static void copy_pages(const struct viv_slots *slots, uint8_t *to, const uint8_t
         if (!slots->page_is_zero(from + at)) memcpy(to + at, from + at, PAGE_BYTES);
 }
 
+// The same without reading: the old slot's pages become those of the first part of the new one, and
+// the old one is clean. Every move leaves a seam between mappings in the new slot, at the end of
+// what was moved; the next move goes from seam to seam. False: what is left from *out_at on is to
+// be copied.
+static bool move_pages(const struct viv_slot *from, struct viv_slot *to, uint64_t *out_at)
+{
+    uint64_t at = 0;
+    to->seams = (from->seams | UINT32_C(1) << from->kind) & ((UINT32_C(1) << MEMORY_KINDS) - 1);
+    for (uint32_t kind = 0; kind <= from->kind; kind++) {
+        if ((to->seams >> kind & 1) == 0) continue;
+        *out_at = at;
+        if (viv_vm_move(from->base + at, to->base + at, kind_bytes(kind) - at) != VIV_OK)
+            return false;
+        at = kind_bytes(kind);
+    }
+    return true;
+}
+
+static void carry_over(struct viv_slot *from, struct viv_slot *to)
+{
+    uint64_t at = 0;
+    if (kind_bytes(from->kind) >= MOVE_BYTES && move_pages(from, to, &at)) {
+        from->size_bytes = 0; // nothing in it
+        return;
+    }
+    if (at < from->size_bytes)
+        copy_pages(from->slots, to->base + at, from->base + at, from->size_bytes - at);
+}
+
 enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
                                    struct viv_diag *diag)
 {
@@ -521,17 +563,19 @@ enum viv_err viv_slots_grow_memory(struct viv_slot *slot, uint64_t size_bytes,
             return err;
         }
         VIV_ASSERT(larger != NULL && !larger->in_use);
-        copy_pages(slot->slots, larger->base, slot->base, slot->size_bytes);
+        carry_over(slot, larger);
         // The engine keeps the address of this descriptor: the two exchange what they stand for.
         struct viv_slot old = *slot;
         slot->base = larger->base;
         slot->kind = larger->kind;
         slot->touched = larger->touched;
         slot->use_count = larger->use_count;
+        slot->seams = larger->seams;
         larger->base = old.base;
         larger->kind = old.kind;
         larger->touched = old.touched;
         larger->use_count = old.use_count;
+        larger->seams = old.seams;
         larger->size_bytes = old.size_bytes;
         clean_memory(larger);
         drop_slot(slot->slots, larger);
@@ -579,6 +623,41 @@ bool viv_slots_stack_is_intact(const struct viv_slot_account *account)
     return true;
 }
 
+// ---- dropping ----
+
+struct cleaning {
+    struct viv_job job;
+    struct viv_slot *slot;
+};
+
+static void run_cleaning(struct viv_job *job)
+{
+    clean_memory(VIV_CONTAINER_OF(job, struct cleaning, job)->slot);
+}
+
+static void done_cleaning(struct viv_job *job)
+{
+    struct cleaning *cleaning = VIV_CONTAINER_OF(job, struct cleaning, job);
+    struct viv_slot *slot = cleaning->slot;
+    viv_free(cleaning, sizeof(*cleaning), VIV_TAG_WASM);
+    slot->in_use = false;
+    drop_slot(slot->slots, slot);
+}
+
+// False: it is to be cleaned here and now.
+static bool clean_later(struct viv_slot *slot)
+{
+    struct viv_sched *sched = slot->slots->sched;
+    if (sched == NULL || slot->size_bytes < LATER_BYTES) return false;
+    struct cleaning *cleaning = viv_try_alloc(sizeof(*cleaning), VIV_TAG_WASM);
+    if (cleaning == NULL) return false;
+    *cleaning =
+        (struct cleaning){.job = {.run = run_cleaning, .done = done_cleaning}, .slot = slot};
+    if (viv_dirty_post(sched, VIV_DIRTY_CPU, &cleaning->job) == VIV_OK) return true;
+    viv_free(cleaning, sizeof(*cleaning), VIV_TAG_WASM);
+    return false;
+}
+
 void viv_slots_drop(struct viv_slot *slot)
 {
     VIV_ASSERT(slot->in_use);
@@ -587,12 +666,16 @@ void viv_slots_drop(struct viv_slot *slot)
         clean_stack(slot);
     } else {
         refund(slot->account, slot->size_bytes);
+        slot->account = NULL;
+        if (clean_later(slot)) return;
         clean_memory(slot);
     }
     slot->in_use = false;
     slot->account = NULL;
     drop_slot(slot->slots, slot);
 }
+
+// ---- what was taken ----
 
 uint8_t *viv_slot_base(const struct viv_slot *slot)
 {
@@ -607,73 +690,6 @@ uint64_t viv_slot_size_bytes(const struct viv_slot *slot)
 uint64_t viv_slot_capacity_bytes(const struct viv_slot *slot)
 {
     return kind_bytes(slot->kind);
-}
-
-// ---- the engine's callbacks ----
-
-static uint8_t *get_memory(void *env, size_t *byte_size, size_t *byte_capacity)
-{
-    const struct viv_slot *slot = env;
-    *byte_size = slot->size_bytes;
-    *byte_capacity = kind_bytes(slot->kind);
-    return slot->base;
-}
-
-static wasmtime_error_t *grow_memory(void *env, size_t new_size)
-{
-    struct viv_diag diag = {.text = ""};
-    enum viv_err err = viv_slots_grow_memory(env, new_size, &diag);
-    return err == VIV_OK ? NULL : wasmtime_error_new(diag.text);
-}
-
-static void drop_env(void *env)
-{
-    viv_slots_drop(env);
-}
-
-static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum,
-                                    size_t maximum, size_t reserved_size_in_bytes,
-                                    size_t guard_size_in_bytes,
-                                    wasmtime_linear_memory_t *memory_ret)
-{
-    (void)type;
-    (void)maximum;
-    VIV_ASSERT(reserved_size_in_bytes == 0 &&
-               guard_size_in_bytes == 0); // as engine.c configures it
-    struct viv_diag diag = {.text = ""};
-    struct viv_slot *slot = NULL;
-    if (viv_slots_take_memory(env, minimum, &slot, &diag) != VIV_OK)
-        return wasmtime_error_new(diag.text);
-    *memory_ret = (wasmtime_linear_memory_t){
-        .env = slot, .get_memory = get_memory, .grow_memory = grow_memory, .finalizer = drop_env};
-    return NULL;
-}
-
-static uint8_t *get_stack(void *env, size_t *out_len)
-{
-    const struct viv_slot *slot = env;
-    *out_len = VIV_WASM_FIBER_BYTES;
-    return slot->base + VIV_WASM_FIBER_BYTES;
-}
-
-static wasmtime_error_t *new_stack(void *env, size_t size, bool zeroed,
-                                   wasmtime_stack_memory_t *stack_ret)
-{
-    VIV_ASSERT(size <= VIV_WASM_FIBER_BYTES); // as engine.c configures it
-    struct viv_slot *slot = NULL;
-    if (viv_slots_take_stack(env, zeroed, &slot) != VIV_OK)
-        return wasmtime_error_new("no address space for a stack");
-    *stack_ret = (wasmtime_stack_memory_t){
-        .env = slot, .get_stack_memory = get_stack, .finalizer = drop_env};
-    return NULL;
-}
-
-void viv_slots_configure(struct viv_slots *slots, wasm_config_t *config)
-{
-    wasmtime_memory_creator_t memories = {.env = slots, .new_memory = new_memory};
-    wasmtime_stack_creator_t stacks = {.env = slots, .new_stack = new_stack};
-    wasmtime_config_host_memory_creator_set(config, &memories);
-    wasmtime_config_host_stack_creator_set(config, &stacks);
 }
 
 // ---- the pool itself ----

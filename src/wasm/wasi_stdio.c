@@ -147,11 +147,6 @@ enum viv_err viv_stdio_new(struct viv_kernel *kernel, struct viv_stdio_set **out
     return VIV_OK;
 }
 
-void viv_stdio_flush(struct viv_stdio_set *set)
-{
-    (void)set; // a write that succeeded has reached the system
-}
-
 void viv_stdio_free(struct viv_stdio_set *set)
 {
     if (set == NULL) return;

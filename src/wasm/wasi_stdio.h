@@ -14,9 +14,6 @@ struct viv_stdio_set;
 // flags of what was inherited stay as they are. Errors: EXHAUSTED.
 enum viv_err viv_stdio_new(struct viv_kernel *kernel,
                            struct viv_stdio_set **out_set) VIV_MUST_CHECK;
-// Blocks until everything accepted is written, which it always is; here for the day when output is
-// buffered.
-void viv_stdio_flush(struct viv_stdio_set *set);
 void viv_stdio_free(struct viv_stdio_set *set); // the kernel is stopped
 
 // Output of a process and of those it spawns: one part each, in order of birth, in which stdout and

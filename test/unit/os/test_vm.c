@@ -67,6 +67,40 @@ static void discarded_pages_are_zero(void **state)
     viv_fault_set("*", 0, 0);
 }
 
+static bool is_filled(const char *at, size_t len, char with)
+{
+    for (size_t i = 0; i < len; i++)
+        if (at[i] != with) return false;
+    return true;
+}
+
+static void pages_move(void **state)
+{
+    (void)state;
+    const size_t size = (size_t)4 << 20;
+    char *base = NULL;
+    assert_int_equal(viv_vm_reserve(4 * size, (size_t)2 << 20, (void **)&base), VIV_OK);
+    char *from = base, *to = base + 2 * size;
+    const uint64_t mappings = viv_vm_mapping_count();
+    for (int round = 0; round < 3; round++) {
+        memset(from, 7, size);
+        // The host refuses the first time; the ranges are as they were.
+        if (round == 0) viv_fault_set("mremap", 1, ENOMEM);
+        const enum viv_err err = viv_vm_move(from, to, size);
+        assert_int_equal(err, round == 0 ? VIV_E_EXHAUSTED : VIV_OK);
+        assert_true(is_filled(from, size, round == 0 ? 7 : 0));
+        assert_true(is_filled(to, size, round == 0 ? 0 : 7));
+        assert_true(is_filled(to + size, size, 0));
+        memset(to, 8, size);
+        viv_vm_renew(to, size);
+        assert_true(is_filled(to, size, 0));
+        assert_true(viv_vm_mapping_count() <= mappings + 1); // the list of them may take one
+    }
+    assert_true(viv_fault_hit());
+    viv_fault_set("*", 0, 0);
+    viv_vm_release(base, 4 * size);
+}
+
 // Whether a read of the address ends a child with a signal.
 static bool is_guarded(volatile char *at)
 {
@@ -157,6 +191,7 @@ int main(void)
         cmocka_unit_test(reserves_aligned_and_trims),
         cmocka_unit_test(address_space_is_cheap),
         cmocka_unit_test(discarded_pages_are_zero),
+        cmocka_unit_test(pages_move),
         cmocka_unit_test(guards),
         cmocka_unit_test(failures),
         cmocka_unit_test(tells_what_the_process_uses),

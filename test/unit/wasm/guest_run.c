@@ -60,7 +60,6 @@ void guest_close(struct guest_kernel *kernel)
     CHECK(viv_kernel_stop(kernel->kernel, STOP_SECONDS * VIV_NS_PER_SEC) == VIV_OK);
     for (uint32_t i = 0; i < kernel->run_count; i++)
         viv_capture_drop(kernel->runs[i].capture);
-    viv_stdio_flush(viv_runtime_stdio(kernel->runtime));
     viv_runtime_free(kernel->runtime);
     viv_kernel_free(kernel->kernel);
     free(kernel);

@@ -118,6 +118,62 @@ static void growing_keeps_what_was_there(void **state)
     viv_slots_free(slots);
 }
 
+// Marks one page in each 64 KiB below size, beginning at from.
+static void mark_pages(struct viv_slot *slot, uint64_t from, uint64_t size)
+{
+    for (uint64_t at = from; at < size; at += 64 * KIB)
+        viv_slot_base(slot)[at + at / 16 % 4096] = (uint8_t)(1 + at / (64 * KIB) % 255);
+}
+
+static void check_pages(const struct viv_slot *slot, uint64_t size)
+{
+    for (uint64_t at = 0; at < size; at += 64 * KIB)
+        assert_int_equal(viv_slot_base(slot)[at + at / 16 % 4096], 1 + at / (64 * KIB) % 255);
+}
+
+// On the way the nth move fails (0: none), which only makes it slower.
+static void grow_in_steps(struct viv_slots *slots, uint64_t nth)
+{
+    static const uint64_t steps[] = {MIB,       2 * MIB,   2 * MIB + 64 * KIB, 4 * MIB,   64 * MIB,
+                                     100 * MIB, 256 * MIB, 512 * MIB,          1024 * MIB};
+    const uint64_t marked = 600 * MIB;
+    struct viv_slot *slot = take(slots, 64 * KIB);
+    uint64_t size = 0;
+    viv_fault_set("mremap", nth, ENOMEM);
+    for (size_t i = 0; i < VIV_COUNT_OF(steps); i++) {
+        mark_pages(slot, size, viv_min_u64(marked, viv_slot_size_bytes(slot)));
+        size = viv_slot_size_bytes(slot);
+        assert_int_equal(viv_slots_grow_memory(slot, steps[i], NULL), VIV_OK);
+        check_pages(slot, viv_min_u64(marked, size));
+        for (uint64_t at = size; at < steps[i]; at += 1031 * 4096 / 8)
+            assert_int_equal(viv_slot_base(slot)[at], 0);
+    }
+    viv_fault_set("mremap", 0, 0);
+    viv_slots_drop(slot);
+}
+
+static void growing_moves_pages(void **state)
+{
+    (void)state;
+    struct viv_slots *slots = new_slots(NULL);
+    grow_in_steps(slots, 0);
+    const uint64_t mappings = viv_vm_mapping_count(), rss = viv_vm_rss_bytes();
+    uint64_t nth = 0;
+    do
+        grow_in_steps(slots, ++nth);
+    while (viv_fault_hit());
+    assert_true(nth > 5);
+    // All pages went back, and all seams.
+    assert_true(viv_vm_rss_bytes() < rss + 4 * MIB);
+    assert_true(viv_vm_mapping_count() < mappings + 4);
+    for (uint64_t next = 64 * KIB; next <= 1024 * MIB; next *= 2) {
+        struct viv_slot *slot = take(slots, next);
+        assert_true(is_filled(viv_slot_base(slot), viv_min_u64(next, 64 * MIB), 0));
+        viv_slots_drop(slot);
+    }
+    viv_slots_free(slots);
+}
+
 static void accounts_are_charged_and_refunded(void **state)
 {
     (void)state;
@@ -338,6 +394,7 @@ int main(void)
         cmocka_unit_test(slots_are_zero_and_apart),
         cmocka_unit_test(a_slot_is_zero_beyond_a_shorter_second_use),
         cmocka_unit_test(growing_keeps_what_was_there),
+        cmocka_unit_test(growing_moves_pages),
         cmocka_unit_test(accounts_are_charged_and_refunded),
         cmocka_unit_test(stacks_are_listed_and_checked),
         cmocka_unit_test(mappings_do_not_grow_with_slots),
