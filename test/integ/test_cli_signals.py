@@ -106,6 +106,14 @@ class Signals(CliTest):
         process.stdin.close()
         self.assertEqual(process.wait(timeout=self.SOON * 5), 0)
 
+    def test_while_a_guest_compiles(self):
+        """Nobody waits for a compile that nobody wants any more."""
+        process = self.start("run", GUEST, "wait", "compile")
+        self.wait_for(process.stdout, "ready")
+        time.sleep(0.3)  # it takes seconds
+        ended = self.check(process, ready=None)
+        self.assertNotIn("compiled", ended.out)
+
     def test_an_ignored_signal_stays_ignored(self):
         process = self.start("run", GUEST, "wait", "read", stdin=subprocess.PIPE,
                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))

@@ -170,9 +170,56 @@ static int fill_mailbox(void)
     return 0;
 }
 
+static uint8_t *put_size(uint8_t *at, uint32_t value) // five bytes of LEB128
+{
+    for (int i = 0; i < 5; i++, value >>= 7)
+        *at++ = (uint8_t)((value & 0x7f) | (i < 4 ? 0x80 : 0));
+    return at;
+}
+
+// A module of 64 functions with 20 000 operations each, one depending on the other, which takes
+// seconds to compile. Returns its end.
+static uint8_t *put_large_module(uint8_t *at)
+{
+    enum { FUNCTIONS = 64, OPERATIONS = 20000 };
+    static const uint8_t head[] = {0,    'a',  's', 'm',  1, 0,    0, 0,
+                                   0x01, 0x06, 1,   0x60, 1, 0x7f, 1, 0x7f}; // (i32) -> i32
+    static const uint8_t step[] = {0x20, 0, 0x6c, 0x20, 0, 0x6a}; // times and plus the parameter
+    memcpy(at, head, sizeof(head));
+    at += sizeof(head);
+    *at++ = 0x03; // types of functions
+    *at++ = 1 + FUNCTIONS;
+    *at++ = FUNCTIONS;
+    memset(at, 0, FUNCTIONS);
+    at += FUNCTIONS;
+    const uint32_t body = 1 + 2 + OPERATIONS * sizeof(step) + 1;
+    *at++ = 0x0a; // code
+    at = put_size(at, 1 + FUNCTIONS * (5 + body));
+    *at++ = FUNCTIONS;
+    for (int i = 0; i < FUNCTIONS; i++) {
+        at = put_size(at, body);
+        *at++ = 0; // no locals
+        *at++ = 0x20;
+        *at++ = 0;
+        for (int k = 0; k < OPERATIONS; k++, at += sizeof(step))
+            memcpy(at, step, sizeof(step));
+        *at++ = 0x0b;
+    }
+    return at;
+}
+
+VIV_EXPORT("compiler") void compiler(void)
+{
+    uint8_t *bytes = malloc(16 << 20);
+    if (bytes != NULL) (void)viv_module(bytes, (size_t)(put_large_module(bytes) - bytes), 0);
+    say("compiled");
+}
+
 static int wait_for_ever(const char *how)
 {
+    if (strcmp(how, "compile") == 0) (void)children("compiler", 1, 0);
     say("ready");
+    if (strcmp(how, "compile") == 0) waiter();
     if (strcmp(how, "spin") == 0) spin();
     if (strcmp(how, "sleep") == 0) (void)sleep(1000);
     if (strcmp(how, "receive") == 0) waiter();
