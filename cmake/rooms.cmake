@@ -26,9 +26,10 @@ viv_room(base LINKS viv_malloc OpenSSL::Crypto PkgConfig::JANSSON Threads::Threa
 viv_room(os LINKS viv_base)
 viv_room(sched LINKS viv_os)
 viv_room(proc LINKS viv_sched)
-set(VIV_TOP_ROOM viv_proc)
+viv_room(cap LINKS viv_proc)
+set(VIV_TOP_ROOM viv_cap)
 if(VIV_WASMTIME)
-  viv_room(wasm LINKS viv_proc viv_wasmtime)
+  viv_room(wasm LINKS viv_cap viv_wasmtime)
   set(VIV_TOP_ROOM viv_wasm)
 endif()
 

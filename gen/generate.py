@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Turns errors.tab, alloc_tags.tab and locks.tab into C.
+"""Turns errors.tab, alloc_tags.tab, locks.tab and caps.tab into C.
 
 Usage: generate.py --tables DIR --out DIR
 
-Writes errors.h errors.c alloc_tags.h alloc_tags.c locks.h locks.c. A table that breaks its own
+Writes errors.h errors.c alloc_tags.h alloc_tags.c locks.h locks.c caps.h caps.c. A table that breaks its own
 rules (columns, duplicate names, order of numbers) stops the build with file and line.
 """
 
@@ -140,6 +140,105 @@ def make_locks(tables):
             "locks.c": "".join(source)}
 
 
+CLASS = re.compile(r"[a-z]+(?:\.[a-z]+)?\Z")
+SCOPE_TYPES = ("relation", "names", "nodes", "hosts", "rids", "kinds", "classes", "signals", "bodies", "verbs", "words",
+               "max", "address", "directory", "command")
+
+
+def read_scopes(text, where):
+    """Types of patterns of a class as (names of types, names of signals, words), checked."""
+    types, signals, words = [], "NONE", []
+    for name, _, inside in re.findall(r"([a-z]+)(\(([^)]*)\))?", text if text != "-" else ""):
+        if name not in SCOPE_TYPES or name in types:
+            raise TableError(f"{where}: not a new type of pattern: {name}")
+        if name == "signals":
+            if inside not in ("proc", "os"):
+                raise TableError(f"{where}: signals of proc or os: {inside}")
+            signals = inside.upper()
+        elif name == "words":
+            words = inside.split()
+            if not words or not all(map(WORD.match, words)):
+                raise TableError(f"{where}: words(W ...): {inside}")
+        elif inside:
+            raise TableError(f"{where}: {name} takes no brackets")
+        types.append(name)
+    if len({"kinds", "classes", "signals", "bodies", "words"} & set(types)) > 1:
+        raise TableError(f"{where}: a class takes one type of set at most: {text}")
+    if not types and text != "-":
+        raise TableError(f"{where}: no types of patterns and no `-`: {text}")
+    return types, signals, words
+
+
+def read_caps(path):
+    """Rows of caps.tab as (number, name, types, signals, words, delegable, text), checked."""
+    caps, names = [], set()
+    for line, (number, name, scopes, delegable, text) in rows(path, 5):
+        where = f"{path}:{line}"
+        if number != str(len(caps)) or len(caps) >= 64:
+            raise TableError(f"{where}: numbers are 0, 1, 2 ... up to 63: {number}")
+        if not CLASS.match(name) or name in names:
+            raise TableError(f"{where}: not a new name of a class: {name}")
+        if delegable not in ("yes", "†"):
+            raise TableError(f"{where}: delegable is yes or †: {delegable}")
+        names.add(name)
+        caps.append((len(caps), name, *read_scopes(scopes, where), delegable == "yes", text))
+    if not caps:
+        raise TableError(f"{path}: no rows")
+    return caps
+
+
+CAPS_HEAD = """#include "base/defs.h"
+
+enum viv_scope_type {{
+{types}
+    VIV_SCOPE_TYPES
+}};
+
+// Which vocabulary patterns of the type signals use.
+enum viv_signal_set {{ VIV_SIGNALS_NONE, VIV_SIGNALS_PROC, VIV_SIGNALS_OS }};
+
+// The number is the bit in every mask and never changes.
+enum viv_cap {{
+{classes}
+    VIV_CAP_COUNT
+}};
+
+#define VIV_CAP_BIT(cap) (UINT64_C(1) << (cap))
+#define VIV_CAP_ALL (VIV_CAP_BIT(VIV_CAP_COUNT) - 1)
+
+struct viv_cap_row {{
+    const char *name;         // "net.connect"
+    uint32_t types;           // bits 1 << enum viv_scope_type
+    enum viv_signal_set signals;
+    bool is_delegable;
+    const char *const *words; // in the order of their bits; ends with NULL
+    const char *text;
+}};
+extern const struct viv_cap_row viv_cap_rows[VIV_CAP_COUNT];
+"""
+
+
+def make_caps(tables):
+    caps = read_caps(tables / "caps.tab")
+    ids = ["VIV_CAP_" + name.replace(".", "_").upper() for _, name, *_ in caps]
+    width = max(map(len, ids)) + 2
+    classes = [f"    {one} = {row[0]}, {'':{width - len(one) - len(str(row[0]))}}// {row[6]}" for one, row in zip(ids, caps)]
+    types = [f"    VIV_SCOPE_{name.upper()}," for name in SCOPE_TYPES]
+    body = CAPS_HEAD.format(types="\n".join(types), classes="\n".join(classes))
+    source = [HEAD.format(table="caps.tab"), '#include "gen/caps.h"\n\n']
+    for number, _, _, _, words, _, _ in caps:
+        if words:
+            source.append(f"static const char *const words_{number}[] = {{{', '.join(map(c_string, words))}, NULL}};\n")
+    source.append("static const char *const no_words[] = {NULL};\n\n")
+    source.append("const struct viv_cap_row viv_cap_rows[VIV_CAP_COUNT] = {\n")
+    for number, name, types, signals, words, delegable, text in caps:
+        mask = " | ".join(f"1u << VIV_SCOPE_{one.upper()}" for one in types) or "0"
+        source.append(f"    {{{c_string(name)}, {mask}, VIV_SIGNALS_{signals}, {str(delegable).lower()}, "
+                      f"{f'words_{number}' if words else 'no_words'}, {c_string(text)}}},\n")
+    source.append("};\n")
+    return {"caps.h": header("caps.tab", "VIV_GEN_CAPS_H", body), "caps.c": "".join(source)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=pathlib.Path, required=True)
@@ -147,7 +246,7 @@ def main():
     options = parser.parse_args()
     try:
         files = {}
-        for make in (make_errors, make_tags, make_locks):
+        for make in (make_errors, make_tags, make_locks, make_caps):
             files.update(make(options.tables))
     except (TableError, OSError) as error:
         print(error, file=sys.stderr)

@@ -13,6 +13,7 @@ GOOD = {
     "errors.tab": "# comment\n1 | ONE | badarg | 28 | first \"quoted\"\n7 | SEVEN | eio | 29 | last\n",
     "alloc_tags.tab": "BASE | a\nOS | b\n",
     "locks.tab": "FIRST | a\nSECOND | b\n",
+    "caps.tab": "0 | a.b | names words(x y) | yes | first\n1 | c | - | † | second\n",
 }
 
 
@@ -31,10 +32,12 @@ class GenerateTest(unittest.TestCase):
     def test_good(self):
         status, _, files = self.generate()
         self.assertEqual(status, 0)
-        self.assertEqual(set(files), {"errors.h", "errors.c", "alloc_tags.h", "alloc_tags.c", "locks.h", "locks.c"})
+        self.assertEqual(set(files), {"errors.h", "errors.c", "alloc_tags.h", "alloc_tags.c", "locks.h", "locks.c", "caps.h", "caps.c"})
         self.assertRegex(files["errors.h"], r"VIV_OK = 0,\n    VIV_E_ONE = 1, .*\n    VIV_E_SEVEN = 7,")
         self.assertIn('"first \\"quoted\\""', files["errors.c"])
         self.assertRegex(files["alloc_tags.h"], r"VIV_TAG_BASE, .*\n    VIV_TAG_OS, .*\n    VIV_TAG_COUNT\n")
+        self.assertRegex(files["caps.h"], r"VIV_CAP_A_B = 0, .*\n    VIV_CAP_C = 1, ")
+        self.assertIn('words_0[] = {"x", "y", NULL}', files["caps.c"])
         self.assertRegex(files["locks.h"], r"VIV_LOCK_FIRST = 1, .*\n    VIV_LOCK_SECOND = 2,")
 
     def test_refused(self):
@@ -47,6 +50,11 @@ class GenerateTest(unittest.TestCase):
                 ("errors", "1 | ONE | badarg | 99 | a\n", "errors.tab:1"),
                 ("errors", "1 | ONE | badarg | 28 | \n", "errors.tab:1"),
                 ("alloc_tags", "BASE | a\nBASE | b\n", "alloc_tags.tab:2"),
+                ("caps", "1 | a | - | yes | t\n", "caps.tab:1"),
+                ("caps", "0 | a | hens | yes | t\n", "caps.tab:1"),
+                ("caps", "0 | a | names(x) | yes | t\n", "caps.tab:1"),
+                ("caps", "0 | a | - | yes | t\n1 | a | - | yes | t\n", "caps.tab:2"),
+                ("caps", "0 | a | - | maybe | t\n", "caps.tab:1"),
                 ("locks", "# nothing\n", "locks.tab")):
             with self.subTest(text=text):
                 status, errors, files = self.generate(**{key: text})

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "bench.h"
 #include "os/clock.h"
+#include "res.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,8 @@ const struct bench host_benches[] = {
     {"host", "ring", {.workers = 1, .count = 5000000}, bench_ring, false},
     {"host", "pairs", {.count = 8000000, .parents = 8}, bench_pairs, false},
     {"host", "timer", {.count = 3000000}, bench_timer, false},
+    {"host", "res_lookup", {.count = 20000000}, bench_res_lookup, false},
+    {"host", "res_create", {.count = 2000000}, bench_res_create, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},
     {0},
 };

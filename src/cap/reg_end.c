@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of resources.
+//
+// R1 Phase to DYING, by one compare-and-swap; the winner takes a pin of its own and runs the rest.
+// R2 Children, then what it owns, by end rank, newest first, each through R1 to R7 before it.
+// R3 No singleton, log channel or instance names it any more; R4 it is off the lists of parent and
+//    owner. Both happen under one hold of the relations' lock, right after R1.
+// R5 close(obj, why). R6 The charge goes back. R7 The pin of R1 is dropped.
+// The last unpin makes it DEAD; one grace period later its object is destroyed; when its last hold
+// has gone too, the record is FREE.
+//
+// No recursion: what is to be ended is a stack of records, linked through the fields that the lists
+// used (u.end.below). A record is worked on when nothing is left below it. A parent whose last hold
+// went with its child comes right after that child.
+//
+// Two threads. If the other one has won a child (it is between R1 and R4), this one takes it off
+// the lists in its place and goes on; so nothing here waits, and the other's close may then run
+// after the parent's. The parent's object is there all the same: its grace period cannot end while
+// the other thread is in its read section.
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "cap/reg_int.h"
+
+struct ending {
+    struct viv_reg *reg;
+    uint32_t top;                   // of the stack
+    struct viv_res_single *singles; // to be freed
+};
+
+static void put_free(struct viv_res *res)
+{
+    viv_res__put_slot(viv_res__reg(res), res);
+}
+
+// ---- the state word ----
+
+bool viv_res__claim(struct viv_res *res, uint64_t more_bits)
+{
+    uint64_t state = viv_res__state(res), next;
+    do {
+        const enum viv_phase phase = viv_res__phase(state);
+        if (phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) return false;
+        next = (state & ~VIV_RES_PHASE_MASK) | VIV_RES_IN_PHASE(VIV_RES_DYING) | more_bits;
+        if (phase == VIV_RES_RESERVED) next |= VIV_RES_NO_OBJ;
+        next += VIV_RES_PIN_ONE;
+        // Acquire: the object is seen; release: what this thread did before it ends the resource.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    return true;
+}
+
+static bool is_removed_with_holds(const struct viv_res *res, uint64_t state)
+{
+    const enum viv_phase phase = viv_res__phase(state);
+    if ((phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) || (state & VIV_RES_KEPT) != 0)
+        return false;
+    return viv_res_kind(viv_res__reg(res), res->kind)->last_close == VIV_LAST_CLOSE_REMOVE;
+}
+
+bool viv_res__drop_hold(struct viv_res *res, bool may_end)
+{
+    uint64_t state = viv_res__state(res), next;
+    bool is_ending, is_free;
+    do {
+        VIV_ASSERT(viv_res__holds(state) > 0);
+        next = state - VIV_RES_HOLD_ONE;
+        is_ending = is_free = false;
+        if (viv_res__holds(next) == 0) {
+            is_ending = may_end && is_removed_with_holds(res, state);
+            is_free = (state & VIV_RES_DESTROYED) != 0;
+        }
+        if (is_ending) {
+            if (viv_res__phase(state) == VIV_RES_RESERVED) next |= VIV_RES_NO_OBJ;
+            next = (next & ~VIV_RES_PHASE_MASK) | VIV_RES_IN_PHASE(VIV_RES_DYING);
+            next += VIV_RES_PIN_ONE;
+        }
+        if (is_free) next = 0;
+        // Both: what the holder did comes before the end; the end sees what others did.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    if (is_free) put_free(res);
+    return is_ending;
+}
+
+void viv_res__unhold(struct viv_res *res)
+{
+    if (viv_res__drop_hold(res, true)) viv_res__end(viv_res__reg(res), res, VIV_WHY_LAST_CLOSE);
+}
+
+void viv_res__keep(struct viv_res *res)
+{
+    // Relaxed: read together with the holds only, in the same word.
+    atomic_fetch_or_explicit(&res->state, VIV_RES_KEPT, memory_order_relaxed);
+}
+
+static void destroy_retired(struct viv_qsbr_item *item)
+{
+    struct viv_res *res = VIV_CONTAINER_OF(item, struct viv_res, u.retired);
+    struct viv_reg *reg = viv_res__reg(res);
+    uint64_t state = viv_res__state(res), next;
+    if ((state & VIV_RES_NO_OBJ) == 0) viv_res__destroy_obj(reg, res->kind, res->obj);
+    do {
+        next = viv_res__holds(state) == 0 ? 0 : state | VIV_RES_DESTROYED;
+        // Release: the holder that frees the record comes after destroy.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    if (next == 0) put_free(res);
+    // Relaxed: viv_res_free asks when no other thread is left.
+    atomic_fetch_sub_explicit(&reg->retired_count, 1, memory_order_relaxed);
+}
+
+void viv_res_unpin(struct viv_res *res)
+{
+    uint64_t state = viv_res__state(res), next;
+    bool is_dead;
+    do {
+        VIV_ASSERT(viv_res__pins(state) > 0);
+        next = state - VIV_RES_PIN_ONE;
+        is_dead = viv_res__pins(next) == 0 && viv_res__phase(next) == VIV_RES_DYING;
+        if (is_dead) next = (next & ~VIV_RES_PHASE_MASK) | VIV_RES_IN_PHASE(VIV_RES_DEAD);
+        // Both: uses of the object come before its end, and the last one sees all of them.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    if (!is_dead) return;
+    struct viv_qsbr_member *member = viv_sched_member();
+    VIV_ASSERT(member != NULL);
+    // Relaxed: see destroy_retired.
+    atomic_fetch_add_explicit(&viv_res__reg(res)->retired_count, 1, memory_order_relaxed);
+    viv_qsbr_retire(member, &res->u.retired, destroy_retired);
+}
+
+// ---- the steps ----
+
+// Puts parents whose last hold went with their child (and that are claimed with that) into the
+// stack, under `above` (NULL: on top). At most as many as stand above each other. Under the lock.
+static void push_orphans(struct ending *ending, struct viv_res *above, struct viv_res *orphan)
+{
+    while (orphan != NULL) {
+        struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->singles);
+        uint32_t *place = above != NULL ? &above->u.end.below : &ending->top;
+        orphan->u.end.why = VIV_WHY_LAST_CLOSE;
+        orphan->u.end.below = *place;
+        *place = viv_res__slot(orphan);
+        above = orphan;
+        orphan = next;
+    }
+}
+
+// R3 and R4 of a claimed record, which then goes on the stack. Under the lock.
+static void push(struct ending *ending, struct viv_res *res, enum viv_close_why why)
+{
+    struct viv_res *orphan = viv_res__unlink(ending->reg, res, &ending->singles);
+    res->u.end.why = (uint32_t)why;
+    res->u.end.below = ending->top;
+    ending->top = viv_res__slot(res);
+    push_orphans(ending, res, orphan);
+}
+
+static uint32_t first_owned(const struct viv_res_ext *ext)
+{
+    for (uint32_t rank = 0; rank < VIV_END_RANKS; rank++)
+        if (ext->owned[rank] != 0) return ext->owned[rank];
+    return 0;
+}
+
+// R2: the next that must end before res; false when there is none.
+static bool push_below(struct ending *ending, struct viv_res *res)
+{
+    struct viv_reg *reg = ending->reg;
+    const struct viv_res_ext *ext = viv_res__ext(reg, res->ext);
+    const bool is_child = ext->children != 0;
+    const uint32_t slot = is_child ? ext->children : first_owned(ext);
+    if (slot == 0) return false;
+    struct viv_res *below = viv_res__at(reg, slot);
+    if (viv_res__claim(below, 0))
+        push(ending, below, is_child ? VIV_WHY_PARENT_END : VIV_WHY_OWNER_END);
+    else // another thread ends it: only off the lists
+        push_orphans(ending, NULL, viv_res__unlink(reg, below, &ending->singles));
+    return true;
+}
+
+static void free_account(struct viv_qsbr_item *item)
+{
+    struct viv_account *account = VIV_CONTAINER_OF(item, struct viv_account, retired);
+    VIV_ASSERT(viv_account_is_zero(account)); // E6
+    viv_free(account, sizeof(*account), VIV_TAG_CAP);
+}
+
+// The side record, with an account and a label.
+static void drop_ext(struct viv_reg *reg, struct viv_res *res)
+{
+    if (res->ext == 0) return;
+    viv_spin_lock(&reg->lock);
+    struct viv_account *account = viv_res__ext(reg, res->ext)->account;
+    char *label = viv_res__ext_put(reg, res);
+    viv_spin_unlock(&reg->lock);
+    viv_res__free_label(label);
+    // Others may have found it before: they are in read sections.
+    if (account != NULL) viv_qsbr_retire(viv_sched_member(), &account->retired, free_account);
+}
+
+// R5 to R7.
+static void finish(struct viv_reg *reg, struct viv_res *res)
+{
+    const struct viv_res_kind *kind = &reg->kinds[res->kind];
+    struct viv_account *account = res->u.end.account;
+    const enum viv_close_why why = (enum viv_close_why)res->u.end.why;
+    if ((viv_res__state(res) & VIV_RES_NO_OBJ) == 0 && kind->close != NULL) {
+        // Whoever is inside viv_res_with comes to its end first; unless that is this thread.
+        if (kind->sync == VIV_SYNC_LOCK && viv_res__lock(res)) viv_res__unlock(res);
+        kind->close(res->obj, why);
+    }
+    const struct viv_res_weight weight = viv_res__own_weight(res);
+    viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
+    viv_account_credit(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+    drop_ext(reg, res);
+    viv_res_unpin(res);
+}
+
+void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why)
+{
+    struct ending ending = {.reg = reg};
+    viv_spin_lock(&reg->lock);
+    push(&ending, res, why);
+    viv_spin_unlock(&reg->lock);
+    while (ending.top != 0) {
+        struct viv_res *top = viv_res__at(reg, ending.top);
+        if (top->ext != 0) { // without one it has nothing below it, and gets none any more
+            viv_spin_lock(&reg->lock);
+            const bool is_more = push_below(&ending, top);
+            viv_spin_unlock(&reg->lock);
+            if (is_more) continue;
+        }
+        ending.top = top->u.end.below;
+        finish(reg, top);
+    }
+    viv_res__free_singles(ending.singles);
+}
+
+// ---- remove ----
+
+static enum viv_err claim_unpinned(struct viv_res *res)
+{
+    uint64_t state = viv_res__state(res), next;
+    do {
+        const enum viv_phase phase = viv_res__phase(state);
+        if (phase == VIV_RES_RESERVED) return VIV_E_STATE;
+        if (phase != VIV_RES_LIVE) return VIV_E_NOTFOUND;
+        if (viv_res__pins(state) != 0) return VIV_E_BUSY;
+        next = (state & ~VIV_RES_PHASE_MASK) | VIV_RES_IN_PHASE(VIV_RES_DYING) | VIV_RES_NO_OBJ;
+        next += VIV_RES_PIN_ONE;
+        // As in viv_res__claim.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    return VIV_OK;
+}
+
+enum viv_err viv_res__remove(struct viv_res *res, void **out_obj)
+{
+    if (viv_res__phase(viv_res__state(res)) == VIV_RES_RESERVED) return VIV_E_STATE;
+    if (!viv_res__try_lock(res)) return VIV_E_BUSY;
+    const enum viv_err err = claim_unpinned(res);
+    viv_res__unlock(res);
+    VIV_TRY(err);
+    *out_obj = res->obj;
+    viv_res__end(viv_res__reg(res), res, VIV_WHY_DISCARD);
+    return VIV_OK;
+}

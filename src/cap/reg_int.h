@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of the registry share: layout, records and shards (reg_slot.c), life (reg.c),
+// relations (reg_link.c), ends (reg_end.c), the walker (reg_check.c). Names with __ are for this
+// folder only.
+#ifndef VIV_CAP_REG_INT_H
+#define VIV_CAP_REG_INT_H
+
+#include "base/spin.h"
+#include "cap/reg.h"
+
+enum {
+    RES_SEG_SLOTS = 4096, // the first of a segment is its header
+    RES_SEG_BYTES = RES_SEG_SLOTS * 64,
+    RES_INDEX_BITS = 24,
+    RES_SEGS_MAX = (1 << RES_INDEX_BITS) / RES_SEG_SLOTS,
+    RES_SHARDS_MAX = 256,
+    RES_EXTS = 256,      // side records an allocation
+    RES_EXT_SEGS = 8192, // two million resources that own, have children, a label, ...
+    RES_SINGLE_BUCKETS = 4096,
+    RES_LIST_MAX = 256, // resources listed under one hold of the lock
+};
+
+// More bits of viv_res.state; 48 and 49 (waiters, expired) are the grants'.
+#define VIV_RES_PIN_ONE UINT64_C(1)
+#define VIV_RES_PHASE_MASK (UINT64_C(7) << VIV_RES_PHASE_SHIFT)
+#define VIV_RES_CLAIMED (UINT64_C(1) << 47)   // exclusive: a reservation that is being initialised
+#define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
+#define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
+#define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
+#define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
+
+struct viv_res_single {
+    struct viv_res_single *bucket_next;
+    struct viv_res_single *res_next; // next singleton of the same resource
+    viv_rid env, rid;
+    viv_dep dep;
+};
+
+// Side record: what only some resources have. All under the relations' lock.
+struct viv_res_ext {
+    uint32_t owned[VIV_END_RANKS];      // newest owned of each rank
+    uint32_t children;                  // newest child
+    uint32_t peer;                      // instance <-> process
+    uint32_t log;                       // process <-> channel
+    uint32_t owned_moves, child_moves;  // how often something was moved into these lists
+    uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
+    uint64_t below_count, below_bytes;  // owned below and paid for by the account above
+    struct viv_account *account;        // of a process or an environment
+    struct viv_res_single *singles;
+    char *label;
+    uint32_t next_free; // number of the next free side record
+};
+
+struct viv_res_shard {
+    _Atomic uint32_t returned
+        VIV_CACHE_ALIGNED; // stack of free slots, linked by `owner`; any thread
+    // The shard's worker; in the last shard under slot_lock:
+    uint32_t free VIV_CACHE_ALIGNED;
+    uint32_t fresh;                  // next index that was never used
+    uint32_t given;                  // how many have been
+    _Atomic(struct viv_res *) *segs; // pointers are written once
+};
+
+struct viv_reg {
+    // Immutable after start:
+    struct viv_sched *sched;
+    uint64_t start_ns;
+    uint32_t shard_count, slot_max, gen_max, depth_max, handle_max, handle_gen_count;
+    struct viv_res_shard *shards;
+    uint32_t kind_end;
+    bool is_frozen;
+    bool is_bound[VIV_KIND_BUILTIN_END];
+    struct viv_res_kind kinds[VIV_KINDS_MAX];
+
+    struct viv_account account;     // any thread
+    _Atomic uint64_t retired_count; // DEAD, destroy to come
+    struct viv_spin slot_lock;      // the last shard
+
+    struct viv_spin lock; // the relations' lock: all below, and owner ... ext of every record
+    struct viv_res_ext root;
+    struct viv_res_ext **ext_segs;
+    uint32_t ext_seg_count, ext_free, ext_free_count;
+    struct viv_res_single **buckets;
+};
+
+// ---- reg_slot.c ----
+enum viv_err viv_res__slots_init(struct viv_reg *reg);
+void viv_res__slots_deinit(struct viv_reg *reg);
+// A free record, or NULL when memory or slots are exhausted. It stays FREE.
+struct viv_res *viv_res__take_slot(struct viv_reg *reg);
+void viv_res__put_slot(struct viv_reg *reg, struct viv_res *res);
+// Looks a rid up; its state in out_state. NULL: unknown, free or dead.
+struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_state);
+struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot); // of a slot that is in use
+struct viv_reg *viv_res__reg(const struct viv_res *res);
+uint32_t viv_res__slot(const struct viv_res *res);
+// Side records; under the lock. Number 0 is the runtime's. grow: not under the lock.
+struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number);
+void viv_res__ext_take(struct viv_reg *reg, struct viv_res *res); // it has none, and there is one
+char *viv_res__ext_put(struct viv_reg *reg, struct viv_res *res); // the label, to be freed
+enum viv_err viv_res__ext_grow(struct viv_reg *reg) VIV_MUST_CHECK;
+// Slots of a shard that were ever used: [1, end) without headers. For the walker.
+uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard);
+
+// ---- reg.c ----
+struct viv_res_birth {
+    const struct viv_res_spec *spec;
+    void *obj;
+    enum viv_phase phase;
+    uint32_t holds;
+    struct viv_res *slot; // taken, and one resource with its overhead charged before; NULL: not so
+    const struct viv_account *paid_by; // with slot: the account that was charged
+};
+enum viv_err viv_res__bear(struct viv_reg *reg, const struct viv_res_birth *birth,
+                           struct viv_res **out_res) VIV_MUST_CHECK;
+void viv_res__free_label(char *label);
+void viv_res__destroy_obj(struct viv_reg *reg, viv_kind kind, void *obj);
+enum viv_err viv_res__with(struct viv_res *res, viv_res_fn fn, void *ctx) VIV_MUST_CHECK;
+// Takes the resource's lock; false: this thread has it. try: false also when another has it.
+bool viv_res__lock(struct viv_res *res);
+bool viv_res__try_lock(struct viv_res *res);
+void viv_res__unlock(struct viv_res *res);
+// One more hold on a LIVE or RESERVED resource. Errors: NOTFOUND, EXHAUSTED.
+enum viv_err viv_res__hold(struct viv_res *res) VIV_MUST_CHECK;
+
+// ---- reg_link.c ----
+struct viv_res_weight {
+    uint64_t count, bytes;
+};
+// Links a new record and publishes it; under no lock. `label` becomes the record's.
+enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
+                               const struct viv_res_birth *birth, char *label) VIV_MUST_CHECK;
+// The account that pays for what `owner` owns; under the lock.
+struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner);
+struct viv_res_weight viv_res__own_weight(const struct viv_res *res);
+bool viv_res__is_unlinked(const struct viv_res *res);
+// R3 and R4 of a DYING resource, under the lock: no relation names it any more. Singletons to be
+// freed go to *singles. Nothing when it was done before. Returns the parent if the last hold on
+// that has gone with it and it is DYING now, for the caller to end; else NULL.
+struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
+                                struct viv_res_single **singles);
+
+// A live resource, and one that is live or reserved; NULL otherwise. Under the lock.
+struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid);
+struct viv_res *viv_res__known(struct viv_reg *reg, viv_rid rid);
+// Runs change(reg, arg) under the lock, again with more side records whenever it answers AGAIN.
+enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct viv_reg *, void *),
+                             void *arg) VIV_MUST_CHECK;
+// AGAIN unless there are side records for those of the two that have none (NULL: no need).
+enum viv_err viv_res__need_ext(struct viv_reg *reg, const struct viv_res *a,
+                               const struct viv_res *b) VIV_MUST_CHECK;
+// Its side record; made when it has none, which need_ext has made sure of.
+struct viv_res_ext *viv_res__some_ext(struct viv_reg *reg, struct viv_res *res);
+// set_owner under the lock; ext is there.
+enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
+                                 struct viv_res *owner) VIV_MUST_CHECK;
+
+// ---- reg_rel.c ----
+// R3 under the lock: singletons, log channel, instance.
+void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_single **singles);
+void viv_res__free_singles(struct viv_res_single *singles);
+// out_account: who pays for the instance from now on.
+enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid proc,
+                                    struct viv_account **out_account) VIV_MUST_CHECK;
+
+// ---- reg_end.c ----
+// R1: DYING if it is LIVE or RESERVED. The winner must call viv_res__end.
+bool viv_res__claim(struct viv_res *res, uint64_t more_bits);
+void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why);
+// Drops a hold. True: it was the last, and the resource is DYING now (the caller ends it); never
+// without may_end, which takes back a hold that led to nothing.
+bool viv_res__drop_hold(struct viv_res *res, bool may_end);
+void viv_res__unhold(struct viv_res *res); // and ends it with LAST_CLOSE when it was the last
+void viv_res__keep(struct viv_res *res);   // it stays without holds
+enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
+
+// ---- htab.c ----
+struct viv_htab;
+// Close and destroy of kind instance; in viv_res_new.
+enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
+// For the walker: what an instance has charged, and every resource its entries hold.
+struct viv_htab_counts {
+    uint64_t handles, futures;   // entries, reserved ones included
+    uint64_t prepaid;            // resources that registrars have charged, not made
+    struct viv_account *account; // who paid
+};
+struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
+                                      void (*visit)(void *arg, const struct viv_res *res),
+                                      void *arg);
+
+static inline enum viv_phase viv_res__phase(uint64_t state)
+{
+    return (enum viv_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
+}
+
+static inline uint64_t viv_res__pins(uint64_t state)
+{
+    return state & VIV_RES_PIN_MAX;
+}
+
+static inline uint64_t viv_res__holds(uint64_t state)
+{
+    return state / VIV_RES_HOLD_ONE & VIV_RES_HOLD_MAX;
+}
+
+// Acquire pairs with the release stores of the phase: the object and the kind are seen.
+static inline uint64_t viv_res__state(const struct viv_res *res)
+{
+    return atomic_load_explicit(&res->state, memory_order_acquire);
+}
+
+#endif

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owners and parents. Every resource that is LIVE or RESERVED is on exactly one list of its owner
+// (that of its end rank) and, if it has a parent, on the list of that. All of it is under the one
+// lock of the relations; a resource whose `owner` is itself has been taken off both.
+//
+// Accounts: the nearest owner above that has one pays. What is owned below an owner without an
+// account is summed in its side record (below_count, below_bytes), so that a whole tree is charged
+// to another account in one step when it changes hands.
+//
+// Heights: a side record bounds the levels below, so that moving a tree under another need not look
+// at all of it. A bound falls back to 0 only when its list becomes empty; until then a move may be
+// refused with LOOP for a depth that is no longer there.
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "cap/reg_int.h"
+
+struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
+{
+    uint64_t state;
+    struct viv_res *res = viv_res__find(reg, rid, &state);
+    return res != NULL && viv_res__phase(state) == VIV_RES_LIVE ? res : NULL;
+}
+
+struct viv_res *viv_res__known(struct viv_reg *reg, viv_rid rid)
+{
+    uint64_t state;
+    struct viv_res *res = viv_res__find(reg, rid, &state);
+    return res != NULL && viv_res__phase(state) != VIV_RES_DYING ? res : NULL;
+}
+
+enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct viv_reg *, void *),
+                             void *arg)
+{
+    for (;;) {
+        viv_spin_lock(&reg->lock);
+        const enum viv_err err = change(reg, arg);
+        viv_spin_unlock(&reg->lock);
+        if (err != VIV_E_AGAIN) return err;
+        VIV_TRY(viv_res__ext_grow(reg));
+    }
+}
+
+enum viv_err viv_res__need_ext(struct viv_reg *reg, const struct viv_res *a,
+                               const struct viv_res *b)
+{
+    uint32_t need = a != NULL && a->ext == 0;
+    need += b != NULL && b != a && b->ext == 0;
+    return need <= reg->ext_free_count ? VIV_OK : VIV_E_AGAIN;
+}
+
+struct viv_res_ext *viv_res__some_ext(struct viv_reg *reg, struct viv_res *res)
+{
+    if (res == NULL) return &reg->root;
+    if (res->ext == 0) viv_res__ext_take(reg, res);
+    return viv_res__ext(reg, res->ext);
+}
+
+bool viv_res__is_unlinked(const struct viv_res *res)
+{
+    return res->owner == viv_res__slot(res);
+}
+
+// NULL for the runtime.
+static struct viv_res *at_or_null(struct viv_reg *reg, uint32_t slot)
+{
+    return slot != 0 ? viv_res__at(reg, slot) : NULL;
+}
+
+static uint32_t slot_or_0(const struct viv_res *res)
+{
+    return res != NULL ? viv_res__slot(res) : 0;
+}
+
+static struct viv_res *owner_of(struct viv_reg *reg, const struct viv_res *res)
+{
+    return viv_res__is_unlinked(res) ? NULL : at_or_null(reg, res->owner);
+}
+
+static struct viv_res *parent_of(struct viv_reg *reg, const struct viv_res *res)
+{
+    return viv_res__is_unlinked(res) ? NULL : at_or_null(reg, res->u.link.parent);
+}
+
+// ---- accounts ----
+
+struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner)
+{
+    while (owner != 0) {
+        const struct viv_res *res = viv_res__at(reg, owner);
+        struct viv_account *account = res->ext != 0 ? viv_res__ext(reg, res->ext)->account : NULL;
+        if (account != NULL) return account;
+        if (viv_res__is_unlinked(res)) return res->u.end.account;
+        owner = res->owner;
+    }
+    return &reg->account;
+}
+
+struct viv_res_weight viv_res__own_weight(const struct viv_res *res)
+{
+    return (struct viv_res_weight){1, (uint64_t)res->charge64 * 64 + VIV_RES_OVERHEAD_BYTES};
+}
+
+// With what is owned below it and paid for by the same account.
+static struct viv_res_weight weight_of(struct viv_reg *reg, const struct viv_res *res)
+{
+    struct viv_res_weight weight = viv_res__own_weight(res);
+    const struct viv_res_ext *ext = res->ext != 0 ? viv_res__ext(reg, res->ext) : NULL;
+    if (ext == NULL || ext->account != NULL) return weight;
+    weight.count += ext->below_count;
+    weight.bytes += ext->below_bytes;
+    return weight;
+}
+
+// Adds to the sums of the owners from `owner` up to the account, or takes away.
+static void sum_below(struct viv_reg *reg, struct viv_res *owner, struct viv_res_weight weight,
+                      bool is_more)
+{
+    for (; owner != NULL; owner = owner_of(reg, owner)) {
+        struct viv_res_ext *ext = viv_res__ext(reg, owner->ext);
+        if (ext->account != NULL) return;
+        ext->below_count += is_more ? weight.count : 0 - weight.count;
+        ext->below_bytes += is_more ? weight.bytes : 0 - weight.bytes;
+    }
+}
+
+static enum viv_err charge(struct viv_account *account, struct viv_res_weight weight)
+{
+    VIV_TRY(viv_account_charge(account, VIV_COUNTER_RESOURCES, weight.count));
+    const enum viv_err err = viv_account_charge(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+    if (err != VIV_OK) viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
+    return err;
+}
+
+// ---- lists ----
+
+static uint32_t *owned_head(struct viv_reg *reg, const struct viv_res *res, struct viv_res_ext *ext)
+{
+    return &ext->owned[reg->kinds[res->kind].end_rank];
+}
+
+static void push_owned(struct viv_reg *reg, struct viv_res *res, struct viv_res *owner)
+{
+    struct viv_res_ext *ext = viv_res__some_ext(reg, owner);
+    uint32_t *head = owned_head(reg, res, ext);
+    const uint32_t slot = viv_res__slot(res);
+    res->owner = slot_or_0(owner);
+    res->u.link.owned_next = *head;
+    res->u.link.owned_prev = 0;
+    if (*head != 0) viv_res__at(reg, *head)->u.link.owned_prev = slot;
+    *head = slot;
+    uint8_t height = res->ext != 0 ? viv_res__ext(reg, res->ext)->owned_height : 0;
+    for (; owner != NULL; owner = owner_of(reg, owner)) {
+        ext = viv_res__ext(reg, owner->ext);
+        if (ext->owned_height > height) break;
+        ext->owned_height = ++height;
+    }
+}
+
+static void pull_owned(struct viv_reg *reg, struct viv_res *res)
+{
+    const struct viv_res *owner = at_or_null(reg, res->owner);
+    struct viv_res_ext *ext = owner != NULL ? viv_res__ext(reg, owner->ext) : &reg->root;
+    const uint32_t next = res->u.link.owned_next, prev = res->u.link.owned_prev;
+    if (next != 0) viv_res__at(reg, next)->u.link.owned_prev = prev;
+    if (prev != 0)
+        viv_res__at(reg, prev)->u.link.owned_next = next;
+    else
+        *owned_head(reg, res, ext) = next;
+    if (next != 0 || prev != 0) return;
+    for (uint32_t rank = 0; rank < VIV_END_RANKS; rank++)
+        if (ext->owned[rank] != 0) return;
+    ext->owned_height = 0;
+}
+
+static void push_child(struct viv_reg *reg, struct viv_res *res, struct viv_res *parent)
+{
+    struct viv_res_ext *ext = viv_res__some_ext(reg, parent);
+    const uint32_t slot = viv_res__slot(res);
+    res->u.link.parent = viv_res__slot(parent);
+    res->u.link.sib_next = ext->children;
+    res->u.link.sib_prev = 0;
+    if (ext->children != 0) viv_res__at(reg, ext->children)->u.link.sib_prev = slot;
+    ext->children = slot;
+    uint8_t height = res->ext != 0 ? viv_res__ext(reg, res->ext)->child_height : 0;
+    for (; parent != NULL; parent = parent_of(reg, parent)) {
+        ext = viv_res__ext(reg, parent->ext);
+        if (ext->child_height > height) break;
+        ext->child_height = ++height;
+    }
+}
+
+// Takes it off its parent's list, without the hold.
+static void pull_child(struct viv_reg *reg, struct viv_res *res)
+{
+    struct viv_res_ext *ext = viv_res__ext(reg, viv_res__at(reg, res->u.link.parent)->ext);
+    const uint32_t next = res->u.link.sib_next, prev = res->u.link.sib_prev;
+    if (next != 0) viv_res__at(reg, next)->u.link.sib_prev = prev;
+    if (prev != 0)
+        viv_res__at(reg, prev)->u.link.sib_next = next;
+    else
+        ext->children = next;
+    if (ext->children == 0) ext->child_height = 0;
+    res->u.link.parent = res->u.link.sib_next = res->u.link.sib_prev = 0;
+}
+
+// ---- checks ----
+
+// LOOP when res (NULL: a new one) with `height` levels below it does not fit under `above`, or
+// stands above it.
+static enum viv_err check_chain(struct viv_reg *reg, const struct viv_res *res, uint32_t height,
+                                const struct viv_res *above,
+                                struct viv_res *(*next)(struct viv_reg *, const struct viv_res *))
+{
+    uint32_t depth = height + 1;
+    for (; above != NULL; above = next(reg, above))
+        if (above == res || ++depth > reg->depth_max) return VIV_E_LOOP;
+    return VIV_OK;
+}
+
+static bool is_parent_kind(struct viv_reg *reg, viv_kind child, viv_kind parent)
+{
+    const struct viv_res_kind *row = &reg->kinds[child];
+    if (row->parents == VIV_PARENTS_ANY) return reg->kinds[parent].end_rank >= row->end_rank;
+    return parent < 64 && (row->parents >> parent & 1) != 0;
+}
+
+// ---- birth ----
+
+struct new_link {
+    struct viv_res *res;
+    const struct viv_res_birth *birth;
+    char *label;
+    uint32_t born_s;
+};
+
+static enum viv_err charge_new(struct viv_reg *reg, struct new_link *link, uint32_t owner)
+{
+    const struct viv_res_birth *birth = link->birth;
+    struct viv_account *account = viv_res__payer(reg, owner);
+    link->res->charge64 = (uint32_t)((birth->spec->charge_bytes + 63) / 64);
+    if (birth->slot == NULL) return charge(account, viv_res__own_weight(link->res));
+    // Reserved: it must not fail for the size of the object. What is refused is not recorded
+    // either.
+    VIV_ASSERT(account == birth->paid_by);
+    if (viv_account_charge(account, VIV_COUNTER_RESOURCE_BYTES,
+                           (uint64_t)link->res->charge64 * 64) != VIV_OK)
+        link->res->charge64 = 0;
+    return VIV_OK;
+}
+
+static void credit_new(struct viv_reg *reg, struct new_link *link, uint32_t owner)
+{
+    struct viv_account *account = viv_res__payer(reg, owner);
+    struct viv_res_weight weight = viv_res__own_weight(link->res);
+    if (link->birth->slot != NULL) // the rest goes on being reserved
+        weight = (struct viv_res_weight){0, weight.bytes - VIV_RES_OVERHEAD_BYTES};
+    viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
+    viv_account_credit(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+}
+
+static void fill_and_publish(struct viv_reg *reg, const struct new_link *link,
+                             struct viv_res *owner, struct viv_res *parent)
+{
+    struct viv_res *res = link->res;
+    const struct viv_res_birth *birth = link->birth;
+    res->kind = birth->spec->kind;
+    res->flags = birth->spec->flags;
+    res->obj = birth->obj;
+    res->ext = 0;
+    res->u.link.parent = res->u.link.sib_next = res->u.link.sib_prev = 0;
+    res->u.link.born_s = link->born_s;
+    // Relaxed load: a free record's generation is changed by its taker only. Release: pairs with
+    // the acquire in viv_res__find.
+    const uint32_t gen = atomic_load_explicit(&res->gen, memory_order_relaxed) + 1;
+    atomic_store_explicit(&res->gen, gen, memory_order_release);
+    if (link->label != NULL) viv_res__some_ext(reg, res)->label = link->label;
+    push_owned(reg, res, owner);
+    sum_below(reg, owner, viv_res__own_weight(res), true);
+    if (parent != NULL) push_child(reg, res, parent);
+    // Release publishes all of it; pairs with viv_res__state.
+    atomic_store_explicit(&res->state,
+                          VIV_RES_IN_PHASE(birth->phase) | birth->holds * VIV_RES_HOLD_ONE,
+                          memory_order_release);
+}
+
+static enum viv_err link_new(struct viv_reg *reg, void *arg)
+{
+    struct new_link *link = arg;
+    const struct viv_res_spec *spec = link->birth->spec;
+    struct viv_res *owner = NULL, *parent = NULL;
+    if (spec->owner.w != 0 && (owner = viv_res__live(reg, spec->owner)) == NULL)
+        return VIV_E_NOTFOUND;
+    if (spec->parent.w != 0 && (parent = viv_res__live(reg, spec->parent)) == NULL)
+        return VIV_E_NOTFOUND;
+    if (parent != NULL && !is_parent_kind(reg, spec->kind, parent->kind)) return VIV_E_KIND;
+    VIV_TRY(check_chain(reg, NULL, 0, owner, owner_of));
+    VIV_TRY(check_chain(reg, NULL, 0, parent, parent_of));
+    link->res->ext = 0;
+    VIV_TRY(viv_res__need_ext(reg, owner, parent));
+    // One more for the label; with need_ext's at most three.
+    if (link->label != NULL && reg->ext_free_count < 3) return VIV_E_AGAIN;
+    const uint32_t owner_slot = slot_or_0(owner);
+    VIV_TRY(charge_new(reg, link, owner_slot));
+    if (parent != NULL && reg->kinds[spec->kind].holds_parent != 0) {
+        const enum viv_err err = viv_res__hold(parent);
+        if (err != VIV_OK) {
+            credit_new(reg, link, owner_slot);
+            return err;
+        }
+    }
+    fill_and_publish(reg, link, owner, parent);
+    return VIV_OK;
+}
+
+enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
+                               const struct viv_res_birth *birth, char *label)
+{
+    struct new_link link = {.res = res, .birth = birth, .label = label};
+    const uint64_t age_ns = viv_sched_now_ns(reg->sched) - reg->start_ns;
+    link.born_s = (uint32_t)(age_ns / VIV_NS_PER_SEC);
+    enum viv_err err = viv_res__locked(reg, link_new, &link);
+    if (err != VIV_E_EXHAUSTED || birth->slot == NULL || label == NULL) return err;
+    link.label = NULL; // reserved: rather without a label than not at all
+    err = viv_res__locked(reg, link_new, &link);
+    if (err == VIV_OK) viv_res__free_label(label);
+    return err;
+}
+
+// ---- end ----
+
+struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
+                                struct viv_res_single **singles)
+{
+    if (viv_res__is_unlinked(res)) return NULL;
+    viv_res__unpublish(reg, res, singles);
+    struct viv_res *orphan = NULL, *parent = parent_of(reg, res);
+    if (parent != NULL) {
+        pull_child(reg, res);
+        if (reg->kinds[res->kind].holds_parent != 0 && viv_res__drop_hold(parent, true))
+            orphan = parent;
+    }
+    struct viv_account *account = viv_res__payer(reg, res->owner);
+    sum_below(reg, owner_of(reg, res), weight_of(reg, res), false);
+    pull_owned(reg, res);
+    res->owner = viv_res__slot(res);
+    res->u.end.account = account;
+    res->u.end.below = 0;
+    return orphan;
+}
+
+// ---- moving ----
+
+struct move {
+    viv_rid rid, to;
+    struct viv_res *orphan; // a parent whose last hold went
+};
+
+static enum viv_err set_parent(struct viv_reg *reg, void *arg)
+{
+    struct move *move = arg;
+    struct viv_res *res = viv_res__known(reg, move->rid), *parent = NULL;
+    if (res == NULL || viv_res__is_unlinked(res)) return VIV_E_NOTFOUND;
+    if (move->to.w != 0) {
+        parent = viv_res__live(reg, move->to);
+        if (parent == NULL) return VIV_E_NOTFOUND;
+        if (!is_parent_kind(reg, res->kind, parent->kind)) return VIV_E_KIND;
+    }
+    const uint32_t height = res->ext != 0 ? viv_res__ext(reg, res->ext)->child_height : 0;
+    VIV_TRY(check_chain(reg, res, height, parent, parent_of));
+    struct viv_res *old = parent_of(reg, res);
+    if (old == parent) return VIV_OK;
+    VIV_TRY(viv_res__need_ext(reg, parent, NULL));
+    const bool holds = reg->kinds[res->kind].holds_parent != 0;
+    if (parent != NULL && holds) VIV_TRY(viv_res__hold(parent));
+    if (old != NULL) {
+        pull_child(reg, res);
+        if (holds && viv_res__drop_hold(old, true)) move->orphan = old;
+    }
+    if (parent == NULL) return VIV_OK;
+    push_child(reg, res, parent);
+    viv_res__some_ext(reg, parent)->child_moves++;
+    return VIV_OK;
+}
+
+enum viv_err viv_res_set_parent(struct viv_reg *reg, viv_rid rid, viv_rid parent)
+{
+    struct move move = {.rid = rid, .to = parent};
+    VIV_TRY(viv_res__locked(reg, set_parent, &move));
+    if (move.orphan != NULL) viv_res__end(reg, move.orphan, VIV_WHY_LAST_CLOSE);
+    return VIV_OK;
+}
+
+enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res, struct viv_res *owner)
+{
+    const uint32_t height = res->ext != 0 ? viv_res__ext(reg, res->ext)->owned_height : 0;
+    VIV_TRY(check_chain(reg, res, height, owner, owner_of));
+    struct viv_res *old = owner_of(reg, res);
+    if (old == owner) return VIV_OK;
+    VIV_TRY(viv_res__need_ext(reg, owner, NULL));
+    const struct viv_res_weight weight = weight_of(reg, res);
+    struct viv_account *from = viv_res__payer(reg, res->owner);
+    struct viv_account *to = viv_res__payer(reg, slot_or_0(owner));
+    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
+                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
+    VIV_TRY(viv_account_move(from, to, amounts, VIV_COUNT_OF(amounts)));
+    sum_below(reg, old, weight, false);
+    pull_owned(reg, res);
+    push_owned(reg, res, owner);
+    sum_below(reg, owner, weight, true);
+    viv_res__some_ext(reg, owner)->owned_moves++;
+    return VIV_OK;
+}
+
+static enum viv_err set_owner(struct viv_reg *reg, void *arg)
+{
+    const struct move *move = arg;
+    struct viv_res *res = viv_res__known(reg, move->rid), *owner = NULL;
+    if (res == NULL || viv_res__is_unlinked(res)) return VIV_E_NOTFOUND;
+    if (move->to.w != 0 && (owner = viv_res__live(reg, move->to)) == NULL) return VIV_E_NOTFOUND;
+    const struct viv_res_ext *ext = res->ext != 0 ? viv_res__ext(reg, res->ext) : NULL;
+    if (ext != NULL && res->kind == VIV_KIND_INSTANCE && ext->peer != 0) return VIV_E_INVAL;
+    // Its account's place is fixed: a process does not leave its environment.
+    if (ext != NULL && ext->account != NULL &&
+        ext->account->above != viv_res__payer(reg, slot_or_0(owner)))
+        return VIV_E_INVAL;
+    return viv_res__move_owner(reg, res, owner);
+}
+
+enum viv_err viv_res_set_owner(struct viv_reg *reg, viv_rid rid, viv_rid owner)
+{
+    struct move move = {.rid = rid, .to = owner};
+    return viv_res__locked(reg, set_owner, &move);
+}

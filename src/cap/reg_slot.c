@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records and side records.
+//
+//   rid = gen | shard | index ──> shards[shard].segs[index / 4096][index % 4096]
+//
+// A segment lies at an address that is a multiple of its size and is never unmapped while the
+// registry lives: from a record one finds its segment, whose slot 0 holds registry and first slot
+// number. A worker takes from its own shard without a lock; all other threads share the last one.
+// Any thread returns a record by pushing it on a stack that takers empty as a whole, so nothing is
+// ever popped from it one by one (no ABA).
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "cap/reg_int.h"
+#include <string.h>
+
+// What slot 0 of a segment holds.
+struct seg_head {
+    struct viv_reg *reg;
+    uint32_t first_slot; // the number of this slot
+};
+_Static_assert(sizeof(struct seg_head) <= sizeof(struct viv_res), "the header fits its slot");
+_Static_assert(RES_SEG_BYTES == RES_SEG_SLOTS * sizeof(struct viv_res), "bytes of a segment");
+
+enum viv_err viv_res__slots_init(struct viv_reg *reg)
+{
+    reg->shards = viv_try_alloc_aligned(sizeof(*reg->shards) * reg->shard_count,
+                                        VIV_CACHE_LINE_BYTES, VIV_TAG_CAP);
+    if (reg->shards == NULL) return VIV_E_EXHAUSTED;
+    memset(reg->shards, 0, sizeof(*reg->shards) * reg->shard_count);
+    for (uint32_t i = 0; i < reg->shard_count; i++) {
+        struct viv_res_shard *shard = &reg->shards[i];
+        shard->segs = viv_try_calloc(RES_SEGS_MAX, sizeof(*shard->segs), VIV_TAG_CAP);
+        if (shard->segs == NULL) return VIV_E_EXHAUSTED;
+    }
+    return VIV_OK;
+}
+
+void viv_res__slots_deinit(struct viv_reg *reg)
+{
+    for (uint32_t i = 0; reg->shards != NULL && i < reg->shard_count; i++) {
+        struct viv_res_shard *shard = &reg->shards[i];
+        if (shard->segs == NULL) continue;
+        for (uint32_t k = 0; k < RES_SEGS_MAX; k++) // relaxed: no other thread is left
+            viv_free(atomic_load_explicit(&shard->segs[k], memory_order_relaxed), RES_SEG_BYTES,
+                     VIV_TAG_CAP);
+        viv_free(shard->segs, sizeof(*shard->segs) * RES_SEGS_MAX, VIV_TAG_CAP);
+    }
+    viv_free(reg->shards, sizeof(*reg->shards) * reg->shard_count, VIV_TAG_CAP);
+    for (uint32_t i = 0; reg->ext_segs != NULL && i < reg->ext_seg_count; i++)
+        viv_free(reg->ext_segs[i], sizeof(struct viv_res_ext) * RES_EXTS, VIV_TAG_CAP);
+    viv_free(reg->ext_segs, sizeof(*reg->ext_segs) * RES_EXT_SEGS, VIV_TAG_CAP);
+}
+
+static struct seg_head *head_of(const struct viv_res *res)
+{
+    return (struct seg_head *)((uintptr_t)res & ~(uintptr_t)(RES_SEG_BYTES - 1));
+}
+
+struct viv_reg *viv_res__reg(const struct viv_res *res)
+{
+    return head_of(res)->reg;
+}
+
+uint32_t viv_res__slot(const struct viv_res *res)
+{
+    const uintptr_t inside = (uintptr_t)res & (RES_SEG_BYTES - 1);
+    return head_of(res)->first_slot + (uint32_t)(inside / sizeof(*res));
+}
+
+static struct viv_res *record(struct viv_reg *reg, uint32_t slot)
+{
+    const uint32_t shard = slot >> RES_INDEX_BITS;
+    const uint32_t index = slot & ((1u << RES_INDEX_BITS) - 1);
+    if (VIV_UNLIKELY(shard >= reg->shard_count || index % RES_SEG_SLOTS == 0)) return NULL;
+    // Acquire pairs with the release in add_segment: its records are zero.
+    struct viv_res *seg =
+        atomic_load_explicit(&reg->shards[shard].segs[index / RES_SEG_SLOTS], memory_order_acquire);
+    return VIV_UNLIKELY(seg == NULL) ? NULL : &seg[index % RES_SEG_SLOTS];
+}
+
+struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot)
+{
+    struct viv_res *res = record(reg, slot);
+    VIV_ASSERT(res != NULL);
+    return res;
+}
+
+// The state is read before the generation. If the generation is that of the rid, the state was this
+// resource's or an earlier one's; an earlier one that lived would have had to pass a grace period
+// between the two reads, which a read section excludes.
+struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_state)
+{
+    struct viv_res *res = record(reg, (uint32_t)rid.w);
+    if (VIV_UNLIKELY(res == NULL)) return NULL;
+    const uint64_t state = viv_res__state(res);
+    // Acquire keeps the order of the two reads; pairs with the release in viv_res__link_new.
+    if (atomic_load_explicit(&res->gen, memory_order_acquire) != rid.w >> 32) return NULL;
+    const enum viv_phase phase = viv_res__phase(state);
+    if (phase == VIV_RES_FREE || phase == VIV_RES_DEAD) return NULL;
+    *out_state = state;
+    return res;
+}
+
+// ---- taking and returning ----
+
+static struct viv_res_shard *own_shard(struct viv_reg *reg)
+{
+    const struct viv_worker *worker = viv_worker_current();
+    const uint32_t last = reg->shard_count - 1;
+    if (worker == NULL || viv_worker_sched(worker) != reg->sched) return &reg->shards[last];
+    const uint32_t index = viv_worker_index(worker);
+    return &reg->shards[index < last ? index : last];
+}
+
+static struct viv_res *take_free(struct viv_reg *reg, struct viv_res_shard *shard)
+{
+    if (shard->free == 0) // acquire pairs with the release in viv_res__put_slot
+        shard->free = atomic_exchange_explicit(&shard->returned, 0, memory_order_acquire);
+    if (shard->free == 0) return NULL;
+    struct viv_res *res = viv_res__at(reg, shard->free);
+    shard->free = res->owner;
+    return res;
+}
+
+// The next record that was never used; NULL with *out_needed: a segment is missing.
+static struct viv_res *take_fresh(struct viv_reg *reg, struct viv_res_shard *shard,
+                                  bool *out_needed)
+{
+    *out_needed = false;
+    if (shard->given >= reg->slot_max) return NULL;
+    if (shard->fresh % RES_SEG_SLOTS == 0) shard->fresh++; // the header
+    if (shard->fresh >= 1u << RES_INDEX_BITS) return NULL;
+    // Relaxed: written by this thread, or under the lock it holds.
+    struct viv_res *seg =
+        atomic_load_explicit(&shard->segs[shard->fresh / RES_SEG_SLOTS], memory_order_relaxed);
+    *out_needed = seg == NULL;
+    if (seg == NULL) return NULL;
+    shard->given++;
+    return &seg[shard->fresh++ % RES_SEG_SLOTS];
+}
+
+static struct viv_res *new_segment(struct viv_reg *reg)
+{
+    struct viv_res *seg = viv_try_alloc_aligned(RES_SEG_BYTES, RES_SEG_BYTES, VIV_TAG_CAP);
+    if (seg == NULL) return NULL;
+    memset(seg, 0, RES_SEG_BYTES);
+    head_of(seg)->reg = reg;
+    return seg;
+}
+
+// Installs it where the next fresh record is due, unless another thread was faster.
+static bool add_segment(struct viv_reg *reg, struct viv_res_shard *shard, struct viv_res *seg)
+{
+    const uint32_t index = shard->fresh / RES_SEG_SLOTS;
+    // Relaxed: as in take_fresh.
+    if (atomic_load_explicit(&shard->segs[index], memory_order_relaxed) != NULL) return false;
+    const uint32_t shard_index = (uint32_t)(shard - reg->shards);
+    head_of(seg)->first_slot = shard_index << RES_INDEX_BITS | index * RES_SEG_SLOTS;
+    // Release pairs with the acquire in record.
+    atomic_store_explicit(&shard->segs[index], seg, memory_order_release);
+    return true;
+}
+
+struct viv_res *viv_res__take_slot(struct viv_reg *reg)
+{
+    struct viv_res_shard *shard = own_shard(reg);
+    const bool is_shared = shard == &reg->shards[reg->shard_count - 1];
+    struct viv_res *seg = NULL, *res;
+    for (;;) {
+        bool is_needed = false;
+        if (is_shared) viv_spin_lock(&reg->slot_lock);
+        if (seg != NULL && add_segment(reg, shard, seg)) seg = NULL;
+        res = take_free(reg, shard);
+        if (res == NULL) res = take_fresh(reg, shard, &is_needed);
+        if (is_shared) viv_spin_unlock(&reg->slot_lock);
+        if (res != NULL || !is_needed) break;
+        if (seg == NULL) seg = new_segment(reg);
+        if (seg == NULL) return NULL;
+    }
+    viv_free(seg, RES_SEG_BYTES, VIV_TAG_CAP);
+    return res;
+}
+
+void viv_res__put_slot(struct viv_reg *reg, struct viv_res *res)
+{
+    // Relaxed: nobody else changes the generation of a free record. A spent slot retires.
+    if (atomic_load_explicit(&res->gen, memory_order_relaxed) >= reg->gen_max) return;
+    const uint32_t slot = viv_res__slot(res);
+    struct viv_res_shard *shard = &reg->shards[slot >> RES_INDEX_BITS];
+    uint32_t top = atomic_load_explicit(&shard->returned, memory_order_relaxed); // only a guess
+    do {
+        res->owner = top;
+        // Release pairs with the exchange in take_free; relaxed on failure: only a new guess.
+    } while (!atomic_compare_exchange_weak_explicit(&shard->returned, &top, slot,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard)
+{
+    return reg->shards[shard].fresh;
+}
+
+// ---- side records ----
+
+struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number)
+{
+    if (number == 0) return &reg->root;
+    return &reg->ext_segs[(number - 1) / RES_EXTS][(number - 1) % RES_EXTS];
+}
+
+void viv_res__ext_take(struct viv_reg *reg, struct viv_res *res)
+{
+    VIV_ASSERT(res->ext == 0 && reg->ext_free != 0);
+    res->ext = reg->ext_free;
+    struct viv_res_ext *ext = viv_res__ext(reg, res->ext);
+    reg->ext_free = ext->next_free;
+    reg->ext_free_count--;
+    memset(ext, 0, sizeof(*ext));
+}
+
+char *viv_res__ext_put(struct viv_reg *reg, struct viv_res *res)
+{
+    if (res->ext == 0) return NULL;
+    struct viv_res_ext *ext = viv_res__ext(reg, res->ext);
+    char *label = ext->label;
+    ext->next_free = reg->ext_free;
+    reg->ext_free = res->ext;
+    reg->ext_free_count++;
+    res->ext = 0;
+    return label;
+}
+
+enum viv_err viv_res__ext_grow(struct viv_reg *reg)
+{
+    struct viv_res_ext *seg = viv_try_alloc(sizeof(struct viv_res_ext) * RES_EXTS, VIV_TAG_CAP);
+    if (seg == NULL) return VIV_E_EXHAUSTED;
+    viv_spin_lock(&reg->lock);
+    const bool is_full = reg->ext_seg_count == RES_EXT_SEGS;
+    if (!is_full) {
+        const uint32_t first = reg->ext_seg_count * RES_EXTS + 1;
+        reg->ext_segs[reg->ext_seg_count++] = seg;
+        for (uint32_t i = RES_EXTS; i-- > 0;) {
+            seg[i].next_free = reg->ext_free;
+            reg->ext_free = first + i;
+        }
+        reg->ext_free_count += RES_EXTS;
+    }
+    viv_spin_unlock(&reg->lock);
+    if (!is_full) return VIV_OK;
+    viv_free(seg, sizeof(struct viv_res_ext) * RES_EXTS, VIV_TAG_CAP);
+    return VIV_E_EXHAUSTED;
+}

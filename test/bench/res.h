@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Benchmarks of the registry; rows of the group `host`.
+#ifndef VIV_TEST_BENCH_RES_H
+#define VIV_TEST_BENCH_RES_H
+
+#include "bench.h"
+
+void bench_res_lookup(const struct bench_options *options);
+void bench_res_create(const struct bench_options *options);
+
+#endif
