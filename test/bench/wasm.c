@@ -380,10 +380,24 @@ static enum viv_step kill_step(struct viv_proc *self, void *arg, struct viv_slic
     return VIV_STEP_WAIT;
 }
 
+// How long the machine itself takes a spinning thread off its core, at the worst; n: for so many
+// ms.
+static double longest_gap_ms(const struct bench_options *options)
+{
+    uint64_t begin_ns = viv_os_now_ns(), last_ns = begin_ns, longest_ns = 0;
+    while (last_ns - begin_ns < options->n * VIV_NS_PER_MS) {
+        uint64_t now_ns = viv_os_now_ns();
+        if (now_ns - last_ns > longest_ns) longest_ns = now_ns - last_ns;
+        last_ns = now_ns;
+    }
+    return (double)longest_ns / 1e6;
+}
+
 static void bench_kill(const struct bench_options *options)
 {
     struct rig rig;
     static struct killer killer;
+    uint64_t begin_ns = viv_os_now_ns();
     open_rig(&rig, "bench_calls", options->workers, VIV_WASM_MANY);
     killer = (struct killer){.rig = &rig, .spinners = options->spinners, .rounds = 1000};
     viv_pid pid;
@@ -393,8 +407,11 @@ static void bench_kill(const struct bench_options *options)
         viv_os_sleep_ns(10 * VIV_NS_PER_MS);
     close_rig(&rig);
     double p50 = bench_sort_median(killer.ms, killer.rounds);
+    const struct bench_options gap = {.n = (viv_os_now_ns() - begin_ns) / VIV_NS_PER_MS};
+    double gap_ms = 2 * bench_side_by_side(longest_gap_ms, &gap); // the mean of two threads
     struct bench_result half = {"wasm.kill.p50_ms", "ms", p50, 0, 0, false};
-    struct bench_result max = {"wasm.kill.max_ms", "ms", killer.ms[killer.rounds - 1], 0, 5, false};
+    struct bench_result max = {
+        "wasm.kill.max_ms", "ms", killer.ms[killer.rounds - 1], gap_ms, 5, false};
     bench_emit(options, &half);
     bench_emit(options, &max);
 }
