@@ -18,6 +18,8 @@ typedef struct {
     uint32_t w;
 } viv_handle;
 
+struct viv_session;
+
 #define VIV_HANDLE_INDEX_BITS 20
 #define VIV_HTAB_PAGE_ENTRIES 64u
 
@@ -66,6 +68,7 @@ struct viv_htab {
     viv_rid rid;
     viv_rid process;             // owns what is inserted
     struct viv_account *account; // pays for entries
+    struct viv_session *session; // what its process may do; NULL: everything (a host's own table)
     struct {
         void *value;
         void (*drop)(void *value);

@@ -182,6 +182,17 @@ uint64_t viv_env_proc_count(const struct viv_env *env)
     return atomic_load_explicit(&env->proc_count, memory_order_relaxed); // a moment's view
 }
 
+void *viv_env_word(const struct viv_env *env, enum viv_proc_word word)
+{
+    // Acquire pairs with the release below: what the word points to is seen.
+    return atomic_load_explicit(&env->words[word], memory_order_acquire);
+}
+
+void viv_env_set_word(struct viv_env *env, enum viv_proc_word word, void *value)
+{
+    atomic_store_explicit(&env->words[word], value, memory_order_release);
+}
+
 enum viv_err viv_env_timer_add(struct viv_env *env)
 {
     // Relaxed: a limit, orders nothing.

@@ -69,6 +69,15 @@ enum viv_err viv_env_new(struct viv_kernel *kernel, uint32_t number,
 uint32_t viv_env_number(const struct viv_env *env);
 struct viv_kernel *viv_env_kernel(const struct viv_env *env);
 uint64_t viv_env_proc_count(const struct viv_env *env);
+// What rooms above keep with an environment, and with a process (proc.h). This room never looks at
+// it; who sets a word frees it (for a process: in the end hook). Any thread; NULL at first.
+enum viv_proc_word {
+    VIV_PROC_WORD_HOLDER,  // what room cap knows of it
+    VIV_PROC_WORD_SESSION, // what it may do
+    VIV_PROC_WORDS
+};
+void *viv_env_word(const struct viv_env *env, enum viv_proc_word word);
+void viv_env_set_word(struct viv_env *env, enum viv_proc_word word, void *value);
 // Kills all its processes; they end soon after. Thread: in a read section.
 void viv_env_kill(struct viv_env *env);
 // Counts a pending timer of the environment. Errors: QUOTA.

@@ -190,6 +190,17 @@ const struct viv_body *viv_proc_body(const struct viv_proc *proc)
     return proc->body;
 }
 
+void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word)
+{
+    // Acquire pairs with the release below: what the word points to is seen.
+    return atomic_load_explicit(&proc->words[word], memory_order_acquire);
+}
+
+void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
+{
+    atomic_store_explicit(&proc->words[word], value, memory_order_release);
+}
+
 struct viv_mbox *viv_proc_mbox(struct viv_proc *proc)
 {
     return &proc->mbox;

@@ -92,6 +92,10 @@ struct viv_kernel *viv_proc_kernel(const struct viv_proc *proc);
 void *viv_proc_state(const struct viv_proc *proc);
 const struct viv_body *viv_proc_body(const struct viv_proc *proc); // any thread
 struct viv_mbox *viv_proc_mbox(struct viv_proc *proc);
+// What rooms above keep with the process (kernel.h). Any thread may read; set by the process, or by
+// who makes it before it is born.
+void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word);
+void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value);
 // Its own, or the environment's defaults.
 const struct viv_proc_limits *viv_proc_get_limits(const struct viv_proc *proc);
 uint32_t viv_proc_flags(const struct viv_proc *proc);

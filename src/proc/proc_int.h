@@ -38,6 +38,7 @@ struct viv_proc {
     _Atomic uint64_t queued_count;      // policies refuse and suspend only: messages in the inbox
     _Atomic uint64_t queued_bytes;
     struct viv_signal kill_sig; // reserved: a kill never allocates
+    _Atomic(void *) words[VIV_PROC_WORDS];
     // this process only
     struct viv_signal *held; // taken from the inbox, not yet handled (suspended), oldest first
     struct viv_mbox mbox;
@@ -90,6 +91,7 @@ struct viv_env {
     _Atomic uint64_t timer_count;
     struct viv_spin names_lock;
     struct viv_trie names; // struct name (names.c) by hash
+    _Atomic(void *) words[VIV_PROC_WORDS];
 };
 
 struct viv_kernel {

@@ -123,10 +123,11 @@ enum viv_host viv_abi__fail_async(struct viv_inst *inst, wasmtime_val_t *result,
     return viv_abi__answer_async(inst, result, viv_abi__note(inst, err, text));
 }
 
-struct viv_op *viv_abi__op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
-                               void (*cleanup)(struct viv_op *op))
+struct viv_wait *viv_abi__op_new(struct viv_inst *inst,
+                                 enum viv_host (*resume)(struct viv_wait *op),
+                                 void (*cleanup)(struct viv_wait *op))
 {
-    struct viv_op *op = viv_op_new(inst, resume, cleanup);
+    struct viv_wait *op = viv_wait_new(inst, resume, cleanup);
     if (op == NULL) viv_trap_clear(inst);
     return op;
 }

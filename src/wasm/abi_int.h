@@ -29,9 +29,10 @@ enum viv_host viv_abi__fail(struct viv_inst *inst, wasmtime_val_raw_t *v, enum v
 enum viv_host viv_abi__answer_async(struct viv_inst *inst, wasmtime_val_t *result, int64_t number);
 enum viv_host viv_abi__fail_async(struct viv_inst *inst, wasmtime_val_t *result, enum viv_err err,
                                   const char *text);
-// As viv_op_new, but without memory nothing is noted.
-struct viv_op *viv_abi__op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
-                               void (*cleanup)(struct viv_op *op));
+// As viv_wait_new, but without memory nothing is noted.
+struct viv_wait *viv_abi__op_new(struct viv_inst *inst,
+                                 enum viv_host (*resume)(struct viv_wait *op),
+                                 void (*cleanup)(struct viv_wait *op));
 
 // The host address of a range. Errors: FAULT.
 enum viv_err viv_abi__range(struct viv_inst *inst, uint32_t ptr, uint64_t len,

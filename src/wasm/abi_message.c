@@ -273,22 +273,22 @@ static enum viv_host received(struct viv_inst *inst, struct viv_signal *sig, str
 // u[0]: number of tags; u[1..3]: up to three of them, else ptr: all; u[4]: buffer, u[5]: viv_msg.
 enum { TAGS_INLINE = 3 };
 
-static const int64_t *tags_of(const struct viv_op *op)
+static const int64_t *tags_of(const struct viv_wait *op)
 {
     return op->ptr != NULL ? op->ptr : (const int64_t *)&op->u[1];
 }
 
-static void free_tags(struct viv_op *op)
+static void free_tags(struct viv_wait *op)
 {
     viv_free(op->ptr, op->u[0] * sizeof(int64_t), VIV_TAG_WASM);
 }
 
-static enum viv_host resume_receive(struct viv_op *op)
+static enum viv_host resume_receive(struct viv_wait *op)
 {
     struct target to = {(uint32_t)op->u[4], (uint32_t)(op->u[4] >> 32), (uint32_t)op->u[5]};
     struct viv_signal *sig = viv_mbox_take(viv_proc_mbox(op->inst->proc), tags_of(op), op->u[0]);
     if (sig != NULL) return received(op->inst, sig, to, op->result);
-    if (!viv_op_is_due(op)) return VIV_HOST_WAIT;
+    if (!viv_wait_is_due(op)) return VIV_HOST_WAIT;
     return viv_abi__fail_async(op->inst, op->result, VIV_E_TIMEOUT, NULL);
 }
 
@@ -302,7 +302,7 @@ struct wanted {
 static enum viv_host wait_for_message(struct viv_inst *inst, const struct wanted *wanted,
                                       wasmtime_val_t *result)
 {
-    struct viv_op *op = viv_abi__op_new(inst, resume_receive, free_tags);
+    struct viv_wait *op = viv_abi__op_new(inst, resume_receive, free_tags);
     if (op == NULL) return viv_abi__fail_async(inst, result, VIV_E_EXHAUSTED, NULL);
     size_t bytes = wanted->count * sizeof(int64_t);
     op->u[0] = wanted->count;
@@ -313,12 +313,12 @@ static enum viv_host wait_for_message(struct viv_inst *inst, const struct wanted
         copy = op->ptr = viv_try_alloc(bytes, VIV_TAG_WASM);
         if (copy == NULL) {
             op->u[0] = 0;
-            (void)viv_op_finish(op, VIV_HOST_OK);
+            (void)viv_wait_finish(op, VIV_HOST_OK);
             return viv_abi__fail_async(inst, result, VIV_E_EXHAUSTED, NULL);
         }
     }
     if (bytes > 0) memcpy(copy, wanted->tags, bytes);
-    viv_op_set_timeout(op, wanted->timeout_ns);
+    viv_wait_set_timeout(op, wanted->timeout_ns);
     return VIV_HOST_WAIT;
 }
 

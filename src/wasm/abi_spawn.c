@@ -25,12 +25,12 @@ static enum viv_host add_module(struct viv_inst *inst, VIV_OWN struct viv_module
     return viv_abi__fail_async(inst, result, err, NULL);
 }
 
-static void leave_compile(struct viv_op *op)
+static void leave_compile(struct viv_wait *op)
 {
     viv_compile_op_leave(op->ptr);
 }
 
-static enum viv_host resume_compile(struct viv_op *op)
+static enum viv_host resume_compile(struct viv_wait *op)
 {
     if (!viv_compile_op_is_done(op->ptr)) return VIV_HOST_WAIT;
     struct viv_diag diag = {{0}};
@@ -51,7 +51,7 @@ static enum viv_host compile(struct viv_inst *inst, const uint8_t *src, uint32_t
     struct viv_compile_op *work;
     enum viv_err err = viv_compile_op_start(inst, src, len, &work, &diag);
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, diag.text);
-    struct viv_op *op = viv_abi__op_new(inst, resume_compile, leave_compile);
+    struct viv_wait *op = viv_abi__op_new(inst, resume_compile, leave_compile);
     if (op == NULL) {
         viv_compile_op_leave(work);
         return viv_abi__fail_async(inst, result, VIV_E_EXHAUSTED, NULL);
@@ -257,7 +257,7 @@ static size_t spawn_bytes(uint32_t handle_count)
     return sizeof(struct spawn) + handle_count * sizeof(uint64_t);
 }
 
-static void leave_spawn(struct viv_op *op)
+static void leave_spawn(struct viv_wait *op)
 {
     struct spawn *spawn = op->ptr;
     if (spawn == NULL) return;
@@ -265,7 +265,7 @@ static void leave_spawn(struct viv_op *op)
     viv_free(spawn, spawn_bytes(spawn->handle_count), VIV_TAG_WASM);
 }
 
-static enum viv_host born(struct viv_op *op, const struct spawn *spawn)
+static enum viv_host born(struct viv_wait *op, const struct spawn *spawn)
 {
     struct viv_inst *inst = op->inst;
     uint8_t *pid_out, *spec;
@@ -280,7 +280,7 @@ static enum viv_host born(struct viv_op *op, const struct spawn *spawn)
     return viv_abi__answer_async(inst, op->result, 0);
 }
 
-static enum viv_host resume_spawn(struct viv_op *op)
+static enum viv_host resume_spawn(struct viv_wait *op)
 {
     struct spawn *spawn = op->ptr;
     struct viv_birth *birth = spawn->birth;
@@ -348,7 +348,7 @@ static enum viv_err begin_birth(struct viv_inst *inst, const struct request *req
 static enum viv_host begin(struct viv_inst *inst, const struct request *req, wasmtime_val_t *args,
                            wasmtime_val_t *result)
 {
-    struct viv_op *op = viv_abi__op_new(inst, resume_spawn, leave_spawn);
+    struct viv_wait *op = viv_abi__op_new(inst, resume_spawn, leave_spawn);
     if (op == NULL) return viv_abi__fail_async(inst, result, VIV_E_EXHAUSTED, NULL);
     uint32_t count = req->handles.count <= VIV_MSG_RESOURCES_MAX ? req->handles.count : 0;
     struct spawn *spawn = viv_try_calloc(1, spawn_bytes(count), VIV_TAG_WASM);
@@ -363,7 +363,7 @@ static enum viv_host begin(struct viv_inst *inst, const struct request *req, was
         err = begin_birth(inst, req, spawn, args, &diag);
     }
     if (err == VIV_OK) return VIV_HOST_WAIT;
-    (void)viv_op_finish(op, VIV_HOST_OK);
+    (void)viv_wait_finish(op, VIV_HOST_OK);
     return viv_abi__fail_async(inst, result, err, diag.text);
 }
 

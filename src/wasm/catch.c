@@ -19,7 +19,7 @@ struct catch_call {
     wasmtime_error_t *error;
 };
 
-static void leave_catch(struct viv_op *op)
+static void leave_catch(struct viv_wait *op)
 {
     struct catch_call *call = op->ptr;
     if (call->future != NULL) wasmtime_call_future_delete(call->future);
@@ -30,7 +30,7 @@ static void leave_catch(struct viv_op *op)
 }
 
 // The call trapped: 0, unless it was an end that nobody may catch.
-static enum viv_host trapped(struct viv_op *op, struct catch_call *call)
+static enum viv_host trapped(struct viv_wait *op, struct catch_call *call)
 {
     struct viv_inst *inst = op->inst;
     inst->trap = call->trap;
@@ -49,12 +49,12 @@ static enum viv_host trapped(struct viv_op *op, struct catch_call *call)
     return VIV_HOST_OK;
 }
 
-static enum viv_host resume_catch(struct viv_op *op)
+static enum viv_host resume_catch(struct viv_wait *op)
 {
     struct catch_call *call = op->ptr;
     if (!wasmtime_call_future_poll(call->future)) {
         // Nothing in there waits: the engine gave back the slice in the middle of its own work.
-        if (op->inst->op == op) viv_op_yield(op->inst);
+        if (op->inst->op == op) viv_wait_yield(op->inst);
         return VIV_HOST_WAIT;
     }
     wasmtime_call_future_delete(call->future);
@@ -101,7 +101,7 @@ enum viv_host viv_wasm__trap_catch(struct viv_inst *inst, const wasmtime_val_t *
     call->func = func;
     call->args[0] = args[0];
     call->args[1] = args[1];
-    struct viv_op *op = viv_op_new(inst, resume_catch, leave_catch);
+    struct viv_wait *op = viv_wait_new(inst, resume_catch, leave_catch);
     if (op == NULL) {
         viv_free(call, sizeof(*call), VIV_TAG_WASM);
         return VIV_HOST_TRAP;

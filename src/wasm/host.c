@@ -69,7 +69,7 @@ static bool is_finished(void *env)
 
 static bool resume_op(void *env)
 {
-    struct viv_op *op = env;
+    struct viv_wait *op = env;
     op->inst->import = op->import;
     op->inst->start_caller = op->caller;
     enum viv_host result = op->resume(op);
@@ -80,7 +80,7 @@ static bool resume_op(void *env)
 
 static void finish_op(void *env)
 {
-    struct viv_op *op = env;
+    struct viv_wait *op = env;
     struct viv_inst *inst = op->inst;
     if (op->cleanup != NULL) op->cleanup(op);
     if (op->deadline_ns != VIV_FOREVER_NS) viv_proc_clear_alarm(inst->proc);
@@ -107,14 +107,14 @@ void viv_host__call_async(void *env, wasmtime_caller_t *caller, const wasmtime_v
     wasmtime_val_t *result = nresults == 0 ? &none : results;
     result->kind = import->result[0] == 'I' ? WASMTIME_I64 : WASMTIME_I32;
     *continuation_ret = (wasmtime_async_continuation_t){.callback = is_finished};
-    struct viv_op *before = inst->op;
+    struct viv_wait *before = inst->op;
     enum viv_host outcome = import->async(inst, args, result);
     if (outcome == VIV_HOST_OK) return;
     if (outcome == VIV_HOST_TRAP) {
         *trap_ret = make_trap(inst);
         return;
     }
-    struct viv_op *op = inst->op;
+    struct viv_wait *op = inst->op;
     VIV_ASSERT(op != before && op->outer == before);
     op->result = result;
     op->trap = trap_ret;
@@ -199,10 +199,10 @@ bool viv_guest_text(struct viv_inst *inst, uint32_t ptr, uint64_t len, const cha
 
 // ---- operations ----
 
-struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
-                          void (*cleanup)(struct viv_op *op))
+struct viv_wait *viv_wait_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_wait *op),
+                              void (*cleanup)(struct viv_wait *op))
 {
-    struct viv_op *op = &inst->first_op;
+    struct viv_wait *op = &inst->first_op;
     if (inst->first_op_used) {
         op = viv_try_alloc(sizeof(*op), VIV_TAG_WASM);
         if (op == NULL) {
@@ -211,23 +211,23 @@ struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct 
         }
     }
     if (op == &inst->first_op) inst->first_op_used = true;
-    *op = (struct viv_op){.inst = inst,
-                          .import = inst->import,
-                          .resume = resume,
-                          .cleanup = cleanup,
-                          .deadline_ns = VIV_FOREVER_NS,
-                          .outer = inst->op};
+    *op = (struct viv_wait){.inst = inst,
+                            .import = inst->import,
+                            .resume = resume,
+                            .cleanup = cleanup,
+                            .deadline_ns = VIV_FOREVER_NS,
+                            .outer = inst->op};
     inst->op = op;
     return op;
 }
 
-enum viv_host viv_op_finish(struct viv_op *op, enum viv_host outcome)
+enum viv_host viv_wait_finish(struct viv_wait *op, enum viv_host outcome)
 {
     finish_op(op);
     return outcome;
 }
 
-void viv_op_set_timeout(struct viv_op *op, uint64_t timeout_ns)
+void viv_wait_set_timeout(struct viv_wait *op, uint64_t timeout_ns)
 {
     if (timeout_ns >= UINT64_C(1) << 63) return;
     uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(viv_proc_kernel(op->inst->proc)));
@@ -235,13 +235,13 @@ void viv_op_set_timeout(struct viv_op *op, uint64_t timeout_ns)
     viv_proc_set_alarm(op->inst->proc, op->deadline_ns);
 }
 
-bool viv_op_is_due(const struct viv_op *op)
+bool viv_wait_is_due(const struct viv_wait *op)
 {
     if (op->deadline_ns == VIV_FOREVER_NS) return false;
     return viv_sched_now_ns(viv_kernel_sched(viv_proc_kernel(op->inst->proc))) >= op->deadline_ns;
 }
 
-void viv_op_yield(struct viv_inst *inst)
+void viv_wait_yield(struct viv_inst *inst)
 {
     inst->yielded = true;
 }

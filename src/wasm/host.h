@@ -3,7 +3,7 @@
 // class A either finishes, or leaves an operation behind and returns VIV_HOST_WAIT:
 //
 //   call ──> try; nothing to wait for ──> OK or TRAP
-//        └─> viv_op_new(inst, resume, cleanup), arm something that wakes the process ──> WAIT
+//        └─> viv_wait_new(inst, resume, cleanup), arm something that wakes the process ──> WAIT
 //              … wake: signals are handled, then resume(op) ──> OK, TRAP, or WAIT again (wakes may
 //              be spurious) … at the end, also when the process is killed while it waits:
 //              cleanup(op)
@@ -82,38 +82,38 @@ static inline uint64_t viv_get_u64(const uint8_t *at)
 }
 
 // ---- operations that wait ----
-struct viv_op {
+struct viv_wait {
     struct viv_inst *inst;
     const struct viv_import *import;
-    enum viv_host (*resume)(struct viv_op *op);
-    void (*cleanup)(struct viv_op *op); // may be NULL; called exactly once
-    wasmtime_val_t *result;             // where the call's result goes
+    enum viv_host (*resume)(struct viv_wait *op);
+    void (*cleanup)(struct viv_wait *op); // may be NULL; called exactly once
+    wasmtime_val_t *result;               // where the call's result goes
     // Optional: called once by the worker on its own deep stack before the next resume
     // (instantiation and the like).
-    void (*on_worker)(struct viv_op *op);
-    uint64_t deadline_ns; // for the operation's use; viv_op_set_deadline
+    void (*on_worker)(struct viv_wait *op);
+    uint64_t deadline_ns; // for the operation's use; viv_wait_set_deadline
     uint64_t u[6];        // the operation's own
     void *ptr;
-    struct viv_op *outer; // operations nest through trap::catch and lunatic_alloc
-    wasm_trap_t **trap;   // trampolines only
+    struct viv_wait *outer; // operations nest through trap::catch and lunatic_alloc
+    wasm_trap_t **trap;     // trampolines only
     wasmtime_context_t *context;
     wasmtime_caller_t *caller;
 };
 // NULL without memory (a trap is noted). Zeroed but for the fields above.
-struct viv_op *viv_op_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_op *op),
-                          void (*cleanup)(struct viv_op *op));
+struct viv_wait *viv_wait_new(struct viv_inst *inst, enum viv_host (*resume)(struct viv_wait *op),
+                              void (*cleanup)(struct viv_wait *op));
 // Ends an operation within the call that made it; returns outcome (OK or TRAP).
-enum viv_host viv_op_finish(VIV_OWN struct viv_op *op, enum viv_host outcome);
+enum viv_host viv_wait_finish(VIV_OWN struct viv_wait *op, enum viv_host outcome);
 // Milliseconds of a guest as nanoseconds, saturating at VIV_FOREVER_NS.
 static inline uint64_t viv_timeout_ns(uint64_t ms)
 {
     return ms >= VIV_FOREVER_NS / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
 }
-// timeout_ns from now; from 2^63 on: none. The process is woken then; resume asks viv_op_is_due.
-void viv_op_set_timeout(struct viv_op *op, uint64_t timeout_ns);
-bool viv_op_is_due(const struct viv_op *op);
+// timeout_ns from now; from 2^63 on: none. The process is woken then; resume asks viv_wait_is_due.
+void viv_wait_set_timeout(struct viv_wait *op, uint64_t timeout_ns);
+bool viv_wait_is_due(const struct viv_wait *op);
 // Ends the slice although nothing is waited for: resume runs in the next one.
-void viv_op_yield(struct viv_inst *inst);
+void viv_wait_yield(struct viv_inst *inst);
 
 // ---- work on a dirty pool for an operation ----
 struct viv_bg {

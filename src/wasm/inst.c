@@ -192,7 +192,7 @@ static enum viv_step run_guest(struct viv_inst *inst)
 {
     for (;;) {
         if (inst->op != NULL && inst->op->on_worker != NULL) {
-            void (*work)(struct viv_op *op) = inst->op->on_worker;
+            void (*work)(struct viv_wait *op) = inst->op->on_worker;
             inst->op->on_worker = NULL;
             work(inst->op);
         }

@@ -44,8 +44,8 @@ struct viv_inst {
     wasmtime_call_future_t *future;
     wasm_trap_t *trap;
     wasmtime_error_t *error;
-    struct viv_op *op;      // innermost waiting operation
-    struct viv_op first_op; // storage of the outermost
+    struct viv_wait *op;      // innermost waiting operation
+    struct viv_wait first_op; // storage of the outermost
     bool first_op_used;
     const struct viv_import *import; // function called last
     wasmtime_caller_t *start_caller; // of the host function under way

@@ -216,37 +216,37 @@ static enum viv_host timed_out(wasmtime_val_t *result)
 // u[0]: number of tags; u[1..3]: up to three of them, else ptr: all.
 enum { TAGS_INLINE = 3 };
 
-static const int64_t *tags_of(const struct viv_op *op)
+static const int64_t *tags_of(const struct viv_wait *op)
 {
     return op->ptr != NULL ? op->ptr : (const int64_t *)&op->u[1];
 }
 
-static void free_tags(struct viv_op *op)
+static void free_tags(struct viv_wait *op)
 {
     viv_free(op->ptr, op->u[0] * sizeof(int64_t), VIV_TAG_WASM);
 }
 
-static enum viv_host resume_receive(struct viv_op *op)
+static enum viv_host resume_receive(struct viv_wait *op)
 {
     struct viv_signal *sig = viv_mbox_take(viv_proc_mbox(op->inst->proc), tags_of(op), op->u[0]);
     if (sig != NULL) return received(op->inst, sig, op->result);
-    return viv_op_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
+    return viv_wait_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
 }
 
 static enum viv_host wait_for_message(struct viv_inst *inst, const int64_t *tags, uint32_t count,
                                       uint64_t timeout_ns)
 {
-    struct viv_op *op = viv_op_new(inst, resume_receive, free_tags);
+    struct viv_wait *op = viv_wait_new(inst, resume_receive, free_tags);
     if (op == NULL) return VIV_HOST_TRAP;
     op->u[0] = count;
     if (count <= TAGS_INLINE) {
         if (count > 0) memcpy(&op->u[1], tags, count * sizeof(*tags));
     } else {
         op->ptr = viv_try_alloc(count * sizeof(*tags), VIV_TAG_WASM);
-        if (op->ptr == NULL) return viv_op_finish(op, viv_host_trap(inst, "out of memory"));
+        if (op->ptr == NULL) return viv_wait_finish(op, viv_host_trap(inst, "out of memory"));
         memcpy(op->ptr, tags, count * sizeof(*tags));
     }
-    viv_op_set_timeout(op, timeout_ns);
+    viv_wait_set_timeout(op, timeout_ns);
     return VIV_HOST_WAIT;
 }
 
@@ -283,14 +283,14 @@ enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_va
 }
 
 // u[0]: the tag; ptr: the mark in the mailbox.
-static enum viv_host resume_reply(struct viv_op *op)
+static enum viv_host resume_reply(struct viv_wait *op)
 {
     struct viv_signal **mark = op->ptr;
     struct viv_signal *sig =
         viv_mbox_take_after(viv_proc_mbox(op->inst->proc), &mark, (int64_t)op->u[0]);
     op->ptr = mark;
     if (sig != NULL) return received(op->inst, sig, op->result);
-    return viv_op_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
+    return viv_wait_is_due(op) ? timed_out(op->result) : VIV_HOST_WAIT;
 }
 
 enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
@@ -300,12 +300,12 @@ enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
     (void)result;
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
-    struct viv_op *op = viv_op_new(inst, resume_reply, NULL);
+    struct viv_wait *op = viv_wait_new(inst, resume_reply, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
     op->u[0] = (uint64_t)args[1].of.i64;
     op->ptr = viv_mbox_mark(viv_proc_mbox(inst->proc));
     send_scratch(inst, msg, (viv_pid){(uint64_t)args[0].of.i64});
-    viv_op_set_timeout(op, viv_timeout_ns((uint64_t)args[2].of.i64));
+    viv_wait_set_timeout(op, viv_timeout_ns((uint64_t)args[2].of.i64));
     return VIV_HOST_WAIT;
 }
 

@@ -34,7 +34,7 @@ static uint64_t monitor_ref(viv_pid pid)
 
 // ---- compile_module ----
 
-static void leave_compile(struct viv_op *op)
+static void leave_compile(struct viv_wait *op)
 {
     viv_compile_op_leave(op->ptr);
 }
@@ -47,7 +47,7 @@ static enum viv_host refused(struct viv_inst *inst, uint32_t id_ptr, const char 
     return viv_error_report(inst, id_ptr, "%s", text) ? VIV_HOST_OK : VIV_HOST_TRAP;
 }
 
-static enum viv_host resume_compile(struct viv_op *op)
+static enum viv_host resume_compile(struct viv_wait *op)
 {
     if (!viv_compile_op_is_done(op->ptr)) return VIV_HOST_WAIT;
     uint32_t id_ptr = (uint32_t)op->u[0];
@@ -85,7 +85,7 @@ enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasm
     struct viv_compile_op *work;
     if (viv_compile_op_start(inst, data, len, &work, &diag) != VIV_OK)
         return refused(inst, id_ptr, diag.text, result);
-    struct viv_op *op = viv_op_new(inst, resume_compile, leave_compile);
+    struct viv_wait *op = viv_wait_new(inst, resume_compile, leave_compile);
     if (op == NULL) {
         viv_compile_op_leave(work);
         return VIV_HOST_TRAP;
@@ -389,7 +389,7 @@ static void settle_name(struct viv_inst *inst, struct spawn *spawn, viv_pid pid)
     viv_name_settle(env_of(inst), spawn->name, spawn->name_len, viv_proc_pid(inst->proc), pid);
 }
 
-static void leave_spawn(struct viv_op *op)
+static void leave_spawn(struct viv_wait *op)
 {
     struct spawn *spawn = op->ptr;
     struct viv_birth *birth = spawn->birth;
@@ -402,7 +402,7 @@ static void leave_spawn(struct viv_op *op)
     free_spawn(spawn);
 }
 
-static enum viv_host write_spawned(struct viv_op *op, int32_t code, uint64_t node, viv_pid pid)
+static enum viv_host write_spawned(struct viv_wait *op, int32_t code, uint64_t node, viv_pid pid)
 {
     const struct spawn *spawn = op->ptr;
     uint8_t *out;
@@ -416,7 +416,7 @@ static enum viv_host write_spawned(struct viv_op *op, int32_t code, uint64_t nod
     return VIV_HOST_OK;
 }
 
-static enum viv_host report_failure(struct viv_op *op, const char *text)
+static enum viv_host report_failure(struct viv_wait *op, const char *text)
 {
     struct spawn *spawn = op->ptr;
     settle_name(op->inst, spawn, VIV_PID_NONE);
@@ -425,7 +425,7 @@ static enum viv_host report_failure(struct viv_op *op, const char *text)
 }
 
 // Reserves the name and begins the birth; OK: finished (found, or failed).
-static enum viv_host try_begin(struct viv_op *op)
+static enum viv_host try_begin(struct viv_wait *op)
 {
     struct viv_inst *inst = op->inst;
     struct spawn *spawn = op->ptr;
@@ -445,7 +445,7 @@ static enum viv_host try_begin(struct viv_op *op)
     return VIV_HOST_WAIT;
 }
 
-static enum viv_host resume_spawn(struct viv_op *op)
+static enum viv_host resume_spawn(struct viv_wait *op)
 {
     struct spawn *spawn = op->ptr;
     if (spawn->birth == NULL) return try_begin(op);
@@ -467,7 +467,7 @@ static enum viv_host resume_spawn(struct viv_op *op)
 static enum viv_host wait_for_spawn(struct viv_inst *inst, struct spawn *spawn,
                                     wasmtime_val_t *result)
 {
-    struct viv_op *op = viv_op_new(inst, resume_spawn, leave_spawn);
+    struct viv_wait *op = viv_wait_new(inst, resume_spawn, leave_spawn);
     if (op == NULL) {
         free_spawn(spawn);
         return VIV_HOST_TRAP;
@@ -475,7 +475,7 @@ static enum viv_host wait_for_spawn(struct viv_inst *inst, struct spawn *spawn,
     op->ptr = spawn;
     op->result = result;
     enum viv_host outcome = try_begin(op);
-    return outcome == VIV_HOST_WAIT ? outcome : viv_op_finish(op, outcome);
+    return outcome == VIV_HOST_WAIT ? outcome : viv_wait_finish(op, outcome);
 }
 
 enum viv_host viv_wasm__process_spawn(struct viv_inst *inst, const wasmtime_val_t *args,
@@ -516,12 +516,12 @@ bool viv_wasm__check_spawn_args(struct viv_inst *inst, const wasmtime_val_t *arg
 
 // ---- time, self ----
 
-static enum viv_host resume_sleep(struct viv_op *op)
+static enum viv_host resume_sleep(struct viv_wait *op)
 {
-    return viv_op_is_due(op) ? VIV_HOST_OK : VIV_HOST_WAIT;
+    return viv_wait_is_due(op) ? VIV_HOST_OK : VIV_HOST_WAIT;
 }
 
-static enum viv_host resume_once(struct viv_op *op)
+static enum viv_host resume_once(struct viv_wait *op)
 {
     (void)op;
     return VIV_HOST_OK;
@@ -532,12 +532,12 @@ enum viv_host viv_wasm__process_sleep_ms(struct viv_inst *inst, const wasmtime_v
 {
     (void)result;
     uint64_t ms = (uint64_t)args[0].of.i64;
-    struct viv_op *op = viv_op_new(inst, ms == 0 ? resume_once : resume_sleep, NULL);
+    struct viv_wait *op = viv_wait_new(inst, ms == 0 ? resume_once : resume_sleep, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
     if (ms == 0)
-        viv_op_yield(inst); // still a signal point
+        viv_wait_yield(inst); // still a signal point
     else
-        viv_op_set_timeout(op, viv_timeout_ns(ms));
+        viv_wait_set_timeout(op, viv_timeout_ns(ms));
     return VIV_HOST_WAIT;
 }
 

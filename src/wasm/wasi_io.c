@@ -347,7 +347,7 @@ static bool has_come(struct io *io, struct viv_guest_mem mem, enum todo *out_tod
     return true;
 }
 
-static enum viv_host resume(struct viv_op *op)
+static enum viv_host resume(struct viv_wait *op)
 {
     struct io *io = op->ptr;
     enum todo todo;
@@ -366,7 +366,7 @@ static void free_io(struct io *io)
     viv_free(io, sizeof(*io), VIV_TAG_WASI);
 }
 
-static void cleanup(struct viv_op *op)
+static void cleanup(struct viv_wait *op)
 {
     free_io(op->ptr);
 }
@@ -388,7 +388,7 @@ static enum viv_host wait_for(struct io *tried, struct viv_guest_mem mem, enum t
         free_io(io);
         return outcome;
     }
-    struct viv_op *op = viv_op_new(io->inst, resume, cleanup);
+    struct viv_wait *op = viv_wait_new(io->inst, resume, cleanup);
     if (op == NULL) {
         free_io(io);
         return VIV_HOST_TRAP;

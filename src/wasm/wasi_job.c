@@ -42,7 +42,7 @@ uint32_t viv_wasi__job_post(struct viv_inst *inst, struct viv_wasi_job *job)
     return err == VIV_E_EXHAUSTED ? VIV_WASI_NOMEM : VIV_WASI_AGAIN;
 }
 
-static enum viv_host resume(struct viv_op *op)
+static enum viv_host resume(struct viv_wait *op)
 {
     struct viv_wasi_job *job = op->ptr;
     if (!viv_bg_is_done(&job->bg)) return VIV_HOST_WAIT;
@@ -52,7 +52,7 @@ static enum viv_host resume(struct viv_op *op)
     return viv_wasi__done(op->result, error);
 }
 
-static void cleanup(struct viv_op *op)
+static void cleanup(struct viv_wait *op)
 {
     struct viv_wasi_job *job = op->ptr;
     viv_bg_leave(&job->bg);
@@ -66,7 +66,7 @@ enum viv_host viv_wasi__job_run(struct viv_inst *inst, wasmtime_val_t *result,
         viv_wasi__job_free(job);
         return viv_wasi__done(result, error);
     }
-    struct viv_op *op = viv_op_new(inst, resume, cleanup);
+    struct viv_wait *op = viv_wait_new(inst, resume, cleanup);
     if (op == NULL) {
         viv_bg_leave(&job->bg);
         return VIV_HOST_TRAP;

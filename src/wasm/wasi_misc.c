@@ -208,11 +208,11 @@ static bool fill_piece(struct viv_inst *inst, uint64_t *ptr, uint64_t *left, uin
     return *left > 0;
 }
 
-static enum viv_host resume_random(struct viv_op *op)
+static enum viv_host resume_random(struct viv_wait *op)
 {
     uint32_t error;
     if (fill_piece(op->inst, &op->u[RANDOM_PTR], &op->u[RANDOM_LEFT], &error)) {
-        viv_op_yield(op->inst);
+        viv_wait_yield(op->inst);
         return VIV_HOST_WAIT;
     }
     return viv_wasi__done(op->result, error);
@@ -227,17 +227,17 @@ enum viv_host viv_wasm__wasi_random_get(struct viv_inst *inst, const wasmtime_va
     if (!viv_guest_in(mem, (uint32_t)ptr, left)) return viv_wasi__done(result, VIV_WASI_FAULT);
     uint32_t error;
     if (!fill_piece(inst, &ptr, &left, &error)) return viv_wasi__done(result, error);
-    struct viv_op *op = viv_op_new(inst, resume_random, NULL);
+    struct viv_wait *op = viv_wait_new(inst, resume_random, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
     op->u[RANDOM_PTR] = ptr;
     op->u[RANDOM_LEFT] = left;
-    viv_op_yield(inst);
+    viv_wait_yield(inst);
     return VIV_HOST_WAIT;
 }
 
 // ---- the process ----
 
-static enum viv_host resume_yield(struct viv_op *op)
+static enum viv_host resume_yield(struct viv_wait *op)
 {
     return viv_wasi__done(op->result, VIV_WASI_SUCCESS);
 }
@@ -247,8 +247,8 @@ enum viv_host viv_wasm__wasi_sched_yield(struct viv_inst *inst, const wasmtime_v
 {
     (void)args;
     (void)result;
-    if (viv_op_new(inst, resume_yield, NULL) == NULL) return VIV_HOST_TRAP;
-    viv_op_yield(inst);
+    if (viv_wait_new(inst, resume_yield, NULL) == NULL) return VIV_HOST_TRAP;
+    viv_wait_yield(inst);
     return VIV_HOST_WAIT;
 }
 

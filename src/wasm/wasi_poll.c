@@ -210,12 +210,12 @@ static uint64_t time_left(const struct poll *poll)
     return left_ns;
 }
 
-static enum viv_host resume(struct viv_op *op)
+static enum viv_host resume(struct viv_wait *op)
 {
     struct poll *poll = op->ptr;
     // Seq_cst pairs with on_ready.
     bool woken = atomic_load_explicit(&poll->woken, memory_order_seq_cst) != 0;
-    if (!woken && !viv_op_is_due(op)) return VIV_HOST_WAIT;
+    if (!woken && !viv_wait_is_due(op)) return VIV_HOST_WAIT;
     struct viv_guest_mem mem = viv_guest_mem(op->inst);
     disarm(poll);
     if (!viv_guest_in(mem, poll->out_ptr, (uint64_t)poll->count * EVENT_BYTES) ||
@@ -226,7 +226,7 @@ static enum viv_host resume(struct viv_op *op)
             disarm(poll);
             continue;
         }
-        viv_op_set_timeout(op, time_left(poll));
+        viv_wait_set_timeout(op, time_left(poll));
         return VIV_HOST_WAIT;
     }
     return viv_wasi__done(op->result, VIV_WASI_SUCCESS);
@@ -238,20 +238,20 @@ static void free_poll(struct poll *poll)
     viv_free(poll, poll_bytes(poll->count), VIV_TAG_WASI);
 }
 
-static void cleanup(struct viv_op *op)
+static void cleanup(struct viv_wait *op)
 {
     free_poll(op->ptr);
 }
 
 static enum viv_host wait_for(struct poll *poll)
 {
-    struct viv_op *op = viv_op_new(poll->inst, resume, cleanup);
+    struct viv_wait *op = viv_wait_new(poll->inst, resume, cleanup);
     if (op == NULL) {
         free_poll(poll);
         return VIV_HOST_TRAP;
     }
     op->ptr = poll;
-    viv_op_set_timeout(op, time_left(poll));
+    viv_wait_set_timeout(op, time_left(poll));
     return VIV_HOST_WAIT;
 }
 

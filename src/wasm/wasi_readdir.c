@@ -166,7 +166,7 @@ static uint32_t start_round(struct viv_inst *inst, const struct viv_wasi_job *la
     return error;
 }
 
-static enum viv_host resume_list(struct viv_op *op)
+static enum viv_host resume_list(struct viv_wait *op)
 {
     struct viv_wasi_job *job = op->ptr;
     if (!viv_bg_is_done(&job->bg)) return VIV_HOST_WAIT;
@@ -193,7 +193,7 @@ static enum viv_host resume_list(struct viv_op *op)
     return viv_wasi__done(op->result, error);
 }
 
-static void cleanup_list(struct viv_op *op)
+static void cleanup_list(struct viv_wait *op)
 {
     struct viv_wasi_job *job = op->ptr;
     viv_bg_leave(&job->bg);
@@ -229,7 +229,7 @@ enum viv_host viv_wasm__wasi_fd_readdir(struct viv_inst *inst, const wasmtime_va
         error = start_round(inst, &first, len, &job);
     }
     if (error != VIV_WASI_SUCCESS) return viv_wasi__done(result, error);
-    struct viv_op *op = viv_op_new(inst, resume_list, cleanup_list);
+    struct viv_wait *op = viv_wait_new(inst, resume_list, cleanup_list);
     if (op == NULL) {
         viv_bg_leave(&job->bg);
         return VIV_HOST_TRAP;
