@@ -512,6 +512,21 @@ enum viv_err viv_htab_use_slow(const struct viv_htab *tab, viv_handle hdl, viv_k
     return VIV_OK;
 }
 
+enum viv_err viv_res_insert_below(struct viv_htab *tab, viv_handle via, viv_kind via_kind,
+                                  viv_rights need, const struct viv_res_spec *spec,
+                                  VIV_OWN void *obj, viv_rights rights, viv_handle *out_hdl)
+{
+    struct viv_res *parent;
+    const enum viv_err err = check(tab, via, via_kind, need, &parent);
+    if (err != VIV_OK) {
+        viv_res__destroy_obj(tab->reg, spec->kind, obj);
+        return err;
+    }
+    struct viv_res_spec below = *spec;
+    below.parent = viv_res_id(parent);
+    return viv_res_insert(tab, &below, obj, rights, out_hdl);
+}
+
 enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl, viv_rid *out_rid)
 {
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
