@@ -742,14 +742,36 @@ static void each_of(const struct viv_htab_table *table,
     }
 }
 
+static void check_grants(struct viv_htab *tab, struct viv_htab_counts *counts)
+{
+    for (uint32_t index = 1; index < tab->handles.fresh; index++) {
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        const struct viv_grant *grant = viv_htab__grant_of(entry);
+        const bool is_revoked = (word & VIV_ENTRY_REVOKED) != 0;
+        if (grant == NULL) {
+            counts->is_grant_wrong |= is_revoked;
+            continue;
+        }
+        counts->grants++;
+        counts->is_grant_wrong |= !viv_grant__is_of(grant, tab, index) ||
+                                  grant->rights != (viv_rights)word ||
+                                  is_revoked != ((grant->flags & VIV_GRANT_REVOKED) != 0) ||
+                                  !viv_grant__is_sound(grant);
+    }
+}
+
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg)
 {
     each_of(&tab->handles, visit, arg);
     each_of(&tab->futures, visit, arg);
-    return (struct viv_htab_counts){.handles = tab->handles.used,
-                                    .futures = tab->futures.used,
-                                    .prepaid = tab->prepaid,
-                                    .account = tab->account};
+    struct viv_htab_counts counts = {.handles = tab->handles.used,
+                                     .futures = tab->futures.used,
+                                     .prepaid = tab->prepaid,
+                                     .account = tab->account};
+    check_grants(tab, &counts);
+    return counts;
 }

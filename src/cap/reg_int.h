@@ -175,7 +175,7 @@ struct viv_res_ext *viv_res__some_ext(struct viv_reg *reg, struct viv_res *res);
 enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
                                  struct viv_res *owner) VIV_MUST_CHECK;
 
-// If the process owns it, the process's owner does from now on. Under no lock.
+// If it is of a kind that moves and the process owns it, the process's owner does from now on. Under no lock.
 void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 
 // ---- reg_rel.c ----
@@ -209,6 +209,8 @@ enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 struct viv_htab_counts {
     uint64_t handles, futures;   // entries, reserved ones included
     uint64_t prepaid;            // resources that registrars have charged, not made
+    uint64_t grants;             // entries with a node in a tree
+    bool is_grant_wrong;         // a node does not say what its entry does
     struct viv_account *account; // who paid
 };
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,

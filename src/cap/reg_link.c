@@ -448,7 +448,8 @@ static enum viv_err leave_process(struct viv_reg *reg, void *arg)
 {
     const struct move *move = arg;
     struct viv_res *res = viv_res__known(reg, move->rid), *proc = viv_res__live(reg, move->to);
-    if (res == NULL || proc == NULL || viv_res__is_unlinked(res) || owner_of(reg, res) != proc)
+    if (res == NULL || proc == NULL || viv_res__is_unlinked(res) || owner_of(reg, res) != proc ||
+        reg->kinds[res->kind].send != VIV_SEND_MOVE)
         return VIV_OK;
     return viv_res__move_owner(reg, res, owner_of(reg, proc));
 }
