@@ -322,6 +322,30 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
     return true;
 }
 
+// Owned by the instance's process, and of a kind that may outlive it.
+static bool may_linger(struct viv_htab *tab, uint64_t word, const struct viv_res *res)
+{
+    const viv_kind kind = (viv_kind)(word >> VIV_ENTRY_KIND_SHIFT & KIND_MASK);
+    if (kind != VIV_KIND_CHANNEL && kind != VIV_KIND_LOG) return false;
+    return viv_rid_eq(viv_res_owner(tab->reg, viv_res_id(res)), tab->process);
+}
+
+bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget)
+{
+    for (; *from < tab->handles.fresh; (*from)++, (*budget)--) {
+        if (*budget == 0) return false;
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, *from);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        struct viv_res *res = viv_htab_entry_res(entry);
+        if (!may_linger(tab, word, res)) continue;
+        free_entry(tab, &tab->handles,
+                   (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | *from});
+        VIV_IGNORE(viv_res__drop_hold(res, false), "its owner ends it, if nobody else holds it");
+    }
+    return true;
+}
+
 void viv_htab__shut(struct viv_htab *tab)
 {
     viv_spin_lock(&tab->lock);

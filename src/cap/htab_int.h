@@ -75,4 +75,7 @@ void viv_htab__shut(struct viv_htab *tab);
 bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
                           uint32_t *budget);
 
+// Closes those on what the process owns and may leave behind, without ending it.
+bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget);
+
 #endif
