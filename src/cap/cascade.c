@@ -92,8 +92,7 @@ static void begin(struct cascade *cascade, const struct viv_reason *reason)
     holder->ending.reg = reg;
     holder->index = 1;
     if (holder->tab == NULL) return;
-    viv_htab__shut(holder->tab);
-    if (hooks->fail_ops != NULL)
+    if (viv_htab__shut(holder->tab) && hooks->fail_ops != NULL)
         hooks->fail_ops(hooks->arg, holder->tab, (viv_handle){0}, VIV_E_CANCELLED);
 }
 

@@ -346,9 +346,10 @@ bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *b
     return true;
 }
 
-void viv_htab__shut(struct viv_htab *tab)
+bool viv_htab__shut(struct viv_htab *tab)
 {
     viv_spin_lock(&tab->lock);
+    const bool was_open = !tab->is_closed;
     tab->is_closed = true;
     const uint64_t prepaid = tab->prepaid;
     tab->prepaid = 0;
@@ -356,6 +357,7 @@ void viv_htab__shut(struct viv_htab *tab)
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCES, prepaid);
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCE_BYTES, prepaid * VIV_RES_OVERHEAD_BYTES);
     viv_spin_unlock(&tab->lock);
+    return was_open;
 }
 
 // E1, E2 and E4 for this instance, as far as the cascade has not been here before (cascade.c).
@@ -366,8 +368,7 @@ static void close_instance(void *obj, enum viv_close_why why)
     const struct viv_res_hooks *hooks = &tab->reg->hooks;
     uint32_t budget = UINT32_MAX, future = 1, handle = 1;
     (void)why;
-    viv_htab__shut(tab);
-    if (hooks->fail_ops != NULL)
+    if (viv_htab__shut(tab) && hooks->fail_ops != NULL)
         hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
     (void)viv_htab__close_some(tab, &tab->futures, &future, &budget);
     (void)viv_htab__close_some(tab, &tab->handles, &handle, &budget);
