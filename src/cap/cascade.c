@@ -4,7 +4,8 @@
 // E1 Nothing new: its handle table is shut, and its process resource says ENDED, so that it cannot
 //    come to own anything, and shares and singletons of what it owns stop resolving.
 // E2 Its parked operations are cancelled; what runs in a pool keeps its pin and ends by itself.
-//    Its handles on kinds that may outlive it go first, so that holds left there are those of others.
+//    Its handles on kinds that may outlive it go first, so that holds left there are those of
+//    others.
 // E3 What it owns, by end rank, newest first, children before parents. What lingers goes on below
 //    its environment.
 // E4 The handles in its tables; then the instance itself.
@@ -58,8 +59,7 @@ static bool set_end(struct viv_reg *reg, viv_rid rid, uint64_t after_ns)
     setting.later->rid = rid;
     const bool is_set = viv_res__locked(reg, put_later, &setting) == VIV_OK;
     if (is_set)
-        viv_later__start(setting.later,
-                         viv_add_sat_u64(viv_sched_now_ns(reg->sched), after_ns));
+        viv_later__start(setting.later, viv_add_sat_u64(viv_sched_now_ns(reg->sched), after_ns));
     else
         viv_later__discard(setting.later);
     return is_set;
@@ -127,8 +127,9 @@ static bool end_instance(struct cascade *cascade, uint32_t *budget)
 static bool settle(struct cascade *cascade)
 {
     struct viv_holder *holder = cascade->holder;
-    const bool is_zero = holder->account != NULL ? viv_account_is_zero(holder->account)
-                                                 : viv_res__owns_nothing(cascade->cap->reg, cascade->res);
+    const bool is_zero = holder->account != NULL
+                             ? viv_account_is_zero(holder->account)
+                             : viv_res__owns_nothing(cascade->cap->reg, cascade->res);
     if (!is_zero && ++holder->tries < ACCOUNT_TRIES) return false;
     const struct viv_holder_hooks *hooks = &cascade->cap->hooks;
     VIV_DEBUG_ASSERT(is_zero);
@@ -157,8 +158,7 @@ static bool step(struct cascade *cascade, const struct viv_reason *reason, uint3
         begin(cascade, reason);
         return true;
     case VIV_CASCADE_LINGER:
-        if (holder->tab != NULL &&
-            !viv_htab__close_lingering(holder->tab, &holder->index, budget))
+        if (holder->tab != NULL && !viv_htab__close_lingering(holder->tab, &holder->index, budget))
             return false;
         break;
     case VIV_CASCADE_OWNED:

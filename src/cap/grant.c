@@ -7,12 +7,12 @@
 //        └ resource made through a derived handle (its own handles have trees of their own)
 //
 // A node belongs to one holder. When that goes by itself, the node stays as an empty one while two
-// or more hang on it; a single one takes its place. So nothing is ever re-hung one by one, and there
-// are never more empty nodes than holders.
+// or more hang on it; a single one takes its place. So nothing is ever re-hung one by one, and
+// there are never more empty nodes than holders.
 //
 // Revocation takes the leaves off, one after the other, a few under each hold of the lock; what may
-// call into kinds or other instances comes after the lock is let go. A node whose holder is an entry
-// or a message stays with it, marked; all others are freed.
+// call into kinds or other instances comes after the lock is let go. A node whose holder is an
+// entry or a message stays with it, marked; all others are freed.
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/grant_int.h"
@@ -286,15 +286,15 @@ static enum viv_err insert_derived(struct viv_htab *tab, struct viv_derivation *
     return err;
 }
 
-enum viv_err viv_res_insert_below(struct viv_htab *tab, viv_handle via, viv_kind via_kind,
-                                  viv_rights need, const struct viv_res_spec *spec,
-                                  VIV_OWN void *obj, viv_rights rights, viv_handle *out_hdl)
+enum viv_err viv_res_insert_below(struct viv_htab *tab, const struct viv_res_via *via,
+                                  const struct viv_res_spec *spec, VIV_OWN void *obj,
+                                  viv_rights rights, viv_handle *out_hdl)
 {
     struct viv_htab_entry *entry;
     struct viv_derivation derivation = {0};
-    enum viv_err err = viv_htab__check(tab, via, via_kind, need, &entry);
+    enum viv_err err = viv_htab__check(tab, via->hdl, via->kind, via->need, &entry);
     const bool derives = err == VIV_OK && is_derived(tab->reg, entry);
-    if (derives) err = viv_grant__prepare(tab, entry, viv_htab__index(via), &derivation);
+    if (derives) err = viv_grant__prepare(tab, entry, viv_htab__index(via->hdl), &derivation);
     if (err != VIV_OK) {
         viv_res__destroy_obj(tab->reg, spec->kind, obj);
         return err;

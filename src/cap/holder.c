@@ -2,9 +2,9 @@
 // Holders: made on demand, and by any thread for the process resource of a pid. Who finds a process
 // that has no holder makes one and puts it into the word if that is still empty; the end of a
 // process fills the word as well, so nothing is made for it afterwards.
-#include "cap/holder_int.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/holder_int.h"
 
 // ---- the kernel's ----
 
@@ -98,7 +98,8 @@ static enum viv_err holder_of(struct viv_proc *proc, struct viv_holder **out_hol
         struct viv_holder *made;
         const enum viv_err err =
             new_holder(above->cap, VIV_KIND_PROCESS, above->rid, viv_proc_pid(proc), &made);
-        if (err != VIV_OK) return err == VIV_E_NOTFOUND ? VIV_E_STATE : err; // its environment ended
+        if (err != VIV_OK)
+            return err == VIV_E_NOTFOUND ? VIV_E_STATE : err; // its environment ended
         holder = viv_proc_claim_word(proc, VIV_PROC_WORD_HOLDER, made);
         if (holder != made)
             VIV_IGNORE(viv_res_discard(above->cap->reg, made->rid), "another thread was faster");
@@ -116,8 +117,7 @@ enum viv_err viv_cap_add_env(struct viv_cap_kernel *cap, struct viv_env *env,
     struct viv_holder *holder;
     if (env_holder(env) != NULL) return VIV_E_STATE;
     VIV_TRY(new_holder(cap, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_PID_NONE, &holder));
-    const enum viv_err err =
-        viv_res_open_account(cap->reg, holder->rid, limits, &holder->account);
+    const enum viv_err err = viv_res_open_account(cap->reg, holder->rid, limits, &holder->account);
     if (err != VIV_OK) {
         VIV_IGNORE(viv_res_discard(cap->reg, holder->rid), "nobody has seen it");
         return err;

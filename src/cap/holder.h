@@ -28,8 +28,8 @@ enum viv_err viv_cap_open(struct viv_kernel *kernel, const struct viv_res_config
 void viv_cap_close(struct viv_cap_kernel *cap);
 struct viv_reg *viv_cap_reg(struct viv_cap_kernel *cap);
 // What other parts of this room do at the end of a process, after everything it held has been
-// released (E5): called when its word VIV_PROC_WORD_SESSION is set. account_leak: E6 found a counter
-// that is not zero. Before start.
+// released (E5): called when its word VIV_PROC_WORD_SESSION is set. account_leak: E6 found a
+// counter that is not zero. Before start.
 struct viv_holder_hooks {
     void *arg;
     void (*end_session)(void *arg, struct viv_proc *proc);
@@ -43,8 +43,8 @@ void viv_cap_set_hooks(struct viv_cap_kernel *cap, const struct viv_holder_hooks
 enum viv_err viv_cap_add_env(struct viv_cap_kernel *cap, struct viv_env *env,
                              const struct viv_account_limits *limits) VIV_MUST_CHECK;
 viv_rid viv_cap_env(const struct viv_env *env); // none: not added
-// Kills its processes; once they have ended, releases what it owns itself. AGAIN: they have not yet;
-// call again. No process may be started in it any more. Thread: in a read section. Errors:
+// Kills its processes; once they have ended, releases what it owns itself. AGAIN: they have not
+// yet; call again. No process may be started in it any more. Thread: in a read section. Errors:
 // NOTFOUND (not added, or ended).
 enum viv_err viv_cap_end_env(struct viv_cap_kernel *cap, struct viv_env *env) VIV_MUST_CHECK;
 

@@ -19,12 +19,12 @@ enum viv_cascade_step {
 };
 
 struct viv_holder {
-    struct viv_cap_kernel *cap;  // immutable
-    viv_pid pid;                 // immutable; none: an environment's
-    viv_rid rid;                 // set before it is published
-    struct viv_htab *tab;        // own thread
-    struct viv_account *account; // own thread; NULL: none of its own
-    _Atomic uint64_t parent;     // pid
+    struct viv_cap_kernel *cap;                // immutable
+    viv_pid pid;                               // immutable; none: an environment's
+    viv_rid rid;                               // set before it is published
+    struct viv_htab *tab;                      // own thread
+    struct viv_account *account;               // own thread; NULL: none of its own
+    _Atomic uint64_t parent;                   // pid
     _Atomic(const struct viv_reason *) reason; // once ended
     // Its end; own thread.
     enum viv_cascade_step step;
@@ -34,7 +34,7 @@ struct viv_holder {
 };
 
 struct viv_cap_kernel {
-    struct viv_kernel *kernel;     // immutable, as all but nobody
+    struct viv_kernel *kernel; // immutable, as all but nobody
     struct viv_reg *reg;
     struct viv_holder_hooks hooks;
     struct viv_holder nobody; // in the word of a process that has ended without a holder

@@ -269,7 +269,8 @@ static struct viv_htab_entry *find(const struct viv_htab_table *table, viv_handl
     return is_it ? entry : NULL;
 }
 
-// Takes the entry's node from it. The pointer is changed under the lock, where registrars follow it.
+// Takes the entry's node from it. The pointer is changed under the lock, where registrars follow
+// it.
 static void leave_tree(struct viv_htab *tab, struct viv_htab_entry *entry)
 {
     struct viv_grant *grant = viv_htab__grant_of(entry);
@@ -491,9 +492,9 @@ struct viv_res_spec viv_htab__owned_spec(const struct viv_htab *tab,
 bool viv_htab__is_ended(const struct viv_htab *tab)
 {
     uint64_t state;
-    return tab->process.w != 0 && (viv_res__find(tab->reg, tab->process, &state) == NULL ||
-                                   viv_res__phase(state) != VIV_RES_LIVE ||
-                                   (state & VIV_RES_ENDED) != 0);
+    return tab->process.w != 0 &&
+           (viv_res__find(tab->reg, tab->process, &state) == NULL ||
+            viv_res__phase(state) != VIV_RES_LIVE || (state & VIV_RES_ENDED) != 0);
 }
 
 void viv_htab__abandon(struct viv_res *res)
@@ -780,10 +781,9 @@ static void check_grants(struct viv_htab *tab, struct viv_htab_counts *counts)
             continue;
         }
         counts->grants++;
-        counts->is_grant_wrong |= !viv_grant__is_of(grant, tab, index) ||
-                                  grant->rights != (viv_rights)word ||
-                                  is_revoked != ((grant->flags & VIV_GRANT_REVOKED) != 0) ||
-                                  !viv_grant__is_sound(grant);
+        counts->is_grant_wrong |=
+            !viv_grant__is_of(grant, tab, index) || grant->rights != (viv_rights)word ||
+            is_revoked != ((grant->flags & VIV_GRANT_REVOKED) != 0) || !viv_grant__is_sound(grant);
     }
 }
 

@@ -10,11 +10,11 @@
 typedef uint16_t viv_kind; // 14 bits
 typedef uint32_t viv_rights;
 
-#define VIV_KIND_EMBEDDER 64       // the first number of an embedder
-#define VIV_KINDS_MAX 256          // a table of pointers; rooms and embedders together
-#define VIV_PARENTS_ANY UINT64_MAX // any kind with an end rank that is not lower
+#define VIV_KIND_EMBEDDER 64                // the first number of an embedder
+#define VIV_KINDS_MAX 256                   // a table of pointers; rooms and embedders together
+#define VIV_PARENTS_ANY UINT64_MAX          // any kind with an end rank that is not lower
 #define VIV_ORPHAN_NS (30 * VIV_NS_PER_SEC) // how long what is held goes on without its owner
-#define VIV_END_RANKS 16           // 0 ends first
+#define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
 struct viv_op;       // a parked operation (cap/fut.h, later)

@@ -251,8 +251,8 @@ static enum viv_err check_holds(struct walk *walk, struct viv_res *res)
 static enum viv_err check_account(struct walk *walk, const struct viv_account *account)
 {
     static const enum viv_counter counters[] = {VIV_COUNTER_RESOURCES, VIV_COUNTER_RESOURCE_BYTES,
-                                                VIV_COUNTER_HANDLES, VIV_COUNTER_FUTURES,
-                                                VIV_COUNTER_SHARES, VIV_COUNTER_GRANTS};
+                                                VIV_COUNTER_HANDLES,   VIV_COUNTER_FUTURES,
+                                                VIV_COUNTER_SHARES,    VIV_COUNTER_GRANTS};
     for (size_t i = 0; i < VIV_COUNT_OF(counters); i++) {
         const uint64_t used = viv_account_used(account, counters[i]);
         if (used != account->checked[counters[i]])
@@ -280,8 +280,8 @@ static void see_share(void *arg, const struct viv_share_view *view)
     const struct viv_res_ext *ext = ext_of(walk->reg, view->res);
     // I3: what resolves belongs to a resource that is there.
     walk->is_share_wrong |= !is_linked(view->res) || ext == NULL ||
-                            view->grant->kind != VIV_GRANT_SHARE ||
-                            view->grant->res != view->res || !viv_grant__is_sound(view->grant) ||
+                            view->grant->kind != VIV_GRANT_SHARE || view->grant->res != view->res ||
+                            !viv_grant__is_sound(view->grant) ||
                             (view->is_canonical && view->grant->parent != NULL);
 }
 

@@ -129,7 +129,8 @@ void viv_res_unpin(struct viv_res *res)
 
 // Puts parents whose last hold went with their child (and that are claimed with that) into the
 // stack, under `above` (NULL: on top). At most as many as stand above each other. Under the lock.
-static void push_orphans(struct viv_res_ending *ending, struct viv_res *above, struct viv_res *orphan)
+static void push_orphans(struct viv_res_ending *ending, struct viv_res *above,
+                         struct viv_res *orphan)
 {
     while (orphan != NULL) {
         struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->scrap);
@@ -266,8 +267,8 @@ static uint32_t first_until(const struct viv_res_ext *ext, uint32_t rank_end)
     return 0;
 }
 
-// Claims what comes next; several at once as long as they have nothing below them. What lingers goes
-// to the owner's owner and is left for the caller. False: nothing is left. Under the lock.
+// Claims what comes next; several at once as long as they have nothing below them. What lingers
+// goes to the owner's owner and is left for the caller. False: nothing is left. Under the lock.
 static bool push_owned_some(struct viv_res_ending *ending, struct viv_res *owner, uint32_t rank_end,
                             struct viv_res **out_lingering)
 {

@@ -188,7 +188,8 @@ enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
 // Its owner's owner becomes its owner; the charge is only lifted. Under the lock. Errors: as
 // set_owner, AGAIN.
 enum viv_err viv_res__hand_up(struct viv_reg *reg, struct viv_res *res) VIV_MUST_CHECK;
-// If it is of a kind that moves and the process owns it, the process's owner does from now on. Under no lock.
+// If it is of a kind that moves and the process owns it, the process's owner does from now on.
+// Under no lock.
 void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 
 // ---- reg_rel.c ----

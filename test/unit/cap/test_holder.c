@@ -17,9 +17,9 @@ struct actor {
     viv_pid pid;
     void (*act)(struct viv_proc *proc, struct actor *self);
     bool ends;
-    uint32_t exits, downs;       // seen
-    uint32_t closes_at_exit;     // closes seen before the first exit signal was read
-    uint32_t turns;              // it has had
+    uint32_t exits, downs;   // seen
+    uint32_t closes_at_exit; // closes seen before the first exit signal was read
+    uint32_t turns;          // it has had
     struct viv_htab *tab;
     viv_handle hdl;
     struct viv_transit *transit;
@@ -75,15 +75,14 @@ static void open_room(void)
     viv_account_limits_none(&config.limits);
     OK(viv_cap_open(kernel, &config, &cap));
     reg = viv_cap_reg(cap);
-    const struct viv_res_kind functions = {.close = res_rig_close_thing,
-                                           .destroy = res_rig_destroy_thing,
-                                           .orphan = note_orphan};
+    const struct viv_res_kind functions = {
+        .close = res_rig_close_thing, .destroy = res_rig_destroy_thing, .orphan = note_orphan};
     for (viv_kind kind = 1; kind < VIV_KIND_BUILTIN_END; kind++)
         if (kind != VIV_KIND_INSTANCE && kind != VIV_KIND_PROCESS && kind != VIV_KIND_ENVIRONMENT)
             OK(viv_res_kind_bind(reg, kind, &functions));
     viv_res_set_hooks(reg, &(struct viv_res_hooks){.fail_ops = note_fail});
-    viv_cap_set_hooks(cap, &(struct viv_holder_hooks){.end_session = note_session,
-                                                      .account_leak = note_leak});
+    viv_cap_set_hooks(
+        cap, &(struct viv_holder_hooks){.end_session = note_session, .account_leak = note_leak});
 }
 
 static int setup(void **state)
@@ -93,8 +92,8 @@ static int setup(void **state)
     memset(actors, 0, sizeof(actors));
     cancels = orphans = sessions_ended = leaks = 0;
     now_ns = VIV_NS_PER_SEC;
-    const struct viv_kernel_config config = {
-        .worker_count = 1, .env = {.now_ns = sim_now, .simulated = true}};
+    const struct viv_kernel_config config = {.worker_count = 1,
+                                             .env = {.now_ns = sim_now, .simulated = true}};
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     OK(viv_kernel_new(&config, &kernel));
@@ -317,12 +316,12 @@ static void limits_of_a_process(void **state)
 // ---- the cascade ----
 
 static const viv_kind owned_kinds[] = {
-    VIV_KIND_OTHER,    VIV_KIND_WRITER, VIV_KIND_MODULE,   VIV_KIND_READER,   VIV_KIND_ERROR,
-    VIV_KIND_SESSION,  VIV_KIND_FUTURE, VIV_KIND_CHANNEL,  VIV_KIND_LISTENER, VIV_KIND_STREAM,
-    VIV_KIND_TIMER,    VIV_KIND_UDP,    VIV_KIND_FILE,     VIV_KIND_CONFIG,   VIV_KIND_TLS_CONFIG,
-    VIV_KIND_CHILD,    VIV_KIND_DIR,    VIV_KIND_RESOLVER, VIV_KIND_PIPE,     VIV_KIND_LOG,
+    VIV_KIND_OTHER,    VIV_KIND_WRITER, VIV_KIND_MODULE,   VIV_KIND_READER,    VIV_KIND_ERROR,
+    VIV_KIND_SESSION,  VIV_KIND_FUTURE, VIV_KIND_CHANNEL,  VIV_KIND_LISTENER,  VIV_KIND_STREAM,
+    VIV_KIND_TIMER,    VIV_KIND_UDP,    VIV_KIND_FILE,     VIV_KIND_CONFIG,    VIV_KIND_TLS_CONFIG,
+    VIV_KIND_CHILD,    VIV_KIND_DIR,    VIV_KIND_RESOLVER, VIV_KIND_PIPE,      VIV_KIND_LOG,
     VIV_KIND_DATABASE, VIV_KIND_HOST,   VIV_KIND_DURABLE,  VIV_KIND_STATEMENT, VIV_KIND_NODE,
-    VIV_KIND_ETS,      VIV_KIND_PORT,   VIV_KIND_NIF,      VIV_KIND_METRIC,   VIV_KIND_TLS_STREAM};
+    VIV_KIND_ETS,      VIV_KIND_PORT,   VIV_KIND_NIF,      VIV_KIND_METRIC,    VIV_KIND_TLS_STREAM};
 
 static void own_one_of_each(struct viv_proc *proc, struct actor *self)
 {
