@@ -209,6 +209,10 @@ static void fill_entry(struct viv_htab_entry *entry, const struct viv_htab_fill 
     atomic_store_explicit(&entry->ref, ref, memory_order_relaxed); // relaxed: before the word
     const uint64_t live = fill->rights | (uint64_t)fill->res->kind << VIV_ENTRY_KIND_SHIFT |
                           gen << VIV_ENTRY_GEN_SHIFT | VIV_ENTRY_LIVE;
+    if (fill->grant == NULL) {
+        store_word(entry, live);
+        return;
+    }
     uint64_t word = word_of(entry);
     // Release: as store_word. Acquire on failure: what the revoker did comes before.
     while (!atomic_compare_exchange_weak_explicit(&entry->word, &word,

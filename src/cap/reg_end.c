@@ -101,8 +101,7 @@ static void destroy_retired(struct viv_qsbr_item *item)
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
                                                     memory_order_acquire));
     if (next == 0) put_free(res);
-    // Relaxed: viv_res_free asks when no other thread is left.
-    atomic_fetch_sub_explicit(&reg->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(reg, UINT64_MAX);
 }
 
 void viv_res_unpin(struct viv_res *res)
@@ -120,8 +119,7 @@ void viv_res_unpin(struct viv_res *res)
     if (!is_dead) return;
     struct viv_qsbr_member *member = viv_sched_member();
     VIV_ASSERT(member != NULL);
-    // Relaxed: see destroy_retired.
-    atomic_fetch_add_explicit(&viv_res__reg(res)->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(viv_res__reg(res), 1);
     viv_qsbr_retire(member, &res->u.retired, destroy_retired);
 }
 
@@ -180,6 +178,7 @@ static void free_account(struct viv_qsbr_item *item)
 {
     struct viv_account *account = VIV_CONTAINER_OF(item, struct viv_account, retired);
     VIV_ASSERT(viv_account_is_zero(account)); // E6
+    viv_account_deinit(account);
     viv_free(account, sizeof(*account), VIV_TAG_CAP);
 }
 
@@ -213,8 +212,9 @@ static void finish(struct viv_reg *reg, struct viv_res *res)
         kind->close(res->obj, why);
     }
     const struct viv_res_weight weight = viv_res__own_weight(res);
-    viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
-    viv_account_credit(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
+                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
+    viv_account_credit_all(account, amounts, VIV_COUNT_OF(amounts));
     drop_ext(reg, res);
     viv_res_unpin(res);
 }
