@@ -411,6 +411,10 @@ const struct bench host_benches[] = {
     {"host", "timer", {.count = 3000000}, bench_timer, false},
     {"host", "res_lookup", {.count = 20000000}, bench_res_lookup, false},
     {"host", "res_create", {.count = 2000000}, bench_res_create, false},
+    {"host", "res_share", {.count = 500000}, bench_res_share, false},
+    {"host", "res_revoke", {.count = 100000}, bench_res_revoke, false},
+    {"host", "res_end", {.workers = 2, .count = 1000000}, bench_res_end, false},
+    {"host", "res_threads", {.count = 1000000}, bench_res_threads, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},
     {0},
 };

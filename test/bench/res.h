@@ -7,5 +7,9 @@
 
 void bench_res_lookup(const struct bench_options *options);
 void bench_res_create(const struct bench_options *options);
+void bench_res_share(const struct bench_options *options);
+void bench_res_revoke(const struct bench_options *options);
+void bench_res_end(const struct bench_options *options);
+void bench_res_threads(const struct bench_options *options);
 
 #endif
