@@ -137,6 +137,7 @@ static struct viv_grant *new_root(const struct viv_htab_entry *via)
         root->res = viv_htab_entry_res(via);
         root->rights = viv_htab__rights_of(via);
         root->kind = VIV_GRANT_ENTRY;
+        root->flags = VIV_GRANT_CREATOR;
     }
     return root;
 }
@@ -256,13 +257,13 @@ static enum viv_err hang_below(struct viv_reg *reg, void *arg)
     return VIV_OK;
 }
 
-// Only what hangs on another node is derived; a creator's handle passes nothing on by making.
+// A creator's handle passes nothing on by making.
 static bool is_derived(struct viv_reg *reg, const struct viv_htab_entry *via)
 {
     const struct viv_grant *node = viv_htab__grant_of(via);
     if (node == NULL) return false;
     viv_spin_lock(&reg->lock);
-    const bool is = node->parent != NULL || (node->flags & VIV_GRANT_REVOKED) != 0;
+    const bool is = (node->flags & VIV_GRANT_CREATOR) == 0;
     viv_spin_unlock(&reg->lock);
     return is;
 }
