@@ -243,6 +243,14 @@ static int wait_for_end(struct run *run)
     }
 }
 
+// Other threads are at work still: no handler runs that would take away what they use (libraries
+// have some), and the system takes their memory back.
+static _Noreturn void leave_at_once(int status)
+{
+    (void)fflush(NULL);
+    _Exit(status);
+}
+
 static int start_and_wait(struct run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -271,10 +279,10 @@ static int start_and_wait(struct run *run)
     }
     if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
-        exit(status); // their memory is still in use; the system takes it back
+        leave_at_once(status);
     }
     // A compile that a guest asked for may go on for long, and nobody waits for it any more.
-    if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) exit(status);
+    if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) leave_at_once(status);
     (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
     return status;
 }

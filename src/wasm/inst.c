@@ -266,7 +266,7 @@ static bool release_inst(struct viv_proc *proc, void *state)
 static void destroy_inst(struct viv_proc *proc, void *state)
 {
     struct viv_inst *inst = state;
-    inst->proc = proc;
+    if (inst->proc == NULL) inst->proc = proc; // else its timer may read it now
     while (!release_inst(proc, state))
         continue; // never born: nothing was released yet
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
