@@ -10,6 +10,7 @@
 
 #include "cap/account.h"
 #include "cap/kind.h"
+#include "proc/pid.h"
 #include "sched/sched.h"
 #include <stdatomic.h>
 
@@ -17,12 +18,19 @@ typedef struct {
     uint64_t w; // generation (32, from 1), shard (8), index (24); 0 is none
 } viv_rid;
 typedef struct {
+    uint64_t w; // 64 random bits, the upper 32 not all zero; 0 is none
+} viv_shared;
+typedef struct {
+    uint32_t w; // of one instance: cap/htab.h
+} viv_handle;
+typedef struct {
     uint8_t b[16];
 } viv_dep;
 
 #define VIV_RID_NONE ((viv_rid){0})
 
 struct viv_reg;
+struct viv_htab;
 
 enum viv_phase { VIV_RES_FREE, VIV_RES_RESERVED, VIV_RES_LIVE, VIV_RES_DYING, VIV_RES_DEAD };
 
@@ -68,6 +76,16 @@ struct viv_res_config {
     uint32_t handle_gen_count; // generations of an index
 };
 
+// What other parts of this room put in, before the first worker starts; all may be NULL.
+struct viv_res_hooks {
+    void *arg;
+    // A process without tokens left has tried another shared handle. Own thread.
+    void (*guess)(void *arg, viv_pid pid);
+    // All parked operations of the instance that were started through the handle (0: all of them)
+    // end with this error. Any thread, in a read section, under no lock.
+    void (*fail_ops)(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err);
+};
+
 struct viv_res_spec {
     viv_kind kind;
     uint16_t flags;
@@ -108,6 +126,7 @@ enum viv_err viv_res_new(const struct viv_res_config *config,
 // nothing is charged any more. Thread: the last one. Blocks for a grace period.
 void viv_res_free(struct viv_reg *reg);
 struct viv_account *viv_res_account(struct viv_reg *reg); // the runtime's
+void viv_res_set_hooks(struct viv_reg *reg, const struct viv_res_hooks *hooks);
 
 // ---- kinds, before viv_res_freeze_kinds ----
 // Adds a kind. Errors: EXISTS (name), STATE (frozen), INVAL (a parent with a lower end rank, rights

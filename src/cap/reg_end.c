@@ -19,12 +19,12 @@
 // the other thread is in its read section.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/reg_int.h"
+#include "cap/grant_int.h"
 
 struct ending {
     struct viv_reg *reg;
-    uint32_t top;                   // of the stack
-    struct viv_res_single *singles; // to be freed
+    uint32_t top; // of the stack
+    struct viv_res_scrap scrap;
 };
 
 static void put_free(struct viv_res *res)
@@ -136,7 +136,7 @@ void viv_res_unpin(struct viv_res *res)
 static void push_orphans(struct ending *ending, struct viv_res *above, struct viv_res *orphan)
 {
     while (orphan != NULL) {
-        struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->singles);
+        struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->scrap);
         uint32_t *place = above != NULL ? &above->u.end.below : &ending->top;
         orphan->u.end.why = VIV_WHY_LAST_CLOSE;
         orphan->u.end.below = *place;
@@ -149,7 +149,7 @@ static void push_orphans(struct ending *ending, struct viv_res *above, struct vi
 // R3 and R4 of a claimed record, which then goes on the stack. Under the lock.
 static void push(struct ending *ending, struct viv_res *res, enum viv_close_why why)
 {
-    struct viv_res *orphan = viv_res__unlink(ending->reg, res, &ending->singles);
+    struct viv_res *orphan = viv_res__unlink(ending->reg, res, &ending->scrap);
     res->u.end.why = (uint32_t)why;
     res->u.end.below = ending->top;
     ending->top = viv_res__slot(res);
@@ -172,10 +172,10 @@ static bool push_below(struct ending *ending, struct viv_res *res)
     const uint32_t slot = is_child ? ext->children : first_owned(ext);
     if (slot == 0) return false;
     struct viv_res *below = viv_res__at(reg, slot);
-    if (viv_res__claim(below, 0))
+    if (viv_res__claim(below, viv_res__state(res) & VIV_RES_REVOKED))
         push(ending, below, is_child ? VIV_WHY_PARENT_END : VIV_WHY_OWNER_END);
     else // another thread ends it: only off the lists
-        push_orphans(ending, NULL, viv_res__unlink(reg, below, &ending->singles));
+        push_orphans(ending, NULL, viv_res__unlink(reg, below, &ending->scrap));
     return true;
 }
 
@@ -190,6 +190,8 @@ static void free_account(struct viv_qsbr_item *item)
 static void drop_ext(struct viv_reg *reg, struct viv_res *res)
 {
     if (res->ext == 0) return;
+    while (!viv_share__strip(reg, res))
+        continue;
     viv_spin_lock(&reg->lock);
     struct viv_account *account = viv_res__ext(reg, res->ext)->account;
     char *label = viv_res__ext_put(reg, res);
@@ -234,7 +236,7 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
         ending.top = top->u.end.below;
         finish(reg, top);
     }
-    viv_res__free_singles(ending.singles);
+    viv_res__free_scrap(&ending.scrap);
 }
 
 // ---- remove ----

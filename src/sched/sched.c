@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "os/rand.h"
 #include "sched/drive.h"
 #include "sched/sched_int.h"
 
@@ -149,6 +150,13 @@ void viv_sched_free(struct viv_sched *sched)
 uint64_t viv_sched_now_ns(const struct viv_sched *sched)
 {
     return sched->config.env.now_ns(sched->config.env.arg);
+}
+
+enum viv_err viv_sched_random(const struct viv_sched *sched, void *out, size_t len_bytes)
+{
+    const struct viv_sched_env *env = &sched->config.env;
+    if (env->random != NULL) return env->random(env->arg, out, len_bytes);
+    return viv_os_random(out, len_bytes);
 }
 
 uint32_t viv_sched_worker_count(const struct viv_sched *sched)
