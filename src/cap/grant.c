@@ -7,12 +7,12 @@
 //        └ resource made through a derived handle (its own handles have trees of their own)
 //
 // A node belongs to one holder. When that goes by itself, the node stays as an empty one while two
-// or more hang on it; a single one takes its place. So nothing is ever re-hung one by one, and there
-// are never more empty nodes than holders.
+// or more hang on it; a single one takes its place. So nothing is ever re-hung one by one, and
+// there are never more empty nodes than holders.
 //
 // Revocation takes the leaves off, one after the other, a few under each hold of the lock; what may
-// call into kinds or other instances comes after the lock is let go. A node whose holder is an entry
-// or a message stays with it, marked; all others are freed.
+// call into kinds or other instances comes after the lock is let go. A node whose holder is an
+// entry or a message stays with it, marked; all others are freed.
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/grant_int.h"

@@ -22,14 +22,14 @@ enum {
 };
 
 struct viv_grant {
-    struct viv_res *res;      // of an entry: found through the entry; kept by it
-    struct viv_grant *parent; // NULL: made from a creator's handle, or off the tree
+    struct viv_res *res;                   // of an entry: found through the entry; kept by it
+    struct viv_grant *parent;              // NULL: made from a creator's handle, or off the tree
     struct viv_grant *child, *prev, *next; // next: also of those to be freed
     union {
-        struct viv_htab *tab;          // ENTRY
-        struct viv_share *share;       // SHARE
-        struct viv_transit *transit;   // TRANSIT
-        struct viv_res *derived;       // DERIVED
+        struct viv_htab *tab;        // ENTRY
+        struct viv_share *share;     // SHARE
+        struct viv_transit *transit; // TRANSIT
+        struct viv_res *derived;     // DERIVED
     } holder;
     viv_rights rights;
     uint32_t index; // ENTRY: of its entry

@@ -269,7 +269,8 @@ static struct viv_htab_entry *find(const struct viv_htab_table *table, viv_handl
     return is_it ? entry : NULL;
 }
 
-// Takes the entry's node from it. The pointer is changed under the lock, where registrars follow it.
+// Takes the entry's node from it. The pointer is changed under the lock, where registrars follow
+// it.
 static void leave_tree(struct viv_htab *tab, struct viv_htab_entry *entry)
 {
     struct viv_grant *grant = viv_htab__grant_of(entry);
@@ -343,8 +344,7 @@ static void close_instance(void *obj, enum viv_close_why why)
     uint32_t budget = UINT32_MAX, future = 1, handle = 1;
     (void)why;
     viv_htab__shut(tab);
-    if (hooks->fail_ops != NULL)
-        hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
+    if (hooks->fail_ops != NULL) hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
     (void)viv_htab__close_some(tab, &tab->futures, &future, &budget);
     (void)viv_htab__close_some(tab, &tab->handles, &handle, &budget);
     viv_share__disown(tab);
@@ -466,9 +466,9 @@ struct viv_res_spec viv_htab__owned_spec(const struct viv_htab *tab,
 bool viv_htab__is_ended(const struct viv_htab *tab)
 {
     uint64_t state;
-    return tab->process.w != 0 && (viv_res__find(tab->reg, tab->process, &state) == NULL ||
-                                   viv_res__phase(state) != VIV_RES_LIVE ||
-                                   (state & VIV_RES_ENDED) != 0);
+    return tab->process.w != 0 &&
+           (viv_res__find(tab->reg, tab->process, &state) == NULL ||
+            viv_res__phase(state) != VIV_RES_LIVE || (state & VIV_RES_ENDED) != 0);
 }
 
 void viv_htab__abandon(struct viv_res *res)
@@ -608,6 +608,16 @@ enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl, viv_rid *
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
     *out_rid = viv_res_id(viv_htab_entry_res(entry));
+    return VIV_OK;
+}
+
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights)
+{
+    const struct viv_htab_entry *entry = find(&tab->handles, hdl);
+    if (entry == NULL) return VIV_E_BADHANDLE;
+    *out_kind = viv_htab_entry_res(entry)->kind;
+    *out_rights = viv_htab__rights_of(entry);
     return VIV_OK;
 }
 

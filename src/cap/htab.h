@@ -103,6 +103,9 @@ enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rig
 // Errors: BADHANDLE.
 enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl,
                            viv_rid *out_rid) VIV_MUST_CHECK;
+// What a handle is and allows, whatever has become of its resource. Errors: BADHANDLE.
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights) VIV_MUST_CHECK;
 // As viv_res_with, after the checks of a handle.
 enum viv_err viv_res_with_handle(struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                  viv_rights need, viv_res_fn fn, void *ctx) VIV_MUST_CHECK;

@@ -304,8 +304,7 @@ static enum viv_err link_new(struct viv_reg *reg, void *arg)
     struct new_link *link = arg;
     const struct viv_res_spec *spec = link->birth->spec;
     struct viv_res *owner = NULL, *parent = NULL;
-    if (spec->owner.w != 0 && (owner = live_owner(reg, spec->owner)) == NULL)
-        return VIV_E_NOTFOUND;
+    if (spec->owner.w != 0 && (owner = live_owner(reg, spec->owner)) == NULL) return VIV_E_NOTFOUND;
     if (spec->parent.w != 0 && (parent = viv_res__live(reg, spec->parent)) == NULL)
         return VIV_E_NOTFOUND;
     if (parent != NULL && !is_parent_kind(reg, spec->kind, parent->kind)) return VIV_E_KIND;

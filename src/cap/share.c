@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared handles. A share stands in the table of values (a trie: inserting cannot fail), on the list
-// of its resource, on that of the instance that pays for it, and in the derivation tree. All of it
-// is under the relations' lock. It holds its resource's record. That it does not resolve any more
-// when the resource or its owner has ended is asked at each look-up.
+// Shared handles. A share stands in the table of values (a trie: inserting cannot fail), on the
+// list of its resource, on that of the instance that pays for it, and in the derivation tree. All
+// of it is under the relations' lock. It holds its resource's record. That it does not resolve any
+// more when the resource or its owner has ended is asked at each look-up.
 #include "cap/share.h"
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -264,8 +264,7 @@ static enum viv_err make(struct making *making, const struct viv_share_opts *opt
         const uint64_t expires_ns = share->expires_ns;
         share->account = tab->account;
         share->env = tab->env;
-        if (opts->uses == 0 && opts->ttl_ns == 0)
-            making->derivation.node->flags |= VIV_GRANT_PLAIN;
+        if (opts->uses == 0 && opts->ttl_ns == 0) making->derivation.node->flags |= VIV_GRANT_PLAIN;
         err = with_supplies(tab->reg, enter_below, making);
         if (err == VIV_OK && later != NULL) viv_later__start(later, expires_ns);
     }
@@ -308,8 +307,7 @@ enum viv_err viv_res_share(struct viv_htab *tab, viv_handle hdl, const struct vi
     VIV_TRY(viv_htab__check_any(tab, hdl, VIV_RIGHT_SHARE, opts->rights, &entry));
     making.res = viv_htab_entry_res(entry);
     VIV_TRY(viv_htab__gate_kind(tab, VIV_CAP_RES_SHARE, making.res->kind));
-    const viv_rights rights =
-        viv_htab__passed_rights(viv_htab__rights_of(entry), opts->rights);
+    const viv_rights rights = viv_htab__passed_rights(viv_htab__rights_of(entry), opts->rights);
     if (opts->uses == 0 && opts->ttl_ns == 0) making.shared = find_plain(tab->reg, entry, rights);
     enum viv_err err = VIV_OK;
     if (making.shared == 0) {
@@ -466,8 +464,7 @@ static enum viv_err attach_to(struct attaching *attaching, viv_handle *out_hdl)
     node->index = index;
     err = viv_res__locked(tab->reg, attach_locked, attaching);
     viv_share__free(tab->reg, &attaching->scrap);
-    if (err == VIV_OK)
-        return viv_htab__publish_grant(tab, index, node, attaching->res, out_hdl);
+    if (err == VIV_OK) return viv_htab__publish_grant(tab, index, node, attaching->res, out_hdl);
     viv_grant__free(&attaching->node);
 fail_entry:
     viv_htab__untake(tab, &tab->handles, index);

@@ -13,9 +13,9 @@ struct viv_share_opts {
     uint64_t ttl_ns; // 0: without end
 };
 
-// Needs SHARE, and class res.share. Without GRANT on the handle the rights SHARE, TRANSFER and GRANT
-// are left out. The same handle and rights, unlimited: the same value. Errors: BADHANDLE, REVOKED,
-// RIGHTS, GONE, DENIED, QUOTA, EXHAUSTED, INVAL (too many grants above each other), IO (no
+// Needs SHARE, and class res.share. Without GRANT on the handle the rights SHARE, TRANSFER and
+// GRANT are left out. The same handle and rights, unlimited: the same value. Errors: BADHANDLE,
+// REVOKED, RIGHTS, GONE, DENIED, QUOTA, EXHAUSTED, INVAL (too many grants above each other), IO (no
 // randomness).
 enum viv_err viv_res_share(struct viv_htab *tab, viv_handle hdl, const struct viv_share_opts *opts,
                            viv_shared *out_shared) VIV_MUST_CHECK;

@@ -6,6 +6,7 @@
 //   4. kill what still runs, flush the output, leave with main's status.
 // Threads: the main thread; the two callbacks run on workers.
 #include "base/text.h"
+#include "cap/holder.h"
 #include "cli/cli.h"
 #include "cli/run_options.h"
 #include "os/file.h"
@@ -27,6 +28,7 @@
 struct run {
     struct viv_run_options options;
     struct viv_kernel *kernel;
+    struct viv_reg *reg;
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -317,8 +319,11 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     VIV_TRY(viv_env_new(run->kernel, 1, &limits, &run->env));
-    struct viv_runtime_config config = {
-        .kernel = run->kernel, .cache_dir = cache_dir, .network = !run->options.no_net};
+    VIV_TRY(viv_cap_open(run->kernel, &run->reg));
+    struct viv_runtime_config config = {.kernel = run->kernel,
+                                        .reg = run->reg,
+                                        .cache_dir = cache_dir,
+                                        .network = !run->options.no_net};
     return viv_runtime_new(&config, &run->runtime);
 }
 
@@ -337,6 +342,7 @@ int viv_cli_run(int count, char **args)
         status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     viv_config_drop(run.config);
     viv_module_drop(run.module);
+    if (run.reg != NULL) viv_cap_close(run.reg);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
     return status;

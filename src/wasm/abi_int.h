@@ -53,8 +53,8 @@ struct viv_abi_list {
 };
 struct viv_wmsg;
 // A message with the bytes and what the handles stand for; the table is as before. keep: the caller
-// keeps its handles, too. Errors: QUOTA, BADHANDLE (also one named twice), INVAL (a kind that cannot
-// be sent, or kept), RIGHTS, TOOBIG, EXHAUSTED.
+// keeps its handles, too. Errors: QUOTA, BADHANDLE (also one named twice), INVAL (a kind that
+// cannot be sent, or kept), RIGHTS, TOOBIG, EXHAUSTED.
 enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t *data, uint32_t len,
                               struct viv_abi_list handles, bool keep,
                               struct viv_wmsg **out_msg) VIV_MUST_CHECK;

@@ -190,7 +190,7 @@ enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t 
 void viv_abi__moved(struct viv_inst *inst, struct viv_abi_list handles)
 {
     for (uint32_t i = 0; i < handles.count; i++)
-        viv_held_close(inst, handle_at(handles, i));
+        viv_held_sent(inst, handle_at(handles, i));
 }
 
 enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)

@@ -37,7 +37,8 @@ bool viv_error_report(struct viv_inst *inst, uint32_t id_ptr, const char *fmt, .
     if (!viv_guest_range(inst, id_ptr, 8, &out)) return false;
     struct viv_error_text *error = viv_error_text_new(text, used);
     uint64_t id;
-    enum viv_err err = error == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_ERROR, error, &id);
+    enum viv_err err =
+        error == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_ERROR, error, &id);
     if (err != VIV_OK) {
         (void)viv_host_trap(inst, "cannot report `%.200s`: %s", text, viv_err_text(err));
         return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// lunatic's numbers: a trie a kind, from number to handle. Numbers only grow, so a dropped one never
-// comes back. A handle that was closed by its own name leaves a number that is unknown from then on.
+// lunatic's numbers: a trie a kind, from number to handle. Numbers only grow, so a dropped one
+// never comes back. A handle that was closed by its own name leaves a number that is unknown from
+// then on.
 #include "wasm/ids.h"
 
 #include "base/alloc.h"
@@ -78,7 +79,7 @@ void *viv_ids_find(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id)
     viv_handle hdl = viv_ids_handle(&inst->ids, kind, id);
     void *object;
     return hdl.w != 0 && viv_held_use(inst, hdl, kind_of(kind), 0, &object) == VIV_OK ? object
-                                                                                       : NULL;
+                                                                                      : NULL;
 }
 
 bool viv_ids_drop(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id)

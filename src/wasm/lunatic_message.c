@@ -125,17 +125,12 @@ enum viv_host viv_wasm__message_push_module(struct viv_inst *inst, wasmtime_val_
         return viv_host_trap(inst, "unknown module %lld", (long long)v[0].i64);
     viv_handle hdl = viv_ids_handle(&inst->ids, VIV_ID_MODULE, (uint64_t)v[0].i64);
     uint32_t index;
-    switch (viv_wmsg_push(msg, inst, hdl, true, &index)) {
-    case VIV_OK:
-        v[0].i64 = index;
-        return VIV_HOST_OK;
-    case VIV_E_QUOTA:
-        return viv_host_trap(inst, "too many resources in the message");
-    case VIV_E_DENIED:
-        return viv_host_trap(inst, "permission denied: res.send module");
-    default:
-        return viv_host_trap(inst, "out of memory");
-    }
+    enum viv_err err = viv_wmsg_push(msg, inst, hdl, true, &index);
+    if (err == VIV_E_QUOTA) return viv_host_trap(inst, "too many resources in the message");
+    if (err == VIV_E_DENIED) return viv_host_trap(inst, "permission denied: res.send module");
+    if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
+    v[0].i64 = index;
+    return VIV_HOST_OK;
 }
 
 enum viv_host viv_wasm__message_take_module(struct viv_inst *inst, wasmtime_val_raw_t *v)

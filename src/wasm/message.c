@@ -3,12 +3,8 @@
 #include "wasm/message.h"
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/limits.h"
-#include "wasm/config.h"
-#include "wasm/error_text.h"
-#include "wasm/module.h"
-#include "wasm/send_timer.h"
+#include "wasm/held.h"
 #include <string.h>
 
 enum { CAPACITY_HINT_MAX = 64 << 10 };
@@ -91,8 +87,8 @@ enum viv_err viv_wmsg_push(struct viv_wmsg *msg, struct viv_inst *inst, viv_hand
     if (msg->sent_count >= VIV_MSG_RESOURCES_MAX) return VIV_E_QUOTA;
     if (msg->sent_count == msg->sent_cap) {
         uint32_t cap = msg->sent_cap == 0 ? 4 : msg->sent_cap * 2;
-        struct viv_transit **grown = viv_try_realloc(
-            msg->sent, msg->sent_cap * sizeof(*grown), cap * sizeof(*grown), VIV_TAG_SIGNAL);
+        struct viv_transit **grown = viv_try_realloc(msg->sent, msg->sent_cap * sizeof(*grown),
+                                                     cap * sizeof(*grown), VIV_TAG_SIGNAL);
         if (grown == NULL) return VIV_E_EXHAUSTED;
         msg->sent = grown;
         msg->sent_cap = cap;

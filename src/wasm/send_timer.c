@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timers that send. Two references: the handle's and the wheel's; the wheel's goes when the timer fires
-// or is cancelled. Threads: fire runs on a worker under the wheel's lock; sending and freeing are
-// allowed there.
+// Timers that send. Two references: the handle's and the wheel's; the wheel's goes when the timer
+// fires or is cancelled. Threads: fire runs on a worker under the wheel's lock; sending and freeing
+// are allowed there.
 #include "wasm/send_timer.h"
 
 #include "base/alloc.h"
@@ -12,6 +12,7 @@ struct viv_send_timer {
     struct viv_env *env;
     viv_pid from, to;
     struct viv_msg *msg; // NULL once sent or cancelled
+    struct viv_qsbr_item late;
 };
 
 void viv_send_timer_drop(struct viv_send_timer *timer)
@@ -21,13 +22,24 @@ void viv_send_timer_drop(struct viv_send_timer *timer)
         viv_free(timer, sizeof(*timer), VIV_TAG_WASM);
 }
 
+// A message that nobody takes may carry resources, which cannot be dropped under a lock.
+static void drop_late(struct viv_qsbr_item *item)
+{
+    struct viv_send_timer *timer = VIV_CONTAINER_OF(item, struct viv_send_timer, late);
+    viv_signal_drop(&timer->msg->sig);
+    timer->msg = NULL;
+    viv_send_timer_drop(timer);
+}
+
 static void fire(struct viv_timer *base)
 {
     struct viv_send_timer *timer = VIV_CONTAINER_OF(base, struct viv_send_timer, timer);
-    struct viv_msg *msg = timer->msg;
-    timer->msg = NULL;
-    (void)viv_env_send(timer->env, timer->from, timer->to, msg);
     viv_env_timer_sub(timer->env);
+    if (viv_env_offer(timer->env, timer->from, timer->to, timer->msg) != VIV_SEND_OK) {
+        viv_qsbr_retire(viv_sched_member(), &timer->late, drop_late);
+        return;
+    }
+    timer->msg = NULL;
     viv_send_timer_drop(timer);
 }
 
@@ -53,8 +65,10 @@ enum viv_err viv_send_timer_start(struct viv_send_timer *timer, struct viv_msg *
         return err;
     }
     timer->msg = msg;
-    atomic_fetch_add_explicit(&timer->refs, 1, memory_order_relaxed); // the wheel's; nobody fires yet
-    viv_timer_start(sched, &timer->timer, viv_add_sat_u64(viv_sched_now_ns(sched), delay_ns), worker);
+    atomic_fetch_add_explicit(&timer->refs, 1,
+                              memory_order_relaxed); // the wheel's; nobody fires yet
+    viv_timer_start(sched, &timer->timer, viv_add_sat_u64(viv_sched_now_ns(sched), delay_ns),
+                    worker);
     return VIV_OK;
 }
 

@@ -8,7 +8,8 @@
 
 struct viv_send_timer;
 
-struct viv_send_timer *viv_send_timer_new(const struct viv_proc *from, viv_pid to); // NULL: no memory
+struct viv_send_timer *viv_send_timer_new(const struct viv_proc *from,
+                                          viv_pid to); // NULL: no memory
 // Once. worker: whose wheel; equal deadlines on one wheel keep their order. The message is consumed
 // on every path. Errors: QUOTA (environment).
 enum viv_err viv_send_timer_start(struct viv_send_timer *timer, VIV_OWN struct viv_msg *msg,

@@ -47,8 +47,8 @@ static uint32_t reserve(struct viv_wasi *wasi)
     if (wasi->free_from < wasi->cap) return VIV_WASI_SUCCESS;
     if (wasi->cap >= VIV_WASI_FDS_MAX) return VIV_WASI_MFILE;
     uint32_t cap = wasi->cap == 0 ? FIRST_SLOTS : wasi->cap * 2;
-    struct viv_wasi_slot *slots =
-        viv_try_realloc(wasi->slots, wasi->cap * sizeof(*slots), cap * sizeof(*slots), VIV_TAG_WASI);
+    struct viv_wasi_slot *slots = viv_try_realloc(wasi->slots, wasi->cap * sizeof(*slots),
+                                                  cap * sizeof(*slots), VIV_TAG_WASI);
     if (slots == NULL) return VIV_WASI_NOMEM;
     memset(slots + wasi->cap, 0, (cap - wasi->cap) * sizeof(*slots));
     wasi->slots = slots;
@@ -80,8 +80,8 @@ uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, u
         return error != VIV_WASI_SUCCESS ? error : VIV_WASI_NOMEM;
     }
     *object = *entry;
-    struct viv_wasi_slot slot = {
-        .kind = entry->file->kind == VIV_WASI_DIR ? VIV_KIND_DIR : VIV_KIND_FILE};
+    struct viv_wasi_slot slot = {.kind = entry->file->kind == VIV_WASI_DIR ? VIV_KIND_DIR
+                                                                           : VIV_KIND_FILE};
     enum viv_err err = viv_held_add(inst, slot.kind, object, &slot.hdl);
     if (err != VIV_OK) return err == VIV_E_QUOTA ? VIV_WASI_MFILE : VIV_WASI_NOMEM;
     *out_fd = wasi->free_from++;

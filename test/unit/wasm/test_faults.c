@@ -385,11 +385,15 @@ static void every_allocation_of_a_runtime_may_fail(void **state)
         struct viv_runtime *runtime = NULL;
         assert_int_equal(viv_kernel_new(&config, &kernel), VIV_OK);
         viv_alloc_fail_nth(nth);
-        enum viv_err err =
-            viv_runtime_new(&(struct viv_runtime_config){.kernel = kernel}, &runtime);
+        struct viv_reg *reg = NULL;
+        enum viv_err err = viv_cap_open(kernel, &reg);
+        if (err == VIV_OK)
+            err = viv_runtime_new(&(struct viv_runtime_config){.kernel = kernel, .reg = reg},
+                                  &runtime);
         hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
+        if (reg != NULL) viv_cap_close(reg);
         if (err == VIV_OK) viv_runtime_free(runtime);
         viv_kernel_free(kernel);
         expect_tags(before, "runtime, allocation", nth);
