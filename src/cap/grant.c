@@ -450,3 +450,35 @@ uint32_t viv_res_grant_depth(struct viv_htab *tab, viv_handle hdl)
     viv_spin_unlock(&tab->reg->lock);
     return depth;
 }
+
+// ---- the walker's view ----
+
+bool viv_grant__is_of(const struct viv_grant *node, const struct viv_htab *tab, uint32_t index)
+{
+    return node->kind == VIV_GRANT_ENTRY && node->holder.tab == tab && node->index == index;
+}
+
+static bool is_listed(const struct viv_grant *node)
+{
+    const struct viv_grant *prev = node->prev, *next = node->next;
+    if (prev == NULL && node->parent->child != node) return false;
+    if (prev != NULL && (prev->next != node || prev->parent != node->parent)) return false;
+    if (next != NULL && (next->prev != node || next->parent != node->parent)) return false;
+    return prev == NULL || (node->flags & VIV_GRANT_PLAIN) == 0 ||
+           (prev->flags & VIV_GRANT_PLAIN) != 0;
+}
+
+bool viv_grant__is_sound(const struct viv_grant *node)
+{
+    uint32_t depth = 0;
+    if ((node->flags & VIV_GRANT_REVOKED) != 0) return node->parent == NULL && node->child == NULL;
+    for (; node != NULL; node = node->parent) {
+        if (++depth > VIV_GRANT_DEPTH_MAX) return false;
+        if (node->kind == VIV_GRANT_EMPTY && (node->flags & VIV_GRANT_REVOKING) == 0 &&
+            (node->child == NULL || node->child->next == NULL))
+            return false;
+        if (node->parent == NULL) return node->next == NULL && node->prev == NULL;
+        if ((node->rights & ~node->parent->rights) != 0 || !is_listed(node)) return false;
+    }
+    return true;
+}

@@ -75,6 +75,12 @@ void viv_grant__revoke_begin(struct viv_grant *top);
 bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void *arg), void *arg,
                             uint32_t *budget);
 
+// For the walker.
+bool viv_grant__is_of(const struct viv_grant *node, const struct viv_htab *tab, uint32_t index);
+// The node and all above it: rights within those above, on the list of the one above, unlimited
+// shares first, no empty node that is not needed (I13).
+bool viv_grant__is_sound(const struct viv_grant *node);
+
 // ---- share.c ----
 struct viv_share;
 struct viv_share_scrap {

@@ -323,9 +323,34 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
     return true;
 }
 
-void viv_htab__shut(struct viv_htab *tab)
+// Owned by the instance's process, and of a kind that may outlive it.
+static bool may_linger(struct viv_htab *tab, uint64_t word, const struct viv_res *res)
+{
+    const viv_kind kind = (viv_kind)(word >> VIV_ENTRY_KIND_SHIFT & KIND_MASK);
+    if (kind != VIV_KIND_CHANNEL && kind != VIV_KIND_LOG) return false;
+    return viv_rid_eq(viv_res_owner(tab->reg, viv_res_id(res)), tab->process);
+}
+
+bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget)
+{
+    for (; *from < tab->handles.fresh; (*from)++, (*budget)--) {
+        if (*budget == 0) return false;
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, *from);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        struct viv_res *res = viv_htab_entry_res(entry);
+        if (!may_linger(tab, word, res)) continue;
+        free_entry(tab, &tab->handles,
+                   (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | *from});
+        VIV_IGNORE(viv_res__drop_hold(res, false), "its owner ends it, if nobody else holds it");
+    }
+    return true;
+}
+
+bool viv_htab__shut(struct viv_htab *tab)
 {
     viv_spin_lock(&tab->lock);
+    const bool was_open = !tab->is_closed;
     tab->is_closed = true;
     const uint64_t prepaid = tab->prepaid;
     tab->prepaid = 0;
@@ -333,6 +358,7 @@ void viv_htab__shut(struct viv_htab *tab)
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCES, prepaid);
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCE_BYTES, prepaid * VIV_RES_OVERHEAD_BYTES);
     viv_spin_unlock(&tab->lock);
+    return was_open;
 }
 
 // E1, E2 and E4 for this instance, as far as the cascade has not been here before (cascade.c).
@@ -343,8 +369,8 @@ static void close_instance(void *obj, enum viv_close_why why)
     const struct viv_res_hooks *hooks = &tab->reg->hooks;
     uint32_t budget = UINT32_MAX, future = 1, handle = 1;
     (void)why;
-    viv_htab__shut(tab);
-    if (hooks->fail_ops != NULL) hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
+    if (viv_htab__shut(tab) && hooks->fail_ops != NULL)
+        hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
     (void)viv_htab__close_some(tab, &tab->futures, &future, &budget);
     (void)viv_htab__close_some(tab, &tab->handles, &handle, &budget);
     viv_share__disown(tab);
@@ -752,14 +778,35 @@ static void each_of(const struct viv_htab_table *table,
     }
 }
 
+static void check_grants(struct viv_htab *tab, struct viv_htab_counts *counts)
+{
+    for (uint32_t index = 1; index < tab->handles.fresh; index++) {
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        const struct viv_grant *grant = viv_htab__grant_of(entry);
+        const bool is_revoked = (word & VIV_ENTRY_REVOKED) != 0;
+        if (grant == NULL) {
+            counts->is_grant_wrong |= is_revoked;
+            continue;
+        }
+        counts->grants++;
+        counts->is_grant_wrong |=
+            !viv_grant__is_of(grant, tab, index) || grant->rights != (viv_rights)word ||
+            is_revoked != ((grant->flags & VIV_GRANT_REVOKED) != 0) || !viv_grant__is_sound(grant);
+    }
+}
+
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg)
 {
     each_of(&tab->handles, visit, arg);
     each_of(&tab->futures, visit, arg);
-    return (struct viv_htab_counts){.handles = tab->handles.used,
-                                    .futures = tab->futures.used,
-                                    .prepaid = tab->prepaid,
-                                    .account = tab->account};
+    struct viv_htab_counts counts = {.handles = tab->handles.used,
+                                     .futures = tab->futures.used,
+                                     .prepaid = tab->prepaid,
+                                     .account = tab->account};
+    check_grants(tab, &counts);
+    return counts;
 }

@@ -69,10 +69,13 @@ bool viv_htab__is_ended(const struct viv_htab *tab);
 // A resource that was born for a handle which cannot be had: ends it.
 void viv_htab__abandon(struct viv_res *res);
 
-// E1: nothing new; registrars answer NOINSTANCE.
-void viv_htab__shut(struct viv_htab *tab);
+// E1: nothing new; registrars answer NOINSTANCE. False: it was so before.
+bool viv_htab__shut(struct viv_htab *tab);
 // Closes entries from *from on, looking at no more than *budget; true when through.
 bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
                           uint32_t *budget);
+
+// Closes those on what the process owns and may leave behind, without ending it.
+bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget);
 
 #endif

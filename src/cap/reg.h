@@ -65,6 +65,8 @@ struct viv_res {
 };
 _Static_assert(sizeof(struct viv_res) == 64, "a record is a cache line");
 
+#define VIV_RES_SURVIVE 1 // flag of a channel: without its owner until its last holder has gone
+
 struct viv_res_config {
     struct viv_sched *sched;
     struct viv_account_limits limits; // of the runtime
@@ -133,8 +135,8 @@ void viv_res_set_hooks(struct viv_reg *reg, const struct viv_res_hooks *hooks);
 // that are reserved), EXHAUSTED.
 enum viv_err viv_res_kind_register(struct viv_reg *reg, const struct viv_res_kind *kind,
                                    viv_kind *out_kind) VIV_MUST_CHECK;
-// Gives a row of gen/kinds.tab its functions (those of `functions`; the rest of it is not read).
-// Errors: EXISTS (it has some), STATE, INVAL (no such row).
+// Gives a row of gen/kinds.tab its functions (close, destroy, orphan, cancel, stat of `functions`;
+// the rest of it is not read). Errors: EXISTS (it has some), STATE, INVAL (no such row).
 enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
                                const struct viv_res_kind *functions) VIV_MUST_CHECK;
 void viv_res_freeze_kinds(struct viv_reg *reg); // before the first worker starts

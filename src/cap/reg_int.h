@@ -53,6 +53,7 @@ struct viv_res_ext {
     struct viv_res_single *singles;
     struct viv_share *shares;    // values that name it
     struct viv_share *canonical; // that of viv_res_share_handle; one of them
+    struct viv_later *later;     // ends what has outlived its owner
     struct viv_grant *derived;   // it was made through a derived handle: its node below that
     char *label;
     uint32_t next_free; // number of the next free side record
@@ -62,6 +63,13 @@ struct viv_res_ext {
 struct viv_res_scrap {
     struct viv_res_single *singles;
     struct viv_grant *grants;
+};
+
+// An end that is under way (reg_end.c).
+struct viv_res_ending {
+    struct viv_reg *reg;
+    uint32_t top; // of the stack of claimed records
+    struct viv_res_scrap scrap;
 };
 
 struct viv_res_shard {
@@ -151,6 +159,8 @@ enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
 // The account that pays for what `owner` owns; under the lock.
 struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner);
 struct viv_res_weight viv_res__own_weight(const struct viv_res *res);
+// Without an account of its own: the sum of what is below it. Under no lock.
+bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res);
 bool viv_res__is_unlinked(const struct viv_res *res);
 // R3 and R4 of a DYING resource, under the lock: no relation names it any more. What is to be freed
 // goes to *scrap. Nothing when it was done before. Returns the parent if the last hold on
@@ -175,7 +185,11 @@ struct viv_res_ext *viv_res__some_ext(struct viv_reg *reg, struct viv_res *res);
 enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
                                  struct viv_res *owner) VIV_MUST_CHECK;
 
-// If the process owns it, the process's owner does from now on. Under no lock.
+// Its owner's owner becomes its owner; the charge is only lifted. Under the lock. Errors: as
+// set_owner, AGAIN.
+enum viv_err viv_res__hand_up(struct viv_reg *reg, struct viv_res *res) VIV_MUST_CHECK;
+// If it is of a kind that moves and the process owns it, the process's owner does from now on.
+// Under no lock.
 void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 
 // ---- reg_rel.c ----
@@ -194,6 +208,12 @@ enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid p
 // R1: DYING if it is LIVE or RESERVED. The winner must call viv_res__end.
 bool viv_res__claim(struct viv_res *res, uint64_t more_bits);
 void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why);
+// In pieces: *budget counts down with each resource. True: through.
+bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget);
+// What a process owns that has ENDED, of end ranks below rank_end, in the order of release. False
+// with *out_lingering: that goes on below the owner's owner.
+bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
+                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget);
 // Drops a hold. True: it was the last, and the resource is DYING now (the caller ends it); never
 // without may_end, which takes back a hold that led to nothing.
 bool viv_res__drop_hold(struct viv_res *res, bool may_end);
@@ -209,6 +229,8 @@ enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 struct viv_htab_counts {
     uint64_t handles, futures;   // entries, reserved ones included
     uint64_t prepaid;            // resources that registrars have charged, not made
+    uint64_t grants;             // entries with a node in a tree
+    bool is_grant_wrong;         // a node does not say what its entry does
     struct viv_account *account; // who paid
 };
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,

@@ -111,6 +111,14 @@ struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner)
     return &reg->account;
 }
 
+bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res)
+{
+    viv_spin_lock(&reg->lock);
+    const bool is_so = res->ext == 0 || viv_res__ext(reg, res->ext)->below_count == 0;
+    viv_spin_unlock(&reg->lock);
+    return is_so;
+}
+
 struct viv_res_weight viv_res__own_weight(const struct viv_res *res)
 {
     return (struct viv_res_weight){1, (uint64_t)res->charge64 * 64 + VIV_RES_OVERHEAD_BYTES};
@@ -441,15 +449,21 @@ static enum viv_err set_owner(struct viv_reg *reg, void *arg)
     return viv_res__move_owner(reg, res, owner);
 }
 
+enum viv_err viv_res__hand_up(struct viv_reg *reg, struct viv_res *res)
+{
+    return viv_res__move_owner(reg, res, owner_of(reg, owner_of(reg, res)));
+}
+
 // Only lifts the charge, so it cannot be refused; a list at the environment it has not got memory
 // for leaves it where it is.
 static enum viv_err leave_process(struct viv_reg *reg, void *arg)
 {
     const struct move *move = arg;
     struct viv_res *res = viv_res__known(reg, move->rid), *proc = viv_res__live(reg, move->to);
-    if (res == NULL || proc == NULL || viv_res__is_unlinked(res) || owner_of(reg, res) != proc)
+    if (res == NULL || proc == NULL || viv_res__is_unlinked(res) || owner_of(reg, res) != proc ||
+        reg->kinds[res->kind].send != VIV_SEND_MOVE)
         return VIV_OK;
-    return viv_res__move_owner(reg, res, owner_of(reg, proc));
+    return viv_res__hand_up(reg, res);
 }
 
 void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc)

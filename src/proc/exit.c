@@ -41,11 +41,14 @@ static void drop_held_messages(struct viv_proc *self)
     }
 }
 
-static bool release(struct viv_proc *self)
+static bool release(struct viv_proc *self, struct viv_slice *slice)
 {
     struct viv_kernel *kernel = self->env->kernel;
     if (self->body->release != NULL && !self->body->release(self, self->state)) return false;
-    if (kernel->end != NULL && !kernel->end(kernel->end_arg, self, self->reason)) return false;
+    if (kernel->end != NULL && !kernel->end(kernel->end_arg, self, self->reason)) {
+        slice->left = 0; // that was a slice's worth
+        return false;
+    }
     drop_held_messages(self);
     return viv_mbox_clear(&self->mbox, END_BUDGET);
 }
@@ -100,7 +103,7 @@ enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
             leave(self);
             break;
         case VIV_PHASE_RELEASE:
-            done = release(self);
+            done = release(self, slice);
             break;
         case VIV_PHASE_LOG: {
             struct viv_kernel *kernel = self->env->kernel;
@@ -119,7 +122,7 @@ enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
             return VIV_RUN_DONE;
         case VIV_PHASE_STILLBORN:
             if (self->reason == NULL) self->reason = viv_reason_of(VIV_REASON_NORMAL);
-            if (!release(self)) return VIV_RUN_YIELD;
+            if (!release(self, slice)) return VIV_RUN_YIELD;
             forget_stillborn(self);
             return VIV_RUN_DONE;
         case VIV_PHASE_UNBORN:

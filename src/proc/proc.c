@@ -115,6 +115,10 @@ void viv_proc__unmake(struct viv_proc *proc)
 void viv_proc_abandon(struct viv_proc *proc)
 {
     VIV_ASSERT(proc->phase == VIV_PHASE_UNBORN);
+    const struct viv_kernel *kernel = proc->env->kernel;
+    while (kernel->end != NULL &&
+           !kernel->end(kernel->end_arg, proc, viv_reason_of(VIV_REASON_NORMAL)))
+        continue;
     viv_proc__unmake(proc);
     viv_free(proc, sizeof(*proc), VIV_TAG_PROC);
 }
@@ -182,6 +186,15 @@ void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word)
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
 {
     atomic_store_explicit(&proc->words[word], value, memory_order_release);
+}
+
+void *viv_proc_claim_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
+{
+    void *there = NULL;
+    // Both: what value points to is published; what is there already is seen.
+    const bool is_set = atomic_compare_exchange_strong_explicit(
+        &proc->words[word], &there, value, memory_order_acq_rel, memory_order_acquire);
+    return is_set ? value : there;
 }
 
 struct viv_mbox *viv_proc_mbox(struct viv_proc *proc)

@@ -96,6 +96,8 @@ struct viv_mbox *viv_proc_mbox(struct viv_proc *proc);
 // who makes it before it is born.
 void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word);
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value);
+// Sets a word that is NULL; returns what it holds then. Thread: any, in a read section.
+void *viv_proc_claim_word(struct viv_proc *proc, enum viv_proc_word word, void *value);
 // Its own, or the environment's defaults.
 const struct viv_proc_limits *viv_proc_get_limits(const struct viv_proc *proc);
 uint32_t viv_proc_flags(const struct viv_proc *proc);

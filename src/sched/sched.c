@@ -113,6 +113,20 @@ enum viv_err viv_sched_start(struct viv_sched *sched)
     return err;
 }
 
+// What a worker has retired and not freed when its thread ended. Others may hold it up, and then it
+// waits for viv_sched_free.
+static void free_retired(struct viv_worker *worker)
+{
+    enum { ATTEMPTS = 1024 };
+    viv_qsbr_online(worker->member);
+    struct viv_qsbr_member *mine = current_member;
+    current_member = worker->member; // callbacks retire with it
+    for (int i = 0; i < ATTEMPTS && viv_qsbr_pending(worker->member) > 0; i++)
+        viv_qsbr_quiet(worker->member, UINT32_MAX);
+    current_member = mine;
+    viv_qsbr_offline(worker->member);
+}
+
 void viv_sched_stop(struct viv_sched *sched)
 {
     atomic_store_explicit(&sched->stopping, 1, memory_order_seq_cst); // before the wakes
@@ -122,7 +136,9 @@ void viv_sched_stop(struct viv_sched *sched)
     for (uint32_t i = 0; i < sched->worker_count; i++) {
         struct viv_thread *thread = sched->workers[i]->thread;
         sched->workers[i]->thread = NULL;
-        if (thread != NULL) viv_thread_join(thread);
+        if (thread == NULL) continue;
+        viv_thread_join(thread);
+        free_retired(sched->workers[i]);
     }
     viv_sched__ticker_stop(sched);
     if (sched->config.env.simulated) {

@@ -163,6 +163,7 @@ static enum viv_err dup_handle(struct viv_inst *inst, viv_handle hdl, uint32_t r
     viv_rights held;
     VIV_TRY(viv_held_look(inst, hdl, &kind, &held));
     if (!viv_held_is_sendable(kind)) return VIV_E_KIND;
+    if ((rights & ~(uint32_t)VIV_ABI_RIGHTS_ALL) != 0) return VIV_E_RIGHTS;
     bool lacks_send = (rights & VIV_ABI_SEND) != 0 && (held & VIV_RIGHT_TRANSFER) == 0;
     bool lacks_use = (rights & VIV_ABI_USE) != 0 && rights_of(VIV_ABI_USE, held) == 0;
     if (lacks_send || lacks_use) return VIV_E_RIGHTS;

@@ -103,7 +103,7 @@ static void count_one(struct viv_inst *inst, viv_kind kind)
 static enum viv_err get_table(struct viv_inst *inst)
 {
     if (inst->tab != NULL) return VIV_OK;
-    return viv_holder_table(viv_runtime_reg(inst->runtime), inst->proc, &inst->tab);
+    return viv_holder_htab(inst->proc, &inst->tab);
 }
 
 static viv_rights all_rights(viv_kind kind)
@@ -116,15 +116,10 @@ static enum viv_err add_shared(struct viv_inst *inst, viv_kind kind, void *objec
                                viv_handle *out_hdl)
 {
     struct viv_reg *reg = inst->tab->reg;
-    struct viv_res_spec spec = {.kind = kind};
+    struct viv_res_spec spec = {.kind = kind, .owner = viv_cap_env(viv_proc_env(inst->proc))};
     viv_rid rid;
-    enum viv_err err = viv_res_environment(reg, viv_proc_env(inst->proc), &spec.owner);
-    if (err != VIV_OK) {
-        destroy(kind, object);
-        return err;
-    }
     VIV_TRY(viv_res_add(reg, &spec, object, &rid));
-    err = viv_res_insert_id(inst->tab, rid, all_rights(kind), out_hdl);
+    enum viv_err err = viv_res_insert_id(inst->tab, rid, all_rights(kind), out_hdl);
     if (err != VIV_OK) VIV_IGNORE(viv_res_discard(reg, rid), "nobody else knows it");
     return err;
 }

@@ -21,7 +21,6 @@ struct named_module {
 
 struct viv_runtime {
     struct viv_kernel *kernel;
-    struct viv_reg *reg;
     struct viv_wasm *wasm;
     struct viv_stdio_set *stdio;
     struct viv_metrics *metrics;
@@ -63,7 +62,6 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
     struct viv_runtime *runtime = viv_try_calloc(1, sizeof(*runtime), VIV_TAG_WASM);
     if (runtime == NULL) return VIV_E_EXHAUSTED;
     runtime->kernel = config->kernel;
-    runtime->reg = config->reg;
     struct viv_sched *sched = viv_kernel_sched(config->kernel);
     struct viv_wasm_config wasm_config = {
         .sched = sched,
@@ -73,7 +71,7 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
                  .call_async = viv_host__call_async},
         .cache_dir = config->cache_dir,
     };
-    enum viv_err err = viv_held_bind(config->reg);
+    enum viv_err err = viv_held_bind(viv_cap_reg(config->cap));
     if (err == VIV_OK) err = viv_wasm_new(&wasm_config, &runtime->wasm);
     if (err != VIV_OK) goto fail_wasm;
     err = viv_metrics_new(&runtime->metrics);
@@ -109,11 +107,6 @@ void viv_runtime_free(struct viv_runtime *runtime)
 struct viv_kernel *viv_runtime_kernel(const struct viv_runtime *runtime)
 {
     return runtime->kernel;
-}
-
-struct viv_reg *viv_runtime_reg(const struct viv_runtime *runtime)
-{
-    return runtime->reg;
 }
 
 struct viv_wasm *viv_runtime_wasm(const struct viv_runtime *runtime)

@@ -4,7 +4,7 @@
 #ifndef VIV_WASM_RUNTIME_H
 #define VIV_WASM_RUNTIME_H
 
-#include "cap/reg.h"
+#include "cap/holder.h"
 #include "proc/kernel.h"
 #include "wasm/config.h"
 #include "wasm/module.h"
@@ -15,10 +15,10 @@ struct viv_stdio_set; // standard streams of the kernel (wasi_stdio.h)
 struct viv_metrics;   // metrics of guests (metrics.h)
 
 struct viv_runtime_config {
-    struct viv_kernel *kernel; // not yet started: the ticker is set
-    struct viv_reg *reg;       // of the kernel; closed before the runtime is freed
-    const char *cache_dir;     // NULL: no cache
-    bool network;              // false: --no-net
+    struct viv_kernel *kernel;  // not yet started: the ticker is set
+    struct viv_cap_kernel *cap; // of the kernel; closed before the runtime is freed
+    const char *cache_dir;      // NULL: no cache
+    bool network;               // false: --no-net
 };
 
 // Errors: EXHAUSTED, EXISTS (the kinds of Wasm guests are bound already).
@@ -27,7 +27,6 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
 void viv_runtime_free(struct viv_runtime *runtime); // the kernel is stopped
 
 struct viv_kernel *viv_runtime_kernel(const struct viv_runtime *runtime);
-struct viv_reg *viv_runtime_reg(const struct viv_runtime *runtime);
 struct viv_wasm *viv_runtime_wasm(const struct viv_runtime *runtime);
 struct viv_stdio_set *viv_runtime_stdio(const struct viv_runtime *runtime);
 struct viv_metrics *viv_runtime_metrics(const struct viv_runtime *runtime);

@@ -177,11 +177,14 @@ enum viv_host viv_wasm__wasi_fd_filestat_get(struct viv_inst *inst, const wasmti
 
 // ---- directories given at birth ----
 
-static const struct viv_pair *find_preopen(struct viv_inst *inst, uint32_t fd)
+static uint32_t find_preopen(struct viv_inst *inst, uint32_t fd, const struct viv_pair **out_dir)
 {
     struct viv_wasi_fd *entry;
-    if (viv_wasi__find(inst, fd, 0, &entry) != VIV_WASI_SUCCESS || entry->preopen == 0) return NULL;
-    return &inst->config->dirs.item[entry->preopen - 1];
+    uint32_t error = viv_wasi__find(inst, fd, 0, &entry);
+    if (error != VIV_WASI_SUCCESS) return error;
+    if (entry->preopen == 0) return VIV_WASI_BADF;
+    *out_dir = &inst->config->dirs.item[entry->preopen - 1];
+    return VIV_WASI_SUCCESS;
 }
 
 static const char *guest_name(const struct viv_pair *dir, size_t *out_len)
@@ -196,8 +199,9 @@ static uint32_t prestat_get(struct viv_inst *inst, struct viv_guest_mem mem,
     size_t len;
     uint32_t ptr = (uint32_t)args[1].i32;
     if (!viv_guest_in(mem, ptr, 8)) return VIV_WASI_FAULT;
-    const struct viv_pair *dir = find_preopen(inst, (uint32_t)args[0].i32);
-    if (dir == NULL) return VIV_WASI_BADF;
+    const struct viv_pair *dir;
+    uint32_t error = find_preopen(inst, (uint32_t)args[0].i32, &dir);
+    if (error != VIV_WASI_SUCCESS) return error;
     (void)guest_name(dir, &len);
     viv_put_u32(mem.base + ptr, 0); // the tag of a directory
     viv_put_u32(mem.base + ptr + 4, (uint32_t)len);
@@ -216,8 +220,9 @@ static uint32_t prestat_dir_name(struct viv_inst *inst, struct viv_guest_mem mem
     size_t len;
     uint32_t ptr = (uint32_t)args[1].i32, cap = (uint32_t)args[2].i32;
     if (!viv_guest_in(mem, ptr, cap)) return VIV_WASI_FAULT;
-    const struct viv_pair *dir = find_preopen(inst, (uint32_t)args[0].i32);
-    if (dir == NULL) return VIV_WASI_BADF;
+    const struct viv_pair *dir;
+    uint32_t error = find_preopen(inst, (uint32_t)args[0].i32, &dir);
+    if (error != VIV_WASI_SUCCESS) return error;
     const char *name = guest_name(dir, &len);
     if (cap < len) return VIV_WASI_NAMETOOLONG;
     memcpy(mem.base + ptr, name, len);

@@ -51,9 +51,10 @@ static void kit_open(void)
     limits.mailbox_bytes = 1 << 20;
     KIT_CHECK(viv_kernel_new(&config, &kit.kernel) == VIV_OK);
     KIT_CHECK(viv_env_new(kit.kernel, 1, &limits, &kit.env) == VIV_OK);
-    struct viv_reg *reg;
-    KIT_CHECK(viv_cap_open(kit.kernel, &reg) == VIV_OK);
-    struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .reg = reg};
+    struct viv_cap_kernel *cap;
+    KIT_CHECK(viv_cap_open(kit.kernel, NULL, &cap) == VIV_OK);
+    KIT_CHECK(viv_cap_add_env(cap, kit.env, NULL) == VIV_OK);
+    struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .cap = cap};
     KIT_CHECK(viv_runtime_new(&runtime_config, &kit.runtime) == VIV_OK);
     kit.config = viv_config_new();
     KIT_CHECK(kit.config != NULL);

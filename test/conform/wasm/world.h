@@ -52,7 +52,7 @@ struct world {
     // the rest is the world's
     struct viv_kernel *kernel;
     struct viv_env *env;
-    struct viv_reg *reg;
+    struct viv_cap_kernel *cap;
     struct viv_runtime *runtime;
     struct viv_config *config; // of processes started from here: all rights, no directories
     struct viv_module *modules[MODULES_MAX];

@@ -29,7 +29,7 @@ struct guest_run {
 struct guest_kernel {
     struct viv_kernel *kernel;
     struct viv_env *env;
-    struct viv_reg *reg;
+    struct viv_cap_kernel *cap;
     struct viv_runtime *runtime;
     struct guest_run runs[GUEST_RUNS_MAX];
     uint32_t run_count;
