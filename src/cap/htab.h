@@ -13,6 +13,7 @@
 
 #include "base/spin.h"
 #include "cap/reg.h"
+#include "proc/pid.h"
 
 typedef struct {
     uint32_t w;
@@ -69,6 +70,7 @@ struct viv_htab {
     viv_rid process;             // owns what is inserted
     struct viv_account *account; // pays for entries
     struct viv_session *session; // what its process may do; NULL: everything (a host's own table)
+    viv_pid pid;                 // of its process, for the audit; none: not known
     struct {
         void *value;
         void (*drop)(void *value);

@@ -108,6 +108,7 @@ struct viv_cap_query {
     uint64_t dev, ino;       // command: the file that would run
     const char *const *argv; // command: arguments behind the name of the program
     size_t argc;
+    const char *operation; // for the audit: a name that lives as long as the program; NULL: none
 };
 
 struct viv_scope { // a list that grows
