@@ -3,6 +3,9 @@
 //
 //   giver ──given──> D1 ──onward──> D2 ──onward──> ...     each also on its receiver's `received`
 //
+// When a receiver is no more, a delegation stays as long as others were made from it, so that they
+// can still be revoked through it. What it was made from is there as long as it is in its lists.
+//
 // A timer that fires pushes its delegation on a list of the runtime (`due`) and wakes whoever calls
 // viv_ses_expire: the end of a delegation allocates and may find the tree busy, which a timer must
 // not wait for.
@@ -61,18 +64,16 @@ void viv_del__link(struct viv_delegation *delegation)
     viv_del__take(delegation);
 }
 
-void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *giver,
-                     struct viv_delegation *source)
+void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *giver)
 {
     struct viv_session *old = delegation->giver;
     delegation->giver = viv_ses_take(giver);
-    delegation->source = source;
     viv_list_remove(&delegation->source_link);
-    viv_list_append(source != NULL ? &source->onward : &giver->given, &delegation->source_link);
+    viv_list_append(&giver->given, &delegation->source_link);
     viv_ses_drop(old);
 }
 
-void viv_del__unlink(struct viv_delegation *delegation)
+static void unlink_one(struct viv_delegation *delegation)
 {
     VIV_ASSERT(!delegation->is_over);
     delegation->is_over = true;
@@ -81,6 +82,28 @@ void viv_del__unlink(struct viv_delegation *delegation)
     struct viv_sessions *all = delegation->receiver->tree->all;
     if (viv_timer_cancel(all->sched, &delegation->expiry)) viv_del__drop(delegation); // the timer's
     viv_del__drop(delegation);
+}
+
+// Without receiver and without anything made from it.
+static bool is_needless(const struct viv_delegation *delegation)
+{
+    return delegation != NULL && !delegation->is_over &&
+           viv_list_is_empty(&delegation->received_link) && viv_list_is_empty(&delegation->onward);
+}
+
+void viv_del__unlink(struct viv_delegation *delegation)
+{
+    do {
+        struct viv_delegation *source = delegation->source;
+        unlink_one(delegation);
+        delegation = source;
+    } while (is_needless(delegation));
+}
+
+void viv_del__orphan(struct viv_delegation *delegation)
+{
+    viv_list_remove(&delegation->received_link);
+    if (is_needless(delegation)) viv_del__unlink(delegation);
 }
 
 // ---- making ----

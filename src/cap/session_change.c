@@ -48,25 +48,18 @@ enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *ch
     return VIV_E_BUSY;
 }
 
-// Delegations from a session that is no more stay with its parent, so that it can still revoke
-// them; so does what was made from delegations to it.
+// What a session that is no more gave from its own stays with its parent, which can still lose it;
+// what was made from delegations to it can still be revoked through those.
 static void release_delegations(struct viv_session *session)
 {
-    while (!viv_list_is_empty(&session->received)) {
-        struct viv_delegation *ended =
-            VIV_CONTAINER_OF(session->received.next, struct viv_delegation, received_link);
-        while (!viv_list_is_empty(&ended->onward)) {
-            struct viv_delegation *onward =
-                VIV_CONTAINER_OF(ended->onward.next, struct viv_delegation, source_link);
-            viv_del__rehang(onward, ended->giver, ended->source);
-        }
-        viv_del__unlink(ended);
-    }
+    while (!viv_list_is_empty(&session->received))
+        viv_del__orphan(
+            VIV_CONTAINER_OF(session->received.next, struct viv_delegation, received_link));
     while (!viv_list_is_empty(&session->given)) {
         struct viv_delegation *given =
             VIV_CONTAINER_OF(session->given.next, struct viv_delegation, source_link);
         if (session->parent != NULL)
-            viv_del__rehang(given, session->parent, NULL);
+            viv_del__rehang(given, session->parent);
         else
             viv_del__unlink(given);
     }
@@ -352,7 +345,7 @@ enum viv_err viv_ses__make(struct viv_ses_change *change)
     viv_spin_unlock(&change->tree->lock);
     if (change->adding != NULL) viv_del__link(change->adding);
     for (struct viv_delegation *at = change->ending_first; at != NULL; at = at->ending_next)
-        viv_del__unlink(at);
+        if (!at->is_over) viv_del__unlink(at);
     change->is_made = true;
     return VIV_OK;
 }

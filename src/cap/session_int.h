@@ -66,7 +66,7 @@ struct viv_delegation {
     // The turn's:
     struct viv_session *giver;     // counted
     struct viv_delegation *source; // it was made from; NULL: from what is the giver's own
-    struct viv_list received_link, source_link;
+    struct viv_list received_link, source_link; // received: alone once the receiver is no more
     struct viv_list onward; // made from it
     bool is_over;
     bool is_ending; // in a change
@@ -137,11 +137,12 @@ void viv_ses__close(struct viv_session *session);
 // ---- delegate.c ----
 enum viv_err viv_del__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 void viv_del__link(struct viv_delegation *delegation);
-// Ends one that the plan ends, or whose session has closed; the turn's.
+// Takes it off its lists, for good; the turn's, as the next two.
 void viv_del__unlink(struct viv_delegation *delegation);
-// The giver has closed: its source is the giver's parent's, or what it was made from.
-void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *giver,
-                     struct viv_delegation *source);
+// Its receiver is no more. It ends, or stays as the root of what was made from it.
+void viv_del__orphan(struct viv_delegation *delegation);
+// Its giver is no more: it was made from what is this session's own.
+void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *giver);
 struct viv_delegation *viv_del__take(struct viv_delegation *delegation);
 void viv_del__drop(struct viv_delegation *delegation);
 
