@@ -13,6 +13,7 @@
 
 #include "base/spin.h"
 #include "cap/reg.h"
+#include "proc/pid.h"
 
 struct viv_session;
 struct viv_share;

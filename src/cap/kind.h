@@ -54,6 +54,7 @@ struct viv_res_kind {
     void (*orphan)(void *obj);
     enum viv_err (*cancel)(void *obj, struct viv_op *op);
     enum viv_err (*stat)(void *obj, struct viv_res_stat *out);
+    uint64_t (*host_holds)(const void *obj); // for the walker: those of no handle and no child
 };
 
 extern const struct viv_res_kind viv_res_builtin_kinds[VIV_KIND_BUILTIN_END];

@@ -206,8 +206,8 @@ enum viv_err viv_sched_enter(struct viv_sched *sched, struct viv_qsbr_member **o
 void viv_sched_leave(struct viv_qsbr_member *member)
 {
     VIV_ASSERT(current_member == member);
+    viv_qsbr_leave(member); // what it frees may retire more
     current_member = NULL;
-    viv_qsbr_leave(member);
 }
 
 void viv_sched_stats(const struct viv_sched *sched, struct viv_sched_stats *out)
