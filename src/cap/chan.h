@@ -91,6 +91,9 @@ enum viv_err viv_chan_downgrade(struct viv_htab *tab, viv_handle hdl,
 // LAGGED. Needs READ. Errors: of the handle, TOOSMALL, LAGGED (told once), ABORTED.
 enum viv_err viv_chan_read(struct viv_htab *tab, viv_handle reader, void *buf, size_t cap_bytes,
                            struct viv_frame *out_frame, enum viv_io *out_io) VIV_MUST_CHECK;
+// What read would answer to a buffer of any size; the frame stays.
+enum viv_err viv_chan_peek(struct viv_htab *tab, viv_handle reader, struct viv_frame *out_frame,
+                           enum viv_io *out_io) VIV_MUST_CHECK;
 // As many whole frames as fit; WAIT, END and errors only for none. frames[0] is written as above.
 enum viv_err viv_chan_read_many(struct viv_htab *tab, viv_handle reader, struct viv_frames *frames,
                                 enum viv_io *out_io) VIV_MUST_CHECK;

@@ -90,6 +90,22 @@ enum viv_err viv_chan_read(struct viv_htab *tab, viv_handle hdl, void *buf, size
     return err;
 }
 
+enum viv_err viv_chan_peek(struct viv_htab *tab, viv_handle hdl, struct viv_frame *out_frame,
+                           enum viv_io *out_io)
+{
+    void *obj;
+    VIV_TRY(viv_res_use(tab, hdl, VIV_KIND_READER, VIV_RIGHT_READ, &obj));
+    struct viv_chan_end *reader = obj;
+    struct viv_chan *chan = reader->chan;
+    struct viv_chan_turn turn = viv_chan__turn();
+    viv_spin_lock(&chan->lock);
+    const enum viv_err err = look_locked(reader, out_frame, out_io);
+    viv_chan__settle_locked(chan, &turn); // aborted frames may have been skipped
+    viv_spin_unlock(&chan->lock);
+    viv_chan__finish_turn(chan, &turn);
+    return err;
+}
+
 // Frames as long as there is room, at most CHAN_COPY_BYTES or 64 of them under one lock. AGAIN:
 // there may be more.
 static enum viv_err read_some_locked(struct viv_chan_end *reader, struct viv_frames *to,

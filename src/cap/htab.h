@@ -55,7 +55,7 @@ struct viv_htab_table {
 };
 
 #define VIV_EXT_MAX 16
-enum viv_ext { VIV_EXT_PROCESS }; // numbers of host data; up to VIV_EXT_MAX - 1
+enum viv_ext { VIV_EXT_PROCESS, VIV_EXT_FUTURES }; // numbers of host data; up to VIV_EXT_MAX - 1
 
 struct viv_htab {
     struct viv_htab_table handles;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The channels of the unit tests.
 #include "chan_rig.h"
+#include "cap/fut.h"
 #include <string.h>
 
 static char text[4096]; // what was read last
@@ -11,6 +12,7 @@ static void bind(struct viv_reg *reg)
                                            .destroy = res_rig_destroy_thing};
     OK(viv_res_kind_bind(reg, VIV_KIND_PROCESS, &functions));
     OK(viv_chan_bind(reg));
+    OK(viv_fut_bind(reg));
 }
 
 void chan_rig_open(struct chan_rig *rig)
