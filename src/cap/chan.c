@@ -199,6 +199,7 @@ enum viv_err viv_chan_reader(struct viv_htab *tab, viv_handle via, enum viv_chan
     viv_spin_lock(&chan->lock);
     const enum viv_err err = join_reader_locked(chan, reader, start);
     viv_spin_unlock(&chan->lock);
+    settle(chan); // with HOLD, the first strong reader may leave frames behind that were owed
     if (err == VIV_OK)
         *out_hdl = hdl;
     else

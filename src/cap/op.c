@@ -107,22 +107,39 @@ static struct viv_op *next_parked(struct viv_htab *tab, viv_handle hdl)
     return NULL;
 }
 
+// What is still to be settled; in place, since this thread is in a read section.
+struct unsettled {
+    void *obj;
+    void (*settle)(void *obj);
+};
+
+// Fails the next one; false: there is none, or it is of another object than the ones before, which
+// must be settled first.
+static bool fail_next(struct viv_htab *tab, viv_handle hdl, enum viv_err err,
+                      struct unsettled *unsettled)
+{
+    struct viv_wakes wakes = {0};
+    viv_spin_lock(&tab->lock);
+    struct viv_op *op = next_parked(tab, hdl);
+    const bool is_next = op != NULL && (unsettled->obj == NULL || unsettled->obj == op->obj);
+    if (is_next) {
+        viv_list_remove(&op->link);
+        *unsettled = (struct unsettled){op->obj, op->class->settle};
+        op->class->fail(op, err, &wakes);
+    }
+    viv_spin_unlock(&tab->lock); // from here on the operation may be gone
+    viv_wakes_flush(&wakes);
+    return is_next;
+}
+
 void viv_ops_fail(struct viv_htab *tab, viv_handle hdl, enum viv_err err)
 {
+    // All of a handle are of one object: none of them is served when the others have failed.
     for (;;) {
-        struct viv_wakes wakes = {0};
-        viv_spin_lock(&tab->lock);
-        struct viv_op *op = next_parked(tab, hdl);
-        if (op == NULL) {
-            viv_spin_unlock(&tab->lock);
-            return;
-        }
-        viv_list_remove(&op->link);
-        void (*settle)(void *obj) = op->class->settle;
-        void *obj = op->obj;
-        op->class->fail(op, err, &wakes);
-        viv_spin_unlock(&tab->lock); // from here on the operation may be gone
-        viv_wakes_flush(&wakes);
-        if (settle != NULL) settle(obj); // in place: a read section
+        struct unsettled unsettled = {0};
+        while (fail_next(tab, hdl, err, &unsettled))
+            continue;
+        if (unsettled.obj == NULL) return;
+        if (unsettled.settle != NULL) unsettled.settle(unsettled.obj);
     }
 }
