@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Futures and the wake ring: the numbered cases 82 to 88 of the contract that one thread can show.
 #include "base/alloc.h"
+#include "base/rng.h"
 #include "cap/ring.h"
 #include "chan_rig.h"
+#include "harness/check.h"
 #include "sched/drive.h"
 #include <string.h>
 
@@ -222,6 +224,120 @@ static void case_83_small_buffer(void **state)
     const viv_handle create_ = start_create(8, 0, 0);
     RESULT(poll_cap(create_, 0, 0), TOO_SMALL, 4);
     RESULT(poll_cap(create_, 0, 4), READY, 4);
+}
+
+// The random test: parked writes, oldest first, and every byte whose write was told to be stored.
+enum { CANCELS = 100000, UNDER_WAY = 4 };
+static struct {
+    struct {
+        viv_handle fut;
+        uint8_t byte;
+    } writes[UNDER_WAY];
+    uint32_t write_count;
+    viv_handle reads[UNDER_WAY];
+    uint32_t read_count;
+    uint8_t stored[CANCELS * 4];
+    uint32_t stored_count, taken_count, cancel_count;
+} under;
+
+static void note_stored(uint8_t byte)
+{
+    assert_true(under.stored_count < sizeof(under.stored));
+    under.stored[under.stored_count++] = byte;
+}
+
+static void forget_write(uint32_t i)
+{
+    memmove(&under.writes[i], &under.writes[i + 1],
+            (--under.write_count - i) * sizeof(under.writes[0]));
+}
+
+// Parked writes are stored in the order of their start.
+static void sweep_writes(void)
+{
+    while (under.write_count != 0) {
+        const struct viv_fut_result result = poll(under.writes[0].fut, 0);
+        if (result.status == VIV_FUT_PENDING) return;
+        assert_int_equal(result.status, VIV_FUT_READY);
+        note_stored(under.writes[0].byte);
+        forget_write(0);
+    }
+}
+
+// A byte that a read has brought: the next one that was stored, and no other.
+static void check_read(struct viv_fut_result result)
+{
+    assert_int_equal(result.status, VIV_FUT_READY);
+    assert_int_equal(result.value, 16 + 1);
+    const uint8_t byte = memory[OUT + 16];
+    sweep_writes(); // it has made room
+    assert_true(under.taken_count < under.stored_count);
+    assert_int_equal(byte, under.stored[under.taken_count++]);
+}
+
+static void random_write(struct viv_rng *rng, viv_handle writer)
+{
+    const uint32_t i = (uint32_t)viv_rng_below(rng, UNDER_WAY);
+    if (i < under.write_count) {
+        RESULT(drop(under.writes[i].fut), CANCELLED, 0);
+        forget_write(i);
+        under.cancel_count++;
+    } else if (under.write_count < UNDER_WAY) {
+        const char text[2] = {(char)('a' + viv_rng_below(rng, 26)), '\0'};
+        const viv_handle fut = start_write(writer, text);
+        const bool is_dropped = viv_rng_below(rng, 4) == 0;
+        const struct viv_fut_result result = is_dropped ? drop(fut) : poll(fut, 0);
+        under.cancel_count += is_dropped;
+        if (result.status == VIV_FUT_READY)
+            note_stored((uint8_t)text[0]);
+        else if (!is_dropped) {
+            under.writes[under.write_count].fut = fut;
+            under.writes[under.write_count++].byte = (uint8_t)text[0];
+        }
+    }
+}
+
+static void random_read(struct viv_rng *rng, viv_handle reader)
+{
+    const uint32_t i = (uint32_t)viv_rng_below(rng, UNDER_WAY);
+    if (i >= under.read_count) {
+        if (under.read_count < UNDER_WAY) under.reads[under.read_count++] = start_read(reader);
+        return;
+    }
+    const viv_handle fut = under.reads[i];
+    const bool is_dropped = viv_rng_below(rng, 2) == 0;
+    const struct viv_fut_result result = is_dropped ? drop(fut) : poll(fut, 0);
+    if (is_dropped) {
+        assert_int_equal(result.status, VIV_FUT_CANCELLED); // never a byte
+        under.cancel_count++;
+    } else if (result.status == VIV_FUT_PENDING) {
+        return;
+    } else {
+        check_read(result);
+    }
+    under.reads[i] = under.reads[--under.read_count];
+}
+
+static void case_84_random_cancels(void **state)
+{
+    (void)state;
+    struct viv_rng rng = {check_seed()};
+    const struct ends ends = open_ends(3);
+    memset(&under, 0, sizeof(under));
+    while (under.cancel_count < CANCELS) {
+        if (viv_rng_below(&rng, 2) == 0)
+            random_write(&rng, ends.writer);
+        else
+            random_read(&rng, ends.reader);
+        sweep_writes();
+    }
+    while (under.read_count > 0)
+        (void)drop(under.reads[--under.read_count]);
+    while (under.taken_count < under.stored_count)
+        check_read(poll(start_read(ends.reader), 0));
+    RESULT(poll(start_read(ends.reader), 0), PENDING, 0); // nothing was doubled
+    assert_true(under.taken_count > CANCELS / 10);
+    assert_int_equal(chan_stat(&rig, ends.chan).frames_in, under.taken_count);
 }
 
 static void case_84_read(void **state)
@@ -663,6 +779,7 @@ int main(void)
         TEST(case_82_end_of_stream_and_errors),
         TEST(case_83_small_buffer),
         TEST(case_84_read),
+        TEST(case_84_random_cancels),
         TEST(case_84_write),
         TEST(case_84_create_is_undone),
         TEST(case_84_sleep_and_drain_wait),
