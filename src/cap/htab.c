@@ -415,6 +415,7 @@ enum viv_err viv_res_instance(struct viv_reg *reg, struct viv_htab **out_tab)
     init_table(&tab->handles, VIV_COUNTER_HANDLES);
     init_table(&tab->futures, VIV_COUNTER_FUTURES);
     viv_spin_init(&tab->lock, VIV_LOCK_HTAB);
+    viv_list_init(&tab->ops);
     tab->reg = reg;
     tab->account = &reg->account;
     const struct viv_res_spec spec = {.kind = VIV_KIND_INSTANCE, .charge_bytes = sizeof(*tab)};

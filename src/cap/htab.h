@@ -11,6 +11,7 @@
 #ifndef VIV_CAP_HTAB_H
 #define VIV_CAP_HTAB_H
 
+#include "base/list.h"
 #include "base/spin.h"
 #include "cap/reg.h"
 #include "proc/pid.h"
@@ -52,7 +53,7 @@ struct viv_htab_table {
 };
 
 #define VIV_EXT_MAX 16
-enum viv_ext { VIV_EXT_PROCESS }; // numbers of host data; up to VIV_EXT_MAX - 1
+enum viv_ext { VIV_EXT_PROCESS, VIV_EXT_FUTURES }; // numbers of host data; up to VIV_EXT_MAX - 1
 
 struct viv_htab {
     struct viv_htab_table handles;
@@ -61,6 +62,7 @@ struct viv_htab {
     bool is_closed;           // under lock
     uint64_t prepaid;         // under lock: resources registrars have charged and not made
     uint32_t registrar_count; // under lock
+    struct viv_list ops;      // under lock: parked operations (op.h)
     struct viv_reg *reg;
     struct viv_res *res; // of the instance itself
     viv_rid rid;
@@ -123,7 +125,7 @@ enum viv_err viv_res_close(struct viv_htab *tab, viv_handle hdl) VIV_MUST_CHECK;
 enum viv_err viv_res_dup(struct viv_htab *tab, viv_handle hdl, viv_rights rights,
                          viv_handle *out_hdl) VIV_MUST_CHECK;
 
-struct viv_fut; // cap/fut.h, later
+struct viv_fut; // cap/fut.h
 // Futures are numbered apart from handles. Each is a resource of kind future that the process owns.
 // Errors: QUOTA, NOINSTANCE, EXHAUSTED.
 enum viv_err viv_res_insert_future(struct viv_htab *tab, VIV_OWN struct viv_fut *fut,

@@ -17,7 +17,7 @@ typedef uint32_t viv_rights;
 #define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
-struct viv_op;       // a parked operation (cap/fut.h, later)
+struct viv_op;       // a parked operation (cap/op.h)
 struct viv_res_stat; // statistics of a kind
 
 enum viv_close_why {
