@@ -350,7 +350,7 @@ static void do_policy(void)
     const int parent = pick_session(), at = free_session();
     if (at < 0) return;
     const struct set set = random_set(true);
-    const bool has_ceiling = below(2) == 0;
+    const bool has_ceiling = below(4) == 0;
     struct viv_policy *policy = policy_of(&set, has_ceiling);
     struct viv_session *session;
     const enum viv_err err = viv_ses_add_policy(sessions[parent].session, policy, rig.env_rid,
@@ -479,7 +479,7 @@ static void do_call(void)
     const uint64_t which = below(40);
     const viv_handle self = {0};
     // One of them, and rarely the last, which leaves nothing to work with.
-    const int op = which < 14 ? 0 : which < 22 ? 1 : which < 30 ? 2 : which < 39 ? 3 : 4;
+    const int op = which < 18 ? 0 : which < 20 ? 1 : which < 30 ? 2 : which < 39 ? 3 : 4;
     call.cls = op == 2 || op == 3 ? 2 : (int)below(CLASSES);
     call.name = (unsigned)below(NAMES);
     call.value = random_value(call.cls, false);
@@ -543,21 +543,31 @@ static enum viv_err expect_delegate(const struct m_delegation *d)
     return value_within(bound_of(receiver)->of[d->cls], d->value) ? VIV_OK : VIV_E_DENIED;
 }
 
+static struct m_delegation random_delegation(void)
+{
+    struct m_delegation d = {.is_live = true, .giver = pick_session(), .receiver = pick_session()};
+    d.cls = (int)below(CLASSES);
+    d.value = random_value(d.cls, false);
+    d.value.is_there = true;
+    if (d.cls < 2) d.value.any = true;
+    if (!d.value.any && below(5) != 0) d.value.names = (uint8_t)(1u << below(NAMES));
+    d.source = source_of(d.giver, d.cls, d.value);
+    return d;
+}
+
 static void do_delegate(void)
 {
     int at = 0;
     while (at < DELEGATIONS && (delegations[at].is_live || has_onward(at)))
         at++;
     if (at == DELEGATIONS) return;
-    struct m_delegation d = {.is_live = true, .giver = pick_session(), .receiver = pick_session()};
-    const bool is_grantable = below(2) == 0;
-    d.cls = (int)below(CLASSES);
-    d.value = random_value(d.cls, false);
-    d.value.is_there = true;
-    if (d.cls < 2) d.value.any = true;
-    // As a rule something small, which has a chance.
-    if (!d.value.any) d.value.names = below(5) == 0 ? d.value.names : (uint8_t)(1u << below(NAMES));
-    d.source = source_of(d.giver, d.cls, d.value);
+    // As a rule one that will do, and now and then one made from another.
+    struct m_delegation d = random_delegation();
+    const bool wants_onward = below(2) == 0, is_grantable = below(3) != 0;
+    for (int i = 0; i < 40; i++) {
+        if (expect_delegate(&d) == VIV_OK && (d.source >= 0 || !wants_onward)) break;
+        d = random_delegation();
+    }
     d.order = ++order;
     const struct viv_delegation_spec spec = {.self = sessions[d.giver].actor.proc,
                                              .pid = sessions[d.receiver].actor.pid,
@@ -609,9 +619,14 @@ static void do_end(void)
 
 static void step(void)
 {
-    static void (*const ops[])(void) = {do_policy, do_derive,   do_create,   do_call,   do_call,
-                                        do_call,   do_delegate, do_delegate, do_revoke, do_end};
-    ops[below(VIV_COUNT_OF(ops))]();
+    static void (*const ops[])(void) = {do_policy, do_policy,   do_derive,   do_create,
+                                        do_call,   do_call,     do_call,     do_call,
+                                        do_call,   do_delegate, do_delegate, do_delegate,
+                                        do_delegate, do_revoke};
+    if (below(40) == 0)
+        do_end();
+    else
+        ops[below(VIV_COUNT_OF(ops))]();
     settle();
     compare();
     if (below(16) == 0) ses_rig_quiet(&rig);
