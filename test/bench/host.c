@@ -4,6 +4,7 @@
 #include "proc/host.h"
 #include "base/alloc.h"
 #include "bench.h"
+#include "cap.h"
 #include "os/clock.h"
 #include "res.h"
 #include <pthread.h>
@@ -411,6 +412,8 @@ const struct bench host_benches[] = {
     {"host", "timer", {.count = 3000000}, bench_timer, false},
     {"host", "res_lookup", {.count = 20000000}, bench_res_lookup, false},
     {"host", "res_create", {.count = 2000000}, bench_res_create, false},
+    {"host", "cap_gate", {.count = 20000000}, bench_cap_gate, false},
+    {"host", "cap_session", {.count = 2000000}, bench_cap_session, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},
     {0},
 };
