@@ -282,7 +282,7 @@ static enum viv_err settle_session(struct viv_ses_change *change, struct viv_ses
         queue(change, VIV_CONTAINER_OF(at, struct viv_session, link));
     for (struct viv_list *at = session->given.next; at != &session->given; at = at->next) {
         struct viv_delegation *given = VIV_CONTAINER_OF(at, struct viv_delegation, source_link);
-        if (!viv_capset_contains(own_of(session), given->set, NULL))
+        if (!viv_capset_contains(held_of(session), given->set, NULL))
             viv_ses__plan_end(change, given);
     }
     return VIV_OK;

@@ -72,6 +72,8 @@ static const char *check_session(struct viv_session *session)
             VIV_CONTAINER_OF(at, struct viv_delegation, source_link);
         if (given->giver != session || given->source != NULL || given->is_over)
             return "a delegation is on the wrong list of its giver";
+        if (!viv_capset_contains(viv_ses_held(session), given->set, NULL))
+            return "a session does not hold what it gave";
     }
     return NULL;
 }

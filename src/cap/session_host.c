@@ -55,7 +55,7 @@ static enum viv_err new_root(struct viv_sessions *all, const struct viv_ses_root
     struct viv_session *session;
     const struct viv_res_spec spec = {
         .kind = VIV_KIND_SESSION, .owner = root->env, .charge_bytes = SES_CHARGE_BYTES};
-    viv_rid rid;
+    struct viv_res *res;
     viv_limits_none(&limits);
     if (root->policy != NULL) viv_limits_of_policy(root->policy, &limits);
     const struct viv_ses_birth birth = {
@@ -68,8 +68,10 @@ static enum viv_err new_root(struct viv_sessions *all, const struct viv_ses_root
         .closes_on_revoke = root->policy != NULL && root->policy->closes_on_revoke,
     };
     VIV_TRY(viv_ses__new(&birth, &session));
-    VIV_TRY(viv_res_add(all->config.reg, &spec, session, &rid));
-    viv_ses__link(session, rid);
+    const struct viv_res_birth res_birth = {.spec = &spec, .obj = session, .phase = VIV_RES_LIVE};
+    VIV_TRY(viv_res__bear(all->config.reg, &res_birth, &res));
+    viv_res__keep(res); // handles to it come and go
+    viv_ses__link(session, viv_res_id(res));
     *out_root = session;
     return VIV_OK;
 }

@@ -14,21 +14,20 @@ static uint64_t now(void *arg)
 static void next_random(void *arg, void *out, size_t len_bytes)
 {
     struct ses_rig *rig = arg;
+    const uint64_t number = atomic_fetch_add(&rig->random, 1) + 1;
     memset(out, 0, len_bytes);
-    rig->random++;
-    memcpy(out, &rig->random, len_bytes < 8 ? len_bytes : 8);
+    memcpy(out, &number, len_bytes < 8 ? len_bytes : 8);
 }
 
 static void on_expired(void *arg)
 {
-    ((struct ses_rig *)arg)->expiries++;
+    atomic_fetch_add(&((struct ses_rig *)arg)->expiries, 1);
 }
 
 static void on_shrunk(void *arg, struct viv_session *session)
 {
-    struct ses_rig *rig = arg;
-    if (rig->shrinks < VIV_COUNT_OF(rig->shrunk)) rig->shrunk[rig->shrinks] = session;
-    rig->shrinks++;
+    (void)session;
+    atomic_fetch_add(&((struct ses_rig *)arg)->shrinks, 1);
 }
 
 static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *reason)

@@ -10,7 +10,7 @@
 #include "res_rig.h"
 
 struct ses_rig {
-    uint64_t now_ns;
+    _Atomic uint64_t now_ns;
     struct viv_kernel *kernel;
     struct viv_env *env;
     struct viv_reg *reg;
@@ -18,10 +18,8 @@ struct ses_rig {
     struct viv_sessions *all;
     viv_rid env_rid;
     struct viv_session *root;
-    uint64_t random;                // the next "random" number
-    uint32_t expiries;              // calls of the hook
-    uint32_t shrinks;               // calls of the hook
-    struct viv_session *shrunk[64]; // in their order
+    _Atomic uint64_t random;            // the last "random" number
+    _Atomic uint32_t expiries, shrinks; // calls of the hooks
     viv_ses_verify_fn verify;       // set before the rig is opened, as the next
     bool no_expiry;
 };

@@ -398,6 +398,9 @@ static void case52_the_root_is_not_removable(void **state)
     ERR(viv_ses_rm_entitlement(actor.tab, self, root, VIV_CAP_FS), DENIED);
     ERR(viv_ses_add_entitlement(actor.tab, self, root, &ent), DENIED);
     assert_true(ses_holds(rig.root, "fs", "any"));
+    // Nor does it end with a handle.
+    OK(viv_res_close(actor.tab, root));
+    assert_true(ses_holds(rig.root, "fs", "any"));
     ses_rig_close(&rig);
 }
 
