@@ -20,7 +20,11 @@ enum viv_err viv_cap_open(struct viv_kernel *kernel, const struct viv_res_config
                           struct viv_cap_kernel **out_cap)
 {
     const struct viv_res_kind functions = {.destroy = destroy_holder};
-    struct viv_res_config own = *config;
+    struct viv_res_config own = {0};
+    if (config != NULL)
+        own = *config;
+    else
+        viv_account_limits_none(&own.limits);
     struct viv_cap_kernel *cap = viv_try_calloc(1, sizeof(*cap), VIV_TAG_CAP);
     if (cap == NULL) return VIV_E_EXHAUSTED;
     cap->kernel = kernel;

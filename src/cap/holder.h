@@ -18,9 +18,9 @@
 struct viv_cap_kernel;
 struct viv_holder;
 
-// The registry of a kernel, before viv_kernel_start; installs the end hook. config->sched is the
-// kernel's whatever it says. Rooms bind their kinds (viv_cap_reg) before the start; those of
-// processes and environments are this room's. Errors: INVAL, EXHAUSTED.
+// The registry of a kernel, before viv_kernel_start; installs the end hook. config NULL: no limits;
+// its sched is the kernel's whatever it says. Rooms bind their kinds (viv_cap_reg) before the
+// start; those of processes and environments are this room's. Errors: INVAL, EXHAUSTED.
 enum viv_err viv_cap_open(struct viv_kernel *kernel, const struct viv_res_config *config,
                           struct viv_cap_kernel **out_cap) VIV_MUST_CHECK;
 // Ends everything that is left. Between viv_kernel_stop and viv_kernel_free. Thread: the one that

@@ -419,6 +419,7 @@ enum viv_err viv_res_instance(struct viv_reg *reg, struct viv_htab **out_tab)
     init_table(&tab->handles, VIV_COUNTER_HANDLES);
     init_table(&tab->futures, VIV_COUNTER_FUTURES);
     viv_spin_init(&tab->lock, VIV_LOCK_HTAB);
+    viv_list_init(&tab->ops);
     tab->reg = reg;
     tab->account = &reg->account;
     const struct viv_res_spec spec = {.kind = VIV_KIND_INSTANCE, .charge_bytes = sizeof(*tab)};
@@ -638,6 +639,16 @@ enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl, viv_rid *
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
     *out_rid = viv_res_id(viv_htab_entry_res(entry));
+    return VIV_OK;
+}
+
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights)
+{
+    const struct viv_htab_entry *entry = find(&tab->handles, hdl);
+    if (entry == NULL) return VIV_E_BADHANDLE;
+    *out_kind = viv_htab_entry_res(entry)->kind;
+    *out_rights = viv_htab__rights_of(entry);
     return VIV_OK;
 }
 

@@ -11,8 +11,10 @@
 #ifndef VIV_CAP_HTAB_H
 #define VIV_CAP_HTAB_H
 
+#include "base/list.h"
 #include "base/spin.h"
 #include "cap/reg.h"
+#include "proc/pid.h"
 
 struct viv_session;
 struct viv_share;
@@ -51,7 +53,7 @@ struct viv_htab_table {
 };
 
 #define VIV_EXT_MAX 16
-enum viv_ext { VIV_EXT_PROCESS }; // numbers of host data; up to VIV_EXT_MAX - 1
+enum viv_ext { VIV_EXT_PROCESS, VIV_EXT_FUTURES }; // numbers of host data; up to VIV_EXT_MAX - 1
 
 struct viv_htab {
     struct viv_htab_table handles;
@@ -60,6 +62,7 @@ struct viv_htab {
     bool is_closed;           // under lock
     uint64_t prepaid;         // under lock: resources registrars have charged and not made
     uint32_t registrar_count; // under lock
+    struct viv_list ops;      // under lock: parked operations (op.h)
     struct viv_reg *reg;
     struct viv_res *res; // of the instance itself
     viv_rid rid;
@@ -108,6 +111,9 @@ enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rig
 // Errors: BADHANDLE.
 enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl,
                            viv_rid *out_rid) VIV_MUST_CHECK;
+// What a handle is and allows, whatever has become of its resource. Errors: BADHANDLE.
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights) VIV_MUST_CHECK;
 // As viv_res_with, after the checks of a handle.
 enum viv_err viv_res_with_handle(struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                  viv_rights need, viv_res_fn fn, void *ctx) VIV_MUST_CHECK;
@@ -124,7 +130,7 @@ enum viv_err viv_res_close(struct viv_htab *tab, viv_handle hdl) VIV_MUST_CHECK;
 enum viv_err viv_res_dup(struct viv_htab *tab, viv_handle hdl, viv_rights rights,
                          viv_handle *out_hdl) VIV_MUST_CHECK;
 
-struct viv_fut; // cap/fut.h, later
+struct viv_fut; // cap/fut.h
 // Futures are numbered apart from handles. Each is a resource of kind future that the process owns.
 // Errors: QUOTA, NOINSTANCE, EXHAUSTED.
 enum viv_err viv_res_insert_future(struct viv_htab *tab, VIV_OWN struct viv_fut *fut,

@@ -17,7 +17,7 @@ typedef uint32_t viv_rights;
 #define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
-struct viv_op;       // a parked operation (cap/fut.h, later)
+struct viv_op;       // a parked operation (cap/op.h)
 struct viv_res_stat; // statistics of a kind
 
 enum viv_close_why {
@@ -54,6 +54,7 @@ struct viv_res_kind {
     void (*orphan)(void *obj);
     enum viv_err (*cancel)(void *obj, struct viv_op *op);
     enum viv_err (*stat)(void *obj, struct viv_res_stat *out);
+    uint64_t (*host_holds)(const void *obj); // for the walker: those of no handle and no child
 };
 
 extern const struct viv_res_kind viv_res_builtin_kinds[VIV_KIND_BUILTIN_END];

@@ -166,6 +166,7 @@ enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
     reg->kinds[kind].orphan = functions->orphan;
     reg->kinds[kind].cancel = functions->cancel;
     reg->kinds[kind].stat = functions->stat;
+    reg->kinds[kind].host_holds = functions->host_holds;
     return VIV_OK;
 }
 

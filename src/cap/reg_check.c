@@ -241,9 +241,16 @@ static enum viv_err check_lists(struct walk *walk, struct viv_res *res)
 static enum viv_err check_holds(struct walk *walk, struct viv_res *res)
 {
     const uint32_t slot = viv_res__slot(res);
-    const uint32_t want = walk->want[slot >> RES_INDEX_BITS][INDEX_OF(slot)];
-    const uint64_t holds = viv_res__holds(viv_res__state(res));
-    if (holds != want) FAIL(walk, res, "%" PRIu64 " holds, %" PRIu32 " holders", holds, want);
+    uint64_t want = walk->want[slot >> RES_INDEX_BITS][INDEX_OF(slot)];
+    const uint64_t state = viv_res__state(res), holds = viv_res__holds(state);
+    const struct viv_res_kind *kind = viv_res_kind(walk->reg, res->kind);
+    const bool has_host = kind != NULL && kind->host_holds != NULL &&
+                          viv_res__phase(state) != VIV_RES_FREE &&
+                          viv_res__phase(state) != VIV_RES_RESERVED;
+    // The object of a resource that was destroyed may not be asked any more.
+    if (has_host && (state & VIV_RES_DESTROYED) != 0) return VIV_OK;
+    if (has_host) want += kind->host_holds(res->obj);
+    if (holds != want) FAIL(walk, res, "%" PRIu64 " holds, %" PRIu64 " holders", holds, want);
     return VIV_OK;
 }
 

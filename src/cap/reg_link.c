@@ -347,6 +347,31 @@ enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
     return err;
 }
 
+// ---- growth ----
+
+struct growth {
+    viv_rid rid;
+    uint64_t bytes;
+};
+
+static enum viv_err charge_more(struct viv_reg *reg, void *arg)
+{
+    const struct growth *growth = arg;
+    struct viv_res *res = viv_res__known(reg, growth->rid);
+    if (res == NULL || viv_res__is_unlinked(res)) return VIV_E_NOTFOUND;
+    VIV_TRY(viv_account_charge(viv_res__payer(reg, res->owner), VIV_COUNTER_RESOURCE_BYTES,
+                               growth->bytes));
+    sum_below(reg, owner_of(reg, res), (struct viv_res_weight){0, growth->bytes}, true);
+    res->charge64 += (uint32_t)(growth->bytes / 64);
+    return VIV_OK;
+}
+
+enum viv_err viv_res__charge_more(struct viv_reg *reg, viv_rid rid, uint64_t bytes)
+{
+    struct growth growth = {rid, bytes};
+    return viv_res__locked(reg, charge_more, &growth);
+}
+
 // ---- end ----
 
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,

@@ -32,10 +32,11 @@ bool viv_kernel_is_stopping(const struct viv_kernel *kernel); // any thread
 void viv_kernel_free(struct viv_kernel *kernel);
 struct viv_sched *viv_kernel_sched(struct viv_kernel *kernel);
 
-// Hooks, set before start. end: called in slices at the end of every process, before links are
-// told, until it returns true (rooms above release what the process holds); once a turn of the
-// worker, so a call may take a millisecond. Also for one that was never born, all at once. failed:
-// once for every end that is not normal, on its worker.
+// Hooks, set before start. end: called in slices at the end of every process (of one that never
+// was born, too), after its body's release and before links are told, until it returns true (rooms
+// above release what the process holds); once a turn of the worker, so a call may take a
+// millisecond. failed: once for every
+// end that is not normal, on its worker.
 void viv_kernel_on_end(struct viv_kernel *kernel,
                        bool (*end)(void *arg, struct viv_proc *proc,
                                    const struct viv_reason *reason),

@@ -138,6 +138,10 @@ enum viv_send viv_proc_send(struct viv_proc *self, viv_pid to, VIV_OWN struct vi
 // From outside any process (timers, host threads in a read section); from may be VIV_PID_NONE.
 enum viv_send viv_env_send(struct viv_env *env, viv_pid from, viv_pid to,
                            VIV_OWN struct viv_msg *msg);
+// The same, but the message is consumed on OK only: for callers under a lock, where nothing may be
+// dropped.
+enum viv_send viv_env_offer(struct viv_env *env, viv_pid from, viv_pid to,
+                            struct viv_msg *msg) VIV_MUST_CHECK;
 // tag: what self and peer are told of each other (0: none). Errors: EXHAUSTED.
 enum viv_err viv_proc_link(struct viv_proc *self, viv_pid peer, int64_t tag) VIV_MUST_CHECK;
 void viv_proc_unlink(struct viv_proc *self, viv_pid peer);

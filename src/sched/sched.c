@@ -113,16 +113,21 @@ enum viv_err viv_sched_start(struct viv_sched *sched)
     return err;
 }
 
-// What a worker has retired and not freed when its thread ended. Others may hold it up, and then it
-// waits for viv_sched_free.
-static void free_retired(struct viv_worker *worker)
+// What is left of a worker whose thread has ended, as all have: timers fire, so that what they carry
+// is released, and what was retired is freed. Another member (a thread of the host) may hold that up,
+// and then it waits for viv_sched_free.
+static void finish_worker(struct viv_worker *worker)
 {
     enum { ATTEMPTS = 1024 };
     viv_qsbr_online(worker->member);
     struct viv_qsbr_member *mine = current_member;
     current_member = worker->member; // callbacks retire with it
-    for (int i = 0; i < ATTEMPTS && viv_qsbr_pending(worker->member) > 0; i++)
-        viv_qsbr_quiet(worker->member, UINT32_MAX);
+    uint32_t fired;
+    do {
+        fired = viv_sched__wheel_run(&worker->wheel, UINT64_MAX, UINT32_MAX);
+        for (int i = 0; i < ATTEMPTS && viv_qsbr_pending(worker->member) > 0; i++)
+            viv_qsbr_quiet(worker->member, UINT32_MAX);
+    } while (fired > 0);
     current_member = mine;
     viv_qsbr_offline(worker->member);
 }
@@ -136,9 +141,7 @@ void viv_sched_stop(struct viv_sched *sched)
     for (uint32_t i = 0; i < sched->worker_count; i++) {
         struct viv_thread *thread = sched->workers[i]->thread;
         sched->workers[i]->thread = NULL;
-        if (thread == NULL) continue;
-        viv_thread_join(thread);
-        free_retired(sched->workers[i]);
+        if (thread != NULL) viv_thread_join(thread);
     }
     viv_sched__ticker_stop(sched);
     if (sched->config.env.simulated) {
@@ -147,14 +150,12 @@ void viv_sched_stop(struct viv_sched *sched)
         viv_sched__set_current(NULL);
         viv_sched__set_member(NULL);
     }
+    for (uint32_t i = 0; i < sched->worker_count; i++)
+        finish_worker(sched->workers[i]);
 }
 
 void viv_sched_free(struct viv_sched *sched)
 {
-    // Timers that outlive the processes fire now, so that what they carry is released.
-    for (uint32_t i = 0; i < sched->worker_count; i++)
-        while (viv_sched__wheel_run(&sched->workers[i]->wheel, UINT64_MAX, UINT32_MAX) > 0)
-            continue;
     free_workers(sched);
     viv_sched__pools_deinit(sched);
     viv_sched__io_deinit(sched);
@@ -206,8 +207,8 @@ enum viv_err viv_sched_enter(struct viv_sched *sched, struct viv_qsbr_member **o
 void viv_sched_leave(struct viv_qsbr_member *member)
 {
     VIV_ASSERT(current_member == member);
+    viv_qsbr_leave(member); // what it frees may retire more
     current_member = NULL;
-    viv_qsbr_leave(member);
 }
 
 void viv_sched_stats(const struct viv_sched *sched, struct viv_sched_stats *out)
