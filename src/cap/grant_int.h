@@ -24,11 +24,7 @@ enum {
 
 struct viv_grant {
     struct viv_res *res;                   // of an entry: found through the entry; kept by it
-<<<<<<< HEAD
     struct viv_grant *parent;              // NULL: a creator's, or that has gone; or off the tree
-=======
-    struct viv_grant *parent;              // NULL: made from a creator's handle, or off the tree
->>>>>>> 06e79ad18141f476c1e0ae37175d285f25c27819
     struct viv_grant *child, *prev, *next; // next: also of those to be freed
     union {
         struct viv_htab *tab;        // ENTRY
