@@ -15,6 +15,7 @@
 // entry or a message stays with it, marked; all others are freed.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/transit.h"
 
@@ -170,6 +171,7 @@ enum viv_err viv_grant__derive_locked(struct viv_derivation *derivation)
     struct viv_grant *above = viv_htab__grant_of(derivation->via);
     if (above == NULL) {
         above = derivation->root;
+        VIV_ASSERT(above != NULL); // prepare has seen that
         above->holder.tab = derivation->tab;
         above->index = derivation->via_index;
     }
@@ -193,6 +195,7 @@ void viv_grant__undo(struct viv_derivation *derivation)
 
 static enum viv_err derive(struct viv_reg *reg, struct viv_derivation *derivation)
 {
+    VIV_SIM_POINT();
     viv_spin_lock(&reg->lock);
     const enum viv_err err = viv_grant__derive_locked(derivation);
     viv_spin_unlock(&reg->lock);
@@ -390,11 +393,13 @@ bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void 
     while (!is_over && *budget > 0) {
         const uint32_t most = *budget < REVOKE_AT_ONCE ? *budget : REVOKE_AT_ONCE;
         struct harvest harvest = {.reg = reg};
+        VIV_SIM_POINT();
         viv_spin_lock(&reg->lock);
         struct viv_grant *top = find(arg);
         is_over = top == NULL || revoke_leaves(&harvest, top, most);
         if (is_over && top != NULL) top->flags &= (uint8_t)~VIV_GRANT_REVOKING;
         viv_spin_unlock(&reg->lock);
+        VIV_SIM_POINT(); // marked, and nobody told
         reap(&harvest);
         *budget -= most;
     }

@@ -19,6 +19,7 @@
 // the other thread is in its read section.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
 
@@ -49,7 +50,7 @@ static bool is_removed_with_holds(const struct viv_res *res, uint64_t state)
     const enum viv_phase phase = viv_res__phase(state);
     if ((phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) || (state & VIV_RES_KEPT) != 0)
         return false;
-    if ((state & VIV_RES_ENDED) != 0) return true; // it stayed only for its holders
+    if ((state & VIV_RES_LEFT) != 0) return true;
     return viv_res_kind(viv_res__reg(res), res->kind)->last_close == VIV_LAST_CLOSE_REMOVE;
 }
 
@@ -81,6 +82,21 @@ bool viv_res__drop_hold(struct viv_res *res, bool may_end)
 void viv_res__unhold(struct viv_res *res)
 {
     if (viv_res__drop_hold(res, true)) viv_res__end(viv_res__reg(res), res, VIV_WHY_LAST_CLOSE);
+}
+
+bool viv_res__leave(struct viv_res *res)
+{
+    uint64_t state = viv_res__state(res), next;
+    do {
+        if (viv_res__phase(state) != VIV_RES_LIVE) return false; // another thread ends it
+        next = state | VIV_RES_LEFT;
+        if (viv_res__holds(state) == 0)
+            next =
+                (next & ~VIV_RES_PHASE_MASK) + (VIV_RES_IN_PHASE(VIV_RES_DYING) | VIV_RES_PIN_ONE);
+        // As in viv_res__claim.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    return viv_res__phase(next) == VIV_RES_DYING;
 }
 
 void viv_res__keep(struct viv_res *res)
@@ -224,6 +240,7 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
     struct viv_reg *reg = ending->reg;
     while (ending->top != 0) {
         if (*budget == 0) return false;
+        VIV_SIM_POINT();
         struct viv_res *top = viv_res__at(reg, ending->top);
         if (top->ext != 0) { // without one it has nothing below it, and gets none any more
             viv_spin_lock(&reg->lock);
@@ -243,6 +260,7 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
 {
     struct viv_res_ending ending = {.reg = reg};
     uint32_t budget = UINT32_MAX;
+    VIV_SIM_POINT(); // claimed, and linked still
     viv_spin_lock(&reg->lock);
     push(&ending, res, why);
     viv_spin_unlock(&reg->lock);

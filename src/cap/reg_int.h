@@ -32,6 +32,7 @@ enum {
 #define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
 #define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
 #define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
+#define VIV_RES_LEFT (UINT64_C(1) << 53)      // goes with its last hold, whatever its kind says
 #define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
 
 struct viv_res_single {
@@ -229,6 +230,8 @@ bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owne
 bool viv_res__drop_hold(struct viv_res *res, bool may_end);
 void viv_res__unhold(struct viv_res *res); // and ends it with LAST_CLOSE when it was the last
 void viv_res__keep(struct viv_res *res);   // it stays without holds
+// It goes with its last hold. True: nobody holds it, and it is DYING now (the caller ends it).
+bool viv_res__leave(struct viv_res *res);
 enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
 
 // ---- htab.c ----

@@ -12,6 +12,7 @@
 // refused with LOOP for a depth that is no longer there.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/reg_int.h"
 
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
@@ -48,6 +49,7 @@ enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct 
                              void *arg)
 {
     for (;;) {
+        VIV_SIM_POINT();
         viv_spin_lock(&reg->lock);
         const enum viv_err err = change(reg, arg);
         viv_spin_unlock(&reg->lock);
