@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "base/spin.h"
 #include "base/trie.h"
-#include "cap/reg.h"
+#include "cap/reg_state.h"
 
 enum {
     RES_SEG_SLOTS = 4096, // the first of a segment is its header
@@ -22,18 +22,6 @@ enum {
     RES_ENTROPY = 64,   // random words drawn at once
     RES_LIST_MAX = 256, // resources listed under one hold of the lock
 };
-
-// More bits of viv_res.state.
-#define VIV_RES_PIN_ONE UINT64_C(1)
-#define VIV_RES_PHASE_MASK (UINT64_C(7) << VIV_RES_PHASE_SHIFT)
-#define VIV_RES_CLAIMED (UINT64_C(1) << 47)   // exclusive: a reservation that is being initialised
-#define VIV_RES_ENDED (UINT64_C(1) << 48)     // a process that has ended: owns nothing new
-#define VIV_RES_REVOKED (UINT64_C(1) << 49)   // ended since what it was made through was revoked
-#define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
-#define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
-#define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
-#define VIV_RES_LEFT (UINT64_C(1) << 53)      // goes with its last hold, whatever its kind says
-#define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
 
 struct viv_res_single {
     struct viv_res_single *bucket_next;
@@ -249,34 +237,6 @@ struct viv_htab_counts {
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg);
-
-static inline enum viv_phase viv_res__phase(uint64_t state)
-{
-    return (enum viv_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
-}
-
-static inline enum viv_err viv_res__phase_err(uint64_t state)
-{
-    const enum viv_phase phase = viv_res__phase(state);
-    if (phase == VIV_RES_LIVE) return VIV_OK;
-    return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
-}
-
-static inline uint64_t viv_res__pins(uint64_t state)
-{
-    return state & VIV_RES_PIN_MAX;
-}
-
-static inline uint64_t viv_res__holds(uint64_t state)
-{
-    return state / VIV_RES_HOLD_ONE & VIV_RES_HOLD_MAX;
-}
-
-// Acquire pairs with the release stores of the phase: the object and the kind are seen.
-static inline uint64_t viv_res__state(const struct viv_res *res)
-{
-    return atomic_load_explicit(&res->state, memory_order_acquire);
-}
 
 // ---- records ----
 
