@@ -32,11 +32,12 @@ struct viv_res_single {
 
 // Side record: what only some resources have. All under the relations' lock.
 struct viv_res_ext {
-    uint32_t owned[VIV_END_RANKS];      // newest owned of each rank
-    uint32_t children;                  // newest child
-    uint32_t peer;                      // instance <-> process
-    uint32_t log;                       // process <-> channel
-    uint32_t owned_moves, child_moves;  // how often something was moved into these lists
+    struct viv_spin list;              // of what it owns, and the sums below; see viv_res__lock_all
+    uint32_t owned[VIV_END_RANKS];     // newest owned of each rank
+    uint32_t children;                 // newest child
+    uint32_t peer;                     // instance <-> process
+    uint32_t log;                      // process <-> channel
+    uint32_t owned_moves, child_moves; // how often something was moved into these lists
     uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
     struct viv_account *account;        // of a process or an environment
@@ -71,8 +72,9 @@ struct viv_res_shard {
     uint32_t given;  // how many have been
     uint32_t born_s; // at that turn of the worker, + 1
     uint64_t born_turn;
-    _Atomic uint64_t retired;        // a part of the sum; this shard's worker writes it
-    _Atomic(struct viv_res *) *segs; // pointers are written once
+    _Atomic uint64_t retired;               // a part of the sum; this shard's worker writes it
+    _Atomic(struct viv_res *) *segs;        // pointers are written once
+    struct viv_spin gate VIV_CACHE_ALIGNED; // see viv_res__lock_all
 };
 
 struct viv_reg {
@@ -102,6 +104,13 @@ struct viv_reg {
 };
 
 // ---- reg_slot.c ----
+// The relations' lock as a whole. Who only puts a leaf on one owner's list, or takes it off, holds
+// the gate of its own shard and the lock of that list instead; who holds the lock without the gates
+// may look at nothing that such a one changes: owner and links of a record without a side record.
+void viv_res__lock_all(struct viv_reg *reg);
+void viv_res__unlock_all(struct viv_reg *reg);
+// Of this thread; the last one is for all that are no workers.
+struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg);
 enum viv_err viv_res__slots_init(struct viv_reg *reg);
 void viv_res__slots_deinit(struct viv_reg *reg);
 // A free record, or NULL when memory or slots are exhausted. It stays FREE.
@@ -164,6 +173,8 @@ bool viv_res__is_unlinked(const struct viv_res *res);
 // that has gone with it and it is DYING now, for the caller to end; else NULL.
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
                                 struct viv_res_scrap *scrap);
+// The same for one that only its owner's list knows, under no lock. False: it is not so simple.
+bool viv_res__unlink_leaf(struct viv_reg *reg, struct viv_res *res);
 
 // A live resource, and one that is live or reserved; NULL otherwise. Under the lock.
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid);
