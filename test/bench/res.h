@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Benchmarks of the registry; rows of the group `host`.
+// Benchmarks of the registry and of channels; rows of the group `host`.
 #ifndef VIV_TEST_BENCH_RES_H
 #define VIV_TEST_BENCH_RES_H
 
@@ -7,5 +7,7 @@
 
 void bench_res_lookup(const struct bench_options *options);
 void bench_res_create(const struct bench_options *options);
+void bench_chan_frames(const struct bench_options *options);
+void bench_chan_ping_pong(const struct bench_options *options);
 
 #endif

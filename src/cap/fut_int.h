@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What futures (fut.c), the guest's operations (fut_ops.c) and the wake ring (ring.c) share. Names
+// with __ are for this folder only.
+#ifndef VIV_CAP_FUT_INT_H
+#define VIV_CAP_FUT_INT_H
+
+#include "cap/ring.h"
+
+struct viv_futs {
+    struct viv_sched *sched; // immutable
+    struct viv_proc *proc;   // in place until is_closed
+    _Atomic uint32_t ref_count;
+    // Something was put into `ready`; set by resolvers, cleared by a flush.
+    _Atomic uint32_t is_signalled;
+    // The instance's own thread:
+    uint32_t ring_base, ring_capacity, ring_tail; // capacity 0: no ring
+    struct viv_spin lock;                         // below, and of each future what is said there
+    bool is_closed;
+    uint32_t ready_count;
+    struct viv_list ready; // futures whose task is to be told, oldest first
+};
+
+// The next step of an operation; the instance's own thread. AGAIN: pending. OK: *out_len bytes are
+// at out; TOOSMALL: *out_len are needed, nothing has changed.
+struct viv_fut_class {
+    enum viv_err (*poll)(struct viv_fut *fut, uint8_t *out, size_t cap_bytes, size_t *out_len);
+    // Ends one that has no result yet. True: it had happened all the same; has_value and value tell.
+    bool (*drop)(struct viv_fut *fut);
+};
+
+struct viv_fut {
+    struct viv_futs *futs;             // counted; immutable
+    struct viv_htab *tab;              // immutable
+    const struct viv_fut_class *class; // immutable
+    _Atomic uint32_t ref_count;
+    // The instance's own thread:
+    bool is_final; // err and value are the result
+    bool has_value, is_handle;
+    enum viv_err err;
+    uint32_t value;
+    viv_handle hdl;         // what it works through
+    struct viv_op op;       // of those that wait on an object
+    struct viv_timer timer; // of sleep
+    // Resolved from outside; written before is_ready, by the resolver:
+    struct viv_buf result;
+    viv_fut_late late;
+    void *late_arg;
+    // Under futs->lock:
+    bool is_ready;  // resolved: to be polled
+    bool is_closed; // nobody will poll it any more
+    bool has_task;
+    uint32_t task;
+    struct viv_list link; // in futs->ready
+};
+
+// A future of a class in the table; its operation has not begun.
+enum viv_err viv_fut__new(struct viv_htab *tab, const struct viv_fut_class *class,
+                          viv_handle *out_hdl, struct viv_fut **out_fut) VIV_MUST_CHECK;
+struct viv_futs *viv_futs__of(const struct viv_htab *tab); // NULL: not open
+// Marks it ready and lists it if a task waits; whether the process is to be woken. Any thread.
+bool viv_fut__ready(struct viv_fut *fut);
+void viv_fut__unready(struct viv_fut *fut); // it is to wait again
+// Operations 1 to 9. Decodes, makes the future and begins. Errors: those of viv_fut_create.
+enum viv_err viv_fut__start(struct viv_htab *tab, uint32_t op, const uint8_t *args,
+                            uint32_t args_bytes, viv_handle *out_hdl) VIV_MUST_CHECK;
+
+// NULL: not wholly in memory.
+static inline uint8_t *viv_guest_at(struct viv_guest_mem mem, uint32_t at, uint64_t len_bytes)
+{
+    return at <= mem.size_bytes && len_bytes <= mem.size_bytes - at ? mem.base + at : NULL;
+}
+
+#endif
