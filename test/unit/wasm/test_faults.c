@@ -22,7 +22,7 @@
 
 enum {
     TOLD = 77,
-    LIBC_TOLD = 71,  // EX_OSERR: the C library could not learn its directories
+    LIBC_TOLD = 71, // EX_OSERR: the C library could not learn its directories
     EVERY_MAX = 400, // failures one by one; then, and with new kernels, in random steps
     STEP_MAX = 29,
     NEW_STEP_MAX = 12,
@@ -239,9 +239,9 @@ struct failure {
 
 static void expect_told(const struct guest_run *run, const struct failure *failure)
 {
-    bool told = run->was_born &&
-                (run->kind == VIV_REASON_NORMAL ||
-                 (run->kind == VIV_REASON_EXITED && (run->code == TOLD || run->code == LIBC_TOLD)));
+    bool told = run->was_born && (run->kind == VIV_REASON_NORMAL ||
+                                  (run->kind == VIV_REASON_EXITED &&
+                                   (run->code == TOLD || run->code == LIBC_TOLD)));
     if (!run->was_born) told = run->birth_err == VIV_E_EXHAUSTED;
     if (!told && strstr(run->text, "memory") == NULL)
         fail_msg("allocation %llu, call %s %llu: %s, %s", (unsigned long long)failure->alloc_nth,
