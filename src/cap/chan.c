@@ -164,6 +164,7 @@ static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind ki
     viv_list_init(&end->parked);
     viv_list_init(&end->ops);
     const enum viv_err err = viv_res_insert(tab, &spec, end, VIV_RIGHTS_COMMON, out_hdl);
+    VIV_SIM_POINT();
     if (err == VIV_OK) *out_end = end;
     return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the channel ended meanwhile
 }
@@ -318,6 +319,7 @@ static void close_end(void *obj, enum viv_close_why why)
     end->end_err = (uint8_t)code_of(why);
     if (is_open) leave_locked(chan, end);
     viv_spin_unlock(&chan->lock);
+    VIV_SIM_POINT();
     if (is_open) viv_chan__fail_ops(chan, end);
 }
 

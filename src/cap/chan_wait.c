@@ -136,6 +136,7 @@ static void fill_big(struct viv_chan *chan, struct viv_chan_turn *turn)
     const bool is_there = turn->big_seq >= chan->tail;
     const uint64_t pos = is_there ? viv_chan__pos_locked(chan, turn->big_seq) : 0;
     viv_spin_unlock(&chan->lock);
+    VIV_SIM_POINT();
     if (is_there) viv_chan__copy_in(chan, pos, turn->big.data, (uint32_t)turn->big.len_bytes);
     viv_buf_deinit(&turn->big);
     viv_spin_lock(&chan->lock);
@@ -148,6 +149,7 @@ void viv_chan__finish_turn(struct viv_chan *chan, struct viv_chan_turn *turn)
     for (;;) {
         viv_wakes_flush(&turn->wakes);
         if (!turn->is_more) return;
+        VIV_SIM_POINT();
         if (turn->big.data != NULL) fill_big(chan, turn);
         if (turn->needs_descs) turn->grow_err = viv_chan__grow_descs(chan);
         viv_spin_lock(&chan->lock);

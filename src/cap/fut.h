@@ -62,8 +62,8 @@ struct viv_fut_result viv_fut_create(struct viv_htab *tab, struct viv_guest_mem 
 // it is FAULT. TOO_SMALL: the need; it stays READY. PENDING: the task's id will be delivered once.
 struct viv_fut_result viv_fut_poll(struct viv_htab *tab, struct viv_guest_mem mem, viv_handle fut,
                                    uint32_t task, uint32_t out, uint32_t cap_bytes);
-// READY: it had happened, the result is at out. CANCELLED: it has not happened, or was undone, since
-// its result was not taken. FAILED: BADHANDLE, or FAULT with the future in place.
+// READY: it had happened, the result is at out. CANCELLED: it has not happened, or was undone,
+// since its result was not taken. FAILED: BADHANDLE, or FAULT with the future in place.
 struct viv_fut_result viv_fut_drop(struct viv_htab *tab, struct viv_guest_mem mem, viv_handle fut,
                                    uint32_t out, uint32_t cap_bytes);
 

@@ -24,7 +24,8 @@ struct viv_futs {
 // at out; TOOSMALL: *out_len are needed, nothing has changed.
 struct viv_fut_class {
     enum viv_err (*poll)(struct viv_fut *fut, uint8_t *out, size_t cap_bytes, size_t *out_len);
-    // Ends one that has no result yet. True: it had happened all the same; has_value and value tell.
+    // Ends one that has no result yet. True: it had happened all the same; has_value and value
+    // tell.
     bool (*drop)(struct viv_fut *fut);
 };
 

@@ -66,8 +66,8 @@ static void start_writer(struct viv_fut *fut, const uint8_t *args)
 {
     const viv_handle chan = {u32_at(args, VIV_GUESTOP_CHAN_WRITER_ARGS_CHANNEL_AT)};
     viv_handle hdl = {0};
-    const enum viv_err err = viv_chan_writer(
-        fut->tab, chan, args[VIV_GUESTOP_CHAN_WRITER_ARGS_STRENGTH_AT], &hdl);
+    const enum viv_err err =
+        viv_chan_writer(fut->tab, chan, args[VIV_GUESTOP_CHAN_WRITER_ARGS_STRENGTH_AT], &hdl);
     finish_handle(fut, err, hdl);
 }
 
@@ -196,8 +196,7 @@ static void start_read(struct viv_fut *fut, const uint8_t *args)
 {
     fut->hdl.w = u32_at(args, VIV_GUESTOP_CHAN_READ_ARGS_READER_AT);
     void *obj;
-    const enum viv_err err =
-        viv_res_use(fut->tab, fut->hdl, VIV_KIND_READER, VIV_RIGHT_READ, &obj);
+    const enum viv_err err = viv_res_use(fut->tab, fut->hdl, VIV_KIND_READER, VIV_RIGHT_READ, &obj);
     if (err != VIV_OK)
         finish(fut, err);
     else

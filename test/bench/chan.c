@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Benchmarks of channels between two host processes: frames a second on one worker and on two, and
 // round trips over two channels.
-#include "res.h"
-#include "base/alloc.h"
 #include "cap/chan.h"
+#include "base/alloc.h"
 #include "os/clock.h"
 #include "proc/host.h"
+#include "res.h"
 
 enum { CAPACITY = 65536, FRAME = 64, SLICE_FRAMES = 1000 };
 
@@ -76,8 +76,7 @@ static void connect(struct side *from, struct side *to)
     BENCH_TRY(viv_res_insert_id(to->tab, rid, VIV_RIGHTS_COMMON | VIV_RIGHT_CHANNEL_STRONG_READER,
                                 &there));
     BENCH_TRY(viv_chan_writer(from->tab, chan, VIV_CHAN_STRONG, &from->writer));
-    BENCH_TRY(
-        viv_chan_reader(to->tab, there, VIV_CHAN_STRONG, VIV_CHAN_DEFAULT, &to->reader));
+    BENCH_TRY(viv_chan_reader(to->tab, there, VIV_CHAN_STRONG, VIV_CHAN_DEFAULT, &to->reader));
 }
 
 // True while the operation is not done.

@@ -213,8 +213,8 @@ static void compare(void)
         struct m_op *op = &m.ops[i];
         if (!op->is_used) continue;
         if (viv_op_is_parked(&op->op) == op->is_done) // I21
-            fail_msg("operation %u (what %d, end %u, %u bytes): parked %d, its result should be %s", i,
-                     (int)op->what, op->end, op->len, viv_op_is_parked(&op->op),
+            fail_msg("operation %u (what %d, end %u, %u bytes): parked %d, its result should be %s",
+                     i, (int)op->what, op->end, op->len, viv_op_is_parked(&op->op),
                      op->is_done ? viv_err_name(op->err) : "none yet");
     }
     m.attempted = m.stored + m.dropped + m.refused;
@@ -303,9 +303,8 @@ static void act_read(void)
     enum viv_io io = VIV_IO_DROPPED;
     const uint32_t cap = below(3) == 0 ? below(FRAME_MAX) : FRAME_MAX;
     const bool is_peek = below(8) == 0;
-    const enum viv_err err = is_peek
-                                 ? viv_chan_peek(rig.t, reader->hdl, &frame, &io)
-                                 : viv_chan_read(rig.t, reader->hdl, bytes, cap, &frame, &io);
+    const enum viv_err err = is_peek ? viv_chan_peek(rig.t, reader->hdl, &frame, &io)
+                                     : viv_chan_read(rig.t, reader->hdl, bytes, cap, &frame, &io);
     if (check_none(reader, err, io, &frame)) return;
     if (is_peek) {
         OK(err);
@@ -421,8 +420,8 @@ static void act_open_reader(void)
     const uint64_t slowest = owed_from();
     const bool has_strong = strong_count(m.readers) != 0;
     viv_handle hdl;
-    const enum viv_err err = viv_chan_reader(
-        rig.t, m.chan, is_strong ? VIV_CHAN_STRONG : VIV_CHAN_WEAK, start, &hdl);
+    const enum viv_err err =
+        viv_chan_reader(rig.t, m.chan, is_strong ? VIV_CHAN_STRONG : VIV_CHAN_WEAK, start, &hdl);
     if (m.is_terminated) {
         assert_int_equal(err, VIV_E_ABORTED);
         return;
@@ -510,10 +509,10 @@ static void act_end(void)
 static void act(void)
 {
     static void (*const acts[])(void) = {
-        act_write,   act_write,   act_write,       act_write,       act_read,  act_read,
-        act_read,    act_read,    act_read_many,   act_begin,       act_begin, act_begin,
-        act_collect, act_collect, act_open_reader, act_open_writer, act_close, act_downgrade,
-        act_fail,    act_end};
+        act_write,       act_write, act_write,     act_write,     act_read,
+        act_read,        act_read,  act_read,      act_read_many, act_begin,
+        act_begin,       act_begin, act_collect,   act_collect,   act_open_reader,
+        act_open_writer, act_close, act_downgrade, act_fail,      act_end};
     acts[below(VIV_COUNT_OF(acts))]();
 }
 

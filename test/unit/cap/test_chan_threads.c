@@ -2,8 +2,8 @@
 // Threads on channels and futures, for ThreadSanitizer. Each thread has an instance of its own; who
 // must wait yields until its operation is done, since there are no processes here.
 //
-// VIV_TEST_FRAMES: frames of case 72 (10^6; the contract names 10^8). VIV_TEST_ROUNDS: rounds of the
-// mixed test.
+// VIV_TEST_FRAMES: frames of case 72 (10^6; the contract names 10^8). VIV_TEST_ROUNDS: rounds of
+// the mixed test.
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "cap/ring.h"
@@ -86,8 +86,7 @@ static enum viv_err read_frame(struct actor *self, uint8_t *buf, uint32_t cap,
     viv_op_init(&op, NULL);
     const enum viv_err began = viv_chan_begin(self->tab, self->hdl, &op, NULL);
     if (began != VIV_OK) return began;
-    const enum viv_err waited =
-        below(self, 16) == 0 ? viv_chan_cancel(&op) : finish_op(self, &op);
+    const enum viv_err waited = below(self, 16) == 0 ? viv_chan_cancel(&op) : finish_op(self, &op);
     return waited == VIV_OK || waited == VIV_E_CANCELLED ? VIV_E_AGAIN : waited;
 }
 
@@ -422,8 +421,7 @@ static void case_86_resolves_from_16_threads(void **state)
             // Sometimes it is resolved before the task is registered.
             const bool is_early = made % 7 == 0;
             if (is_early) atomic_store(&offered[slot], fut);
-            const struct viv_fut_result result =
-                viv_fut_poll(rig.t, mem, futs[made], made, 0, 0);
+            const struct viv_fut_result result = viv_fut_poll(rig.t, mem, futs[made], made, 0, 0);
             if (result.status == VIV_FUT_READY) {
                 seen[made]++;
                 got++;
@@ -435,8 +433,8 @@ static void case_86_resolves_from_16_threads(void **state)
         atomic_store(guest_word(RING + VIV_RING_FLAG_AT), 0);
         uint32_t head = atomic_load(guest_word(RING + VIV_RING_CURSOR_AT));
         while (head != atomic_load(guest_word(RING + VIV_RING_TAIL_AT))) {
-            const uint32_t id = atomic_load(
-                guest_word(RING + VIV_RING_HEAD_BYTES + 4 * (head % RING_SLOTS)));
+            const uint32_t id =
+                atomic_load(guest_word(RING + VIV_RING_HEAD_BYTES + 4 * (head % RING_SLOTS)));
             atomic_store(guest_word(RING + VIV_RING_CURSOR_AT), ++head);
             assert_true(id < made);
             assert_int_equal(seen[id]++, 0); // once
