@@ -25,24 +25,22 @@ static enum viv_err check_opts(const struct viv_chan_opts *opts)
     return is_good ? VIV_OK : VIV_E_INVAL;
 }
 
-static enum viv_err new_chan(const struct viv_chan_opts *opts, struct viv_chan **out_chan)
+// Without its ring. NULL: no memory.
+static struct viv_chan *new_chan(struct viv_reg *reg, const struct viv_chan_opts *opts)
 {
     struct viv_chan *chan = viv_try_calloc(1, sizeof(*chan), VIV_TAG_CAP);
-    if (chan == NULL) return VIV_E_EXHAUSTED;
+    if (chan == NULL) return NULL;
     atomic_init(&chan->ref_count, 1);
     viv_spin_init(&chan->lock, VIV_LOCK_CHAN);
     viv_list_init(&chan->readers);
     viv_list_init(&chan->parked);
     viv_list_init(&chan->writes);
     viv_list_init(&chan->drains);
+    chan->reg = reg;
     chan->mode = opts->mode;
     chan->flags = opts->flags;
-    const enum viv_err err = viv_chan__ring_init(chan, opts);
-    if (err == VIV_OK)
-        *out_chan = chan;
-    else
-        viv_chan__drop(chan);
-    return err;
+    viv_chan__ring_init(chan, opts);
+    return chan;
 }
 
 enum viv_err viv_chan_create(struct viv_htab *tab, const struct viv_chan_opts *opts,
@@ -52,17 +50,20 @@ enum viv_err viv_chan_create(struct viv_htab *tab, const struct viv_chan_opts *o
                                         .number = opts->capacity_bytes};
     VIV_TRY(viv_htab_gate(tab, VIV_CAP_CHAN_CREATE, &query));
     VIV_TRY(check_opts(opts));
-    struct viv_chan *chan;
-    VIV_TRY(new_chan(opts, &chan));
-    chan->reg = tab->reg;
+    struct viv_chan *chan = new_chan(tab->reg, opts);
+    if (chan == NULL) return VIV_E_EXHAUSTED;
     const struct viv_res_spec spec = {.kind = VIV_KIND_CHANNEL,
                                       .charge_bytes = viv_chan__memory_bytes(chan)};
     viv_handle hdl;
     VIV_TRY(viv_res_insert(tab, &spec, chan, RIGHTS_CHANNEL, &hdl));
     // Nobody else uses it before it has a reader or writer.
     VIV_IGNORE(viv_res_entry(tab, hdl, &chan->rid), "the handle is new");
-    *out_hdl = hdl;
-    return VIV_OK;
+    const enum viv_err err = viv_chan__ring_alloc(chan);
+    if (err == VIV_OK)
+        *out_hdl = hdl;
+    else
+        VIV_IGNORE(viv_res_close(tab, hdl), "nobody has seen it");
+    return err;
 }
 
 static void settle(struct viv_chan *chan)

@@ -89,9 +89,10 @@ struct viv_chan_turn {
 };
 
 // ---- chan_ring.c; _locked: under the channel's lock ----
-enum viv_err viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts);
-void viv_chan__drop(struct viv_chan *chan);                   // a reference
-uint64_t viv_chan__memory_bytes(const struct viv_chan *chan); // at creation
+void viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts);
+enum viv_err viv_chan__ring_alloc(struct viv_chan *chan) VIV_MUST_CHECK; // once it is charged
+void viv_chan__drop(struct viv_chan *chan);                              // a reference
+uint64_t viv_chan__memory_bytes(const struct viv_chan *chan);            // at creation
 uint64_t viv_chan__pos_locked(const struct viv_chan *chan, uint64_t seq);
 const struct viv_chan_desc *viv_chan__desc_locked(const struct viv_chan *chan, uint64_t seq);
 bool viv_chan__fits_locked(const struct viv_chan *chan, uint32_t len_bytes);
