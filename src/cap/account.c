@@ -78,6 +78,11 @@ void viv_account_credit(struct viv_account *account, enum viv_counter counter, u
     if (amount != 0) credit_until(account, NULL, counter, amount);
 }
 
+void viv_account_lift(struct viv_account *account, enum viv_counter counter, uint64_t amount)
+{
+    credit_one(account, counter, amount); // those above have been charged as well
+}
+
 // The lowest account above or equal to both.
 static const struct viv_account *meet(const struct viv_account *a, const struct viv_account *b)
 {

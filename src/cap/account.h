@@ -61,6 +61,8 @@ struct viv_amount {
 // (unchanged).
 enum viv_err viv_account_move(struct viv_account *from, struct viv_account *to,
                               const struct viv_amount *amounts, size_t count) VIV_MUST_CHECK;
+// What this account has been charged the one above pays alone from now on. There is one above.
+void viv_account_lift(struct viv_account *account, enum viv_counter counter, uint64_t amount);
 // A limit below what is used refuses growth only.
 void viv_account_set_max(struct viv_account *account, enum viv_counter counter, uint64_t max);
 uint64_t viv_account_used(const struct viv_account *account, enum viv_counter counter);

@@ -8,6 +8,7 @@
 // not disturbed.
 #include "cap/capset.h"
 #include "base/assert.h"
+#include "cap/retire.h"
 #include <string.h>
 
 static uint64_t bit(enum viv_cap cap)
@@ -114,8 +115,8 @@ enum viv_err viv_caps_allow_text(struct viv_caps *caps, const struct viv_pattern
     return VIV_OK;
 }
 
-static enum viv_err allow_flagged(struct viv_caps *caps, enum viv_cap cap,
-                                  const struct viv_pattern *pattern, uint8_t flags)
+enum viv_err viv_caps_allow_flagged(struct viv_caps *caps, enum viv_cap cap,
+                                    const struct viv_pattern *pattern, uint8_t flags)
 {
     struct mark mark = mark_scope(caps, cap);
     if ((viv_cap_rows[cap].types >> pattern->type & 1) == 0) return VIV_E_INVAL;
@@ -128,7 +129,7 @@ static enum viv_err allow_flagged(struct viv_caps *caps, enum viv_cap cap,
 enum viv_err viv_caps_allow(struct viv_caps *caps, enum viv_cap cap,
                             const struct viv_pattern *pattern)
 {
-    return allow_flagged(caps, cap, pattern, pattern->flags);
+    return viv_caps_allow_flagged(caps, cap, pattern, pattern->flags);
 }
 
 void viv_caps_remove(struct viv_caps *caps, enum viv_cap cap)
@@ -207,15 +208,35 @@ struct viv_capset *viv_capset_take(struct viv_capset *set)
     return set;
 }
 
+void viv_capset_publish(struct viv_capset *set)
+{
+    // Relaxed: whoever drops the set has its count from someone who came after this.
+    atomic_store_explicit(&set->is_published, true, memory_order_relaxed);
+}
+
+static void free_set(struct viv_capset *set)
+{
+    for (int i = 0; i < VIV_CAP_COUNT; i++)
+        VIV_PATTERNS_EACH(pattern, viv_capset_patterns(set, (enum viv_cap)i))
+    viv_anchor_drop(pattern->anchor);
+    viv_free(set, set->size_bytes, VIV_TAG_CAP);
+}
+
+static void free_retired(struct viv_qsbr_item *item)
+{
+    free_set(VIV_CONTAINER_OF(item, struct viv_capset, retired));
+}
+
 void viv_capset_drop(VIV_OWN struct viv_capset *set)
 {
     if (set == NULL) return;
     // Release with the acquire of whoever drops last: all reads are before the free.
     if (atomic_fetch_sub_explicit(&set->ref_count, 1, memory_order_acq_rel) != 1) return;
-    for (int i = 0; i < VIV_CAP_COUNT; i++)
-        VIV_PATTERNS_EACH(pattern, viv_capset_patterns(set, (enum viv_cap)i))
-    viv_anchor_drop(pattern->anchor);
-    viv_free(set, set->size_bytes, VIV_TAG_CAP);
+    // Relaxed: ordered by the count.
+    if (atomic_load_explicit(&set->is_published, memory_order_relaxed))
+        viv_cap_retire(&set->retired, free_retired);
+    else
+        free_set(set);
 }
 
 struct viv_patterns viv_capset_patterns(const struct viv_capset *set, enum viv_cap cap)
@@ -295,19 +316,19 @@ static bool is_covered(struct viv_patterns list, const struct viv_pattern *patte
 
 // What two patterns have in common; nothing when neither contains the other and they are no sets.
 static enum viv_err allow_common(struct viv_caps *caps, enum viv_cap cap,
-                                 const struct viv_pattern *a, const struct viv_pattern *b)
+                                 const struct viv_pattern *a, const struct viv_pattern *b,
+                                 uint8_t flags)
 {
-    uint8_t flags = a->flags & b->flags;
     if (viv_scope_type_is_set(a->type) && a->type == b->type) {
         struct viv_pattern common = *a; // sets have no data behind the head
         common.value &= b->value;
-        return common.value != 0 ? allow_flagged(caps, cap, &common, flags) : VIV_OK;
+        return common.value != 0 ? viv_caps_allow_flagged(caps, cap, &common, flags) : VIV_OK;
     }
     bool is_a = viv_pattern_contains(b, a);
     const struct viv_pattern *narrow = is_a ? a : b;
     if (!is_a && !viv_pattern_contains(a, b)) return VIV_OK;
     if (is_covered(viv_scope_patterns(&caps->scopes[cap]), narrow, flags)) return VIV_OK;
-    return allow_flagged(caps, cap, narrow, flags);
+    return viv_caps_allow_flagged(caps, cap, narrow, flags);
 }
 
 // The patterns of `list`, passed on no further than `flags` allow.
@@ -315,7 +336,7 @@ static enum viv_err allow_list(struct viv_caps *caps, enum viv_cap cap, struct v
                                uint8_t flags)
 {
     VIV_PATTERNS_EACH(pattern, list)
-    VIV_TRY(allow_flagged(caps, cap, pattern, pattern->flags & flags));
+    VIV_TRY(viv_caps_allow_flagged(caps, cap, pattern, pattern->flags & flags));
     return VIV_OK;
 }
 
@@ -337,7 +358,7 @@ static enum viv_err intersect_class(struct viv_caps *caps, const struct viv_caps
     if (any_a) VIV_TRY(allow_list(caps, cap, in_b, set_any_flags(a, cap)));
     VIV_PATTERNS_EACH(one, in_a)
     VIV_PATTERNS_EACH(other, in_b)
-    VIV_TRY(allow_common(caps, cap, one, other));
+    VIV_TRY(allow_common(caps, cap, one, other, one->flags & other->flags));
     return VIV_OK;
 }
 
@@ -362,6 +383,17 @@ enum viv_err viv_capset_intersect(const struct viv_capset *a, const struct viv_c
     return finish(caps, err, out_set);
 }
 
+// The patterns of `list` that nothing there makes needless.
+static enum viv_err allow_missing(struct viv_caps *caps, enum viv_cap cap, struct viv_patterns list)
+{
+    VIV_PATTERNS_EACH(pattern, list)
+    {
+        if (is_covered(viv_scope_patterns(&caps->scopes[cap]), pattern, pattern->flags)) continue;
+        VIV_TRY(viv_caps_allow(caps, cap, pattern));
+    }
+    return VIV_OK;
+}
+
 enum viv_err viv_capset_add(const struct viv_capset *set, enum viv_cap cap, bool is_any,
                             struct viv_patterns scope, struct viv_capset **out_set)
 {
@@ -372,15 +404,92 @@ enum viv_err viv_capset_add(const struct viv_capset *set, enum viv_cap cap, bool
         viv_caps_allow_any(caps, cap, 0);
     } else {
         viv_caps_allow_none(caps, cap);
-        VIV_PATTERNS_EACH(pattern, scope)
-        {
-            if (is_covered(viv_scope_patterns(&caps->scopes[cap]), pattern, pattern->flags))
-                continue;
-            err = viv_caps_allow(caps, cap, pattern);
-            if (err != VIV_OK) break;
-        }
+        err = allow_missing(caps, cap, scope);
     }
     return finish(caps, err, out_set);
+}
+
+static enum viv_err unite_class(struct viv_caps *caps, const struct viv_capset *more,
+                                enum viv_cap cap)
+{
+    viv_caps_allow_none(caps, cap);
+    if ((more->any & bit(cap)) != 0) viv_caps_allow_any(caps, cap, set_any_flags(more, cap));
+    return allow_missing(caps, cap, viv_capset_patterns(more, cap));
+}
+
+enum viv_err viv_capset_union(const struct viv_capset *a, const struct viv_capset *b,
+                              struct viv_capset **out_set)
+{
+    struct viv_caps *caps;
+    VIV_TRY(viv_capset_thaw(a, &caps));
+    enum viv_err err = VIV_OK;
+    for (int i = 0; i < VIV_CAP_COUNT && err == VIV_OK; i++)
+        if ((viv_capset_held(b) >> i & 1) != 0) err = unite_class(caps, b, (enum viv_cap)i);
+    return finish(caps, err, out_set);
+}
+
+static enum viv_err narrow_pattern(struct viv_caps *caps, enum viv_cap cap,
+                                   const struct viv_pattern *pattern, struct viv_patterns bounds)
+{
+    VIV_PATTERNS_EACH(bound, bounds)
+    if (viv_pattern_contains(bound, pattern))
+        return viv_caps_allow_flagged(caps, cap, pattern, pattern->flags);
+    VIV_PATTERNS_EACH(bound, bounds)
+    VIV_TRY(allow_common(caps, cap, pattern, bound, pattern->flags));
+    return VIV_OK;
+}
+
+static enum viv_err narrow_class(struct viv_caps *caps, const struct viv_capset *set,
+                                 const struct viv_capset *bound, enum viv_cap cap)
+{
+    struct viv_patterns bounds = viv_capset_patterns(bound, cap);
+    viv_caps_allow_none(caps, cap);
+    if ((bound->any & bit(cap)) != 0) return unite_class(caps, set, cap);
+    if ((set->any & bit(cap)) != 0) {
+        VIV_PATTERNS_EACH(pattern, bounds)
+        VIV_TRY(viv_caps_allow_flagged(caps, cap, pattern, set_any_flags(set, cap)));
+    }
+    VIV_PATTERNS_EACH(pattern, viv_capset_patterns(set, cap))
+    VIV_TRY(narrow_pattern(caps, cap, pattern, bounds));
+    return VIV_OK;
+}
+
+enum viv_err viv_capset_narrow(struct viv_capset *set, const struct viv_capset *bound,
+                               struct viv_capset **out_set)
+{
+    struct viv_caps *caps;
+    if (viv_capset_contains(bound, set, NULL)) {
+        *out_set = viv_capset_take(set);
+        return VIV_OK;
+    }
+    VIV_TRY(viv_caps_new(&caps));
+    uint64_t both = viv_capset_held(set) & viv_capset_held(bound);
+    enum viv_err err = VIV_OK;
+    for (int i = 0; i < VIV_CAP_COUNT && err == VIV_OK; i++)
+        if ((both >> i & 1) != 0) err = narrow_class(caps, set, bound, (enum viv_cap)i);
+    return finish(caps, err, out_set);
+}
+
+enum viv_err viv_capset_remove_rid(const struct viv_capset *set, enum viv_cap cap, uint64_t rid,
+                                   bool *out_found, struct viv_capset **out_set)
+{
+    struct viv_caps *caps;
+    bool found = false;
+    VIV_TRY(viv_capset_thaw(set, &caps));
+    viv_caps_remove(caps, cap);
+    enum viv_err err = VIV_OK;
+    VIV_PATTERNS_EACH(pattern, viv_capset_patterns(set, cap))
+    {
+        if (pattern->type == VIV_SCOPE_RIDS && pattern->value == rid)
+            found = true;
+        else if (err == VIV_OK)
+            err = viv_caps_allow(caps, cap, pattern);
+    }
+    if ((viv_capset_held(set) & bit(cap)) != 0) viv_caps_allow_none(caps, cap);
+    if ((set->any & bit(cap)) != 0) viv_caps_allow_any(caps, cap, set_any_flags(set, cap));
+    err = finish(caps, err, out_set);
+    if (err == VIV_OK) *out_found = found;
+    return err;
 }
 
 enum viv_err viv_capset_remove(const struct viv_capset *set, enum viv_cap cap,

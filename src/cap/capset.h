@@ -9,6 +9,7 @@
 #ifndef VIV_CAP_CAPSET_H
 #define VIV_CAP_CAPSET_H
 
+#include "base/qsbr.h"
 #include "cap/scope.h"
 
 #define VIV_CAP_PATTERNS_MAX 4096 // of a set: two sets are compared in a tenth of a second
@@ -34,6 +35,10 @@ enum viv_err viv_caps_allow_text(struct viv_caps *caps, const struct viv_pattern
                                  struct viv_diag *diag, size_t *out_at) VIV_MUST_CHECK;
 enum viv_err viv_caps_allow(struct viv_caps *caps, enum viv_cap cap,
                             const struct viv_pattern *pattern) VIV_MUST_CHECK;
+// The same under other flags than its own.
+enum viv_err viv_caps_allow_flagged(struct viv_caps *caps, enum viv_cap cap,
+                                    const struct viv_pattern *pattern,
+                                    uint8_t flags) VIV_MUST_CHECK;
 void viv_caps_remove(struct viv_caps *caps, enum viv_cap cap);
 
 struct viv_capset { // immutable but for the count
@@ -43,12 +48,17 @@ struct viv_capset { // immutable but for the count
     uint64_t any_grantable, any_unenforced;
     _Atomic uint32_t ref_count;
     uint32_t size_bytes;
-    uint32_t starts[]; // of the listed classes, in their order, and the end; in bytes
+    _Atomic bool is_published;    // readers that hold no count may see it
+    struct viv_qsbr_item retired; // after the last drop
+    uint32_t starts[];            // of the listed classes, in their order, and the end; in bytes
 };
 enum viv_err viv_capset_new(const struct viv_caps *caps,
                             struct viv_capset **out_set) VIV_MUST_CHECK; // Errors: EXHAUSTED
 struct viv_capset *viv_capset_take(struct viv_capset *set);              // Thread: any
 void viv_capset_drop(VIV_OWN struct viv_capset *set);                    // Thread: any; NULL too
+// From now on it may be read in read sections without a count: after the last drop it stays for a
+// grace period.
+void viv_capset_publish(struct viv_capset *set); // Thread: any
 // A copy that can be changed. Errors: EXHAUSTED.
 enum viv_err viv_capset_thaw(const struct viv_capset *set,
                              struct viv_caps **out_caps) VIV_MUST_CHECK;
@@ -93,6 +103,17 @@ enum viv_err viv_capset_intersect(const struct viv_capset *a, const struct viv_c
 // contained in one there is not added. Errors: INVAL (type), EXHAUSTED, QUOTA.
 enum viv_err viv_capset_add(const struct viv_capset *set, enum viv_cap cap, bool is_any,
                             struct viv_patterns scope, struct viv_capset **out_set) VIV_MUST_CHECK;
+// What either holds, each pattern under its own flags. Errors: EXHAUSTED, QUOTA.
+enum viv_err viv_capset_union(const struct viv_capset *a, const struct viv_capset *b,
+                              struct viv_capset **out_set) VIV_MUST_CHECK;
+// What is left of `set` within `bound`: as intersect, but flags are those of `set`. The same set,
+// counted once more, when it lies within. Errors: EXHAUSTED, QUOTA.
+enum viv_err viv_capset_narrow(struct viv_capset *set, const struct viv_capset *bound,
+                               struct viv_capset **out_set) VIV_MUST_CHECK;
+// Without the patterns for this number in the class. out_found: whether there was one. A list
+// without patterns is *none*. Errors: EXHAUSTED.
+enum viv_err viv_capset_remove_rid(const struct viv_capset *set, enum viv_cap cap, uint64_t rid,
+                                   bool *out_found, struct viv_capset **out_set) VIV_MUST_CHECK;
 enum viv_err viv_capset_remove(const struct viv_capset *set, enum viv_cap cap,
                                struct viv_capset **out_set) VIV_MUST_CHECK;
 

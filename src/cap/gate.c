@@ -1,11 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// The class gate of a handle table.
+// The class gate of a handle table, and what a refusal leaves behind.
 #include "cap/gate.h"
+
+enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enum viv_cap cap,
+                             const struct viv_cap_query *query, enum viv_err err)
+{
+    struct viv_audit *audit = viv_ses_audit(session);
+    if (audit == NULL) return err;
+    struct viv_audit_event event;
+    viv_audit_init_event(&event, VIV_AUDIT_DENIED);
+    event.pid = pid;
+    event.session = viv_ses_id(session);
+    event.environment = viv_ses_environment(session);
+    event.outcome = err;
+    viv_audit_set_query(&event, cap, query);
+    viv_audit_write(audit, &event);
+    return err;
+}
 
 enum viv_err viv_htab_gate(struct viv_htab *tab, enum viv_cap cap,
                            const struct viv_cap_query *query)
 {
-    (void)cap;
-    (void)query;
-    return tab->session == NULL ? VIV_OK : VIV_E_DENIED;
+    const struct viv_session *session = tab->session;
+    if (session == NULL) return VIV_OK;
+    const enum viv_err err = viv_capset_check(viv_ses_held(session), cap, query);
+    if (VIV_LIKELY(err == VIV_OK)) return VIV_OK;
+    return viv_gate_refuse(session, tab->pid, cap, query, err);
 }

@@ -12,7 +12,7 @@
 // waits behind all others (spent list) and begins with 0 again.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/htab_int.h"
+#include "cap/grant_int.h"
 #include <string.h>
 
 #define PAGE_BYTES (VIV_HTAB_PAGE_ENTRIES * sizeof(struct viv_htab_entry))
@@ -38,9 +38,18 @@ static void store_word(struct viv_htab_entry *entry, uint64_t word)
     atomic_store_explicit(&entry->word, word, memory_order_release);
 }
 
-static struct viv_res *res_of(const struct viv_htab_entry *entry)
+struct viv_grant *viv_htab__grant_of(const struct viv_htab_entry *entry)
 {
-    return atomic_load_explicit(&entry->res, memory_order_relaxed); // relaxed: ordered by the word
+    // Relaxed: as in viv_htab_entry_res.
+    const uintptr_t ref = atomic_load_explicit(&entry->ref, memory_order_relaxed);
+    return (ref & 1) != 0 ? (struct viv_grant *)(ref - 1) : NULL;
+}
+
+void viv_htab__set_grant(struct viv_htab_entry *entry, struct viv_grant *grant)
+{
+    // Release pairs with the lock of a registrar that finds the entry live already: the node's
+    // first field is seen.
+    atomic_store_explicit(&entry->ref, (uintptr_t)grant | 1, memory_order_release);
 }
 
 static uint64_t gen_of(uint64_t word)
@@ -193,8 +202,23 @@ void viv_htab__untake(struct viv_htab *tab, struct viv_htab_table *table, uint32
     viv_spin_unlock(&tab->lock);
 }
 
+// A revoker may have marked the entry meanwhile: the bit stays.
+static void fill_entry(struct viv_htab_entry *entry, const struct viv_htab_fill *fill, uint64_t gen)
+{
+    const uintptr_t ref = fill->grant != NULL ? (uintptr_t)fill->grant | 1 : (uintptr_t)fill->res;
+    atomic_store_explicit(&entry->ref, ref, memory_order_relaxed); // relaxed: before the word
+    const uint64_t live = fill->rights | (uint64_t)fill->res->kind << VIV_ENTRY_KIND_SHIFT |
+                          gen << VIV_ENTRY_GEN_SHIFT | VIV_ENTRY_LIVE;
+    uint64_t word = word_of(entry);
+    // Release: as store_word. Acquire on failure: what the revoker did comes before.
+    while (!atomic_compare_exchange_weak_explicit(&entry->word, &word,
+                                                  live | (word & VIV_ENTRY_REVOKED),
+                                                  memory_order_release, memory_order_acquire))
+        continue;
+}
+
 enum viv_err viv_htab__publish(struct viv_htab *tab, struct viv_htab_table *table, uint32_t index,
-                               struct viv_res *res, viv_rights rights, viv_handle *out_hdl)
+                               const struct viv_htab_fill *fill, viv_handle *out_hdl)
 {
     struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
     const uint64_t gen = gen_of(word_of(entry));
@@ -204,14 +228,33 @@ enum viv_err viv_htab__publish(struct viv_htab *tab, struct viv_htab_table *tabl
         put_index(tab, table, index, gen);
         viv_account_credit(tab->account, table->counter, 1);
     } else {
-        atomic_store_explicit(&entry->res, res, memory_order_relaxed); // relaxed: before the word
-        store_word(entry, rights | (uint64_t)res->kind << VIV_ENTRY_KIND_SHIFT |
-                              gen << VIV_ENTRY_GEN_SHIFT | VIV_ENTRY_LIVE);
+        fill_entry(entry, fill, gen);
     }
     viv_spin_unlock(&tab->lock);
     if (is_closed) return VIV_E_NOINSTANCE;
     *out_hdl = (viv_handle){(uint32_t)gen << VIV_HANDLE_INDEX_BITS | index};
     return VIV_OK;
+}
+
+enum viv_err viv_htab__publish_grant(struct viv_htab *tab, uint32_t index, struct viv_grant *node,
+                                     struct viv_res *res, viv_handle *out_hdl)
+{
+    const struct viv_htab_fill fill = {.res = res, .grant = node, .rights = node->rights};
+    const enum viv_err err = viv_htab__publish(tab, &tab->handles, index, &fill, out_hdl);
+    if (err == VIV_OK) return VIV_OK;
+    viv_grant__abandon(tab, node);
+    VIV_IGNORE(viv_res__drop_hold(res, false), "never the end of it");
+    return err;
+}
+
+viv_handle viv_htab__set_revoked(struct viv_htab *tab, uint32_t index)
+{
+    struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
+    // Both: uses that begin after the revocation has returned see the bit; the publication came
+    // before.
+    const uint64_t word =
+        atomic_fetch_or_explicit(&entry->word, VIV_ENTRY_REVOKED, memory_order_acq_rel);
+    return (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | index};
 }
 
 // The entry of a live handle; NULL: BADHANDLE.
@@ -226,12 +269,27 @@ static struct viv_htab_entry *find(const struct viv_htab_table *table, viv_handl
     return is_it ? entry : NULL;
 }
 
+// Takes the entry's node from it. The pointer is changed under the lock, where registrars follow
+// it.
+static void leave_tree(struct viv_htab *tab, struct viv_htab_entry *entry)
+{
+    struct viv_grant *grant = viv_htab__grant_of(entry);
+    if (VIV_LIKELY(grant == NULL)) return;
+    viv_spin_lock(&tab->lock);
+    // Relaxed: own thread and the lock.
+    atomic_store_explicit(&entry->ref, (uintptr_t)grant->res, memory_order_relaxed);
+    viv_spin_unlock(&tab->lock);
+    viv_grant__abandon(tab, grant);
+}
+
 // Frees a live entry; the hold becomes the caller's.
 static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_handle hdl)
 {
     const uint32_t index = hdl.w & INDEX_MASK;
+    struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
+    leave_tree(tab, entry);
     viv_spin_lock(&tab->lock);
-    put_index(tab, table, index, gen_of(word_of(viv_htab_entry_at(table, index))) + 1);
+    put_index(tab, table, index, gen_of(word_of(entry)) + 1);
     viv_account_credit(tab->account, table->counter, 1);
     viv_spin_unlock(&tab->lock);
 }
@@ -247,29 +305,52 @@ static void drop_exts(struct viv_htab *tab)
     }
 }
 
-static void close_table(struct viv_htab *tab, struct viv_htab_table *table)
+bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
+                          uint32_t *budget)
 {
-    for (uint32_t index = 1; index < table->fresh; index++) {
-        struct viv_res *res = NULL;
-        struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
-        viv_spin_lock(&tab->lock);
-        if ((word_of(entry) & VIV_ENTRY_LIVE) != 0) {
-            res = res_of(entry);
-            put_index(tab, table, index, gen_of(word_of(entry)) + 1);
-            viv_account_credit(tab->account, table->counter, 1);
-        }
-        viv_spin_unlock(&tab->lock);
-        if (res != NULL) viv_res__unhold(res);
+    while (*from < table->fresh) {
+        if (*budget == 0) return false;
+        const uint32_t index = (*from)++;
+        const struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
+        (*budget)--;
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        struct viv_res *res = viv_htab_entry_res(entry);
+        free_entry(tab, table,
+                   (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | index});
+        viv_res__unhold(res);
     }
+    return true;
 }
 
-// E1 and E4 for this instance. What another thread has taken and not published it gives back
-// itself.
-static void close_instance(void *obj, enum viv_close_why why)
+// Owned by the instance's process, and of a kind that may outlive it.
+static bool may_linger(struct viv_htab *tab, uint64_t word, const struct viv_res *res)
 {
-    struct viv_htab *tab = obj;
-    (void)why;
+    const viv_kind kind = (viv_kind)(word >> VIV_ENTRY_KIND_SHIFT & KIND_MASK);
+    if (kind != VIV_KIND_CHANNEL && kind != VIV_KIND_LOG) return false;
+    return viv_rid_eq(viv_res_owner(tab->reg, viv_res_id(res)), tab->process);
+}
+
+bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget)
+{
+    for (; *from < tab->handles.fresh; (*from)++, (*budget)--) {
+        if (*budget == 0) return false;
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, *from);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        struct viv_res *res = viv_htab_entry_res(entry);
+        if (!may_linger(tab, word, res)) continue;
+        free_entry(tab, &tab->handles,
+                   (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | *from});
+        VIV_IGNORE(viv_res__drop_hold(res, false), "its owner ends it, if nobody else holds it");
+    }
+    return true;
+}
+
+bool viv_htab__shut(struct viv_htab *tab)
+{
     viv_spin_lock(&tab->lock);
+    const bool was_open = !tab->is_closed;
     tab->is_closed = true;
     const uint64_t prepaid = tab->prepaid;
     tab->prepaid = 0;
@@ -277,8 +358,22 @@ static void close_instance(void *obj, enum viv_close_why why)
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCES, prepaid);
     viv_account_credit(tab->account, VIV_COUNTER_RESOURCE_BYTES, prepaid * VIV_RES_OVERHEAD_BYTES);
     viv_spin_unlock(&tab->lock);
-    close_table(tab, &tab->futures);
-    close_table(tab, &tab->handles);
+    return was_open;
+}
+
+// E1, E2 and E4 for this instance, as far as the cascade has not been here before (cascade.c).
+// What another thread has taken and not published it gives back itself.
+static void close_instance(void *obj, enum viv_close_why why)
+{
+    struct viv_htab *tab = obj;
+    const struct viv_res_hooks *hooks = &tab->reg->hooks;
+    uint32_t budget = UINT32_MAX, future = 1, handle = 1;
+    (void)why;
+    if (viv_htab__shut(tab) && hooks->fail_ops != NULL)
+        hooks->fail_ops(hooks->arg, tab, (viv_handle){0}, VIV_E_CANCELLED);
+    (void)viv_htab__close_some(tab, &tab->futures, &future, &budget);
+    (void)viv_htab__close_some(tab, &tab->handles, &handle, &budget);
+    viv_share__disown(tab);
     drop_exts(tab);
 }
 
@@ -345,7 +440,7 @@ static bool is_bare(struct viv_htab *tab)
 static enum viv_err link_process(struct viv_htab *tab, viv_rid proc)
 {
     if (!is_bare(tab)) return VIV_E_STATE;
-    VIV_TRY(viv_res__link_instance(tab->reg, tab->rid, proc, &tab->account));
+    VIV_TRY(viv_res__link_instance(tab->reg, tab->rid, proc, &tab->account, &tab->env));
     tab->process = proc;
     return VIV_OK;
 }
@@ -398,8 +493,9 @@ struct viv_res_spec viv_htab__owned_spec(const struct viv_htab *tab,
 bool viv_htab__is_ended(const struct viv_htab *tab)
 {
     uint64_t state;
-    return tab->process.w != 0 && (viv_res__find(tab->reg, tab->process, &state) == NULL ||
-                                   viv_res__phase(state) != VIV_RES_LIVE);
+    return tab->process.w != 0 &&
+           (viv_res__find(tab->reg, tab->process, &state) == NULL ||
+            viv_res__phase(state) != VIV_RES_LIVE || (state & VIV_RES_ENDED) != 0);
 }
 
 void viv_htab__abandon(struct viv_res *res)
@@ -429,7 +525,8 @@ static enum viv_err insert(struct viv_htab *tab, struct viv_htab_table *table,
         viv_htab__untake(tab, table, index);
         return err == VIV_E_NOTFOUND && viv_htab__is_ended(tab) ? VIV_E_NOINSTANCE : err;
     }
-    err = viv_htab__publish(tab, table, index, res, rights, out_hdl);
+    const struct viv_htab_fill fill = {.res = res, .rights = rights};
+    err = viv_htab__publish(tab, table, index, &fill, out_hdl);
     if (err != VIV_OK) viv_htab__abandon(res);
     return err;
 }
@@ -455,7 +552,8 @@ static enum viv_err insert_res(struct viv_htab *tab, struct viv_res *res, viv_ri
         viv_htab__untake(tab, &tab->handles, index);
         return err;
     }
-    err = viv_htab__publish(tab, &tab->handles, index, res, rights, out_hdl);
+    const struct viv_htab_fill fill = {.res = res, .rights = rights};
+    err = viv_htab__publish(tab, &tab->handles, index, &fill, out_hdl);
     if (err != VIV_OK) VIV_IGNORE(viv_res__drop_hold(res, false), "never the end of it");
     return err;
 }
@@ -472,44 +570,63 @@ enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rig
 
 // ---- using ----
 
-static enum viv_err phase_err(uint64_t state)
-{
-    const enum viv_phase phase = viv_res__phase(state);
-    if (phase == VIV_RES_LIVE) return VIV_OK;
-    return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
-}
-
-// All checks of a handle but its kind and phase.
+// Live, and neither its grant nor what the resource was made through has been revoked.
 static enum viv_err check_entry(const struct viv_htab_table *table, viv_handle hdl,
                                 struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry = find(table, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
-    if ((word_of(entry) & VIV_ENTRY_REVOKED) != 0) return VIV_E_REVOKED;
+    if ((word_of(entry) & VIV_ENTRY_REVOKED) != 0 ||
+        (viv_res__state(viv_htab_entry_res(entry)) & VIV_RES_REVOKED) != 0)
+        return VIV_E_REVOKED;
     *out_entry = entry;
     return VIV_OK;
 }
 
-static enum viv_err check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
-                          viv_rights need, struct viv_res **out_res)
+enum viv_err viv_htab__check_entry(const struct viv_htab *tab, viv_handle hdl,
+                                   struct viv_htab_entry **out_entry)
+{
+    return check_entry(&tab->handles, hdl, out_entry);
+}
+
+static enum viv_err check_phase(const struct viv_htab_entry *entry)
+{
+    const uint64_t state = viv_res__state(viv_htab_entry_res(entry));
+    return (state & VIV_RES_REVOKED) != 0 ? VIV_E_REVOKED : viv_res__phase_err(state);
+}
+
+enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
+                             viv_rights need, struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->handles, hdl, &entry));
     const uint64_t word = word_of(entry);
     if ((word >> VIV_ENTRY_KIND_SHIFT & KIND_MASK) != kind) return VIV_E_KIND;
     if ((word & need) != need) return VIV_E_RIGHTS;
-    struct viv_res *res = res_of(entry);
-    VIV_TRY(phase_err(viv_res__state(res)));
-    *out_res = res;
+    VIV_TRY(check_phase(entry));
+    *out_entry = entry;
+    return VIV_OK;
+}
+
+enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
+                                 viv_rights asked, struct viv_htab_entry **out_entry)
+{
+    struct viv_htab_entry *entry;
+    VIV_TRY(check_entry(&tab->handles, hdl, &entry));
+    if (((need | asked) & ~viv_htab__rights_of(entry)) != 0) return VIV_E_RIGHTS;
+    const enum viv_err err = check_phase(entry);
+    // A reservation may be passed on before it is initialised.
+    if (err != VIV_OK && err != VIV_E_STATE) return err;
+    *out_entry = entry;
     return VIV_OK;
 }
 
 enum viv_err viv_htab_use_slow(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                viv_rights need, void **out_obj)
 {
-    struct viv_res *res;
-    VIV_TRY(check(tab, hdl, kind, need, &res));
-    *out_obj = res->obj;
+    struct viv_htab_entry *entry;
+    VIV_TRY(viv_htab__check(tab, hdl, kind, need, &entry));
+    *out_obj = viv_htab_entry_res(entry)->obj;
     return VIV_OK;
 }
 
@@ -517,31 +634,42 @@ enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl, viv_rid *
 {
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
-    *out_rid = viv_res_id(res_of(entry));
+    *out_rid = viv_res_id(viv_htab_entry_res(entry));
+    return VIV_OK;
+}
+
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights)
+{
+    const struct viv_htab_entry *entry = find(&tab->handles, hdl);
+    if (entry == NULL) return VIV_E_BADHANDLE;
+    *out_kind = viv_htab_entry_res(entry)->kind;
+    *out_rights = viv_htab__rights_of(entry);
     return VIV_OK;
 }
 
 struct viv_res *viv_htab__res_locked(struct viv_htab *tab, viv_handle hdl)
 {
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
-    return entry != NULL ? res_of(entry) : NULL;
+    return entry != NULL ? viv_htab_entry_res(entry) : NULL;
 }
 
 enum viv_err viv_res_with_handle(struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                  viv_rights need, viv_res_fn fn, void *ctx)
 {
-    struct viv_res *res;
-    VIV_TRY(check(tab, hdl, kind, need, &res));
+    struct viv_htab_entry *entry;
+    VIV_TRY(viv_htab__check(tab, hdl, kind, need, &entry));
     if (viv_res_kind(tab->reg, kind)->sync != VIV_SYNC_LOCK) return VIV_E_INVAL;
-    return viv_res__with(res, fn, ctx);
+    return viv_res__with(viv_htab_entry_res(entry), fn, ctx);
 }
 
 enum viv_err viv_res_remove_handle(struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                    void **out_obj)
 {
-    struct viv_res *res;
-    VIV_TRY(check(tab, hdl, kind, VIV_RIGHT_DESTROY, &res));
+    struct viv_htab_entry *entry;
+    VIV_TRY(viv_htab__check(tab, hdl, kind, VIV_RIGHT_DESTROY, &entry));
     if (viv_res_kind(tab->reg, kind)->sync != VIV_SYNC_LOCK) return VIV_E_INVAL;
+    struct viv_res *res = viv_htab_entry_res(entry);
     const enum viv_err err = viv_res__remove(res, out_obj);
     if (err == VIV_E_NOTFOUND) return VIV_E_GONE; // another thread was faster
     VIV_TRY(err);
@@ -554,7 +682,7 @@ enum viv_err viv_res_detach_slot(struct viv_htab *tab, viv_handle hdl, viv_rid *
 {
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
-    struct viv_res *res = res_of(entry);
+    struct viv_res *res = viv_htab_entry_res(entry);
     *out_rid = viv_res_id(res);
     free_entry(tab, &tab->handles, hdl);
     viv_res__keep(res);
@@ -566,23 +694,10 @@ enum viv_err viv_res_close(struct viv_htab *tab, viv_handle hdl)
 {
     const struct viv_htab_entry *entry = find(&tab->handles, hdl);
     if (entry == NULL) return VIV_E_BADHANDLE;
-    struct viv_res *res = res_of(entry);
+    struct viv_res *res = viv_htab_entry_res(entry);
     free_entry(tab, &tab->handles, hdl);
     viv_res__unhold(res);
     return VIV_OK;
-}
-
-enum viv_err viv_res_dup(struct viv_htab *tab, viv_handle hdl, viv_rights rights,
-                         viv_handle *out_hdl)
-{
-    struct viv_htab_entry *entry;
-    VIV_TRY(check_entry(&tab->handles, hdl, &entry));
-    if ((rights & ~(viv_rights)word_of(entry)) != 0) return VIV_E_RIGHTS;
-    struct viv_res *res = res_of(entry);
-    const enum viv_phase phase = viv_res__phase(viv_res__state(res));
-    if (phase == VIV_RES_DYING || phase == VIV_RES_DEAD) return VIV_E_GONE;
-    const enum viv_err err = insert_res(tab, res, rights, out_hdl);
-    return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // it ended meanwhile
 }
 
 // ---- futures ----
@@ -599,8 +714,8 @@ static enum viv_err check_future(const struct viv_htab *tab, viv_handle hdl,
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->futures, hdl, &entry));
-    struct viv_res *res = res_of(entry);
-    VIV_TRY(phase_err(viv_res__state(res)));
+    struct viv_res *res = viv_htab_entry_res(entry);
+    VIV_TRY(viv_res__phase_err(viv_res__state(res)));
     *out_res = res;
     return VIV_OK;
 }
@@ -660,7 +775,26 @@ static void each_of(const struct viv_htab_table *table,
 {
     for (uint32_t index = 1; index < table->fresh; index++) {
         const struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
-        if ((word_of(entry) & VIV_ENTRY_LIVE) != 0) visit(arg, res_of(entry));
+        if ((word_of(entry) & VIV_ENTRY_LIVE) != 0) visit(arg, viv_htab_entry_res(entry));
+    }
+}
+
+static void check_grants(struct viv_htab *tab, struct viv_htab_counts *counts)
+{
+    for (uint32_t index = 1; index < tab->handles.fresh; index++) {
+        const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
+        const uint64_t word = word_of(entry);
+        if ((word & VIV_ENTRY_LIVE) == 0) continue;
+        const struct viv_grant *grant = viv_htab__grant_of(entry);
+        const bool is_revoked = (word & VIV_ENTRY_REVOKED) != 0;
+        if (grant == NULL) {
+            counts->is_grant_wrong |= is_revoked;
+            continue;
+        }
+        counts->grants++;
+        counts->is_grant_wrong |=
+            !viv_grant__is_of(grant, tab, index) || grant->rights != (viv_rights)word ||
+            is_revoked != ((grant->flags & VIV_GRANT_REVOKED) != 0) || !viv_grant__is_sound(grant);
     }
 }
 
@@ -670,8 +804,10 @@ struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
 {
     each_of(&tab->handles, visit, arg);
     each_of(&tab->futures, visit, arg);
-    return (struct viv_htab_counts){.handles = tab->handles.used,
-                                    .futures = tab->futures.used,
-                                    .prepaid = tab->prepaid,
-                                    .account = tab->account};
+    struct viv_htab_counts counts = {.handles = tab->handles.used,
+                                     .futures = tab->futures.used,
+                                     .prepaid = tab->prepaid,
+                                     .account = tab->account};
+    check_grants(tab, &counts);
+    return counts;
 }

@@ -14,19 +14,17 @@
 #include "base/list.h"
 #include "base/spin.h"
 #include "cap/reg.h"
-
-typedef struct {
-    uint32_t w;
-} viv_handle;
+#include "proc/pid.h"
 
 struct viv_session;
+struct viv_share;
 
 #define VIV_HANDLE_INDEX_BITS 20
 #define VIV_HTAB_PAGE_ENTRIES 64u
 
 // Layout of viv_htab_entry.word: rights 0-31, kind 32-45, generation 46-56, then
 #define VIV_ENTRY_LIVE (UINT64_C(1) << 57)
-#define VIV_ENTRY_GRANTED (UINT64_C(1) << 58) // the pointer is to a grant
+// Bit 58 stays 0: that the pointer is to a grant is said by its lowest bit.
 #define VIV_ENTRY_REVOKED (UINT64_C(1) << 59)
 #define VIV_ENTRY_RESERVED (UINT64_C(1) << 60) // taken, not published
 #define VIV_ENTRY_KIND_SHIFT 32
@@ -35,7 +33,7 @@ struct viv_session;
 
 struct viv_htab_entry {
     _Atomic uint64_t word; // free: the next free index in bits 0-31
-    _Atomic(struct viv_res *) res;
+    _Atomic uintptr_t ref; // the record; or, | 1, a struct viv_grant, whose first field names it
 };
 
 struct viv_htab_dir {
@@ -70,7 +68,12 @@ struct viv_htab {
     viv_rid rid;
     viv_rid process;             // owns what is inserted
     struct viv_account *account; // pays for entries
+    viv_rid env;                 // where its shared handles are valid; none: the runtime
+    viv_pid pid;                 // of its process, for audit; none: a host's own table
     struct viv_session *session; // what its process may do; NULL: everything (a host's own table)
+    struct viv_share *shares; // made through it, and paid for by its account; the relations' lock
+    uint32_t guesses;         // failed attaches that are left, and since when
+    uint64_t guesses_ns;
     struct {
         void *value;
         void (*drop)(void *value);
@@ -89,6 +92,13 @@ viv_rid viv_res_instance_id(const struct viv_htab *tab);
 enum viv_err viv_res_insert(struct viv_htab *tab, const struct viv_res_spec *spec,
                             VIV_OWN void *obj, viv_rights rights,
                             viv_handle *out_hdl) VIV_MUST_CHECK;
+// Makes a child of the resource behind `via`, through that handle: checks it for kind and rights,
+// then inserts with its resource as the parent. What is made through a derived handle ends (why
+// REVOKED) when that is revoked. Errors: those of a handle, as viv_res_insert.
+enum viv_err viv_res_insert_below(struct viv_htab *tab, viv_handle via, viv_kind via_kind,
+                                  viv_rights need, const struct viv_res_spec *spec,
+                                  VIV_OWN void *obj, viv_rights rights,
+                                  viv_handle *out_hdl) VIV_MUST_CHECK;
 // One more handle to a resource; for the host only. Errors: NOTFOUND, QUOTA, NOINSTANCE, EXHAUSTED,
 // INVAL (rights).
 enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rights,
@@ -96,6 +106,9 @@ enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rig
 // Errors: BADHANDLE.
 enum viv_err viv_res_entry(const struct viv_htab *tab, viv_handle hdl,
                            viv_rid *out_rid) VIV_MUST_CHECK;
+// What a handle is and allows, whatever has become of its resource. Errors: BADHANDLE.
+enum viv_err viv_res_look(const struct viv_htab *tab, viv_handle hdl, viv_kind *out_kind,
+                          viv_rights *out_rights) VIV_MUST_CHECK;
 // As viv_res_with, after the checks of a handle.
 enum viv_err viv_res_with_handle(struct viv_htab *tab, viv_handle hdl, viv_kind kind,
                                  viv_rights need, viv_res_fn fn, void *ctx) VIV_MUST_CHECK;
@@ -149,6 +162,15 @@ static inline struct viv_htab_entry *viv_htab_entry_at(const struct viv_htab_tab
     return VIV_LIKELY(page != NULL) ? &page[index % VIV_HTAB_PAGE_ENTRIES] : NULL;
 }
 
+// The record of an entry whose word was live.
+static inline struct viv_res *viv_htab_entry_res(const struct viv_htab_entry *entry)
+{
+    // Relaxed: ordered by the word; a grant is published by the same thread, or under the lock.
+    const uintptr_t ref = atomic_load_explicit(&entry->ref, memory_order_relaxed);
+    if (VIV_LIKELY((ref & 1) == 0)) return (struct viv_res *)ref;
+    return *(struct viv_res **)(ref - 1);
+}
+
 // The object behind a handle, valid until the thread's next quiescent state.
 static inline VIV_MUST_CHECK enum viv_err viv_res_use(const struct viv_htab *tab, viv_handle hdl,
                                                       viv_kind kind, viv_rights need,
@@ -164,8 +186,7 @@ static inline VIV_MUST_CHECK enum viv_err viv_res_use(const struct viv_htab *tab
                           ((uint64_t)(hdl.w >> VIV_HANDLE_INDEX_BITS) << VIV_ENTRY_GEN_SHIFT) +
                           ((uint64_t)kind << VIV_ENTRY_KIND_SHIFT);
     if (VIV_LIKELY((word & VIV_ENTRY_CHECKED) == want && (word & need) == need)) {
-        // Relaxed: ordered by the word.
-        const struct viv_res *res = atomic_load_explicit(&entry->res, memory_order_relaxed);
+        const struct viv_res *res = viv_htab_entry_res(entry);
         // Acquire pairs with the release that published the object.
         const uint64_t state = atomic_load_explicit(&res->state, memory_order_acquire);
         if (VIV_LIKELY((state >> VIV_RES_PHASE_SHIFT & 7) == VIV_RES_LIVE)) {

@@ -10,10 +10,11 @@
 typedef uint16_t viv_kind; // 14 bits
 typedef uint32_t viv_rights;
 
-#define VIV_KIND_EMBEDDER 64       // the first number of an embedder
-#define VIV_KINDS_MAX 256          // a table of pointers; rooms and embedders together
-#define VIV_PARENTS_ANY UINT64_MAX // any kind with an end rank that is not lower
-#define VIV_END_RANKS 16           // 0 ends first
+#define VIV_KIND_EMBEDDER 64                // the first number of an embedder
+#define VIV_KINDS_MAX 256                   // a table of pointers; rooms and embedders together
+#define VIV_PARENTS_ANY UINT64_MAX          // any kind with an end rank that is not lower
+#define VIV_ORPHAN_NS (30 * VIV_NS_PER_SEC) // how long what is held goes on without its owner
+#define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
 struct viv_op;       // a parked operation (cap/op.h)
@@ -49,8 +50,11 @@ struct viv_res_kind {
     // All may be NULL. None runs under a registry lock.
     void (*close)(void *obj, enum viv_close_why why); // once, at DYING, in a read section
     void (*destroy)(void *obj);                       // once, a grace period after the last pin
+    // Its owner has ended, and it goes on below the environment since somebody holds it.
+    void (*orphan)(void *obj);
     enum viv_err (*cancel)(void *obj, struct viv_op *op);
     enum viv_err (*stat)(void *obj, struct viv_res_stat *out);
+    uint64_t (*host_holds)(const void *obj); // for the walker: those of no handle and no child
 };
 
 extern const struct viv_res_kind viv_res_builtin_kinds[VIV_KIND_BUILTIN_END];

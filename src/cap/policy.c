@@ -539,6 +539,12 @@ struct viv_policy_bound viv_policy_bound_of(const struct viv_policy *policy,
     return bound;
 }
 
+const char *viv_profile_name(enum viv_profile profile)
+{
+    VIV_ASSERT((size_t)profile < VIV_COUNT_OF(profile_names));
+    return profile_names[profile];
+}
+
 const char *viv_policy_limit_name(enum viv_policy_limit limit)
 {
     VIV_ASSERT((unsigned)limit < VIV_POLICY_LIMITS);

@@ -101,6 +101,7 @@ void viv_policy_add_native_floor(struct viv_policy *policy);
 // The limit in force: what was said, else that of the profiles (guest without one).
 struct viv_policy_bound viv_policy_bound_of(const struct viv_policy *policy,
                                             enum viv_policy_limit limit);
+const char *viv_profile_name(enum viv_profile profile);
 const char *viv_policy_limit_name(enum viv_policy_limit limit);
 // Whether no limit of the child is above the parent's; else the first that is.
 bool viv_policy_limits_within(const struct viv_policy *parent, const struct viv_policy *child,

@@ -108,6 +108,11 @@ void viv_res_free(struct viv_reg *reg)
     free_reg(reg);
 }
 
+void viv_res_set_hooks(struct viv_reg *reg, const struct viv_res_hooks *hooks)
+{
+    reg->hooks = *hooks;
+}
+
 struct viv_account *viv_res_account(struct viv_reg *reg)
 {
     return &reg->account;
@@ -158,8 +163,10 @@ enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
     reg->is_bound[kind] = true;
     reg->kinds[kind].close = functions->close;
     reg->kinds[kind].destroy = functions->destroy;
+    reg->kinds[kind].orphan = functions->orphan;
     reg->kinds[kind].cancel = functions->cancel;
     reg->kinds[kind].stat = functions->stat;
+    reg->kinds[kind].host_holds = functions->host_holds;
     return VIV_OK;
 }
 
@@ -280,13 +287,6 @@ enum viv_err viv_res_initialise(struct viv_reg *reg, viv_rid rid, viv_kind kind,
 
 // ---- use ----
 
-static enum viv_err phase_err(uint64_t state)
-{
-    const enum viv_phase phase = viv_res__phase(state);
-    if (phase == VIV_RES_LIVE) return VIV_OK;
-    return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
-}
-
 enum viv_err viv_res_pin(struct viv_reg *reg, viv_rid rid, viv_kind kind, struct viv_res **out_res)
 {
     uint64_t state;
@@ -294,7 +294,7 @@ enum viv_err viv_res_pin(struct viv_reg *reg, viv_rid rid, viv_kind kind, struct
     if (res == NULL) return VIV_E_NOTFOUND;
     if (res->kind != kind) return VIV_E_KIND;
     do {
-        VIV_TRY(phase_err(state));
+        VIV_TRY(viv_res__phase_err(state));
         // One pin is kept for the removal.
         if (viv_res__pins(state) >= VIV_RES_PIN_MAX - 1) return VIV_E_EXHAUSTED;
         // Acquire: the object is seen, as in viv_res__state.
@@ -370,7 +370,7 @@ enum viv_err viv_res__with(struct viv_res *res, viv_res_fn fn, void *ctx)
     if (!viv_res__lock(res)) return VIV_E_BUSY;
     // Again under the lock: whoever ends the resource passes through it before the object is
     // closed.
-    enum viv_err err = phase_err(viv_res__state(res));
+    enum viv_err err = viv_res__phase_err(viv_res__state(res));
     if (err == VIV_OK) err = fn(res->obj, ctx);
     viv_res__unlock(res);
     return err;
@@ -383,7 +383,7 @@ enum viv_err viv_res_with(struct viv_reg *reg, viv_rid rid, viv_kind kind, viv_r
     if (res == NULL) return VIV_E_NOTFOUND;
     if (res->kind != kind) return VIV_E_KIND;
     if (viv_res_kind(reg, kind)->sync != VIV_SYNC_LOCK) return VIV_E_INVAL;
-    VIV_TRY(phase_err(state));
+    VIV_TRY(viv_res__phase_err(state));
     return viv_res__with(res, fn, ctx);
 }
 

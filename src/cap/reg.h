@@ -10,6 +10,7 @@
 
 #include "cap/account.h"
 #include "cap/kind.h"
+#include "proc/pid.h"
 #include "sched/sched.h"
 #include <stdatomic.h>
 
@@ -17,12 +18,19 @@ typedef struct {
     uint64_t w; // generation (32, from 1), shard (8), index (24); 0 is none
 } viv_rid;
 typedef struct {
+    uint64_t w; // 64 random bits, the upper 32 not all zero; 0 is none
+} viv_shared;
+typedef struct {
+    uint32_t w; // of one instance: cap/htab.h
+} viv_handle;
+typedef struct {
     uint8_t b[16];
 } viv_dep;
 
 #define VIV_RID_NONE ((viv_rid){0})
 
 struct viv_reg;
+struct viv_htab;
 
 enum viv_phase { VIV_RES_FREE, VIV_RES_RESERVED, VIV_RES_LIVE, VIV_RES_DYING, VIV_RES_DEAD };
 
@@ -57,6 +65,8 @@ struct viv_res {
 };
 _Static_assert(sizeof(struct viv_res) == 64, "a record is a cache line");
 
+#define VIV_RES_SURVIVE 1 // flag of a channel: without its owner until its last holder has gone
+
 struct viv_res_config {
     struct viv_sched *sched;
     struct viv_account_limits limits; // of the runtime
@@ -66,6 +76,16 @@ struct viv_res_config {
     uint32_t depth_max;        // owners, and parents, above each other
     uint32_t handle_max;       // indices of a handle table, with index 0
     uint32_t handle_gen_count; // generations of an index
+};
+
+// What other parts of this room put in, before the first worker starts; all may be NULL.
+struct viv_res_hooks {
+    void *arg;
+    // A process without tokens left has tried another shared handle. Own thread.
+    void (*guess)(void *arg, viv_pid pid);
+    // All parked operations of the instance that were started through the handle (0: all of them)
+    // end with this error. Any thread, in a read section, under no lock.
+    void (*fail_ops)(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err);
 };
 
 struct viv_res_spec {
@@ -108,14 +128,15 @@ enum viv_err viv_res_new(const struct viv_res_config *config,
 // nothing is charged any more. Thread: the last one. Blocks for a grace period.
 void viv_res_free(struct viv_reg *reg);
 struct viv_account *viv_res_account(struct viv_reg *reg); // the runtime's
+void viv_res_set_hooks(struct viv_reg *reg, const struct viv_res_hooks *hooks);
 
 // ---- kinds, before viv_res_freeze_kinds ----
 // Adds a kind. Errors: EXISTS (name), STATE (frozen), INVAL (a parent with a lower end rank, rights
 // that are reserved), EXHAUSTED.
 enum viv_err viv_res_kind_register(struct viv_reg *reg, const struct viv_res_kind *kind,
                                    viv_kind *out_kind) VIV_MUST_CHECK;
-// Gives a row of gen/kinds.tab its functions (those of `functions`; the rest of it is not read).
-// Errors: EXISTS (it has some), STATE, INVAL (no such row).
+// Gives a row of gen/kinds.tab its functions (close, destroy, orphan, cancel, stat of `functions`;
+// the rest of it is not read). Errors: EXISTS (it has some), STATE, INVAL (no such row).
 enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
                                const struct viv_res_kind *functions) VIV_MUST_CHECK;
 void viv_res_freeze_kinds(struct viv_reg *reg); // before the first worker starts

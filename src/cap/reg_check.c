@@ -2,7 +2,7 @@
 // The walker: goes through every record, list, entry and account, and says what does not agree. It
 // takes no lock; nothing else may run.
 #include "base/alloc.h"
-#include "cap/htab_int.h"
+#include "cap/grant_int.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@ struct walk {
     uint32_t *want[RES_SHARDS_MAX]; // holds that were found, by slot
     uint64_t linked, children;      // records that stand on lists
     uint64_t on_owned, on_children; // found on lists
+    bool is_share_wrong;
 };
 
 #define FAIL(walk, res, text, ...)                                                                 \
@@ -145,6 +146,8 @@ static enum viv_err check_linked(struct walk *walk, struct viv_res *res)
         const struct viv_htab_counts counts = viv_htab__each(res->obj, want_hold, walk);
         expect(counts.account, VIV_COUNTER_HANDLES, counts.handles);
         expect(counts.account, VIV_COUNTER_FUTURES, counts.futures);
+        expect(counts.account, VIV_COUNTER_GRANTS, counts.grants);
+        if (counts.is_grant_wrong) FAIL(walk, res, "a handle and its grant do not agree");
         expect(counts.account, VIV_COUNTER_RESOURCES, counts.prepaid);
         expect(counts.account, VIV_COUNTER_RESOURCE_BYTES, counts.prepaid * VIV_RES_OVERHEAD_BYTES);
     }
@@ -238,9 +241,16 @@ static enum viv_err check_lists(struct walk *walk, struct viv_res *res)
 static enum viv_err check_holds(struct walk *walk, struct viv_res *res)
 {
     const uint32_t slot = viv_res__slot(res);
-    const uint32_t want = walk->want[slot >> RES_INDEX_BITS][INDEX_OF(slot)];
-    const uint64_t holds = viv_res__holds(viv_res__state(res));
-    if (holds != want) FAIL(walk, res, "%" PRIu64 " holds, %" PRIu32 " holders", holds, want);
+    uint64_t want = walk->want[slot >> RES_INDEX_BITS][INDEX_OF(slot)];
+    const uint64_t state = viv_res__state(res), holds = viv_res__holds(state);
+    const struct viv_res_kind *kind = viv_res_kind(walk->reg, res->kind);
+    const bool has_host = kind != NULL && kind->host_holds != NULL &&
+                          viv_res__phase(state) != VIV_RES_FREE &&
+                          viv_res__phase(state) != VIV_RES_RESERVED;
+    // The object of a resource that was destroyed may not be asked any more.
+    if (has_host && (state & VIV_RES_DESTROYED) != 0) return VIV_OK;
+    if (has_host) want += kind->host_holds(res->obj);
+    if (holds != want) FAIL(walk, res, "%" PRIu64 " holds, %" PRIu64 " holders", holds, want);
     return VIV_OK;
 }
 
@@ -248,7 +258,8 @@ static enum viv_err check_holds(struct walk *walk, struct viv_res *res)
 static enum viv_err check_account(struct walk *walk, const struct viv_account *account)
 {
     static const enum viv_counter counters[] = {VIV_COUNTER_RESOURCES, VIV_COUNTER_RESOURCE_BYTES,
-                                                VIV_COUNTER_HANDLES, VIV_COUNTER_FUTURES};
+                                                VIV_COUNTER_HANDLES,   VIV_COUNTER_FUTURES,
+                                                VIV_COUNTER_SHARES,    VIV_COUNTER_GRANTS};
     for (size_t i = 0; i < VIV_COUNT_OF(counters); i++) {
         const uint64_t used = viv_account_used(account, counters[i]);
         if (used != account->checked[counters[i]])
@@ -266,6 +277,36 @@ static enum viv_err check_accounts(struct walk *walk, struct viv_res *res)
     return has ? check_account(walk, ext->account) : VIV_OK;
 }
 
+// ---- shares and messages ----
+
+static void see_share(void *arg, const struct viv_share_view *view)
+{
+    struct walk *walk = arg;
+    want_hold(walk, view->res);
+    expect(view->account, VIV_COUNTER_SHARES, 1);
+    const struct viv_res_ext *ext = ext_of(walk->reg, view->res);
+    // I3: what resolves belongs to a resource that is there.
+    walk->is_share_wrong |= !is_linked(view->res) || ext == NULL ||
+                            view->grant->kind != VIV_GRANT_SHARE || view->grant->res != view->res ||
+                            !viv_grant__is_sound(view->grant) ||
+                            (view->is_canonical && view->grant->parent != NULL);
+}
+
+static void see_transit(void *arg, const struct viv_res *res, const struct viv_grant *node)
+{
+    struct walk *walk = arg;
+    want_hold(walk, res);
+    walk->is_share_wrong |= node->kind != VIV_GRANT_TRANSIT || !viv_grant__is_sound(node);
+}
+
+static enum viv_err check_passed(struct walk *walk)
+{
+    viv_share__each(walk->reg, see_share, walk);
+    viv_transit__each(walk->reg, see_transit, walk);
+    if (!walk->is_share_wrong) return VIV_OK;
+    return viv_diag_set(walk->diag, VIV_E_INVAL, "a share or a handle in a message is wrong");
+}
+
 static enum viv_err run(struct walk *walk)
 {
     struct viv_reg *reg = walk->reg;
@@ -279,6 +320,7 @@ static enum viv_err run(struct walk *walk)
                             "%" PRIu64 " resources, %" PRIu64 " on lists of owners; %" PRIu64
                             " children, %" PRIu64 " on lists of parents",
                             walk->linked, walk->on_owned, walk->children, walk->on_children);
+    VIV_TRY(check_passed(walk));
     VIV_TRY(each_record(walk, check_holds));
     VIV_TRY(each_record(walk, check_accounts));
     return check_account(walk, &reg->account);

@@ -19,13 +19,8 @@
 // the other thread is in its read section.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/reg_int.h"
-
-struct ending {
-    struct viv_reg *reg;
-    uint32_t top;                   // of the stack
-    struct viv_res_single *singles; // to be freed
-};
+#include "cap/grant_int.h"
+#include "cap/later.h"
 
 static void put_free(struct viv_res *res)
 {
@@ -54,6 +49,7 @@ static bool is_removed_with_holds(const struct viv_res *res, uint64_t state)
     const enum viv_phase phase = viv_res__phase(state);
     if ((phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) || (state & VIV_RES_KEPT) != 0)
         return false;
+    if ((state & VIV_RES_ENDED) != 0) return true; // it stayed only for its holders
     return viv_res_kind(viv_res__reg(res), res->kind)->last_close == VIV_LAST_CLOSE_REMOVE;
 }
 
@@ -133,10 +129,11 @@ void viv_res_unpin(struct viv_res *res)
 
 // Puts parents whose last hold went with their child (and that are claimed with that) into the
 // stack, under `above` (NULL: on top). At most as many as stand above each other. Under the lock.
-static void push_orphans(struct ending *ending, struct viv_res *above, struct viv_res *orphan)
+static void push_orphans(struct viv_res_ending *ending, struct viv_res *above,
+                         struct viv_res *orphan)
 {
     while (orphan != NULL) {
-        struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->singles);
+        struct viv_res *next = viv_res__unlink(ending->reg, orphan, &ending->scrap);
         uint32_t *place = above != NULL ? &above->u.end.below : &ending->top;
         orphan->u.end.why = VIV_WHY_LAST_CLOSE;
         orphan->u.end.below = *place;
@@ -147,9 +144,9 @@ static void push_orphans(struct ending *ending, struct viv_res *above, struct vi
 }
 
 // R3 and R4 of a claimed record, which then goes on the stack. Under the lock.
-static void push(struct ending *ending, struct viv_res *res, enum viv_close_why why)
+static void push(struct viv_res_ending *ending, struct viv_res *res, enum viv_close_why why)
 {
-    struct viv_res *orphan = viv_res__unlink(ending->reg, res, &ending->singles);
+    struct viv_res *orphan = viv_res__unlink(ending->reg, res, &ending->scrap);
     res->u.end.why = (uint32_t)why;
     res->u.end.below = ending->top;
     ending->top = viv_res__slot(res);
@@ -164,7 +161,7 @@ static uint32_t first_owned(const struct viv_res_ext *ext)
 }
 
 // R2: the next that must end before res; false when there is none.
-static bool push_below(struct ending *ending, struct viv_res *res)
+static bool push_below(struct viv_res_ending *ending, struct viv_res *res)
 {
     struct viv_reg *reg = ending->reg;
     const struct viv_res_ext *ext = viv_res__ext(reg, res->ext);
@@ -172,10 +169,10 @@ static bool push_below(struct ending *ending, struct viv_res *res)
     const uint32_t slot = is_child ? ext->children : first_owned(ext);
     if (slot == 0) return false;
     struct viv_res *below = viv_res__at(reg, slot);
-    if (viv_res__claim(below, 0))
+    if (viv_res__claim(below, viv_res__state(res) & VIV_RES_REVOKED))
         push(ending, below, is_child ? VIV_WHY_PARENT_END : VIV_WHY_OWNER_END);
     else // another thread ends it: only off the lists
-        push_orphans(ending, NULL, viv_res__unlink(reg, below, &ending->singles));
+        push_orphans(ending, NULL, viv_res__unlink(reg, below, &ending->scrap));
     return true;
 }
 
@@ -190,11 +187,16 @@ static void free_account(struct viv_qsbr_item *item)
 static void drop_ext(struct viv_reg *reg, struct viv_res *res)
 {
     if (res->ext == 0) return;
+    while (!viv_share__strip(reg, res))
+        continue;
     viv_spin_lock(&reg->lock);
     struct viv_account *account = viv_res__ext(reg, res->ext)->account;
+    struct viv_later *later = viv_res__ext(reg, res->ext)->later;
+    if (later != NULL) viv_later__drop(later);
     char *label = viv_res__ext_put(reg, res);
     viv_spin_unlock(&reg->lock);
     viv_res__free_label(label);
+    if (later != NULL) viv_later__cancel(later);
     // Others may have found it before: they are in read sections.
     if (account != NULL) viv_qsbr_retire(viv_sched_member(), &account->retired, free_account);
 }
@@ -217,24 +219,100 @@ static void finish(struct viv_reg *reg, struct viv_res *res)
     viv_res_unpin(res);
 }
 
-void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why)
+bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
 {
-    struct ending ending = {.reg = reg};
-    viv_spin_lock(&reg->lock);
-    push(&ending, res, why);
-    viv_spin_unlock(&reg->lock);
-    while (ending.top != 0) {
-        struct viv_res *top = viv_res__at(reg, ending.top);
+    struct viv_reg *reg = ending->reg;
+    while (ending->top != 0) {
+        if (*budget == 0) return false;
+        struct viv_res *top = viv_res__at(reg, ending->top);
         if (top->ext != 0) { // without one it has nothing below it, and gets none any more
             viv_spin_lock(&reg->lock);
-            const bool is_more = push_below(&ending, top);
+            const bool is_more = push_below(ending, top);
             viv_spin_unlock(&reg->lock);
             if (is_more) continue;
         }
-        ending.top = top->u.end.below;
+        ending->top = top->u.end.below;
         finish(reg, top);
+        (*budget)--;
     }
-    viv_res__free_singles(ending.singles);
+    viv_res__free_scrap(&ending->scrap);
+    return true;
+}
+
+void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why)
+{
+    struct viv_res_ending ending = {.reg = reg};
+    uint32_t budget = UINT32_MAX;
+    viv_spin_lock(&reg->lock);
+    push(&ending, res, why);
+    viv_spin_unlock(&reg->lock);
+    while (!viv_res__end_some(&ending, &budget))
+        budget = UINT32_MAX;
+}
+
+// ---- what an owner leaves behind ----
+
+// Kinds that may outlive their owner, when somebody else holds them.
+static bool lingers(const struct viv_res *res)
+{
+    return (res->kind == VIV_KIND_CHANNEL || res->kind == VIV_KIND_LOG) &&
+           viv_res__phase(viv_res__state(res)) == VIV_RES_LIVE &&
+           viv_res__holds(viv_res__state(res)) > 0;
+}
+
+static uint32_t first_until(const struct viv_res_ext *ext, uint32_t rank_end)
+{
+    for (uint32_t rank = 0; rank < rank_end; rank++)
+        if (ext->owned[rank] != 0) return ext->owned[rank];
+    return 0;
+}
+
+// Claims what comes next; several at once as long as they have nothing below them. What lingers
+// goes to the owner's owner and is left for the caller. False: nothing is left. Under the lock.
+static bool push_owned_some(struct viv_res_ending *ending, struct viv_res *owner, uint32_t rank_end,
+                            struct viv_res **out_lingering)
+{
+    enum { AT_ONCE = 32 };
+    struct viv_reg *reg = ending->reg;
+    struct viv_res *claimed[AT_ONCE];
+    uint32_t count = 0;
+    const struct viv_res_ext *ext = viv_res__ext(reg, owner->ext);
+    uint32_t slot = first_until(ext, rank_end);
+    if (slot == 0) return false;
+    while (slot != 0 && count < AT_ONCE) {
+        struct viv_res *res = viv_res__at(reg, slot);
+        if (count > 0 && (res->ext != 0 || lingers(res))) break;
+        if (lingers(res) && viv_res__hand_up(reg, res) == VIV_OK) {
+            *out_lingering = res;
+            return true;
+        }
+        if (!viv_res__claim(res, 0)) { // another thread ends it: only off the lists
+            push_orphans(ending, NULL, viv_res__unlink(reg, res, &ending->scrap));
+            break;
+        }
+        claimed[count++] = res;
+        if (res->ext != 0) break;
+        slot = res->u.link.owned_next;
+    }
+    while (count > 0) // the first on top
+        push(ending, claimed[--count], VIV_WHY_OWNER_END);
+    return true;
+}
+
+bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
+                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget)
+{
+    struct viv_reg *reg = ending->reg;
+    *out_lingering = NULL;
+    for (;;) {
+        if (!viv_res__end_some(ending, budget) || *budget == 0) return false;
+        if (owner->ext == 0) return true; // it has never owned anything, and cannot any more
+        viv_spin_lock(&reg->lock);
+        const bool is_more = push_owned_some(ending, owner, rank_end, out_lingering);
+        viv_spin_unlock(&reg->lock);
+        if (!is_more) return true;
+        if (*out_lingering != NULL) return false;
+    }
 }
 
 // ---- remove ----

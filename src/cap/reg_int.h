@@ -6,6 +6,7 @@
 #define VIV_CAP_REG_INT_H
 
 #include "base/spin.h"
+#include "base/trie.h"
 #include "cap/reg.h"
 
 enum {
@@ -17,13 +18,16 @@ enum {
     RES_EXTS = 256,      // side records an allocation
     RES_EXT_SEGS = 8192, // two million resources that own, have children, a label, ...
     RES_SINGLE_BUCKETS = 4096,
+    RES_ENTROPY = 64,   // random words drawn at once
     RES_LIST_MAX = 256, // resources listed under one hold of the lock
 };
 
-// More bits of viv_res.state; 48 and 49 (waiters, expired) are the grants'.
+// More bits of viv_res.state.
 #define VIV_RES_PIN_ONE UINT64_C(1)
 #define VIV_RES_PHASE_MASK (UINT64_C(7) << VIV_RES_PHASE_SHIFT)
 #define VIV_RES_CLAIMED (UINT64_C(1) << 47)   // exclusive: a reservation that is being initialised
+#define VIV_RES_ENDED (UINT64_C(1) << 48)     // a process that has ended: owns nothing new
+#define VIV_RES_REVOKED (UINT64_C(1) << 49)   // ended since what it was made through was revoked
 #define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
 #define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
 #define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
@@ -47,8 +51,25 @@ struct viv_res_ext {
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
     struct viv_account *account;        // of a process or an environment
     struct viv_res_single *singles;
+    struct viv_share *shares;    // values that name it
+    struct viv_share *canonical; // that of viv_res_share_handle; one of them
+    struct viv_later *later;     // ends what has outlived its owner
+    struct viv_grant *derived;   // it was made through a derived handle: its node below that
     char *label;
     uint32_t next_free; // number of the next free side record
+};
+
+// What was taken off under the relations' lock and is to be freed without it.
+struct viv_res_scrap {
+    struct viv_res_single *singles;
+    struct viv_grant *grants;
+};
+
+// An end that is under way (reg_end.c).
+struct viv_res_ending {
+    struct viv_reg *reg;
+    uint32_t top; // of the stack of claimed records
+    struct viv_res_scrap scrap;
 };
 
 struct viv_res_shard {
@@ -75,12 +96,17 @@ struct viv_reg {
     struct viv_account account;     // any thread
     _Atomic uint64_t retired_count; // DEAD, destroy to come
     struct viv_spin slot_lock;      // the last shard
+    struct viv_res_hooks hooks;     // immutable after start
 
     struct viv_spin lock; // the relations' lock: all below, and owner ... ext of every record
     struct viv_res_ext root;
     struct viv_res_ext **ext_segs;
     uint32_t ext_seg_count, ext_free, ext_free_count;
     struct viv_res_single **buckets;
+    struct viv_trie shares;        // struct viv_share by value
+    struct viv_transit *transits;  // handles in messages
+    uint64_t entropy[RES_ENTROPY]; // drawn ahead, for shares
+    uint32_t entropy_left;
 };
 
 // ---- reg_slot.c ----
@@ -133,16 +159,20 @@ enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
 // The account that pays for what `owner` owns; under the lock.
 struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner);
 struct viv_res_weight viv_res__own_weight(const struct viv_res *res);
+// Without an account of its own: the sum of what is below it. Under no lock.
+bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res);
 bool viv_res__is_unlinked(const struct viv_res *res);
-// R3 and R4 of a DYING resource, under the lock: no relation names it any more. Singletons to be
-// freed go to *singles. Nothing when it was done before. Returns the parent if the last hold on
+// R3 and R4 of a DYING resource, under the lock: no relation names it any more. What is to be freed
+// goes to *scrap. Nothing when it was done before. Returns the parent if the last hold on
 // that has gone with it and it is DYING now, for the caller to end; else NULL.
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
-                                struct viv_res_single **singles);
+                                struct viv_res_scrap *scrap);
 
 // A live resource, and one that is live or reserved; NULL otherwise. Under the lock.
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid);
 struct viv_res *viv_res__known(struct viv_reg *reg, viv_rid rid);
+// The resource, or one above it (owners), is a process that has ended; under the lock.
+bool viv_res__has_ended_owner(struct viv_reg *reg, const struct viv_res *res);
 // Runs change(reg, arg) under the lock, again with more side records whenever it answers AGAIN.
 enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct viv_reg *, void *),
                              void *arg) VIV_MUST_CHECK;
@@ -158,18 +188,35 @@ void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes); // 
 enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
                                  struct viv_res *owner) VIV_MUST_CHECK;
 
+// Its owner's owner becomes its owner; the charge is only lifted. Under the lock. Errors: as
+// set_owner, AGAIN.
+enum viv_err viv_res__hand_up(struct viv_reg *reg, struct viv_res *res) VIV_MUST_CHECK;
+// If it is of a kind that moves and the process owns it, the process's owner does from now on.
+// Under no lock.
+void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
+
 // ---- reg_rel.c ----
-// R3 under the lock: singletons, log channel, instance.
-void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_single **singles);
-void viv_res__free_singles(struct viv_res_single *singles);
-// out_account: who pays for the instance from now on.
+// R3 under the lock: singletons, log channel, instance, its place below the handle it was made
+// through. Shares stop resolving with the phase.
+void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap);
+void viv_res__free_scrap(struct viv_res_scrap *scrap);
+// The nearest environment above; none: the runtime's. Under the lock.
+viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
+// The account that pays for the instance from now on, and the environment it is in.
 enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid proc,
-                                    struct viv_account **out_account) VIV_MUST_CHECK;
+                                    struct viv_account **out_account,
+                                    viv_rid *out_env) VIV_MUST_CHECK;
 
 // ---- reg_end.c ----
 // R1: DYING if it is LIVE or RESERVED. The winner must call viv_res__end.
 bool viv_res__claim(struct viv_res *res, uint64_t more_bits);
 void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why);
+// In pieces: *budget counts down with each resource. True: through.
+bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget);
+// What a process owns that has ENDED, of end ranks below rank_end, in the order of release. False
+// with *out_lingering: that goes on below the owner's owner.
+bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
+                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget);
 // Drops a hold. True: it was the last, and the resource is DYING now (the caller ends it); never
 // without may_end, which takes back a hold that led to nothing.
 bool viv_res__drop_hold(struct viv_res *res, bool may_end);
@@ -185,6 +232,8 @@ enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 struct viv_htab_counts {
     uint64_t handles, futures;   // entries, reserved ones included
     uint64_t prepaid;            // resources that registrars have charged, not made
+    uint64_t grants;             // entries with a node in a tree
+    bool is_grant_wrong;         // a node does not say what its entry does
     struct viv_account *account; // who paid
 };
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
@@ -194,6 +243,13 @@ struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
 static inline enum viv_phase viv_res__phase(uint64_t state)
 {
     return (enum viv_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
+}
+
+static inline enum viv_err viv_res__phase_err(uint64_t state)
+{
+    const enum viv_phase phase = viv_res__phase(state);
+    if (phase == VIV_RES_LIVE) return VIV_OK;
+    return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
 }
 
 static inline uint64_t viv_res__pins(uint64_t state)

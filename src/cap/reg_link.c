@@ -28,6 +28,22 @@ struct viv_res *viv_res__known(struct viv_reg *reg, viv_rid rid)
     return res != NULL && viv_res__phase(state) != VIV_RES_DYING ? res : NULL;
 }
 
+bool viv_res__has_ended_owner(struct viv_reg *reg, const struct viv_res *res)
+{
+    for (;;) {
+        if ((viv_res__state(res) & VIV_RES_ENDED) != 0) return true;
+        if (res->owner == 0 || viv_res__is_unlinked(res)) return false;
+        res = viv_res__at(reg, res->owner);
+    }
+}
+
+// One that may own something new.
+static struct viv_res *live_owner(struct viv_reg *reg, viv_rid rid)
+{
+    struct viv_res *res = viv_res__live(reg, rid);
+    return res != NULL && (viv_res__state(res) & VIV_RES_ENDED) == 0 ? res : NULL;
+}
+
 enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct viv_reg *, void *),
                              void *arg)
 {
@@ -93,6 +109,14 @@ struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner)
         owner = res->owner;
     }
     return &reg->account;
+}
+
+bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res)
+{
+    viv_spin_lock(&reg->lock);
+    const bool is_so = res->ext == 0 || viv_res__ext(reg, res->ext)->below_count == 0;
+    viv_spin_unlock(&reg->lock);
+    return is_so;
 }
 
 struct viv_res_weight viv_res__own_weight(const struct viv_res *res)
@@ -288,8 +312,7 @@ static enum viv_err link_new(struct viv_reg *reg, void *arg)
     struct new_link *link = arg;
     const struct viv_res_spec *spec = link->birth->spec;
     struct viv_res *owner = NULL, *parent = NULL;
-    if (spec->owner.w != 0 && (owner = viv_res__live(reg, spec->owner)) == NULL)
-        return VIV_E_NOTFOUND;
+    if (spec->owner.w != 0 && (owner = live_owner(reg, spec->owner)) == NULL) return VIV_E_NOTFOUND;
     if (spec->parent.w != 0 && (parent = viv_res__live(reg, spec->parent)) == NULL)
         return VIV_E_NOTFOUND;
     if (parent != NULL && !is_parent_kind(reg, spec->kind, parent->kind)) return VIV_E_KIND;
@@ -366,10 +389,10 @@ void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes)
 // ---- end ----
 
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
-                                struct viv_res_single **singles)
+                                struct viv_res_scrap *scrap)
 {
     if (viv_res__is_unlinked(res)) return NULL;
-    viv_res__unpublish(reg, res, singles);
+    viv_res__unpublish(reg, res, scrap);
     struct viv_res *orphan = NULL, *parent = parent_of(reg, res);
     if (parent != NULL) {
         pull_child(reg, res);
@@ -453,7 +476,7 @@ static enum viv_err set_owner(struct viv_reg *reg, void *arg)
     const struct move *move = arg;
     struct viv_res *res = viv_res__known(reg, move->rid), *owner = NULL;
     if (res == NULL || viv_res__is_unlinked(res)) return VIV_E_NOTFOUND;
-    if (move->to.w != 0 && (owner = viv_res__live(reg, move->to)) == NULL) return VIV_E_NOTFOUND;
+    if (move->to.w != 0 && (owner = live_owner(reg, move->to)) == NULL) return VIV_E_NOTFOUND;
     const struct viv_res_ext *ext = res->ext != 0 ? viv_res__ext(reg, res->ext) : NULL;
     if (ext != NULL && res->kind == VIV_KIND_INSTANCE && ext->peer != 0) return VIV_E_INVAL;
     // Its account's place is fixed: a process does not leave its environment.
@@ -461,6 +484,29 @@ static enum viv_err set_owner(struct viv_reg *reg, void *arg)
         ext->account->above != viv_res__payer(reg, slot_or_0(owner)))
         return VIV_E_INVAL;
     return viv_res__move_owner(reg, res, owner);
+}
+
+enum viv_err viv_res__hand_up(struct viv_reg *reg, struct viv_res *res)
+{
+    return viv_res__move_owner(reg, res, owner_of(reg, owner_of(reg, res)));
+}
+
+// Only lifts the charge, so it cannot be refused; a list at the environment it has not got memory
+// for leaves it where it is.
+static enum viv_err leave_process(struct viv_reg *reg, void *arg)
+{
+    const struct move *move = arg;
+    struct viv_res *res = viv_res__known(reg, move->rid), *proc = viv_res__live(reg, move->to);
+    if (res == NULL || proc == NULL || viv_res__is_unlinked(res) || owner_of(reg, res) != proc ||
+        reg->kinds[res->kind].send != VIV_SEND_MOVE)
+        return VIV_OK;
+    return viv_res__hand_up(reg, res);
+}
+
+void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc)
+{
+    struct move move = {.rid = rid, .to = proc};
+    VIV_IGNORE(viv_res__locked(reg, leave_process, &move), "it stays and ends with the sender");
 }
 
 enum viv_err viv_res_set_owner(struct viv_reg *reg, viv_rid rid, viv_rid owner)

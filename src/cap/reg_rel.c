@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
-#include "cap/reg_int.h"
+#include "cap/grant_int.h"
 #include <string.h>
 
 static viv_rid live_or_none(struct viv_reg *reg, uint32_t slot)
@@ -293,18 +293,21 @@ enum viv_err viv_res_singleton(struct viv_reg *reg, viv_rid env, viv_dep dep, vi
     viv_spin_lock(&reg->lock);
     const struct viv_res_single *single = is_env(reg, env) ? find_single(reg, env, &dep) : NULL;
     const struct viv_res *res = single != NULL ? viv_res__live(reg, single->rid) : NULL;
+    if (res != NULL && viv_res__has_ended_owner(reg, res)) res = NULL;
     if (res != NULL) *out_rid = single->rid;
     viv_spin_unlock(&reg->lock);
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
 
-void viv_res__free_singles(struct viv_res_single *singles)
+void viv_res__free_scrap(struct viv_res_scrap *scrap)
 {
-    while (singles != NULL) {
+    for (struct viv_res_single *singles = scrap->singles; singles != NULL;) {
         struct viv_res_single *next = singles->res_next;
         viv_free(singles, sizeof(*singles), VIV_TAG_CAP);
         singles = next;
     }
+    scrap->singles = NULL;
+    viv_grant__free(&scrap->grants);
 }
 
 // ---- pairs ----
@@ -328,24 +331,27 @@ static void part_peer(struct viv_reg *reg, struct viv_res_ext *ext)
     part(reg, &ext->peer, offsetof(struct viv_res_ext, peer));
 }
 
-void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_single **singles)
+void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap)
 {
     struct viv_res_ext *ext = ext_of(reg, res);
     if (ext == NULL) return;
     part_log(reg, ext);
     part_peer(reg, ext);
+    if (ext->derived != NULL) viv_grant__leave(ext->derived, &scrap->grants);
+    ext->derived = NULL;
     while (ext->singles != NULL) {
         struct viv_res_single *single = ext->singles;
         ext->singles = single->res_next;
         pull_from_bucket(reg, single);
-        single->res_next = *singles;
-        *singles = single;
+        single->res_next = scrap->singles;
+        scrap->singles = single;
     }
 }
 
 struct pair {
     viv_rid a, b;
     struct viv_account *account;
+    viv_rid env;
 };
 
 static enum viv_err set_log_channel(struct viv_reg *reg, void *arg)
@@ -388,11 +394,20 @@ enum viv_err viv_res_log_channel(struct viv_reg *reg, viv_rid proc, viv_rid *out
     return err;
 }
 
+viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res)
+{
+    while (res->kind != VIV_KIND_ENVIRONMENT) {
+        if (res->owner == 0 || viv_res__is_unlinked(res)) return VIV_RID_NONE;
+        res = viv_res__at(reg, res->owner);
+    }
+    return viv_res_id(res);
+}
+
 static enum viv_err link_instance(struct viv_reg *reg, void *arg)
 {
     struct pair *pair = arg;
     struct viv_res *inst = viv_res__live(reg, pair->a), *proc = viv_res__live(reg, pair->b);
-    if (inst == NULL || proc == NULL) return VIV_E_NOTFOUND;
+    if (inst == NULL || proc == NULL || viv_res__has_ended_owner(reg, proc)) return VIV_E_NOTFOUND;
     if (inst->kind != VIV_KIND_INSTANCE || proc->kind != VIV_KIND_PROCESS) return VIV_E_KIND;
     VIV_TRY(viv_res__need_ext(reg, inst, proc));
     VIV_TRY(viv_res__move_owner(reg, inst, proc));
@@ -403,15 +418,17 @@ static enum viv_err link_instance(struct viv_reg *reg, void *arg)
     inst_ext->peer = viv_res__slot(proc);
     proc_ext->peer = viv_res__slot(inst);
     pair->account = viv_res__payer(reg, viv_res__slot(proc));
+    pair->env = viv_res__env_of(reg, proc);
     return VIV_OK;
 }
 
 enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid proc,
-                                    struct viv_account **out_account)
+                                    struct viv_account **out_account, viv_rid *out_env)
 {
     struct pair pair = {.a = inst, .b = proc};
     VIV_TRY(viv_res__locked(reg, link_instance, &pair));
     *out_account = pair.account;
+    *out_env = pair.env;
     return VIV_OK;
 }
 

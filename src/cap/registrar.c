@@ -159,7 +159,8 @@ static enum viv_err insert_reserved(struct viv_registrar *registrar, struct plac
         put_place(registrar, place);
         return err == VIV_E_NOTFOUND && viv_htab__is_ended(tab) ? VIV_E_NOINSTANCE : err;
     }
-    err = viv_htab__publish(tab, &tab->handles, place.index, res, rights, out_hdl);
+    const struct viv_htab_fill fill = {.res = res, .rights = rights};
+    err = viv_htab__publish(tab, &tab->handles, place.index, &fill, out_hdl);
     if (err != VIV_OK) viv_htab__abandon(res);
     return err;
 }
@@ -203,7 +204,8 @@ enum viv_err viv_res_registrar_insert_id(struct viv_registrar *registrar, viv_ri
     // The record and its charge were for a new resource; the entry alone is used.
     viv_res__put_slot(tab->reg, place.slot);
     credit(tab);
-    err = viv_htab__publish(tab, &tab->handles, place.index, res, rights, out_hdl);
+    const struct viv_htab_fill fill = {.res = res, .rights = rights};
+    err = viv_htab__publish(tab, &tab->handles, place.index, &fill, out_hdl);
     if (err != VIV_OK) VIV_IGNORE(viv_res__drop_hold(res, false), "never the end of it");
     return err;
 }

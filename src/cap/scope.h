@@ -108,6 +108,7 @@ struct viv_cap_query {
     uint64_t dev, ino;       // command: the file that would run
     const char *const *argv; // command: arguments behind the name of the program
     size_t argc;
+    const char *operation; // for the audit: a name that lives as long as the program; NULL: none
 };
 
 struct viv_scope { // a list that grows
@@ -154,6 +155,9 @@ const struct viv_pattern *viv_patterns_find(struct viv_patterns list,
 const struct viv_pattern *viv_patterns_gap(struct viv_patterns parent, struct viv_patterns child,
                                            uint8_t flags);
 
+// What a kernel can be told of a pattern: TCP ports with any address; a file with any arguments.
+bool viv_address_is_tcp_ports(const struct viv_pattern *pattern);
+bool viv_command_is_file(const struct viv_pattern *pattern);
 // Types whose pattern is a set: its text is words with commas between them.
 bool viv_scope_type_is_set(uint32_t type);
 // 0..53, or -1 for a name that no class has.

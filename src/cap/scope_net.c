@@ -491,3 +491,9 @@ bool viv_address__contains(const struct viv_pattern *parent, const struct viv_pa
         return net_contains(parent->addr, parent->bits, child->addr, child->bits);
     return net_is_of_form(child->addr, child->bits, parent->form);
 }
+
+bool viv_address_is_tcp_ports(const struct viv_pattern *pattern)
+{
+    return pattern->type == VIV_SCOPE_ADDRESS && pattern->value == VIV_NET_TCP &&
+           pattern->form == FORM_ANY;
+}

@@ -392,3 +392,10 @@ bool viv_command__contains(const struct viv_pattern *parent, const struct viv_pa
     }
     return child_left == 0;
 }
+
+bool viv_command_is_file(const struct viv_pattern *pattern)
+{
+    size_t at = 0;
+    return pattern->type == VIV_SCOPE_COMMAND && pattern->count == 1 &&
+           take_token(pattern, &at).kind == TOKEN_REST;
+}

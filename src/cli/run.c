@@ -6,6 +6,7 @@
 //   4. kill what still runs, flush the output, leave with main's status.
 // Threads: the main thread; the two callbacks run on workers.
 #include "base/text.h"
+#include "cap/holder.h"
 #include "cli/cli.h"
 #include "cli/run_options.h"
 #include "os/file.h"
@@ -27,6 +28,7 @@
 struct run {
     struct viv_run_options options;
     struct viv_kernel *kernel;
+    struct viv_cap_kernel *cap;
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -243,6 +245,14 @@ static int wait_for_end(struct run *run)
     }
 }
 
+// Other threads are at work still: no handler runs that would take away what they use (libraries
+// have some), and the system takes their memory back.
+static _Noreturn void leave_at_once(int status)
+{
+    (void)fflush(NULL);
+    _Exit(status);
+}
+
 static int start_and_wait(struct run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -271,10 +281,10 @@ static int start_and_wait(struct run *run)
     }
     if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
-        exit(status); // their memory is still in use; the system takes it back
+        leave_at_once(status);
     }
     // A compile that a guest asked for may go on for long, and nobody waits for it any more.
-    if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) exit(status);
+    if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) leave_at_once(status);
     (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
     return status;
 }
@@ -309,8 +319,12 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     VIV_TRY(viv_env_new(run->kernel, 1, &limits, &run->env));
-    struct viv_runtime_config config = {
-        .kernel = run->kernel, .cache_dir = cache_dir, .network = !run->options.no_net};
+    VIV_TRY(viv_cap_open(run->kernel, NULL, &run->cap));
+    VIV_TRY(viv_cap_add_env(run->cap, run->env, NULL));
+    struct viv_runtime_config config = {.kernel = run->kernel,
+                                        .cap = run->cap,
+                                        .cache_dir = cache_dir,
+                                        .network = !run->options.no_net};
     return viv_runtime_new(&config, &run->runtime);
 }
 
@@ -329,6 +343,7 @@ int viv_cli_run(int count, char **args)
         status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     viv_config_drop(run.config);
     viv_module_drop(run.module);
+    if (run.cap != NULL) viv_cap_close(run.cap);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
     return status;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a process, resumable, in the contract's order:
 //   1. LEAVE    out of the table, names go, the inbox closes
-//   2. RELEASE  end hook, body's release, messages dropped
+//   2. RELEASE  body's release, end hook, messages dropped
 //   3. LOG      the failure hook
 //   4. LINKS    exit signals; links that arrived unread are answered
 //   5. WATCH    own monitors withdrawn, down signals
 //   6. FREE     body's state, then, a grace period later, the process struct
+// One that was never born is known to nobody: RELEASE, then FREE.
 // Each phase takes a budget, so that an end with a million links stalls nobody. Threads: the
 // process itself.
 #include "proc/proc_int.h"
@@ -40,11 +41,14 @@ static void drop_held_messages(struct viv_proc *self)
     }
 }
 
-static bool release(struct viv_proc *self)
+static bool release(struct viv_proc *self, struct viv_slice *slice)
 {
     struct viv_kernel *kernel = self->env->kernel;
-    if (kernel->end != NULL && !kernel->end(kernel->end_arg, self, self->reason)) return false;
     if (self->body->release != NULL && !self->body->release(self, self->state)) return false;
+    if (kernel->end != NULL && !kernel->end(kernel->end_arg, self, self->reason)) {
+        slice->left = 0; // that was a slice's worth
+        return false;
+    }
     drop_held_messages(self);
     return viv_mbox_clear(&self->mbox, END_BUDGET);
 }
@@ -83,6 +87,13 @@ static void forget(struct viv_proc *self)
     }
 }
 
+// Whoever made it may still hold its address for this grace period.
+static void forget_stillborn(struct viv_proc *self)
+{
+    viv_proc__unmake(self);
+    viv_qsbr_retire(viv_sched_member(), &self->free, free_proc);
+}
+
 enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
 {
     for (;;) {
@@ -92,7 +103,7 @@ enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
             leave(self);
             break;
         case VIV_PHASE_RELEASE:
-            done = release(self);
+            done = release(self, slice);
             break;
         case VIV_PHASE_LOG: {
             struct viv_kernel *kernel = self->env->kernel;
@@ -108,6 +119,11 @@ enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
             break;
         case VIV_PHASE_FREE:
             forget(self);
+            return VIV_RUN_DONE;
+        case VIV_PHASE_STILLBORN:
+            if (self->reason == NULL) self->reason = viv_reason_of(VIV_REASON_NORMAL);
+            if (!release(self, slice)) return VIV_RUN_YIELD;
+            forget_stillborn(self);
             return VIV_RUN_DONE;
         case VIV_PHASE_UNBORN:
         case VIV_PHASE_ALIVE:

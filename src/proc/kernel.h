@@ -32,8 +32,10 @@ bool viv_kernel_is_stopping(const struct viv_kernel *kernel); // any thread
 void viv_kernel_free(struct viv_kernel *kernel);
 struct viv_sched *viv_kernel_sched(struct viv_kernel *kernel);
 
-// Hooks, set before start. end: called in slices at the end of every process, before links are
-// told, until it returns true (rooms above release what the process holds). failed: once for every
+// Hooks, set before start. end: called in slices at the end of every process (of one that never
+// was born, too), after its body's release and before links are told, until it returns true (rooms
+// above release what the process holds); once a turn of the worker, so a call may take a
+// millisecond. failed: once for every
 // end that is not normal, on its worker.
 void viv_kernel_on_end(struct viv_kernel *kernel,
                        bool (*end)(void *arg, struct viv_proc *proc,

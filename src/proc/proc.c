@@ -83,7 +83,7 @@ void viv_proc_incubate(struct viv_proc *proc)
 
 bool viv_proc_is_born(const struct viv_proc *self)
 {
-    return self->phase != VIV_PHASE_UNBORN;
+    return self->phase != VIV_PHASE_UNBORN && self->phase != VIV_PHASE_STILLBORN;
 }
 
 static void drop_all(struct viv_trie *trie, bool monitors)
@@ -96,14 +96,7 @@ static void drop_all(struct viv_trie *trie, bool monitors)
     }
 }
 
-static void free_unborn(struct viv_qsbr_item *item)
-{
-    struct viv_proc *proc = VIV_CONTAINER_OF(item, struct viv_proc, free);
-    viv_free(proc, sizeof(*proc), VIV_TAG_PROC);
-}
-
-// Everything but the struct itself.
-static void unmake(struct viv_proc *proc)
+void viv_proc__unmake(struct viv_proc *proc)
 {
     struct viv_kernel *kernel = proc->env->kernel;
     viv_proc_clear_alarm(proc);
@@ -122,17 +115,12 @@ static void unmake(struct viv_proc *proc)
 void viv_proc_abandon(struct viv_proc *proc)
 {
     VIV_ASSERT(proc->phase == VIV_PHASE_UNBORN);
-    unmake(proc);
+    const struct viv_kernel *kernel = proc->env->kernel;
+    while (kernel->end != NULL &&
+           !kernel->end(kernel->end_arg, proc, viv_reason_of(VIV_REASON_NORMAL)))
+        continue;
+    viv_proc__unmake(proc);
     viv_free(proc, sizeof(*proc), VIV_TAG_PROC);
-}
-
-// An incubated process ends unborn: whoever made it may still hold its address for this grace
-// period.
-static enum viv_run end_unborn(struct viv_proc *proc)
-{
-    unmake(proc);
-    viv_qsbr_retire(viv_sched_member(), &proc->free, free_unborn);
-    return VIV_RUN_DONE;
 }
 
 static void publish_counters(struct viv_proc *proc, uint64_t used)
@@ -158,8 +146,7 @@ enum viv_run viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *s
     publish_counters(proc, (uint64_t)(before - slice->left));
     if (step == VIV_STEP_YIELD) return VIV_RUN_YIELD;
     if (step == VIV_STEP_WAIT) return VIV_RUN_WAIT;
-    if (proc->phase == VIV_PHASE_UNBORN) return end_unborn(proc);
-    proc->phase = VIV_PHASE_LEAVE;
+    proc->phase = proc->phase == VIV_PHASE_UNBORN ? VIV_PHASE_STILLBORN : VIV_PHASE_LEAVE;
     return viv_proc__end_slice(proc, slice);
 }
 
@@ -199,6 +186,15 @@ void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word)
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
 {
     atomic_store_explicit(&proc->words[word], value, memory_order_release);
+}
+
+void *viv_proc_claim_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
+{
+    void *there = NULL;
+    // Both: what value points to is published; what is there already is seen.
+    const bool is_set = atomic_compare_exchange_strong_explicit(
+        &proc->words[word], &there, value, memory_order_acq_rel, memory_order_acquire);
+    return is_set ? value : there;
 }
 
 struct viv_mbox *viv_proc_mbox(struct viv_proc *proc)

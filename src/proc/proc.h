@@ -96,6 +96,8 @@ struct viv_mbox *viv_proc_mbox(struct viv_proc *proc);
 // who makes it before it is born.
 void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word);
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value);
+// Sets a word that is NULL; returns what it holds then. Thread: any, in a read section.
+void *viv_proc_claim_word(struct viv_proc *proc, enum viv_proc_word word, void *value);
 // Its own, or the environment's defaults.
 const struct viv_proc_limits *viv_proc_get_limits(const struct viv_proc *proc);
 uint32_t viv_proc_flags(const struct viv_proc *proc);
@@ -136,6 +138,10 @@ enum viv_send viv_proc_send(struct viv_proc *self, viv_pid to, VIV_OWN struct vi
 // From outside any process (timers, host threads in a read section); from may be VIV_PID_NONE.
 enum viv_send viv_env_send(struct viv_env *env, viv_pid from, viv_pid to,
                            VIV_OWN struct viv_msg *msg);
+// The same, but the message is consumed on OK only: for callers under a lock, where nothing may be
+// dropped.
+enum viv_send viv_env_offer(struct viv_env *env, viv_pid from, viv_pid to,
+                            struct viv_msg *msg) VIV_MUST_CHECK;
 // tag: what self and peer are told of each other (0: none). Errors: EXHAUSTED.
 enum viv_err viv_proc_link(struct viv_proc *self, viv_pid peer, int64_t tag) VIV_MUST_CHECK;
 void viv_proc_unlink(struct viv_proc *self, viv_pid peer);

@@ -13,12 +13,13 @@
 enum viv_phase {
     VIV_PHASE_UNBORN,
     VIV_PHASE_ALIVE,
-    VIV_PHASE_LEAVE,   // 1. leave table and names, close the inbox
-    VIV_PHASE_RELEASE, // 2. end hook, body's release, mailbox
-    VIV_PHASE_LOG,     // 3. failure hook
-    VIV_PHASE_LINKS,   // 4. exit signals
-    VIV_PHASE_WATCH,   // 5. own monitors withdrawn, down signals
-    VIV_PHASE_FREE,    // 6. memory
+    VIV_PHASE_LEAVE,     // 1. leave table and names, close the inbox
+    VIV_PHASE_RELEASE,   // 2. body's release, end hook, mailbox
+    VIV_PHASE_LOG,       // 3. failure hook
+    VIV_PHASE_LINKS,     // 4. exit signals
+    VIV_PHASE_WATCH,     // 5. own monitors withdrawn, down signals
+    VIV_PHASE_FREE,      // 6. memory
+    VIV_PHASE_STILLBORN, // ended before birth: 2, then memory
 };
 
 struct viv_proc {
@@ -114,6 +115,8 @@ struct viv_kernel {
 extern struct viv_signal
     viv_proc__closed; // marks the inbox of an ended process; never dereferenced
 
+// proc.c: everything but the struct itself, of a process that was never born
+void viv_proc__unmake(struct viv_proc *proc);
 // table.c
 enum viv_err viv_proc__table_init(struct viv_table *table, uint32_t worker_count);
 void viv_proc__table_deinit(struct viv_table *table);

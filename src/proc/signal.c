@@ -87,18 +87,13 @@ static bool admit(struct viv_proc *to, struct viv_proc *from, const struct viv_m
     return false;
 }
 
-static enum viv_send send_to(struct viv_env *env, struct viv_proc *self, viv_pid to,
-                             struct viv_msg *msg)
+// Consumes the message on OK only.
+static enum viv_send offer(struct viv_env *env, struct viv_proc *self, viv_pid to,
+                           struct viv_msg *msg)
 {
     struct viv_proc *receiver = viv_proc_find(env->kernel, env, to);
-    enum viv_send result = VIV_SEND_ABSENT;
-    if (receiver != NULL && !admit(receiver, self, msg)) {
-        result = VIV_SEND_REFUSED;
-    } else if (receiver != NULL && viv_proc__push(receiver, &msg->sig)) {
-        return VIV_SEND_OK;
-    }
-    viv_signal_drop(&msg->sig);
-    return result;
+    if (receiver != NULL && !admit(receiver, self, msg)) return VIV_SEND_REFUSED;
+    return receiver != NULL && viv_proc__push(receiver, &msg->sig) ? VIV_SEND_OK : VIV_SEND_ABSENT;
 }
 
 static void count_relaxed(_Atomic uint64_t *counter, uint64_t by)
@@ -112,13 +107,22 @@ enum viv_send viv_proc_send(struct viv_proc *self, viv_pid to, struct viv_msg *m
 {
     msg->sig.from = self->pid;
     count_relaxed(&self->sent, 1);
-    return send_to(self->env, self, to, msg);
+    enum viv_send result = offer(self->env, self, to, msg);
+    if (result != VIV_SEND_OK) viv_signal_drop(&msg->sig);
+    return result;
+}
+
+enum viv_send viv_env_offer(struct viv_env *env, viv_pid from, viv_pid to, struct viv_msg *msg)
+{
+    msg->sig.from = from;
+    return offer(env, NULL, to, msg);
 }
 
 enum viv_send viv_env_send(struct viv_env *env, viv_pid from, viv_pid to, struct viv_msg *msg)
 {
-    msg->sig.from = from;
-    return send_to(env, NULL, to, msg);
+    enum viv_send result = viv_env_offer(env, from, to, msg);
+    if (result != VIV_SEND_OK) viv_signal_drop(&msg->sig);
+    return result;
 }
 
 // ---- other signals ----

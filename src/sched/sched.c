@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "os/rand.h"
 #include "sched/drive.h"
 #include "sched/sched_int.h"
 
@@ -112,6 +113,25 @@ enum viv_err viv_sched_start(struct viv_sched *sched)
     return err;
 }
 
+// What is left of a worker whose thread has ended, as all have: timers fire, so that what they carry
+// is released, and what was retired is freed. Another member (a thread of the host) may hold that up,
+// and then it waits for viv_sched_free.
+static void finish_worker(struct viv_worker *worker)
+{
+    enum { ATTEMPTS = 1024 };
+    viv_qsbr_online(worker->member);
+    struct viv_qsbr_member *mine = current_member;
+    current_member = worker->member; // callbacks retire with it
+    uint32_t fired;
+    do {
+        fired = viv_sched__wheel_run(&worker->wheel, UINT64_MAX, UINT32_MAX);
+        for (int i = 0; i < ATTEMPTS && viv_qsbr_pending(worker->member) > 0; i++)
+            viv_qsbr_quiet(worker->member, UINT32_MAX);
+    } while (fired > 0);
+    current_member = mine;
+    viv_qsbr_offline(worker->member);
+}
+
 void viv_sched_stop(struct viv_sched *sched)
 {
     atomic_store_explicit(&sched->stopping, 1, memory_order_seq_cst); // before the wakes
@@ -130,14 +150,12 @@ void viv_sched_stop(struct viv_sched *sched)
         viv_sched__set_current(NULL);
         viv_sched__set_member(NULL);
     }
+    for (uint32_t i = 0; i < sched->worker_count; i++)
+        finish_worker(sched->workers[i]);
 }
 
 void viv_sched_free(struct viv_sched *sched)
 {
-    // Timers that outlive the processes fire now, so that what they carry is released.
-    for (uint32_t i = 0; i < sched->worker_count; i++)
-        while (viv_sched__wheel_run(&sched->workers[i]->wheel, UINT64_MAX, UINT32_MAX) > 0)
-            continue;
     free_workers(sched);
     viv_sched__pools_deinit(sched);
     viv_sched__io_deinit(sched);
@@ -149,6 +167,13 @@ void viv_sched_free(struct viv_sched *sched)
 uint64_t viv_sched_now_ns(const struct viv_sched *sched)
 {
     return sched->config.env.now_ns(sched->config.env.arg);
+}
+
+enum viv_err viv_sched_random(const struct viv_sched *sched, void *out, size_t len_bytes)
+{
+    const struct viv_sched_env *env = &sched->config.env;
+    if (env->random != NULL) return env->random(env->arg, out, len_bytes);
+    return viv_os_random(out, len_bytes);
 }
 
 uint32_t viv_sched_worker_count(const struct viv_sched *sched)
@@ -182,8 +207,8 @@ enum viv_err viv_sched_enter(struct viv_sched *sched, struct viv_qsbr_member **o
 void viv_sched_leave(struct viv_qsbr_member *member)
 {
     VIV_ASSERT(current_member == member);
+    viv_qsbr_leave(member); // what it frees may retire more
     current_member = NULL;
-    viv_qsbr_leave(member);
 }
 
 void viv_sched_stats(const struct viv_sched *sched, struct viv_sched_stats *out)

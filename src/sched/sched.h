@@ -26,6 +26,8 @@ struct viv_worker;
 struct viv_sched_env {
     void *arg;
     uint64_t (*now_ns)(void *arg);
+    // NULL: the host's. For what must not be guessed.
+    enum viv_err (*random)(void *arg, void *out, size_t len_bytes);
     bool simulated; // no threads are started; the caller drives the workers (sched/drive.h)
 };
 
@@ -75,6 +77,9 @@ void viv_sched_free(
     struct viv_sched *sched); // after stop; queues may still hold tasks, which are forgotten
 
 uint64_t viv_sched_now_ns(const struct viv_sched *sched);
+// Errors: IO.
+enum viv_err viv_sched_random(const struct viv_sched *sched, void *out,
+                              size_t len_bytes) VIV_MUST_CHECK;
 uint32_t viv_sched_worker_count(const struct viv_sched *sched);
 struct viv_qsbr *viv_sched_qsbr(struct viv_sched *sched);
 

@@ -478,6 +478,18 @@ static void sleep_until(struct viv_worker *worker, uint64_t deadline_ns)
         atomic_store_explicit(&sched->poller_taken, 0, memory_order_release); // pairs with the CAS
 }
 
+// What this worker has retired becomes free before it sleeps. Who else is busy may hold that up:
+// then it looks again soon.
+static uint64_t free_retired(struct viv_worker *worker, uint64_t deadline_ns)
+{
+    enum { ATTEMPTS = 128 };
+    for (int i = 0; i < ATTEMPTS && viv_qsbr_pending(worker->member) > 0; i++)
+        viv_qsbr_quiet(worker->member, 64);
+    if (viv_qsbr_pending(worker->member) == 0) return deadline_ns;
+    const uint64_t soon_ns = viv_sched_now_ns(worker->sched) + VIV_NS_PER_MS;
+    return soon_ns < deadline_ns ? soon_ns : deadline_ns;
+}
+
 static void park(struct viv_worker *worker)
 {
     struct viv_sched *sched = worker->sched;
@@ -486,8 +498,13 @@ static void park(struct viv_worker *worker)
     atomic_fetch_or_explicit(mask, bit, memory_order_seq_cst);
     stop_searching(worker, false);
     bool stopping = atomic_load_explicit(&sched->stopping, memory_order_seq_cst) != 0;
-    if (!stopping && !anything_queued(worker))
-        sleep_until(worker, viv_sched__wheel_next_ns(&worker->wheel));
+    if (!stopping && !anything_queued(worker)) {
+        const uint64_t until_ns = free_retired(worker, VIV_FOREVER_NS); // may start timers
+        const uint64_t timer_ns = viv_sched__wheel_next_ns(&worker->wheel);
+        // What was freed may have woken somebody.
+        if (!anything_queued(worker))
+            sleep_until(worker, until_ns < timer_ns ? until_ns : timer_ns);
+    }
     uint64_t before = atomic_fetch_and_explicit(mask, ~bit, memory_order_seq_cst);
     if ((before & bit) == 0)
         worker->searching = true; // a waker claimed the bit and passed its role

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REVISION = 1, RELEASE_BUDGET = 256, LOG_BYTES_MAX = 4096, LOG_LINES_MAX = 1000 };
+enum { REVISION = 1, LOG_BYTES_MAX = 4096, LOG_LINES_MAX = 1000 };
 
 // ---- state ----
 
@@ -24,17 +24,8 @@ struct viv_abi *viv_abi__get(struct viv_inst *inst)
     if (VIV_LIKELY(inst->abi != NULL)) return inst->abi;
     struct viv_abi *abi = viv_try_calloc(1, sizeof(*abi), VIV_TAG_WASM);
     if (abi == NULL) return NULL;
-    viv_abi_handles_init(&abi->handles, VIV_ABI_INDEX_BITS, VIV_ABI_GENERATION_BITS);
-    abi->timer_worker = VIV_TIMER_HERE;
     inst->abi = abi;
     return abi;
-}
-
-static void drop_object(enum viv_id_kind kind, void *object)
-{
-    // Its timers send to the process itself, so with its handle goes the timer.
-    if (kind == VIV_ID_TIMER) (void)viv_send_timer_cancel(object);
-    viv_object_drop(kind, object);
 }
 
 // Lines that were dropped are told once the second is over, or at the end.
@@ -49,24 +40,13 @@ static void tell_dropped(struct viv_inst *inst)
     abi->log_dropped = 0;
 }
 
-bool viv_abi_release(struct viv_inst *inst)
+void viv_abi_free(struct viv_inst *inst)
 {
     struct viv_abi *abi = inst->abi;
     if (abi->current != NULL) viv_signal_drop(abi->current);
-    abi->current = NULL;
-    enum viv_id_kind kind;
-    for (uint32_t budget = RELEASE_BUDGET; budget > 0; budget--) {
-        void *object = viv_abi_handles_pop(&abi->handles, &kind);
-        if (object == NULL) {
-            tell_dropped(inst);
-            viv_abi_handles_deinit(&abi->handles);
-            viv_free(abi, sizeof(*abi), VIV_TAG_WASM);
-            inst->abi = NULL;
-            return true;
-        }
-        drop_object(kind, object);
-    }
-    return false;
+    tell_dropped(inst);
+    viv_free(abi, sizeof(*abi), VIV_TAG_WASM);
+    inst->abi = NULL;
 }
 
 // ---- results ----
@@ -159,79 +139,73 @@ enum viv_host viv_wasm__abi_version(struct viv_inst *inst, wasmtime_val_raw_t *v
 
 enum viv_host viv_wasm__abi_close(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    struct viv_abi *abi = viv_abi__get(inst);
-    if (abi == NULL) return viv_abi__fail(inst, v, VIV_E_EXHAUSTED);
-    int64_t handle = v[0].i64;
-    const struct viv_abi_entry *entry = viv_abi_handles_find(&abi->handles, handle);
-    if (entry == NULL) return viv_abi__fail(inst, v, VIV_E_BADHANDLE);
-    enum viv_id_kind kind = (enum viv_id_kind)entry->kind;
-    void *object = viv_abi_handles_remove(&abi->handles, handle);
-    bool cancelled = kind == VIV_ID_TIMER && viv_send_timer_cancel(object);
-    viv_object_drop(kind, object);
+    viv_handle hdl = viv_abi__handle(v[0].i64);
+    void *timer;
+    enum viv_err err = viv_held_use(inst, hdl, VIV_KIND_TIMER, 0, &timer);
+    if (err == VIV_E_BADHANDLE) return viv_abi__fail(inst, v, err);
+    bool cancelled = err == VIV_OK && viv_send_timer_cancel(timer);
+    viv_held_close(inst, hdl);
     return viv_abi__answer(inst, v, cancelled);
+}
+
+// What the two rights of this interface are in the registry's, of those that a handle has.
+static viv_rights rights_of(uint32_t rights, viv_rights held)
+{
+    const viv_rights sends = VIV_RIGHT_SHARE | VIV_RIGHT_TRANSFER | VIV_RIGHT_GRANT;
+    return ((rights & VIV_ABI_USE) != 0 ? held & ~sends : 0) |
+           ((rights & VIV_ABI_SEND) != 0 ? held & sends : 0);
+}
+
+static enum viv_err dup_handle(struct viv_inst *inst, viv_handle hdl, uint32_t rights,
+                               viv_handle *out_hdl)
+{
+    viv_kind kind;
+    viv_rights held;
+    VIV_TRY(viv_held_look(inst, hdl, &kind, &held));
+    if (!viv_held_is_sendable(kind)) return VIV_E_KIND;
+    if ((rights & ~(uint32_t)VIV_ABI_RIGHTS_ALL) != 0) return VIV_E_RIGHTS;
+    bool lacks_send = (rights & VIV_ABI_SEND) != 0 && (held & VIV_RIGHT_TRANSFER) == 0;
+    bool lacks_use = (rights & VIV_ABI_USE) != 0 && rights_of(VIV_ABI_USE, held) == 0;
+    if (lacks_send || lacks_use) return VIV_E_RIGHTS;
+    return viv_held_dup(inst, hdl, rights_of(rights, held), out_hdl);
 }
 
 enum viv_host viv_wasm__abi_dup(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    struct viv_abi *abi = viv_abi__get(inst);
-    if (abi == NULL) return viv_abi__fail(inst, v, VIV_E_EXHAUSTED);
-    uint32_t rights = (uint32_t)v[1].i32;
-    void *object;
-    enum viv_err err = viv_abi_handles_use(&abi->handles, v[0].i64, VIV_ID_MODULE, rights, &object);
-    if (err != VIV_OK) return viv_abi__fail(inst, v, err);
-    int64_t handle;
-    object = viv_object_take(VIV_ID_MODULE, object);
-    err = viv_abi_handles_add(&abi->handles, VIV_ID_MODULE, object, rights, &handle);
-    if (err == VIV_OK) return viv_abi__answer(inst, v, handle);
-    viv_object_drop(VIV_ID_MODULE, object);
-    return viv_abi__fail(inst, v, err);
+    viv_handle hdl;
+    enum viv_err err = dup_handle(inst, viv_abi__handle(v[0].i64), (uint32_t)v[1].i32, &hdl);
+    return err == VIV_OK ? viv_abi__answer(inst, v, hdl.w) : viv_abi__fail(inst, v, err);
 }
 
 // ---- timer ----
 
-static enum viv_err start_timer(struct viv_inst *inst, struct viv_abi *abi, uint64_t delay_ns,
-                                int64_t tag, int64_t *out_handle)
+// The message has to know the handle, so that comes first.
+static enum viv_err start_timer(struct viv_inst *inst, uint64_t delay_ns, int64_t tag,
+                                viv_handle *out_handle)
 {
-    // One wheel while any handle is there.
-    if (abi->handles.live[VIV_ID_TIMER] == 0)
-        abi->timer_worker = (uint16_t)viv_worker_index(viv_worker_current());
-    int64_t handle;
-    // The message has to know the handle, so that comes first, without its object.
-    VIV_TRY(viv_abi_handles_add(&abi->handles, VIV_ID_TIMER, NULL, VIV_ABI_USE, &handle));
+    viv_held_choose_wheel(inst);
     struct viv_wmsg *msg = viv_wmsg_new(tag, 0);
-    enum viv_err err = VIV_E_EXHAUSTED;
-    if (msg != NULL) {
-        msg->notice = VIV_NOTICE_TIMER;
-        msg->ref = (uint64_t)handle;
-        struct viv_env *env = viv_proc_env(inst->proc);
-        viv_pid self = viv_proc_pid(inst->proc);
-        uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(viv_env_kernel(env)));
-        struct viv_send_timer *timer;
-        err = viv_send_timer_start(
-            &(struct viv_send_timer_spec){.env = env,
-                                          .from = self,
-                                          .to = self,
-                                          .msg = &msg->msg,
-                                          .deadline_ns = viv_add_sat_u64(now_ns, delay_ns),
-                                          .worker = abi->timer_worker},
-            &timer);
-        if (err == VIV_OK) viv_abi_handles_find(&abi->handles, handle)->object = timer;
+    struct viv_send_timer *timer =
+        msg == NULL ? NULL : viv_send_timer_new(inst->proc, viv_proc_pid(inst->proc));
+    enum viv_err err =
+        timer == NULL ? VIV_E_EXHAUSTED : viv_held_add(inst, VIV_KIND_TIMER, timer, out_handle);
+    if (err != VIV_OK) {
+        if (msg != NULL) viv_signal_drop(&msg->msg.sig);
+        return err;
     }
-    if (err == VIV_OK)
-        *out_handle = handle;
-    else
-        (void)viv_abi_handles_remove(&abi->handles, handle);
+    msg->notice = VIV_NOTICE_TIMER;
+    msg->ref = out_handle->w;
+    err = viv_send_timer_start(timer, &msg->msg, delay_ns, inst->timer_worker);
+    if (err != VIV_OK) viv_held_close(inst, *out_handle);
     return err;
 }
 
 enum viv_host viv_wasm__abi_timer(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    struct viv_abi *abi = viv_abi__get(inst);
-    if (abi == NULL) return viv_abi__fail(inst, v, VIV_E_EXHAUSTED);
     if (v[0].i64 < 0) return viv_abi__fail(inst, v, VIV_E_INVAL);
-    int64_t handle;
-    enum viv_err err = start_timer(inst, abi, (uint64_t)v[0].i64, v[1].i64, &handle);
-    return err == VIV_OK ? viv_abi__answer(inst, v, handle) : viv_abi__fail(inst, v, err);
+    viv_handle hdl;
+    enum viv_err err = start_timer(inst, (uint64_t)v[0].i64, v[1].i64, &hdl);
+    return err == VIV_OK ? viv_abi__answer(inst, v, hdl.w) : viv_abi__fail(inst, v, err);
 }
 
 // ---- info ----

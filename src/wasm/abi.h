@@ -6,7 +6,6 @@
 
 #include "wasm/inst.h"
 
-// Releases a bounded part of inst->abi, which is set; true: all of it, and inst->abi is NULL.
-bool viv_abi_release(struct viv_inst *inst);
+void viv_abi_free(struct viv_inst *inst); // inst->abi, which is set
 
 #endif

@@ -4,13 +4,10 @@
 #ifndef VIV_WASM_ABI_INT_H
 #define VIV_WASM_ABI_INT_H
 
-#include "wasm/abi_handles.h"
 #include "wasm/inst.h"
 
 struct viv_abi {
-    struct viv_abi_handles handles;
     struct viv_signal *current; // message received last; NULL: none yet
-    uint16_t timer_worker;      // wheel of its timers, so that equal deadlines keep their order
     // The last error: told by info.
     enum viv_err err;
     const struct viv_import *err_import;
@@ -41,16 +38,25 @@ enum viv_err viv_abi__range(struct viv_inst *inst, uint32_t ptr, uint64_t len,
 enum viv_err viv_abi__text(struct viv_inst *inst, uint32_t ptr, uint64_t len,
                            const char **out_text) VIV_MUST_CHECK;
 
+// Rights of a handle as guests know them.
+enum { VIV_ABI_USE = 1, VIV_ABI_SEND = 2, VIV_ABI_RIGHTS_ALL = 3 };
+// A handle from its number in a call; one that no handle has becomes 0.
+static inline viv_handle viv_abi__handle(int64_t number)
+{
+    return (viv_handle){number > 0 && number <= INT32_MAX ? (uint32_t)number : 0};
+}
+
 // A list of handles that go into a message, borrowed from guest memory.
 struct viv_abi_list {
     const uint8_t *at; // little endian i64s
     uint32_t count;
 };
 struct viv_wmsg;
-// A message with the bytes and with a reference to each object; the table is as before. Errors:
-// QUOTA, BADHANDLE, INVAL (a kind that cannot be sent), RIGHTS, TOOBIG, EXHAUSTED.
+// A message with the bytes and what the handles stand for; the table is as before. keep: the caller
+// keeps its handles, too. Errors: QUOTA, BADHANDLE (also one named twice), INVAL (a kind that
+// cannot be sent, or kept), RIGHTS, TOOBIG, EXHAUSTED.
 enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t *data, uint32_t len,
-                              struct viv_abi_list handles,
+                              struct viv_abi_list handles, bool keep,
                               struct viv_wmsg **out_msg) VIV_MUST_CHECK;
 // The message is on its way: the sender's handles go.
 void viv_abi__moved(struct viv_inst *inst, struct viv_abi_list handles);

@@ -9,6 +9,7 @@
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
 #include "wasm/message.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum { KIND_DATA, KIND_EXIT, KIND_DOWN, KIND_TIMER };
@@ -139,58 +140,43 @@ static uint64_t copy_payload(struct viv_inst *inst, struct viv_signal *sig, uint
 
 // ---- send ----
 
-static enum viv_err check_handles(struct viv_abi *abi, struct viv_abi_list handles)
+static int compare(const void *a, const void *b)
 {
-    for (uint32_t i = 0; i < handles.count; i++) {
-        int64_t handle = (int64_t)viv_get_u64(handles.at + (size_t)i * 8);
-        struct viv_abi_entry *entry = viv_abi_handles_find(&abi->handles, handle);
-        if (entry == NULL || entry->marked) return VIV_E_BADHANDLE; // marked: named twice
-        if (entry->kind != VIV_ID_MODULE) return VIV_E_INVAL;       // stays with its process
-        if ((entry->rights & VIV_ABI_SEND) == 0) return VIV_E_RIGHTS;
-        entry->marked = true;
-    }
-    return VIV_OK;
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
 }
 
-static void unmark_handles(struct viv_abi *abi, struct viv_abi_list handles)
+// Errors: BADHANDLE (one is named twice), EXHAUSTED.
+static enum viv_err check_once(struct viv_abi_list handles)
 {
-    for (uint32_t i = 0; i < handles.count; i++) {
-        int64_t handle = (int64_t)viv_get_u64(handles.at + (size_t)i * 8);
-        struct viv_abi_entry *entry = viv_abi_handles_find(&abi->handles, handle);
-        if (entry != NULL) entry->marked = false;
-    }
+    if (handles.count < 2) return VIV_OK;
+    size_t bytes = handles.count * sizeof(uint64_t);
+    uint64_t *sorted = viv_try_alloc(bytes, VIV_TAG_WASM);
+    if (sorted == NULL) return VIV_E_EXHAUSTED;
+    memcpy(sorted, handles.at, bytes);
+    qsort(sorted, handles.count, sizeof(*sorted), compare);
+    enum viv_err err = VIV_OK;
+    for (uint32_t i = 1; i < handles.count; i++)
+        if (sorted[i - 1] == sorted[i]) err = VIV_E_BADHANDLE;
+    viv_free(sorted, bytes, VIV_TAG_WASM);
+    return err;
 }
 
-static enum viv_err fill_message(struct viv_abi *abi, struct viv_wmsg *msg, const uint8_t *data,
-                                 uint32_t len, struct viv_abi_list handles)
+static viv_handle handle_at(struct viv_abi_list handles, uint32_t i)
 {
-    VIV_TRY(viv_wmsg_append(msg, data, len));
-    for (uint32_t i = 0; i < handles.count; i++) {
-        int64_t handle = (int64_t)viv_get_u64(handles.at + (size_t)i * 8);
-        const struct viv_abi_entry *entry = viv_abi_handles_find(&abi->handles, handle);
-        enum viv_id_kind kind = (enum viv_id_kind)entry->kind;
-        void *object = viv_object_take(kind, entry->object);
-        uint32_t index;
-        enum viv_err err = viv_wmsg_push(msg, kind, object, entry->rights, &index);
-        if (err == VIV_OK) continue;
-        viv_object_drop(kind, object);
-        return err;
-    }
-    return VIV_OK;
+    return viv_abi__handle((int64_t)viv_get_u64(handles.at + (size_t)i * 8));
 }
 
 enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t *data, uint32_t len,
-                              struct viv_abi_list handles, struct viv_wmsg **out_msg)
+                              struct viv_abi_list handles, bool keep, struct viv_wmsg **out_msg)
 {
     if (handles.count > VIV_MSG_RESOURCES_MAX) return VIV_E_QUOTA;
-    struct viv_abi *abi = viv_abi__get(inst);
-    if (abi == NULL) return VIV_E_EXHAUSTED;
-    enum viv_err err = check_handles(abi, handles);
-    unmark_handles(abi, handles);
-    if (err != VIV_OK) return err;
+    VIV_TRY(check_once(handles));
     struct viv_wmsg *msg = viv_wmsg_new(tag, len);
     if (msg == NULL) return VIV_E_EXHAUSTED;
-    err = fill_message(abi, msg, data, len, handles);
+    enum viv_err err = viv_wmsg_append(msg, data, len);
+    for (uint32_t i = 0, index; err == VIV_OK && i < handles.count; i++)
+        err = viv_wmsg_push(msg, inst, handle_at(handles, i), keep, &index);
     if (err != VIV_OK) {
         viv_signal_drop(&msg->msg.sig);
         return err;
@@ -203,12 +189,8 @@ enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t 
 
 void viv_abi__moved(struct viv_inst *inst, struct viv_abi_list handles)
 {
-    for (uint32_t i = 0; i < handles.count; i++) {
-        int64_t handle = (int64_t)viv_get_u64(handles.at + (size_t)i * 8);
-        const struct viv_abi_entry *entry = viv_abi_handles_find(&inst->abi->handles, handle);
-        enum viv_id_kind kind = (enum viv_id_kind)entry->kind;
-        viv_object_drop(kind, viv_abi_handles_remove(&inst->abi->handles, handle));
-    }
+    for (uint32_t i = 0; i < handles.count; i++)
+        viv_held_sent(inst, handle_at(handles, i));
 }
 
 enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -226,7 +208,7 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (err == VIV_OK && (flags & ~(uint32_t)(FLAG_DUP | FLAG_TERM)) != 0) err = VIV_E_INVAL;
     if (err == VIV_OK) {
         handles.at = list;
-        err = viv_abi__message(inst, v[1].i64, data, len, handles, &msg);
+        err = viv_abi__message(inst, v[1].i64, data, len, handles, (flags & FLAG_DUP) != 0, &msg);
     }
     if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     if (viv_proc_send(inst->proc, to, &msg->msg) == VIV_SEND_REFUSED)
@@ -400,12 +382,10 @@ enum viv_host viv_wasm__abi_take(struct viv_inst *inst, wasmtime_val_raw_t *v)
     uint32_t index = (uint32_t)v[0].i32;
     struct viv_abi *abi = inst->abi;
     struct viv_wmsg *msg = abi != NULL ? viv_wmsg_of(abi->current) : NULL;
-    struct viv_sent *sent = msg != NULL && index < msg->sent_count ? &msg->sent[index] : NULL;
-    if (sent == NULL || sent->object == NULL) return viv_abi__fail(inst, v, VIV_E_NOTFOUND);
-    int64_t handle;
-    enum viv_err err = viv_abi_handles_add(&abi->handles, (enum viv_id_kind)sent->kind,
-                                           sent->object, sent->rights, &handle);
-    if (err != VIV_OK) return viv_abi__fail(inst, v, err); // it stays in the message
-    sent->object = NULL;
-    return viv_abi__answer(inst, v, handle);
+    struct viv_transit **sent = msg != NULL && index < msg->sent_count ? &msg->sent[index] : NULL;
+    if (sent == NULL || *sent == NULL) return viv_abi__fail(inst, v, VIV_E_NOTFOUND);
+    viv_handle hdl;
+    enum viv_err err = viv_held_import(inst, sent, &hdl);
+    // On an error it stays in the message.
+    return err == VIV_OK ? viv_abi__answer(inst, v, hdl.w) : viv_abi__fail(inst, v, err);
 }

@@ -15,13 +15,9 @@
 static enum viv_host add_module(struct viv_inst *inst, VIV_OWN struct viv_module *module,
                                 wasmtime_val_t *result)
 {
-    struct viv_abi *abi = viv_abi__get(inst);
-    int64_t handle;
-    enum viv_err err = abi == NULL ? VIV_E_EXHAUSTED
-                                   : viv_abi_handles_add(&abi->handles, VIV_ID_MODULE, module,
-                                                         VIV_ABI_RIGHTS_ALL, &handle);
-    if (err == VIV_OK) return viv_abi__answer_async(inst, result, handle);
-    viv_module_drop(module);
+    viv_handle hdl;
+    enum viv_err err = viv_held_add(inst, VIV_KIND_MODULE, module, &hdl);
+    if (err == VIV_OK) return viv_abi__answer_async(inst, result, hdl.w);
     return viv_abi__fail_async(inst, result, err, NULL);
 }
 
@@ -153,12 +149,10 @@ static enum viv_err read_request(struct viv_inst *inst, uint32_t spec_ptr, uint3
 // BADHANDLE, KIND, RIGHTS, DENIED, QUOTA (length of the name).
 static enum viv_err check_request(struct viv_inst *inst, const uint8_t *spec, struct request *req)
 {
-    struct viv_abi *abi = viv_abi__get(inst);
-    if (abi == NULL) return VIV_E_EXHAUSTED;
     if (inst->phase == VIV_INST_UNBORN) return VIV_E_STATE;
     void *module;
-    VIV_TRY(viv_abi_handles_use(&abi->handles, (int64_t)viv_get_u64(spec + 8), VIV_ID_MODULE,
-                                VIV_ABI_USE, &module));
+    VIV_TRY(viv_held_use(inst, viv_abi__handle((int64_t)viv_get_u64(spec + 8)), VIV_KIND_MODULE,
+                         VIV_RIGHT_READ, &module));
     req->module = module;
     uint32_t needed = VIV_RIGHT_SPAWN | (req->name != NULL ? VIV_RIGHT_NAMES : 0u);
     if ((inst->config->rights & needed) != needed) return VIV_E_DENIED;
@@ -306,7 +300,7 @@ static enum viv_err begin_birth(struct viv_inst *inst, const struct request *req
     struct viv_config *config = NULL;
     struct viv_dirs *dirs = NULL;
     if (req->init_len > 0 || req->handles.count > 0) {
-        VIV_TRY(viv_abi__message(inst, 0, req->init, req->init_len, req->handles, &first));
+        VIV_TRY(viv_abi__message(inst, 0, req->init, req->init_len, req->handles, false, &first));
         first->msg.sig.from = viv_proc_pid(inst->proc);
     }
     enum viv_err err = make_config(inst, req, &config);

@@ -38,9 +38,8 @@ bool viv_error_report(struct viv_inst *inst, uint32_t id_ptr, const char *fmt, .
     struct viv_error_text *error = viv_error_text_new(text, used);
     uint64_t id;
     enum viv_err err =
-        error == NULL ? VIV_E_EXHAUSTED : viv_ids_add(&inst->ids, VIV_ID_ERROR, error, &id);
+        error == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_ERROR, error, &id);
     if (err != VIV_OK) {
-        if (error != NULL) viv_error_text_free(error);
         (void)viv_host_trap(inst, "cannot report `%.200s`: %s", text, viv_err_text(err));
         return false;
     }
@@ -56,7 +55,7 @@ static bool find_text(struct viv_inst *inst, int64_t id, const char **out_text, 
         *out_len = sizeof(timed_out_text) - 1;
         return true;
     }
-    const struct viv_error_text *error = viv_ids_find(&inst->ids, VIV_ID_ERROR, (uint64_t)id);
+    const struct viv_error_text *error = viv_ids_find(inst, VIV_ID_ERROR, (uint64_t)id);
     if (error == NULL) {
         (void)viv_host_trap(inst, "unknown error %lld", (long long)id);
         return false;
@@ -89,8 +88,7 @@ enum viv_host viv_wasm__error_to_string(struct viv_inst *inst, wasmtime_val_raw_
 enum viv_host viv_wasm__error_drop(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
     if (v[0].i64 == 0) return VIV_HOST_OK;
-    struct viv_error_text *error = viv_ids_remove(&inst->ids, VIV_ID_ERROR, (uint64_t)v[0].i64);
-    if (error == NULL) return viv_host_trap(inst, "unknown error %lld", (long long)v[0].i64);
-    viv_error_text_free(error);
+    if (!viv_ids_drop(inst, VIV_ID_ERROR, (uint64_t)v[0].i64))
+        return viv_host_trap(inst, "unknown error %lld", (long long)v[0].i64);
     return VIV_HOST_OK;
 }

@@ -1,40 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbers a guest has for what it holds: one table a process, kinds side by side. lunatic's ids
-// count from 0 per kind (errors from 1) and are never reused; the guest ABI `viv` sees handles of
-// the same things (abi.c). An entry owns a reference; the kind's release function drops it.
+// lunatic's numbers: per kind from 0 (errors from 1), never reused, each for a handle of the
+// process's table. Threads: the process's own.
 #ifndef VIV_WASM_IDS_H
 #define VIV_WASM_IDS_H
 
-#include "base/err.h"
 #include "base/trie.h"
+#include "wasm/held.h"
 
-enum viv_id_kind {
-    VIV_ID_CONFIG, // struct viv_config
-    VIV_ID_MODULE, // struct viv_module
-    VIV_ID_TIMER,  // struct viv_send_timer
-    VIV_ID_ERROR,  // struct viv_error_text
-    VIV_ID_KIND_COUNT
-};
+enum viv_id_kind { VIV_ID_CONFIG, VIV_ID_MODULE, VIV_ID_TIMER, VIV_ID_ERROR, VIV_ID_KIND_COUNT };
 
-typedef struct {
+struct viv_ids {
     struct viv_trie by_id[VIV_ID_KIND_COUNT];
     uint64_t next[VIV_ID_KIND_COUNT];
-} viv_ids;
+};
 
-struct viv_inst;
-
-void viv_ids_init(viv_ids *ids);
-// Consumes the reference on success only. Errors: QUOTA (VIV_WASM_IDS_MAX of a kind), EXHAUSTED.
-enum viv_err viv_ids_add(viv_ids *ids, enum viv_id_kind kind, void *object,
+void viv_ids_init(struct viv_ids *ids);
+// Forgets up to budget numbers; what they stood for is the registry's. True: none left.
+bool viv_ids_clear(struct viv_ids *ids, uint32_t budget);
+// A number for a handle that has none; on an error the handle is closed. Errors: QUOTA
+// (VIV_WASM_IDS_MAX of a kind), EXHAUSTED.
+enum viv_err viv_ids_put(struct viv_inst *inst, enum viv_id_kind kind, viv_handle hdl,
                          uint64_t *out_id) VIV_MUST_CHECK;
-void *viv_ids_find(const viv_ids *ids, enum viv_id_kind kind, uint64_t id); // NULL: unknown
-// Takes it out; the reference is the caller's. NULL: unknown.
-void *viv_ids_remove(viv_ids *ids, enum viv_id_kind kind, uint64_t id);
-size_t viv_ids_count(const viv_ids *ids, enum viv_id_kind kind);
-// Takes any of a kind out; NULL: none left.
-void *viv_ids_pop(viv_ids *ids, enum viv_id_kind kind);
-// Drops the entries of a kind that need not be kept. Cost: linear.
-void viv_ids_sweep(viv_ids *ids, enum viv_id_kind kind, bool (*keep)(const void *object),
-                   void (*drop)(void *object));
+// A number for a new resource. Errors: as viv_ids_put, viv_held_add.
+enum viv_err viv_ids_add(struct viv_inst *inst, enum viv_id_kind kind, VIV_OWN void *object,
+                         uint64_t *out_id) VIV_MUST_CHECK;
+// The object, valid until the slice ends or the number is dropped. NULL: unknown.
+void *viv_ids_find(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id);
+viv_handle viv_ids_handle(const struct viv_ids *ids, enum viv_id_kind kind, uint64_t id); // 0: none
+bool viv_ids_drop(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id); // false: unknown
+size_t viv_ids_count(const struct viv_ids *ids, enum viv_id_kind kind);
+// Drops the numbers of a kind that need not be kept. Cost: linear.
+void viv_ids_sweep(struct viv_inst *inst, enum viv_id_kind kind, bool (*keep)(const void *object));
 
 #endif

@@ -232,18 +232,6 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
 
 // ---- the end ----
 
-static bool release_ids(struct viv_inst *inst)
-{
-    uint32_t budget = RELEASE_BUDGET;
-    for (int kind = 0; kind < VIV_ID_KIND_COUNT; kind++) {
-        for (void *object; (object = viv_ids_pop(&inst->ids, (enum viv_id_kind)kind)) != NULL;) {
-            viv_object_drop((enum viv_id_kind)kind, object);
-            if (--budget == 0) return false;
-        }
-    }
-    return true;
-}
-
 static bool release_inst(struct viv_proc *proc, void *state)
 {
     (void)proc;
@@ -256,8 +244,8 @@ static bool release_inst(struct viv_proc *proc, void *state)
     viv_spawn__release(inst);
     if (inst->scratch != NULL) viv_signal_drop(inst->scratch);
     inst->scratch = NULL;
-    if (inst->abi != NULL && !viv_abi_release(inst)) return false;
-    if (!release_ids(inst)) return false;
+    if (inst->abi != NULL) viv_abi_free(inst);
+    if (!viv_ids_clear(&inst->ids, RELEASE_BUDGET)) return false;
     if (inst->wasi != NULL) viv_wasi_free(inst);
     inst->wasi = NULL;
     return true;
@@ -266,7 +254,7 @@ static bool release_inst(struct viv_proc *proc, void *state)
 static void destroy_inst(struct viv_proc *proc, void *state)
 {
     struct viv_inst *inst = state;
-    inst->proc = proc;
+    if (inst->proc == NULL) inst->proc = proc; // else its timer may read it now
     while (!release_inst(proc, state))
         continue; // never born: nothing was released yet
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);

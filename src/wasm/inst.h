@@ -5,6 +5,7 @@
 #define VIV_WASM_INST_H
 
 #include "wasm/config.h"
+#include "wasm/held.h"
 #include "wasm/host.h"
 #include "wasm/ids.h"
 #include "wasm/module.h"
@@ -62,10 +63,13 @@ struct viv_inst {
     size_t bind_name_len;
     struct viv_compile_wait *compile; // spawn.c: a variant being compiled
     // lunatic
-    viv_ids ids;                // numbers of this guest for what it holds
+    struct viv_ids ids;         // lunatic's numbers for what it holds
     struct viv_signal *scratch; // message being built or received last; NULL: empty
-    uint16_t timer_worker;      // wheel of its timers while any is pending
+    uint16_t timer_worker;      // wheel of its timers while it holds any
     uint64_t timer_purge_at;    // number of timer ids at which fired ones are swept
+    // what it holds (held.h)
+    struct viv_htab *tab; // NULL until it holds something
+    uint32_t held_count[VIV_HELD_KINDS];
     // others
     struct viv_timer life; // ends the process after config->life_ns
     _Atomic uint32_t life_over;

@@ -121,16 +121,14 @@ enum viv_host viv_wasm__message_push_module(struct viv_inst *inst, wasmtime_val_
 {
     struct viv_wmsg *msg = data_of(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
-    struct viv_module *module = viv_ids_find(&inst->ids, VIV_ID_MODULE, (uint64_t)v[0].i64);
-    if (module == NULL) return viv_host_trap(inst, "unknown module %lld", (long long)v[0].i64);
+    if (viv_ids_find(inst, VIV_ID_MODULE, (uint64_t)v[0].i64) == NULL)
+        return viv_host_trap(inst, "unknown module %lld", (long long)v[0].i64);
+    viv_handle hdl = viv_ids_handle(&inst->ids, VIV_ID_MODULE, (uint64_t)v[0].i64);
     uint32_t index;
-    enum viv_err err =
-        viv_wmsg_push(msg, VIV_ID_MODULE, viv_module_take(module), UINT32_MAX, &index);
-    if (err != VIV_OK) {
-        viv_module_drop(module);
-        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many resources in the message"
-                                                      : "out of memory");
-    }
+    enum viv_err err = viv_wmsg_push(msg, inst, hdl, true, &index);
+    if (err == VIV_E_QUOTA) return viv_host_trap(inst, "too many resources in the message");
+    if (err == VIV_E_DENIED) return viv_host_trap(inst, "permission denied: res.send module");
+    if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
     v[0].i64 = index;
     return VIV_HOST_OK;
 }
@@ -140,14 +138,15 @@ enum viv_host viv_wasm__message_take_module(struct viv_inst *inst, wasmtime_val_
     struct viv_wmsg *msg = data_of(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
     uint64_t index = (uint64_t)v[0].i64;
-    struct viv_sent *sent = index < msg->sent_count ? &msg->sent[index] : NULL;
-    if (sent == NULL || sent->object == NULL || sent->kind != VIV_ID_MODULE)
+    const struct viv_transit *sent = index < msg->sent_count ? msg->sent[index] : NULL;
+    if (sent == NULL || viv_res_transit_kind(sent) != VIV_KIND_MODULE)
         return viv_host_trap(inst, "no module at index %llu of the message",
                              (unsigned long long)index);
     uint64_t id;
-    enum viv_err err = viv_ids_add(&inst->ids, VIV_ID_MODULE, sent->object, &id);
+    viv_handle hdl;
+    enum viv_err err = viv_held_import(inst, &msg->sent[index], &hdl);
+    if (err == VIV_OK) err = viv_ids_put(inst, VIV_ID_MODULE, hdl, &id);
     if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
-    sent->object = NULL;
     v[0].i64 = (int64_t)id;
     return VIV_HOST_OK;
 }

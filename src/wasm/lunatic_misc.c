@@ -59,11 +59,6 @@ static bool is_pending(const void *timer)
     return viv_send_timer_is_pending(timer);
 }
 
-static void drop_timer(void *timer)
-{
-    viv_send_timer_drop(timer);
-}
-
 // Ids of fired timers go when their number has doubled, so that a loop of timers that nobody
 // cancels stays bounded.
 static void purge_timers(struct viv_inst *inst)
@@ -72,7 +67,7 @@ static void purge_timers(struct viv_inst *inst)
     size_t count = viv_ids_count(&inst->ids, VIV_ID_TIMER);
     if (inst->timer_purge_at == 0) inst->timer_purge_at = FIRST_PURGE;
     if (count < inst->timer_purge_at) return;
-    viv_ids_sweep(&inst->ids, VIV_ID_TIMER, is_pending, drop_timer);
+    viv_ids_sweep(inst, VIV_ID_TIMER, is_pending);
     count = viv_ids_count(&inst->ids, VIV_ID_TIMER);
     inst->timer_purge_at = viv_max_u64(FIRST_PURGE, 2 * count);
     viv_host_charge(inst, (uint32_t)count);
@@ -87,30 +82,17 @@ enum viv_host viv_wasm__timer_send_after(struct viv_inst *inst, wasmtime_val_raw
         return viv_host_trap(inst, "too many timers");
     // One wheel for all pending timers of a process, so that equal deadlines fire in the order they
     // were set.
-    if (viv_ids_count(&inst->ids, VIV_ID_TIMER) == 0 || inst->timer_worker == VIV_TIMER_HERE)
-        inst->timer_worker = (uint16_t)viv_worker_index(viv_worker_current());
-    struct viv_env *env = viv_proc_env(inst->proc);
-    uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(viv_env_kernel(env)));
-    struct viv_send_timer *timer;
+    viv_held_choose_wheel(inst);
+    uint64_t id, delay_ns = viv_timeout_ns((uint64_t)v[1].i64);
+    struct viv_send_timer *timer = viv_send_timer_new(inst->proc, (viv_pid){(uint64_t)v[0].i64});
+    enum viv_err err =
+        timer == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_TIMER, timer, &id);
+    if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
     inst->scratch = NULL;
-    enum viv_err err = viv_send_timer_start(
-        &(struct viv_send_timer_spec){
-            .env = env,
-            .from = viv_proc_pid(inst->proc),
-            .to = (viv_pid){(uint64_t)v[0].i64},
-            .msg = &msg->msg,
-            .deadline_ns = viv_add_sat_u64(now_ns, viv_timeout_ns((uint64_t)v[1].i64)),
-            .worker = inst->timer_worker},
-        &timer);
-    if (err != VIV_OK)
-        return viv_host_trap(inst, err == VIV_E_QUOTA ? "too many timers in the environment"
-                                                      : "out of memory");
-    uint64_t id;
-    err = viv_ids_add(&inst->ids, VIV_ID_TIMER, timer, &id);
+    err = viv_send_timer_start(timer, &msg->msg, delay_ns, inst->timer_worker);
     if (err != VIV_OK) {
-        (void)viv_send_timer_cancel(timer);
-        viv_send_timer_drop(timer);
-        return viv_host_trap(inst, "%s", viv_err_text(err));
+        (void)viv_ids_drop(inst, VIV_ID_TIMER, id);
+        return viv_host_trap(inst, "too many timers in the environment");
     }
     v[0].i64 = (int64_t)id;
     return VIV_HOST_OK;
@@ -118,9 +100,9 @@ enum viv_host viv_wasm__timer_send_after(struct viv_inst *inst, wasmtime_val_raw
 
 enum viv_host viv_wasm__timer_cancel_timer(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    struct viv_send_timer *timer = viv_ids_remove(&inst->ids, VIV_ID_TIMER, (uint64_t)v[0].i64);
+    struct viv_send_timer *timer = viv_ids_find(inst, VIV_ID_TIMER, (uint64_t)v[0].i64);
     v[0].i32 = timer != NULL && viv_send_timer_cancel(timer);
-    if (timer != NULL) viv_send_timer_drop(timer);
+    (void)viv_ids_drop(inst, VIV_ID_TIMER, (uint64_t)v[0].i64);
     return VIV_HOST_OK;
 }
 
@@ -128,7 +110,7 @@ enum viv_host viv_wasm__timer_cancel_timer(struct viv_inst *inst, wasmtime_val_r
 
 static struct viv_config *config_of(struct viv_inst *inst, int64_t id)
 {
-    struct viv_config *config = viv_ids_find(&inst->ids, VIV_ID_CONFIG, (uint64_t)id);
+    struct viv_config *config = viv_ids_find(inst, VIV_ID_CONFIG, (uint64_t)id);
     if (config == NULL) (void)viv_host_trap(inst, "unknown config %lld", (long long)id);
     return config;
 }
@@ -257,7 +239,7 @@ static enum viv_host drop_scratch(struct viv_inst *inst, wasmtime_val_t *result)
     if (msg->notice != VIV_NOTICE_DATA)
         return viv_host_trap(inst, "the scratch area holds no data message");
     for (uint32_t i = 0; i < msg->sent_count; i++)
-        if (msg->sent[i].object != NULL)
+        if (msg->sent[i] != NULL)
             return viv_host_trap(inst, "resources cannot be sent to another node");
     viv_signal_drop(&msg->msg.sig);
     inst->scratch = NULL;

@@ -58,11 +58,8 @@ static enum viv_host resume_compile(struct viv_wait *op)
     if (viv_compile_op_take(op->ptr, &module, &diag) != VIV_OK)
         return refused(op->inst, id_ptr, diag.text, op->result);
     uint64_t id;
-    enum viv_err err = viv_ids_add(&op->inst->ids, VIV_ID_MODULE, module, &id);
-    if (err != VIV_OK) {
-        viv_module_drop(module);
-        return refused(op->inst, id_ptr, viv_err_text(err), op->result);
-    }
+    enum viv_err err = viv_ids_add(op->inst, VIV_ID_MODULE, module, &id);
+    if (err != VIV_OK) return refused(op->inst, id_ptr, viv_err_text(err), op->result);
     viv_put_u64(out, id);
     set_i32(op->result, 0);
     return VIV_HOST_OK;
@@ -98,10 +95,8 @@ enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasm
 static enum viv_host drop_id(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id,
                              const char *what)
 {
-    void *object = viv_ids_remove(&inst->ids, kind, id);
-    if (object == NULL) return viv_host_trap(inst, "unknown %s %llu", what, (unsigned long long)id);
-    viv_object_drop(kind, object);
-    return VIV_HOST_OK;
+    if (viv_ids_drop(inst, kind, id)) return VIV_HOST_OK;
+    return viv_host_trap(inst, "unknown %s %llu", what, (unsigned long long)id);
 }
 
 enum viv_host viv_wasm__process_drop_module(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -120,11 +115,8 @@ enum viv_host viv_wasm__process_create_config(struct viv_inst *inst, wasmtime_va
     struct viv_config *config = viv_config_new();
     uint64_t id;
     enum viv_err err =
-        config == NULL ? VIV_E_EXHAUSTED : viv_ids_add(&inst->ids, VIV_ID_CONFIG, config, &id);
-    if (err != VIV_OK) {
-        viv_config_drop(config);
-        return viv_host_trap(inst, "%s", viv_err_text(err));
-    }
+        config == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_CONFIG, config, &id);
+    if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
     v[0].i64 = (int64_t)id;
     return VIV_HOST_OK;
 }
@@ -137,7 +129,7 @@ enum viv_host viv_wasm__process_drop_config(struct viv_inst *inst, wasmtime_val_
 // NULL after noting the trap.
 static struct viv_config *config_of(struct viv_inst *inst, int64_t id)
 {
-    struct viv_config *config = viv_ids_find(&inst->ids, VIV_ID_CONFIG, (uint64_t)id);
+    struct viv_config *config = viv_ids_find(inst, VIV_ID_CONFIG, (uint64_t)id);
     if (config == NULL) (void)viv_host_trap(inst, "unknown config %lld", (long long)id);
     return config;
 }
@@ -319,9 +311,9 @@ static struct spawn *read_spawn(struct viv_inst *inst, const wasmtime_val_t *a, 
     spawn->id_ptr = id_ptr;
     spawn->own_config = config_id == NO_ID;
     struct viv_module *module =
-        module_id == NO_ID ? inst->module : viv_ids_find(&inst->ids, VIV_ID_MODULE, module_id);
+        module_id == NO_ID ? inst->module : viv_ids_find(inst, VIV_ID_MODULE, module_id);
     struct viv_config *config =
-        config_id == NO_ID ? inst->config : viv_ids_find(&inst->ids, VIV_ID_CONFIG, config_id);
+        config_id == NO_ID ? inst->config : viv_ids_find(inst, VIV_ID_CONFIG, config_id);
     if (inst->phase == VIV_INST_UNBORN)
         (void)viv_host_trap(inst, "a start function cannot spawn");
     else if (config == NULL)

@@ -3,12 +3,8 @@
 #include "wasm/message.h"
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/limits.h"
-#include "wasm/config.h"
-#include "wasm/error_text.h"
-#include "wasm/module.h"
-#include "wasm/send_timer.h"
+#include "wasm/held.h"
 #include <string.h>
 
 enum { CAPACITY_HINT_MAX = 64 << 10 };
@@ -32,9 +28,8 @@ static void drop_wmsg(struct viv_msg *base)
 {
     struct viv_wmsg *msg = (struct viv_wmsg *)(void *)base;
     for (uint32_t i = 0; i < msg->sent_count; i++)
-        if (msg->sent[i].object != NULL)
-            viv_object_drop((enum viv_id_kind)msg->sent[i].kind, msg->sent[i].object);
-    viv_free(msg->sent, msg->sent_cap * sizeof(struct viv_sent), VIV_TAG_SIGNAL);
+        if (msg->sent[i] != NULL) viv_res_transit_drop(msg->sent[i]);
+    viv_free(msg->sent, msg->sent_cap * sizeof(struct viv_transit *), VIV_TAG_SIGNAL);
     viv_reason_drop(msg->reason);
     if (msg->data != msg->inline_data) viv_free(msg->data, msg->cap, VIV_TAG_SIGNAL);
     viv_free(msg, sizeof(*msg), VIV_TAG_SIGNAL);
@@ -86,19 +81,19 @@ enum viv_err viv_wmsg_append(struct viv_wmsg *msg, const void *data, uint64_t le
     return VIV_OK;
 }
 
-enum viv_err viv_wmsg_push(struct viv_wmsg *msg, enum viv_id_kind kind, void *object,
-                           uint32_t rights, uint32_t *out_index)
+enum viv_err viv_wmsg_push(struct viv_wmsg *msg, struct viv_inst *inst, viv_handle hdl, bool keep,
+                           uint32_t *out_index)
 {
     if (msg->sent_count >= VIV_MSG_RESOURCES_MAX) return VIV_E_QUOTA;
     if (msg->sent_count == msg->sent_cap) {
         uint32_t cap = msg->sent_cap == 0 ? 4 : msg->sent_cap * 2;
-        struct viv_sent *grown = viv_try_realloc(msg->sent, msg->sent_cap * sizeof(struct viv_sent),
-                                                 cap * sizeof(struct viv_sent), VIV_TAG_SIGNAL);
+        struct viv_transit **grown = viv_try_realloc(msg->sent, msg->sent_cap * sizeof(*grown),
+                                                     cap * sizeof(*grown), VIV_TAG_SIGNAL);
         if (grown == NULL) return VIV_E_EXHAUSTED;
         msg->sent = grown;
         msg->sent_cap = cap;
     }
-    msg->sent[msg->sent_count] = (struct viv_sent){object, (uint8_t)kind, rights};
+    VIV_TRY(viv_held_export(inst, hdl, keep, &msg->sent[msg->sent_count]));
     *out_index = msg->sent_count++;
     return VIV_OK;
 }
@@ -128,31 +123,4 @@ struct viv_wmsg *viv_wmsg_from(struct viv_signal *sig)
     }
     viv_signal_drop(sig);
     return msg;
-}
-
-void viv_object_drop(enum viv_id_kind kind, void *object)
-{
-    switch (kind) {
-    case VIV_ID_CONFIG:
-        viv_config_drop(object);
-        return;
-    case VIV_ID_MODULE:
-        viv_module_drop(object);
-        return;
-    case VIV_ID_TIMER:
-        viv_send_timer_drop(object);
-        return;
-    case VIV_ID_ERROR:
-        viv_error_text_free(object);
-        return;
-    case VIV_ID_KIND_COUNT:
-        break;
-    }
-    VIV_UNREACHABLE();
-}
-
-void *viv_object_take(enum viv_id_kind kind, void *object)
-{
-    VIV_ASSERT(kind == VIV_ID_MODULE);
-    return viv_module_take(object);
 }

@@ -5,8 +5,8 @@
 #ifndef VIV_WASM_MESSAGE_H
 #define VIV_WASM_MESSAGE_H
 
+#include "cap/transit.h"
 #include "proc/signal.h"
-#include "wasm/ids.h"
 
 enum viv_notice {
     VIV_NOTICE_DATA,
@@ -15,19 +15,15 @@ enum viv_notice {
     VIV_NOTICE_TIMER
 };
 
-// A resource in a message; object NULL: taken.
-struct viv_sent {
-    void *object;
-    uint8_t kind;    // enum viv_id_kind
-    uint32_t rights; // of the guest ABI `viv`
-};
+struct viv_inst;
+struct viv_transit;
 
 #define VIV_WMSG_INLINE_BYTES 64
 struct viv_wmsg {
     struct viv_msg msg;
     uint8_t *data; // inline_data or an allocation of cap bytes
     uint64_t len, cap, cursor;
-    struct viv_sent *sent;
+    struct viv_transit **sent; // resources on their way (cap/transit.h); NULL: taken
     uint32_t sent_count, sent_cap;
     uint8_t notice;                  // enum viv_notice
     viv_pid about;                   // LINK_DIED, PROCESS_DIED: who
@@ -51,15 +47,12 @@ static inline struct viv_wmsg *viv_wmsg_of(struct viv_signal *sig)
 }
 // Errors: TOOBIG over VIV_MSG_BYTES_MAX, EXHAUSTED.
 enum viv_err viv_wmsg_append(struct viv_wmsg *msg, const void *data, uint64_t len) VIV_MUST_CHECK;
-// Consumes the reference on success. Errors: QUOTA over VIV_MSG_RESOURCES_MAX, EXHAUSTED.
-enum viv_err viv_wmsg_push(struct viv_wmsg *msg, enum viv_id_kind kind, void *object,
-                           uint32_t rights, uint32_t *out_index) VIV_MUST_CHECK;
+// Puts what a handle of the process stands for into its message. keep: the process keeps its own,
+// too. Errors: QUOTA over VIV_MSG_RESOURCES_MAX, EXHAUSTED, those of viv_res_export.
+enum viv_err viv_wmsg_push(struct viv_wmsg *msg, struct viv_inst *inst, viv_handle hdl, bool keep,
+                           uint32_t *out_index) VIV_MUST_CHECK;
 // A received signal as a message of ours: consumes sig and returns it or its copy. NULL without
 // memory (sig is kept).
 struct viv_wmsg *viv_wmsg_from(struct viv_signal *sig);
-
-// Drops a reference by kind: what ids and messages hold.
-void viv_object_drop(enum viv_id_kind kind, void *object);
-void *viv_object_take(enum viv_id_kind kind, void *object); // kinds that can be shared only
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "gen/wasm_imports.h"
+#include "wasm/held.h"
 #include "wasm/metrics.h"
 #include "wasm/spawn.h"
 #include "wasm/wasi_stdio.h"
@@ -70,7 +71,8 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
                  .call_async = viv_host__call_async},
         .cache_dir = config->cache_dir,
     };
-    enum viv_err err = viv_wasm_new(&wasm_config, &runtime->wasm);
+    enum viv_err err = viv_held_bind(viv_cap_reg(config->cap));
+    if (err == VIV_OK) err = viv_wasm_new(&wasm_config, &runtime->wasm);
     if (err != VIV_OK) goto fail_wasm;
     err = viv_metrics_new(&runtime->metrics);
     if (err != VIV_OK) goto fail_metrics;

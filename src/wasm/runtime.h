@@ -4,6 +4,7 @@
 #ifndef VIV_WASM_RUNTIME_H
 #define VIV_WASM_RUNTIME_H
 
+#include "cap/holder.h"
 #include "proc/kernel.h"
 #include "wasm/config.h"
 #include "wasm/module.h"
@@ -14,12 +15,13 @@ struct viv_stdio_set; // standard streams of the kernel (wasi_stdio.h)
 struct viv_metrics;   // metrics of guests (metrics.h)
 
 struct viv_runtime_config {
-    struct viv_kernel *kernel; // not yet started: the ticker is set
-    const char *cache_dir;     // NULL: no cache
-    bool network;              // false: --no-net
+    struct viv_kernel *kernel;  // not yet started: the ticker is set
+    struct viv_cap_kernel *cap; // of the kernel; closed before the runtime is freed
+    const char *cache_dir;      // NULL: no cache
+    bool network;               // false: --no-net
 };
 
-// Errors: EXHAUSTED.
+// Errors: EXHAUSTED, EXISTS (the kinds of Wasm guests are bound already).
 enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
                              struct viv_runtime **out_runtime) VIV_MUST_CHECK;
 void viv_runtime_free(struct viv_runtime *runtime); // the kernel is stopped

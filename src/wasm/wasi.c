@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// WASI state of a process: the table of descriptors, made at birth.
+// WASI state of a process: a map from descriptors to handles of resources of kind file and dir.
 //
 //   0 1 2   standard streams: the kernel's, captured, or null
 //   3 …     directories of the config, in its order (files of inst->dirs, shared with relatives)
 //   then    what the guest opens; always the lowest free number
 //
-// Rights of an entry only shrink. Threads: the process's own.
+// Most processes never ask, so the map is made at the first call that names a number. Rights of an
+// entry only shrink. The registry closes what is open at the end. Threads: the process's own.
 #include "wasm/wasi.h"
 
 #include "base/assert.h"
@@ -14,59 +15,103 @@
 #include "wasm/wasi_int.h"
 #include <string.h>
 
-enum { FIRST_ENTRIES = 8 };
+enum { FIRST_SLOTS = 8 };
 
 // ---- the table ----
 
-uint32_t viv_wasi__find(const struct viv_inst *inst, uint32_t fd, uint32_t need,
+// Everything that is open, numbers and all; made when the guest asks for the first of it.
+static uint32_t make_table(struct viv_inst *inst);
+
+uint32_t viv_wasi__find(struct viv_inst *inst, uint32_t fd, uint32_t need,
                         struct viv_wasi_fd **out_entry)
 {
     const struct viv_wasi *wasi = inst->wasi;
-    if (fd >= wasi->cap || wasi->fds[fd].file == NULL) return VIV_WASI_BADF;
-    if ((wasi->fds[fd].rights & need) != need) return VIV_WASI_NOTCAPABLE;
-    *out_entry = &wasi->fds[fd];
+    if (VIV_UNLIKELY(wasi->slots == NULL)) {
+        uint32_t error = make_table(inst);
+        if (error != VIV_WASI_SUCCESS) return error;
+    }
+    if (fd >= wasi->cap || wasi->slots[fd].hdl.w == 0) return VIV_WASI_BADF;
+    void *object;
+    enum viv_err err = viv_held_use(inst, wasi->slots[fd].hdl, wasi->slots[fd].kind, 0, &object);
+    if (err != VIV_OK) return VIV_WASI_BADF; // closed by its handle
+    struct viv_wasi_fd *entry = object;
+    if ((entry->rights & need) != need) return VIV_WASI_NOTCAPABLE;
+    *out_entry = entry;
     return VIV_WASI_SUCCESS;
 }
 
-uint32_t viv_wasi__reserve(struct viv_wasi *wasi)
+static uint32_t reserve(struct viv_wasi *wasi)
 {
-    while (wasi->free_from < wasi->cap && wasi->fds[wasi->free_from].file != NULL)
+    while (wasi->free_from < wasi->cap && wasi->slots[wasi->free_from].hdl.w != 0)
         wasi->free_from++;
     if (wasi->free_from < wasi->cap) return VIV_WASI_SUCCESS;
     if (wasi->cap >= VIV_WASI_FDS_MAX) return VIV_WASI_MFILE;
-    uint32_t cap = wasi->cap == 0 ? FIRST_ENTRIES : wasi->cap * 2;
-    struct viv_wasi_fd *fds =
-        viv_try_realloc(wasi->fds, wasi->cap * sizeof(*fds), cap * sizeof(*fds), VIV_TAG_WASI);
-    if (fds == NULL) return VIV_WASI_NOMEM;
-    memset(fds + wasi->cap, 0, (cap - wasi->cap) * sizeof(*fds));
-    wasi->fds = fds;
+    uint32_t cap = wasi->cap == 0 ? FIRST_SLOTS : wasi->cap * 2;
+    struct viv_wasi_slot *slots = viv_try_realloc(wasi->slots, wasi->cap * sizeof(*slots),
+                                                  cap * sizeof(*slots), VIV_TAG_WASI);
+    if (slots == NULL) return VIV_WASI_NOMEM;
+    memset(slots + wasi->cap, 0, (cap - wasi->cap) * sizeof(*slots));
+    wasi->slots = slots;
     wasi->cap = cap;
     return VIV_WASI_SUCCESS;
 }
 
-uint32_t viv_wasi__add(struct viv_wasi *wasi, struct viv_wasi_fd entry)
+uint32_t viv_wasi__reserve(struct viv_inst *inst)
 {
-    uint32_t fd = wasi->free_from;
-    VIV_ASSERT(fd < wasi->cap && wasi->fds[fd].file == NULL);
-    wasi->fds[fd] = entry;
-    wasi->free_from++;
-    return fd;
+    return reserve(inst->wasi);
 }
 
-struct viv_wasi_fd viv_wasi__remove(struct viv_wasi *wasi, uint32_t fd)
+void viv_wasi__fd_close(struct viv_wasi_fd *entry)
 {
-    struct viv_wasi_fd entry = wasi->fds[fd];
-    wasi->fds[fd] = (struct viv_wasi_fd){0};
+    viv_wasi__file_drop(entry->file);
+    viv_wasi__listing_drop(entry->listing);
+    entry->file = NULL;
+    entry->listing = NULL;
+}
+
+uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, uint32_t *out_fd)
+{
+    struct viv_wasi *wasi = inst->wasi;
+    uint32_t error = reserve(wasi);
+    struct viv_wasi_fd *object =
+        error == VIV_WASI_SUCCESS ? viv_try_alloc(sizeof(*object), VIV_TAG_WASI) : NULL;
+    if (object == NULL) {
+        viv_wasi__file_drop(entry->file);
+        return error != VIV_WASI_SUCCESS ? error : VIV_WASI_NOMEM;
+    }
+    *object = *entry;
+    struct viv_wasi_slot slot = {.kind = entry->file->kind == VIV_WASI_DIR ? VIV_KIND_DIR
+                                                                           : VIV_KIND_FILE};
+    enum viv_err err = viv_held_add(inst, slot.kind, object, &slot.hdl);
+    if (err != VIV_OK) return err == VIV_E_QUOTA ? VIV_WASI_MFILE : VIV_WASI_NOMEM;
+    *out_fd = wasi->free_from++;
+    wasi->slots[*out_fd] = slot;
+    return VIV_WASI_SUCCESS;
+}
+
+void viv_wasi__close(struct viv_inst *inst, uint32_t fd)
+{
+    struct viv_wasi *wasi = inst->wasi;
+    viv_held_close(inst, wasi->slots[fd].hdl);
+    wasi->slots[fd] = (struct viv_wasi_slot){0};
     if (fd < wasi->free_from) wasi->free_from = fd;
-    return entry;
+}
+
+void viv_wasi__renumber(struct viv_inst *inst, uint32_t from, uint32_t to)
+{
+    struct viv_wasi *wasi = inst->wasi;
+    viv_held_close(inst, wasi->slots[to].hdl);
+    wasi->slots[to] = wasi->slots[from];
+    wasi->slots[from] = (struct viv_wasi_slot){0};
+    if (from < wasi->free_from) wasi->free_from = from;
 }
 
 // ---- birth and end ----
 
 // The file of a standard stream, counted; NULL without memory.
-static struct viv_wasi_file *standard_file(struct viv_inst *inst, uint32_t fd,
-                                           struct viv_capture_part *part)
+static struct viv_wasi_file *standard_file(struct viv_inst *inst, uint32_t fd)
 {
+    struct viv_capture_part *part = inst->wasi->part;
     struct viv_stdio_set *set = viv_runtime_stdio(inst->runtime);
     struct viv_config *config = inst->config;
     if (config->stdio == VIV_STDIO_INHERITED) return viv_stdio__file(set, fd);
@@ -89,46 +134,59 @@ static uint32_t standard_rights(const struct viv_wasi_file *file, uint32_t fd)
     return file->rights & ~(uint32_t)(fd == 0 ? WRITES : READS);
 }
 
-static enum viv_err add_entry(struct viv_wasi *wasi, struct viv_wasi_fd entry)
+static uint32_t add_standard(struct viv_inst *inst)
 {
-    if (entry.file == NULL) return VIV_E_EXHAUSTED;
-    if (viv_wasi__reserve(wasi) == VIV_WASI_SUCCESS) {
-        (void)viv_wasi__add(wasi, entry);
-        return VIV_OK;
+    for (uint32_t fd = 0, number; fd < 3; fd++) {
+        struct viv_wasi_fd entry = {.file = standard_file(inst, fd)};
+        if (entry.file == NULL) return VIV_WASI_NOMEM;
+        entry.rights = standard_rights(entry.file, fd);
+        uint32_t error = viv_wasi__add(inst, &entry, &number);
+        if (error != VIV_WASI_SUCCESS) return error;
     }
-    viv_wasi__file_drop(entry.file);
-    return VIV_E_EXHAUSTED;
+    return VIV_WASI_SUCCESS;
 }
 
-static enum viv_err add_standard(struct viv_inst *inst)
-{
-    struct viv_capture_part *part = NULL;
-    struct viv_config *config = inst->config;
-    if (config->stdio == VIV_STDIO_CAPTURED && config->capture != NULL) {
-        part = viv_capture__attach(config->capture);
-        if (part == NULL) return VIV_E_EXHAUSTED;
-    }
-    for (uint32_t fd = 0; fd < 3; fd++) {
-        struct viv_wasi_fd entry = {.file = standard_file(inst, fd, part)};
-        if (entry.file != NULL) entry.rights = standard_rights(entry.file, fd);
-        VIV_TRY(add_entry(inst->wasi, entry));
-    }
-    return VIV_OK;
-}
-
-static enum viv_err add_dirs(struct viv_inst *inst)
+static uint32_t add_dirs(struct viv_inst *inst)
 {
     uint32_t count = viv_dirs__count(inst->dirs);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0, number; i < count; i++) {
         struct viv_wasi_fd entry = {
             .file = viv_wasi__file_take(viv_dirs__file(inst->dirs, i)),
             .rights = VIV_RIGHTS_DIRECTORY,
             .inheriting = VIV_RIGHTS_DIRECTORY | VIV_RIGHTS_REGULAR,
             .preopen = (uint16_t)(i + 1),
         };
-        VIV_TRY(add_entry(inst->wasi, entry));
+        uint32_t error = viv_wasi__add(inst, &entry, &number);
+        if (error != VIV_WASI_SUCCESS) return error;
     }
-    return VIV_OK;
+    return VIV_WASI_SUCCESS;
+}
+
+static void drop_table(struct viv_wasi *wasi)
+{
+    viv_free(wasi->slots, wasi->cap * sizeof(*wasi->slots), VIV_TAG_WASI);
+    wasi->slots = NULL;
+    wasi->cap = wasi->free_from = 0;
+}
+
+static uint32_t make_table(struct viv_inst *inst)
+{
+    struct viv_wasi *wasi = inst->wasi;
+    uint32_t error = add_standard(inst);
+    if (error == VIV_WASI_SUCCESS) error = add_dirs(inst);
+    if (error == VIV_WASI_SUCCESS) return error;
+    while (wasi->free_from > 0)
+        viv_wasi__close(inst, wasi->free_from - 1);
+    drop_table(wasi);
+    return error;
+}
+
+static enum viv_err attach_capture(struct viv_inst *inst)
+{
+    const struct viv_config *config = inst->config;
+    if (config->stdio != VIV_STDIO_CAPTURED || config->capture == NULL) return VIV_OK;
+    inst->wasi->part = viv_capture__attach(config->capture);
+    return inst->wasi->part == NULL ? VIV_E_EXHAUSTED : VIV_OK;
 }
 
 enum viv_err viv_wasi_new(struct viv_inst *inst, struct viv_diag *diag)
@@ -138,8 +196,7 @@ enum viv_err viv_wasi_new(struct viv_inst *inst, struct viv_diag *diag)
         VIV_TRY(viv_dirs__open(inst, is_child, diag));
     }
     inst->wasi = viv_try_calloc(1, sizeof(*inst->wasi), VIV_TAG_WASI);
-    enum viv_err err = inst->wasi == NULL ? VIV_E_EXHAUSTED : add_standard(inst);
-    if (err == VIV_OK) err = add_dirs(inst);
+    enum viv_err err = inst->wasi == NULL ? VIV_E_EXHAUSTED : attach_capture(inst);
     if (err == VIV_OK) return VIV_OK;
     if (inst->wasi != NULL) viv_wasi_free(inst);
     return viv_diag_set(diag, err, "cannot make the descriptors of the process: %s",
@@ -150,11 +207,7 @@ void viv_wasi_free(struct viv_inst *inst)
 {
     struct viv_wasi *wasi = inst->wasi;
     inst->wasi = NULL;
-    for (uint32_t fd = 0; fd < wasi->cap; fd++) {
-        viv_wasi__file_drop(wasi->fds[fd].file);
-        viv_wasi__listing_drop(wasi->fds[fd].listing);
-    }
-    viv_free(wasi->fds, wasi->cap * sizeof(*wasi->fds), VIV_TAG_WASI);
+    drop_table(wasi);
     viv_free(wasi, sizeof(*wasi), VIV_TAG_WASI);
     viv_dirs_drop(inst->dirs);
     inst->dirs = NULL;

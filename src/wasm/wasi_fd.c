@@ -41,21 +41,18 @@ static uint32_t work_close(struct viv_wasi_job *job)
     return VIV_WASI_SUCCESS;
 }
 
-// Closes what was taken out of the table. A file that was written to may have to reach its server
-// first; that is the pool's.
-static enum viv_host close_entry(struct viv_inst *inst, struct viv_wasi_fd entry,
-                                 wasmtime_val_t *result)
+// A file that was written to may have to reach its server when it is closed; that is the pool's.
+// NULL: nothing has to be waited for.
+static struct viv_wasi_job *closing_job(const struct viv_wasi_fd *entry)
 {
-    viv_wasi__listing_drop(entry.listing);
-    struct viv_wasi_job *job = NULL;
-    if (entry.file->kind == VIV_WASI_REGULAR && entry.file->was_written) job = viv_wasi__job_new(0);
-    if (job != NULL) {
-        job->work = work_close;
-        job->file[0] = entry.file;
-        return viv_wasi__job_run(inst, result, job);
-    }
-    viv_wasi__file_drop(entry.file);
-    return viv_wasi__done(result, VIV_WASI_SUCCESS);
+    if (entry->file->kind != VIV_WASI_REGULAR || !entry->file->was_written) return NULL;
+    return job_on(entry, work_close); // its reference will be the last
+}
+
+static enum viv_host closed(struct viv_inst *inst, struct viv_wasi_job *job, wasmtime_val_t *result)
+{
+    if (job == NULL) return viv_wasi__done(result, VIV_WASI_SUCCESS);
+    return viv_wasi__job_run(inst, result, job);
 }
 
 enum viv_host viv_wasm__wasi_fd_close(struct viv_inst *inst, const wasmtime_val_t *args,
@@ -65,7 +62,9 @@ enum viv_host viv_wasm__wasi_fd_close(struct viv_inst *inst, const wasmtime_val_
     uint32_t fd = viv_wasi__u32(args, 0);
     uint32_t error = viv_wasi__find(inst, fd, 0, &entry);
     if (error != VIV_WASI_SUCCESS) return viv_wasi__done(result, error);
-    return close_entry(inst, viv_wasi__remove(inst->wasi, fd), result);
+    struct viv_wasi_job *job = closing_job(entry);
+    viv_wasi__close(inst, fd);
+    return closed(inst, job, result);
 }
 
 enum viv_host viv_wasm__wasi_fd_renumber(struct viv_inst *inst, const wasmtime_val_t *args,
@@ -76,9 +75,9 @@ enum viv_host viv_wasm__wasi_fd_renumber(struct viv_inst *inst, const wasmtime_v
     uint32_t error = viv_wasi__find(inst, from, 0, &entry);
     if (error == VIV_WASI_SUCCESS) error = viv_wasi__find(inst, to, 0, &entry);
     if (error != VIV_WASI_SUCCESS || from == to) return viv_wasi__done(result, error);
-    struct viv_wasi_fd closed = *entry;
-    *entry = viv_wasi__remove(inst->wasi, from);
-    return close_entry(inst, closed, result);
+    struct viv_wasi_job *job = closing_job(entry);
+    viv_wasi__renumber(inst, from, to);
+    return closed(inst, job, result);
 }
 
 // ---- what a descriptor is ----
@@ -106,7 +105,7 @@ enum viv_host viv_wasm__wasi_fd_fdstat_get(struct viv_inst *inst,
     return viv_wasi__sync(inst, args_and_results, fdstat_get);
 }
 
-static uint32_t set_flags(const struct viv_inst *inst, const wasmtime_val_raw_t *args)
+static uint32_t set_flags(struct viv_inst *inst, const wasmtime_val_raw_t *args)
 {
     enum { SETTABLE = VIV_FDFLAG_APPEND | VIV_FDFLAG_NONBLOCK };
     struct viv_wasi_fd *entry;
@@ -137,7 +136,7 @@ enum viv_host viv_wasm__wasi_fd_fdstat_set_flags(struct viv_inst *inst,
     return VIV_HOST_OK;
 }
 
-static uint32_t set_rights(const struct viv_inst *inst, const wasmtime_val_raw_t *args)
+static uint32_t set_rights(struct viv_inst *inst, const wasmtime_val_raw_t *args)
 {
     struct viv_wasi_fd *entry;
     uint64_t rights = (uint64_t)args[1].i64, inheriting = (uint64_t)args[2].i64;
@@ -178,11 +177,14 @@ enum viv_host viv_wasm__wasi_fd_filestat_get(struct viv_inst *inst, const wasmti
 
 // ---- directories given at birth ----
 
-static const struct viv_pair *find_preopen(const struct viv_inst *inst, uint32_t fd)
+static uint32_t find_preopen(struct viv_inst *inst, uint32_t fd, const struct viv_pair **out_dir)
 {
     struct viv_wasi_fd *entry;
-    if (viv_wasi__find(inst, fd, 0, &entry) != VIV_WASI_SUCCESS || entry->preopen == 0) return NULL;
-    return &inst->config->dirs.item[entry->preopen - 1];
+    uint32_t error = viv_wasi__find(inst, fd, 0, &entry);
+    if (error != VIV_WASI_SUCCESS) return error;
+    if (entry->preopen == 0) return VIV_WASI_BADF;
+    *out_dir = &inst->config->dirs.item[entry->preopen - 1];
+    return VIV_WASI_SUCCESS;
 }
 
 static const char *guest_name(const struct viv_pair *dir, size_t *out_len)
@@ -197,8 +199,9 @@ static uint32_t prestat_get(struct viv_inst *inst, struct viv_guest_mem mem,
     size_t len;
     uint32_t ptr = (uint32_t)args[1].i32;
     if (!viv_guest_in(mem, ptr, 8)) return VIV_WASI_FAULT;
-    const struct viv_pair *dir = find_preopen(inst, (uint32_t)args[0].i32);
-    if (dir == NULL) return VIV_WASI_BADF;
+    const struct viv_pair *dir;
+    uint32_t error = find_preopen(inst, (uint32_t)args[0].i32, &dir);
+    if (error != VIV_WASI_SUCCESS) return error;
     (void)guest_name(dir, &len);
     viv_put_u32(mem.base + ptr, 0); // the tag of a directory
     viv_put_u32(mem.base + ptr + 4, (uint32_t)len);
@@ -217,8 +220,9 @@ static uint32_t prestat_dir_name(struct viv_inst *inst, struct viv_guest_mem mem
     size_t len;
     uint32_t ptr = (uint32_t)args[1].i32, cap = (uint32_t)args[2].i32;
     if (!viv_guest_in(mem, ptr, cap)) return VIV_WASI_FAULT;
-    const struct viv_pair *dir = find_preopen(inst, (uint32_t)args[0].i32);
-    if (dir == NULL) return VIV_WASI_BADF;
+    const struct viv_pair *dir;
+    uint32_t error = find_preopen(inst, (uint32_t)args[0].i32, &dir);
+    if (error != VIV_WASI_SUCCESS) return error;
     const char *name = guest_name(dir, &len);
     if (cap < len) return VIV_WASI_NAMETOOLONG;
     memcpy(mem.base + ptr, name, len);
@@ -233,7 +237,7 @@ enum viv_host viv_wasm__wasi_fd_prestat_dir_name(struct viv_inst *inst,
 
 // ---- offsets ----
 
-static uint32_t seek(const struct viv_inst *inst, uint32_t fd, int64_t offset, uint32_t whence,
+static uint32_t seek(struct viv_inst *inst, uint32_t fd, int64_t offset, uint32_t whence,
                      uint64_t *out_offset)
 {
     static const int host_whence[] = {SEEK_SET, SEEK_CUR, SEEK_END};
@@ -349,7 +353,7 @@ static uint32_t work_set_size(struct viv_wasi_job *job)
 
 // A call with an offset and a length on a file that has these. Errors: badf, notcapable, inval,
 // spipe.
-static uint32_t find_ranged(const struct viv_inst *inst, const wasmtime_val_t *args, uint32_t right,
+static uint32_t find_ranged(struct viv_inst *inst, const wasmtime_val_t *args, uint32_t right,
                             uint64_t len, struct viv_wasi_fd **out_entry)
 {
     struct viv_wasi_fd *entry;

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/spin.h"
 #include "os/file.h"
+#include "wasm/held.h"
 #include "wasm/inst.h"
 #include "wasm/wasi.h"
 #include "wasm/wasi_stdio.h"
@@ -170,26 +171,41 @@ struct viv_wasi_listing;
 void viv_wasi__listing_drop(struct viv_wasi_listing *listing); // NULL is allowed
 
 // ---- descriptors of a process ----
+// What a descriptor stands for: the object of a resource of kind file or dir, made for one number
+// of one process. The rights are WASI's; those of the handle are never fewer.
 struct viv_wasi_fd {
-    struct viv_wasi_file *file; // NULL: free
+    struct viv_wasi_file *file; // NULL: closed
     struct viv_wasi_listing *listing;
     uint32_t rights, inheriting;
     uint16_t flags;   // VIV_FDFLAG_...
     uint16_t preopen; // index in the config's directories + 1; 0: none
 };
-struct viv_wasi {
-    struct viv_wasi_fd *fds;
-    uint32_t cap, free_from; // no free one below
-    uint64_t output_bytes;   // written to standard streams
+struct viv_wasi_slot {
+    viv_handle hdl; // 0: free
+    viv_kind kind;
 };
-// Errors (all of these): a WASI errno. need: rights the call takes.
-uint32_t viv_wasi__find(const struct viv_inst *inst, uint32_t fd, uint32_t need,
+struct viv_wasi {
+    struct viv_wasi_slot *slots; // by number; NULL until the guest asks for the first one
+    uint32_t cap, free_from;     // no free one below
+    struct viv_capture_part *part;
+    uint64_t output_bytes; // written to standard streams
+};
+// Errors (all of these): a WASI errno. need: rights the call takes. The entry is valid until the
+// slice ends, or it is closed.
+uint32_t viv_wasi__find(struct viv_inst *inst, uint32_t fd, uint32_t need,
                         struct viv_wasi_fd **out_entry) VIV_MUST_CHECK;
-// Lowest free number; room for it must have been made. The file is consumed.
-uint32_t viv_wasi__add(struct viv_wasi *wasi, struct viv_wasi_fd entry);
-uint32_t viv_wasi__reserve(struct viv_wasi *wasi) VIV_MUST_CHECK; // for one more
-// Takes the entry out of the table.
-struct viv_wasi_fd viv_wasi__remove(struct viv_wasi *wasi, uint32_t fd);
+// Gives the lowest free number; the entry's file is consumed, also on an error. Errors: mfile,
+// nomem.
+uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry,
+                       uint32_t *out_fd) VIV_MUST_CHECK;
+// Makes room for a number more, so that a full table is known before a file is opened.
+uint32_t viv_wasi__reserve(struct viv_inst *inst) VIV_MUST_CHECK;
+// The number is free again; what it stood for is closed. It was found before.
+void viv_wasi__close(struct viv_inst *inst, uint32_t fd);
+// `to` stands for what `from` did, and `from` is free. Both were found before; what `to` stood for
+// is closed.
+void viv_wasi__renumber(struct viv_inst *inst, uint32_t from, uint32_t to);
+void viv_wasi__fd_close(struct viv_wasi_fd *entry); // what the registry does at its end
 
 // The directories of the config, by their host paths. Errors: as viv_wasi_new.
 enum viv_err viv_dirs__open(struct viv_inst *inst, bool is_child,

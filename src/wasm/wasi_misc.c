@@ -292,7 +292,7 @@ static bool are_pointers_in(const struct viv_inst *inst, struct viv_guest_mem me
     return in && (!is_recv || viv_guest_in(mem, (uint32_t)args[5].i32, 2));
 }
 
-static uint32_t refuse_sock(const struct viv_inst *inst, const wasmtime_val_raw_t *args)
+static uint32_t refuse_sock(struct viv_inst *inst, const wasmtime_val_raw_t *args)
 {
     struct viv_wasi_fd *entry;
     uint32_t error = viv_wasi__find(inst, (uint32_t)args[0].i32, 0, &entry);

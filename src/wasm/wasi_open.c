@@ -59,7 +59,7 @@ static uint32_t work_open(struct viv_wasi_job *job)
     return VIV_WASI_SUCCESS;
 }
 
-// Puts the open file into the table; nothing can fail any more.
+// Puts the open file into the table, for which there is room.
 static uint32_t finish_open(struct viv_inst *inst, struct viv_guest_mem mem,
                             struct viv_wasi_job *job)
 {
@@ -73,12 +73,13 @@ static uint32_t finish_open(struct viv_inst *inst, struct viv_guest_mem mem,
                                 .flags = (uint16_t)job->fdflags};
     job->fd = -1;
     job->file[1] = NULL;
-    viv_put_u32(mem.base + job->out[0], viv_wasi__add(inst->wasi, entry));
-    return VIV_WASI_SUCCESS;
+    uint32_t fd = 0, error = viv_wasi__add(inst, &entry, &fd);
+    if (error == VIV_WASI_SUCCESS) viv_put_u32(mem.base + job->out[0], fd);
+    return error;
 }
 
 // The directory. Errors: badf, notdir, notcapable, inval.
-static uint32_t find_dir(const struct viv_inst *inst, const struct request *ask,
+static uint32_t find_dir(struct viv_inst *inst, const struct request *ask,
                          struct viv_wasi_fd **out_dir)
 {
     struct viv_wasi_fd *dir;
@@ -110,9 +111,9 @@ static uint32_t make_job(struct viv_inst *inst, struct viv_guest_mem mem, const 
     if (ask->path_len >= VIV_WASI_PATH_MAX) return VIV_WASI_NAMETOOLONG;
     if (memchr(path, '\0', ask->path_len) != NULL || !viv_utf8_is_valid(path, ask->path_len))
         return VIV_WASI_ILSEQ;
-    struct viv_wasi_file *dir_file = viv_wasi__file_take(dir->file); // the table may move
+    struct viv_wasi_file *dir_file = viv_wasi__file_take(dir->file);
     uint32_t given = dir->inheriting;
-    error = viv_wasi__reserve(inst->wasi);
+    error = viv_wasi__reserve(inst);
     struct viv_wasi_job *job =
         error == VIV_WASI_SUCCESS ? viv_wasi__job_new((size_t)ask->path_len + 1) : NULL;
     if (job == NULL) {

@@ -69,7 +69,7 @@ static void read_clock(const struct viv_inst *inst, const uint8_t *at, struct su
         is_absolute ? timeout_ns : viv_add_sat_u64(now_of(inst, CLOCK_MONO), timeout_ns);
 }
 
-static void read_fd(const struct viv_inst *inst, const uint8_t *at, struct sub *sub)
+static void read_fd(struct viv_inst *inst, const uint8_t *at, struct sub *sub)
 {
     struct viv_wasi_fd *entry;
     uint32_t right = sub->tag == TAG_READ ? VIV_RIGHT_FD_READ : VIV_RIGHT_FD_WRITE;

@@ -4,6 +4,7 @@
 #include "proc/host.h"
 #include "base/alloc.h"
 #include "bench.h"
+#include "cap.h"
 #include "os/clock.h"
 #include "res.h"
 #include <pthread.h>
@@ -413,6 +414,8 @@ const struct bench host_benches[] = {
     {"host", "res_create", {.count = 2000000}, bench_res_create, false},
     {"host", "chan_frames", {.count = 3000000}, bench_chan_frames, false},
     {"host", "chan_ping_pong", {.count = 300000}, bench_chan_ping_pong, false},
+    {"host", "cap_gate", {.count = 20000000}, bench_cap_gate, false},
+    {"host", "cap_session", {.count = 2000000}, bench_cap_session, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},
     {0},
 };

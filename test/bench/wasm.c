@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "bench.h"
+#include "cap/holder.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/rand.h"
@@ -24,6 +25,7 @@
 
 struct rig {
     struct viv_kernel *kernel;
+    struct viv_cap_kernel *cap;
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -67,7 +69,9 @@ static void open_rig(struct rig *rig, const char *guest, uint64_t workers, enum 
     *rig = (struct rig){0};
     BENCH_TRY(viv_kernel_new(&config, &rig->kernel));
     BENCH_TRY(viv_env_new(rig->kernel, 1, &limits, &rig->env));
-    struct viv_runtime_config runtime_config = {.kernel = rig->kernel};
+    BENCH_TRY(viv_cap_open(rig->kernel, NULL, &rig->cap));
+    BENCH_TRY(viv_cap_add_env(rig->cap, rig->env, NULL));
+    struct viv_runtime_config runtime_config = {.kernel = rig->kernel, .cap = rig->cap};
     BENCH_TRY(viv_runtime_new(&runtime_config, &rig->runtime));
     viv_kernel_on_ended(rig->kernel, on_ended, rig);
     char path[1024];
@@ -124,6 +128,7 @@ static void close_rig(struct rig *rig)
     BENCH_TRY(viv_kernel_stop(rig->kernel, 120 * VIV_NS_PER_SEC));
     viv_config_drop(rig->config);
     viv_module_drop(rig->module);
+    viv_cap_close(rig->cap);
     viv_runtime_free(rig->runtime);
     viv_kernel_free(rig->kernel);
 }
@@ -440,18 +445,12 @@ static enum viv_step clock_step(struct viv_proc *self, void *arg, struct viv_sli
     }
     struct viv_rng rng = {maker->set};
     for (int i = 0; i < 100 && maker->set < maker->timers; i++, maker->set++) {
-        uint64_t deadline_ns =
-            viv_sched_now_ns(viv_kernel_sched(kernel)) + viv_rng_below(&rng, 3 * VIV_NS_PER_SEC);
+        uint64_t delay_ns = viv_rng_below(&rng, 3 * VIV_NS_PER_SEC);
+        uint64_t deadline_ns = viv_sched_now_ns(viv_kernel_sched(kernel)) + delay_ns;
         struct viv_msg *msg = viv_bytes_msg_new(1, &deadline_ns, sizeof(deadline_ns));
-        struct viv_send_timer *timer;
-        if (msg == NULL) bench_die("message", VIV_E_EXHAUSTED);
-        BENCH_TRY(viv_send_timer_start(&(struct viv_send_timer_spec){.env = viv_proc_env(self),
-                                                                     .from = viv_proc_pid(self),
-                                                                     .to = viv_proc_pid(self),
-                                                                     .msg = msg,
-                                                                     .deadline_ns = deadline_ns,
-                                                                     .worker = VIV_TIMER_HERE},
-                                       &timer));
+        struct viv_send_timer *timer = viv_send_timer_new(self, viv_proc_pid(self));
+        if (msg == NULL || timer == NULL) bench_die("message", VIV_E_EXHAUSTED);
+        BENCH_TRY(viv_send_timer_start(timer, msg, delay_ns, VIV_TIMER_HERE));
         viv_send_timer_drop(timer);
     }
     for (struct viv_signal *sig; (sig = viv_mbox_take(viv_proc_mbox(self), NULL, 0)) != NULL;) {

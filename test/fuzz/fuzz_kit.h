@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "cap/holder.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "proc/host.h"
@@ -50,7 +51,10 @@ static void kit_open(void)
     limits.mailbox_bytes = 1 << 20;
     KIT_CHECK(viv_kernel_new(&config, &kit.kernel) == VIV_OK);
     KIT_CHECK(viv_env_new(kit.kernel, 1, &limits, &kit.env) == VIV_OK);
-    struct viv_runtime_config runtime_config = {.kernel = kit.kernel};
+    struct viv_cap_kernel *cap;
+    KIT_CHECK(viv_cap_open(kit.kernel, NULL, &cap) == VIV_OK);
+    KIT_CHECK(viv_cap_add_env(cap, kit.env, NULL) == VIV_OK);
+    struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .cap = cap};
     KIT_CHECK(viv_runtime_new(&runtime_config, &kit.runtime) == VIV_OK);
     kit.config = viv_config_new();
     KIT_CHECK(kit.config != NULL);

@@ -282,6 +282,8 @@ class TooMuch(CliTest):
     def test_few_descriptors(self):
         """With less than it needs `viv` says so."""
         for count in (4, 6, 8, 10, 12, 16, 20):
+            if count < 16 and os.environ.get("VIV_SANITIZER") == "thread":
+                continue  # it opens some of its own to match suppressions
             with self.subTest(count=count):
                 result = subprocess.run(["sh", "-c", f'ulimit -n {count}; exec "$0" "$@"', VIV, "run", GUEST, "args"],
                                         cwd=self.dir, env=self.env, capture_output=True, timeout=SECONDS, check=False)

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Delegations: making, ending, expiry.
+//
+//   giver ──given──> D1 ──onward──> D2 ──onward──> ...     each also on its receiver's `received`
+//
+// When a receiver is no more, a delegation stays as long as others were made from it, so that they
+// can still be revoked through it. What it was made from is there as long as it is in its lists.
+//
+// A timer that fires pushes its delegation on a list of the runtime (`due`) and wakes whoever calls
+// viv_ses_expire: the end of a delegation allocates and may find the tree busy, which a timer must
+// not wait for.
+#include "cap/delegate.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "cap/gate.h"
+#include "cap/retire.h"
+#include "cap/session_int.h"
+
+// ---- memory ----
+
+static void free_delegation(struct viv_qsbr_item *item)
+{
+    struct viv_delegation *delegation = VIV_CONTAINER_OF(item, struct viv_delegation, retired);
+    viv_free(delegation, sizeof *delegation, VIV_TAG_CAP);
+}
+
+struct viv_delegation *viv_del__take(struct viv_delegation *delegation)
+{
+    // Relaxed: the caller knows that it is there.
+    atomic_fetch_add_explicit(&delegation->ref_count, 1, memory_order_relaxed);
+    return delegation;
+}
+
+void viv_del__drop(struct viv_delegation *delegation)
+{
+    // Both: what others did with it is before the end.
+    if (atomic_fetch_sub_explicit(&delegation->ref_count, 1, memory_order_acq_rel) != 1) return;
+    viv_ses_drop(delegation->giver);
+    viv_ses_drop(delegation->receiver);
+    viv_capset_drop(delegation->set);
+    viv_cap_retire(&delegation->retired, free_delegation);
+}
+
+static void destroy_handle(void *obj)
+{
+    viv_del__drop(obj);
+}
+
+enum viv_err viv_del__bind(struct viv_reg *reg)
+{
+    // Closing the handle is not revocation: the delegation stays in its lists.
+    const struct viv_res_kind functions = {.destroy = destroy_handle};
+    return viv_res_kind_bind(reg, VIV_KIND_DELEGATION, &functions);
+}
+
+// ---- lists; the turn's ----
+
+void viv_del__link(struct viv_delegation *delegation)
+{
+    struct viv_list *from =
+        delegation->source != NULL ? &delegation->source->onward : &delegation->giver->given;
+    viv_list_append(from, &delegation->source_link);
+    viv_list_append(&delegation->receiver->received, &delegation->received_link);
+    viv_del__take(delegation);
+}
+
+void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *giver)
+{
+    struct viv_session *old = delegation->giver;
+    delegation->giver = viv_ses_take(giver);
+    viv_list_remove(&delegation->source_link);
+    viv_list_append(&giver->given, &delegation->source_link);
+    viv_ses_drop(old);
+}
+
+static void unlink_one(struct viv_delegation *delegation)
+{
+    VIV_ASSERT(!delegation->is_over);
+    delegation->is_over = true;
+    viv_list_remove(&delegation->source_link);
+    viv_list_remove(&delegation->received_link);
+    struct viv_sessions *all = delegation->receiver->tree->all;
+    if (viv_timer_cancel(all->sched, &delegation->expiry)) viv_del__drop(delegation); // the timer's
+    viv_del__drop(delegation);
+}
+
+// Without receiver and without anything made from it.
+static bool is_needless(const struct viv_delegation *delegation)
+{
+    return delegation != NULL && !delegation->is_over &&
+           viv_list_is_empty(&delegation->received_link) && viv_list_is_empty(&delegation->onward);
+}
+
+void viv_del__unlink(struct viv_delegation *delegation)
+{
+    do {
+        struct viv_delegation *source = delegation->source;
+        unlink_one(delegation);
+        delegation = source;
+    } while (is_needless(delegation));
+}
+
+void viv_del__orphan(struct viv_delegation *delegation)
+{
+    viv_list_remove(&delegation->received_link);
+    if (is_needless(delegation)) viv_del__unlink(delegation);
+}
+
+// ---- making ----
+
+// A set with this one entitlement and these flags.
+static enum viv_err make_set(const struct viv_ent *ent, uint8_t flags, struct viv_capset **out_set)
+{
+    struct viv_caps *caps;
+    VIV_TRY(viv_caps_new(&caps));
+    enum viv_err err = VIV_OK;
+    if (ent->is_any) viv_caps_allow_any(caps, ent->cap, flags);
+    viv_caps_allow_none(caps, ent->cap);
+    VIV_PATTERNS_EACH(pattern, ent->scope)
+    {
+        if (err == VIV_OK && !ent->is_any)
+            err = viv_caps_allow_flagged(caps, ent->cap, pattern, flags);
+    }
+    if (err == VIV_OK) err = viv_capset_new(caps, out_set);
+    viv_caps_free(caps);
+    return err;
+}
+
+static void on_expiry(struct viv_timer *timer)
+{
+    struct viv_delegation *delegation = VIV_CONTAINER_OF(timer, struct viv_delegation, expiry);
+    struct viv_sessions *all = delegation->receiver->tree->all;
+    // Relaxed: only compared.
+    delegation->due_next = atomic_load_explicit(&all->due, memory_order_relaxed);
+    // Release pairs with the acquire of whoever takes the list.
+    while (!atomic_compare_exchange_weak_explicit(&all->due, &delegation->due_next, delegation,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+    all->config.expired(all->config.expired_arg);
+}
+
+// The delegation to the giver that alone grants it; NULL: it is the giver's own. Errors: DENIED.
+static enum viv_err find_source(struct viv_session *giver, const struct viv_ent *ent,
+                                struct viv_delegation **out_source)
+{
+    *out_source = NULL;
+    if (viv_capset_may_grant(giver->own, ent->cap, ent->is_any, ent->scope)) return VIV_OK;
+    for (struct viv_list *at = giver->received.next; at != &giver->received; at = at->next) {
+        struct viv_delegation *source = VIV_CONTAINER_OF(at, struct viv_delegation, received_link);
+        if (!viv_capset_may_grant(source->set, ent->cap, ent->is_any, ent->scope)) continue;
+        *out_source = source;
+        return VIV_OK;
+    }
+    return VIV_E_DENIED;
+}
+
+static enum viv_err new_delegation(struct viv_session *giver, struct viv_session *receiver,
+                                   const struct viv_delegation_spec *spec,
+                                   struct viv_delegation **out_delegation)
+{
+    struct viv_delegation *delegation = viv_try_calloc(1, sizeof *delegation, VIV_TAG_CAP);
+    if (delegation == NULL) return VIV_E_EXHAUSTED;
+    const enum viv_err err =
+        make_set(&spec->ent, spec->is_grantable ? VIV_PATTERN_GRANTABLE : 0, &delegation->set);
+    if (err != VIV_OK) {
+        viv_free(delegation, sizeof *delegation, VIV_TAG_CAP);
+        return err;
+    }
+    atomic_init(&delegation->ref_count, 1);
+    delegation->cap = spec->ent.cap;
+    delegation->giver = viv_ses_take(giver);
+    delegation->receiver = viv_ses_take(receiver);
+    viv_list_init(&delegation->received_link);
+    viv_list_init(&delegation->source_link);
+    viv_list_init(&delegation->onward);
+    viv_timer_init(&delegation->expiry, on_expiry);
+    *out_delegation = delegation;
+    return VIV_OK;
+}
+
+static void start_expiry(struct viv_delegation *delegation, uint64_t ttl_ns)
+{
+    const struct viv_sessions *all = delegation->receiver->tree->all;
+    const uint64_t now_ns = viv_sched_now_ns(all->sched);
+    if (ttl_ns == 0 || ttl_ns > VIV_FOREVER_NS - now_ns) return;
+    viv_del__take(delegation); // the timer's
+    viv_timer_start(all->sched, &delegation->expiry, now_ns + ttl_ns, VIV_TIMER_HERE);
+}
+
+// With the turn. What the receiver will hold is judged by its ceiling, not by what it holds.
+static enum viv_err delegate(struct viv_ses_change *change, struct viv_delegation *delegation,
+                             const struct viv_ent *ent)
+{
+    const struct viv_session *receiver = delegation->receiver;
+    if (receiver->parent == NULL) return VIV_E_DENIED; // nobody changes a root
+    const struct viv_capset *ceiling =
+        receiver->ceiling != NULL ? receiver->ceiling : viv_ses_held(receiver->parent);
+    VIV_TRY(find_source(delegation->giver, ent, &delegation->source));
+    if (!viv_capset_contains(ceiling, delegation->set, NULL)) return VIV_E_DENIED;
+    viv_ses__plan_add(change, delegation);
+    return viv_ses__make(change);
+}
+
+static enum viv_err insert_delegation(struct viv_htab *tab, struct viv_delegation *delegation,
+                                      viv_handle *out_hdl)
+{
+    const struct viv_res_spec spec = {.kind = VIV_KIND_DELEGATION,
+                                      .charge_bytes = sizeof *delegation};
+    const viv_rights rights = viv_res_kind(tab->reg, VIV_KIND_DELEGATION)->rights_all;
+    return viv_res_insert(tab, &spec, viv_del__take(delegation), rights, out_hdl);
+}
+
+static enum viv_err delegate_to(struct viv_htab *tab, struct viv_session *receiver,
+                                const struct viv_delegation_spec *spec, viv_handle *out_hdl)
+{
+    struct viv_ses_change change;
+    struct viv_delegation *delegation;
+    viv_handle hdl;
+    VIV_TRY(new_delegation(tab->session, receiver, spec, &delegation));
+    enum viv_err err = insert_delegation(tab, delegation, &hdl);
+    if (err != VIV_OK) goto drop;
+    err = viv_ses__begin(receiver->tree, &change);
+    if (err != VIV_OK) goto close;
+    err = delegate(&change, delegation, &spec->ent);
+    if (err == VIV_OK) start_expiry(delegation, spec->ttl_ns);
+    viv_ses__finish(&change);
+    if (err == VIV_OK) *out_hdl = hdl;
+close:
+    if (err != VIV_OK) VIV_IGNORE(viv_res_close(tab, hdl), "nobody has seen it");
+drop:
+    viv_del__drop(delegation);
+    return err;
+}
+
+enum viv_err viv_cap_delegate(struct viv_htab *tab, const struct viv_delegation_spec *spec,
+                              viv_handle *out_hdl)
+{
+    const struct viv_ent *ent = &spec->ent;
+    struct viv_session *giver = tab->session;
+    if ((unsigned)ent->cap >= VIV_CAP_COUNT || giver == NULL) return VIV_E_INVAL;
+    struct viv_env *env = viv_proc_env(spec->self);
+    const struct viv_proc *proc = viv_proc_find(viv_env_kernel(env), env, spec->pid);
+    struct viv_session *receiver = proc != NULL ? viv_ses_of(proc) : NULL;
+    if (receiver == NULL) return VIV_E_NOTFOUND;
+    const struct viv_cap_query query = {
+        .facets = 1u << VIV_SCOPE_RELATION | 1u << VIV_SCOPE_CLASSES,
+        .relation = spec->relation,
+        .number = (uint64_t)ent->cap,
+        .operation = "viv_cap_delegate",
+    };
+    VIV_TRY(viv_htab_gate(tab, VIV_CAP_CAP_DELEGATE, &query));
+    if (receiver == giver) return VIV_E_INVAL;
+    if (receiver->tree != giver->tree) return VIV_E_DENIED;
+    if (spec->ttl_ns != 0 && giver->tree->all->config.expired == NULL) return VIV_E_UNSUPPORTED;
+    const enum viv_err err = delegate_to(tab, receiver, spec, out_hdl);
+    if (err == VIV_OK || err == VIV_E_DENIED)
+        viv_ses__audit(receiver, tab->pid, VIV_AUDIT_DELEGATE, ent->cap, err);
+    return err;
+}
+
+// ---- ending ----
+
+static enum viv_err revoke(struct viv_delegation *delegation)
+{
+    struct viv_ses_change change;
+    VIV_TRY(viv_ses__begin(delegation->receiver->tree, &change));
+    viv_ses__plan_end(&change, delegation);
+    const enum viv_err err = viv_ses__make(&change);
+    viv_ses__finish(&change);
+    return err;
+}
+
+enum viv_err viv_cap_revoke(struct viv_htab *tab, viv_handle hdl)
+{
+    void *obj;
+    VIV_TRY(viv_res_use(tab, hdl, VIV_KIND_DELEGATION, VIV_RIGHT_REVOKE, &obj));
+    struct viv_delegation *delegation = obj;
+    VIV_TRY(revoke(delegation));
+    viv_ses__audit(delegation->receiver, tab->pid, VIV_AUDIT_REVOKE, delegation->cap, VIV_OK);
+    return VIV_OK;
+}
+
+void viv_ses_expire(struct viv_sessions *all)
+{
+    // Acquire pairs with the release in on_expiry.
+    struct viv_delegation *due = atomic_exchange_explicit(&all->due, NULL, memory_order_acquire);
+    while (due != NULL) {
+        struct viv_delegation *next = due->due_next;
+        if (revoke(due) == VIV_OK) {
+            viv_ses__audit(due->receiver, VIV_PID_NONE, VIV_AUDIT_REVOKE, due->cap, VIV_E_TIMEOUT);
+            viv_del__drop(due); // the timer's
+        } else {
+            on_expiry(&due->expiry);
+        }
+        due = next;
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who frees one: a dropped one that was not started, whoever starts it; one whose timer has fired,
+// the action's run; any other, the cancel.
+#include "cap/later.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+
+static void free_later(struct viv_later *later)
+{
+    // Relaxed: viv_res_free asks when no other thread is left.
+    atomic_fetch_sub_explicit(&later->reg->retired_count, 1, memory_order_relaxed);
+    viv_free(later, sizeof(*later), VIV_TAG_CAP);
+}
+
+static void run(struct viv_qsbr_item *item)
+{
+    struct viv_later *later = VIV_CONTAINER_OF(item, struct viv_later, item);
+    viv_spin_lock(&later->reg->lock);
+    const bool is_dropped = later->is_dropped;
+    viv_spin_unlock(&later->reg->lock);
+    if (is_dropped || later->act(later))
+        free_later(later);
+    else
+        viv_qsbr_retire(viv_sched_member(), &later->item, run);
+}
+
+static void fire(struct viv_timer *timer)
+{
+    struct viv_later *later = VIV_CONTAINER_OF(timer, struct viv_later, timer);
+    viv_qsbr_retire(viv_sched_member(), &later->item, run);
+}
+
+struct viv_later *viv_later__new(struct viv_reg *reg, bool (*act)(struct viv_later *later))
+{
+    struct viv_later *later = viv_try_calloc(1, sizeof(*later), VIV_TAG_CAP);
+    if (later == NULL) return NULL;
+    viv_timer_init(&later->timer, fire);
+    later->reg = reg;
+    later->act = act;
+    // Relaxed: as in free_later.
+    atomic_fetch_add_explicit(&reg->retired_count, 1, memory_order_relaxed);
+    return later;
+}
+
+void viv_later__start(struct viv_later *later, uint64_t deadline_ns)
+{
+    viv_timer_start(later->reg->sched, &later->timer, deadline_ns, VIV_TIMER_HERE);
+    viv_spin_lock(&later->reg->lock);
+    later->is_started = true;
+    const bool is_dropped = later->is_dropped;
+    viv_spin_unlock(&later->reg->lock);
+    if (is_dropped) viv_later__cancel(later);
+}
+
+void viv_later__drop(struct viv_later *later)
+{
+    later->is_dropped = true;
+}
+
+void viv_later__cancel(struct viv_later *later)
+{
+    viv_spin_lock(&later->reg->lock);
+    const bool is_started = later->is_started;
+    viv_spin_unlock(&later->reg->lock);
+    if (is_started && viv_timer_cancel(later->reg->sched, &later->timer)) free_later(later);
+}
+
+void viv_later__discard(struct viv_later *later)
+{
+    free_later(later);
+}

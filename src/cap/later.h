@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the registry does at a given time: a share expires, what has outlived its owner ends.
+//
+// A timer fires under its wheel's lock, where nothing of this room may run. So it retires an item,
+// and the action runs when that comes out of its grace period: on the same worker, under no lock,
+// in a read section. Whoever has started one is out of its own read section by then.
+#ifndef VIV_CAP_LATER_H
+#define VIV_CAP_LATER_H
+
+#include "cap/reg_int.h"
+#include "sched/timer.h"
+
+struct viv_later {
+    struct viv_timer timer;
+    struct viv_qsbr_item item;
+    struct viv_reg *reg;
+    // False: there is more to do, call again. Under no lock; asks is_dropped under it.
+    bool (*act)(struct viv_later *later);
+    void *subject;
+    viv_rid rid;
+    bool is_started, is_dropped; // under the relations' lock
+};
+
+struct viv_later *viv_later__new(struct viv_reg *reg,
+                                 bool (*act)(struct viv_later *later)); // NULL: no memory
+// Under no lock; it may have been dropped already.
+void viv_later__start(struct viv_later *later, uint64_t deadline_ns);
+// It shall not act any more, or has. Under the lock; then cancel without it.
+void viv_later__drop(struct viv_later *later);
+void viv_later__cancel(struct viv_later *later);
+void viv_later__discard(struct viv_later *later); // one that will not be started
+
+#endif
