@@ -9,5 +9,6 @@ void bench_res_lookup(const struct bench_options *options);
 void bench_res_create(const struct bench_options *options);
 void bench_chan_frames(const struct bench_options *options);
 void bench_chan_ping_pong(const struct bench_options *options);
+void bench_futures(const struct bench_options *options);
 
 #endif
