@@ -17,11 +17,11 @@ enum how {
 
 // All others are the runtime's: environment variables too, since it makes the environment.
 static const uint8_t native_hows[VIV_CAP_COUNT] = {
-    [VIV_CAP_FS] = BY_FILES,           [VIV_CAP_NATIVE_SPAWN] = BY_EXEC,
-    [VIV_CAP_NET_BIND] = BY_NET,       [VIV_CAP_NET_CONNECT] = BY_NET,
-    [VIV_CAP_NET_RESOLVE] = BY_NET,    [VIV_CAP_NATIVE_SIGNAL] = BY_SIGNALS,
-    [VIV_CAP_TIME_READ] = NEVER,       [VIV_CAP_TIME_TIMER] = NEVER,
-    [VIV_CAP_ENTROPY] = NEVER,         [VIV_CAP_SYS_INFO] = NEVER,
+    [VIV_CAP_FS] = BY_FILES,        [VIV_CAP_NATIVE_SPAWN] = BY_EXEC,
+    [VIV_CAP_NET_BIND] = BY_NET,    [VIV_CAP_NET_CONNECT] = BY_NET,
+    [VIV_CAP_NET_RESOLVE] = BY_NET, [VIV_CAP_NATIVE_SIGNAL] = BY_SIGNALS,
+    [VIV_CAP_TIME_READ] = NEVER,    [VIV_CAP_TIME_TIMER] = NEVER,
+    [VIV_CAP_ENTROPY] = NEVER,      [VIV_CAP_SYS_INFO] = NEVER,
 };
 
 enum { LANDLOCK_TRUNCATE = 3, LANDLOCK_NET = 4 }; // from this ABI on
@@ -169,8 +169,8 @@ static const char *judge_native_limit(const struct viv_enforce_probe *probe,
 
 static const char *judge_free_limit(enum viv_policy_limit limit)
 {
-    const uint32_t held = 1u << VIV_POLICY_MAILBOX | 1u << VIV_POLICY_MAILBOX_BYTES |
-                          1u << VIV_POLICY_HANDLES;
+    const uint32_t held =
+        1u << VIV_POLICY_MAILBOX | 1u << VIV_POLICY_MAILBOX_BYTES | 1u << VIV_POLICY_HANDLES;
     return (held >> limit & 1) != 0 ? NULL : "nothing holds this body to it";
 }
 

@@ -23,7 +23,7 @@ struct viv_enforce_ask {
     struct viv_enforce_probe probe;
     const struct viv_capset *set;
     const struct viv_limits *limits; // or NULL
-    uint64_t limits_set;             // bits 1 << enum viv_policy_limit: those that somebody asked for
+    uint64_t limits_set; // bits 1 << enum viv_policy_limit: those that somebody asked for
 };
 // Whether the body can be held to the set and the limits. Patterns and classes marked `unenforced`
 // pass. diag names the first that cannot, and why. Errors: UNENFORCEABLE.

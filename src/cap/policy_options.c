@@ -202,9 +202,8 @@ static enum viv_err merge(struct viv_caps *to, const struct viv_caps *from)
 {
     for (int i = 0; i < VIV_CAP_COUNT; i++) {
         const enum viv_cap cap = (enum viv_cap)i;
-        const uint8_t flags =
-            (uint8_t)((from->any_grantable >> i & 1) * VIV_PATTERN_GRANTABLE |
-                      (from->any_unenforced >> i & 1) * VIV_PATTERN_UNENFORCED);
+        const uint8_t flags = (uint8_t)((from->any_grantable >> i & 1) * VIV_PATTERN_GRANTABLE |
+                                        (from->any_unenforced >> i & 1) * VIV_PATTERN_UNENFORCED);
         if ((from->any >> i & 1) != 0) viv_caps_allow_any(to, cap, flags);
         VIV_PATTERNS_EACH(pattern, viv_scope_patterns(&from->scopes[i]))
         VIV_TRY(viv_caps_allow(to, cap, pattern));

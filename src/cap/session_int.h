@@ -67,7 +67,7 @@ struct viv_delegation {
     struct viv_session *giver;     // counted
     struct viv_delegation *source; // it was made from; NULL: from what is the giver's own
     struct viv_list received_link, source_link; // received: alone once the receiver is no more
-    struct viv_list onward; // made from it
+    struct viv_list onward;                     // made from it
     bool is_over;
     bool is_ending; // in a change
     struct viv_delegation *ending_next;

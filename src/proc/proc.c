@@ -45,6 +45,7 @@ enum viv_err viv_proc_new(const struct viv_proc_spec *spec, struct viv_proc **ou
     proc->state = spec->state;
     proc->limits = spec->limits;
     proc->name = spec->name;
+    proc->parent = spec->parent;
     proc->flags = (uint16_t)spec->flags;
     proc->phase = VIV_PHASE_UNBORN;
     viv_mbox_init(&proc->mbox);
@@ -155,6 +156,11 @@ enum viv_run viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *s
 viv_pid viv_proc_pid(const struct viv_proc *proc)
 {
     return proc->pid;
+}
+
+viv_pid viv_proc_parent(const struct viv_proc *proc)
+{
+    return proc->parent;
 }
 
 struct viv_env *viv_proc_env(const struct viv_proc *proc)

@@ -113,9 +113,9 @@ enum viv_err viv_sched_start(struct viv_sched *sched)
     return err;
 }
 
-// What is left of a worker whose thread has ended, as all have: timers fire, so that what they carry
-// is released, and what was retired is freed. Another member (a thread of the host) may hold that up,
-// and then it waits for viv_sched_free.
+// What is left of a worker whose thread has ended, as all have: timers fire, so that what they
+// carry is released, and what was retired is freed. Another member (a thread of the host) may hold
+// that up, and then it waits for viv_sched_free.
 static void finish_worker(struct viv_worker *worker)
 {
     enum { ATTEMPTS = 1024 };

@@ -71,7 +71,7 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
                  .call_async = viv_host__call_async},
         .cache_dir = config->cache_dir,
     };
-    enum viv_err err = viv_held_bind(viv_cap_reg(config->cap));
+    enum viv_err err = viv_held_bind(viv_room_reg(config->room));
     if (err == VIV_OK) err = viv_wasm_new(&wasm_config, &runtime->wasm);
     if (err != VIV_OK) goto fail_wasm;
     err = viv_metrics_new(&runtime->metrics);

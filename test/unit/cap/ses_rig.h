@@ -20,7 +20,7 @@ struct ses_rig {
     struct viv_session *root;
     _Atomic uint64_t random;            // the last "random" number
     _Atomic uint32_t expiries, shrinks; // calls of the hooks
-    viv_ses_verify_fn verify;       // set before the rig is opened, as the next
+    viv_ses_verify_fn verify;           // set before the rig is opened, as the next
     bool no_expiry;
 };
 

@@ -207,9 +207,10 @@ static void a_line_of_json(void **state)
     viv_audit_init_event(&event, VIV_AUDIT_LOST);
     event.count = 3;
     assert_int_equal(viv_audit_json(&event, line, sizeof line, &len), VIV_OK);
-    assert_string_equal(line, "{\"seq\":0,\"time_ns\":0,\"event\":\"lost\",\"pid\":null,"
-                              "\"session\":null,\"environment\":0,\"class\":null,"
-                              "\"operation\":null,\"object\":\"\",\"outcome\":\"OK\",\"count\":3}\n");
+    assert_string_equal(line,
+                        "{\"seq\":0,\"time_ns\":0,\"event\":\"lost\",\"pid\":null,"
+                        "\"session\":null,\"environment\":0,\"class\":null,"
+                        "\"operation\":null,\"object\":\"\",\"outcome\":\"OK\",\"count\":3}\n");
 }
 
 static void the_longest_line_fits(void **state)
@@ -239,9 +240,9 @@ static void names_of_events(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "lost", "denied", "attach-guess", "grant", "delegate", "revoke", "session-create",
-        "session-change", "session-remove", "policy-load", "unenforced", "account-leak", "orphan",
-        "control-kill"};
+        "lost",       "denied",         "attach-guess",   "grant",          "delegate",
+        "revoke",     "session-create", "session-change", "session-remove", "policy-load",
+        "unenforced", "account-leak",   "orphan",         "control-kill"};
     assert_int_equal(VIV_COUNT_OF(names), VIV_AUDIT_KINDS);
     for (size_t i = 0; i < VIV_COUNT_OF(names); i++)
         assert_string_equal(viv_audit_kind_name((enum viv_audit_kind)i), names[i]);
@@ -364,8 +365,8 @@ static void writers_and_a_reader_on_threads(void **state)
     shared = new_audit(65536); // none is lost: fewer events than that
     assert_int_equal(viv_thread_start("reader", 0, read_all, NULL, &reader), VIV_OK);
     for (uintptr_t i = 0; i < THREADS; i++)
-        assert_int_equal(
-            viv_thread_start("writer", 0, write_some, (void *)(i + 1), &threads[i]), VIV_OK);
+        assert_int_equal(viv_thread_start("writer", 0, write_some, (void *)(i + 1), &threads[i]),
+                         VIV_OK);
     for (int i = 0; i < THREADS; i++)
         viv_thread_join(threads[i]);
     atomic_store(&is_over, true);

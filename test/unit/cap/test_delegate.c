@@ -260,8 +260,8 @@ static void a_delegation_ends_with_the_receivers_ceiling(void **state)
     ses_rig_open(&rig, NULL);
     struct viv_session *top = ses_rig_child(&rig, rig.root, "allow fs\nallow net.bind");
     struct viv_session *low = ses_rig_child(&rig, top, "ceiling parent");
-    struct viv_session *by =
-        ses_rig_child(&rig, rig.root, "allow cap.delegate\nallow fs grantable\nallow net.bind grantable");
+    struct viv_session *by = ses_rig_child(
+        &rig, rig.root, "allow cap.delegate\nallow fs grantable\nallow net.bind grantable");
     const struct actor one = ses_rig_spawn(&rig, by), two = ses_rig_spawn(&rig, low);
     viv_handle hdl;
     OK(delegate(&one, &two, "fs", "/srv", false, &hdl));

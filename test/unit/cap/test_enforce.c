@@ -63,11 +63,10 @@ static void case57_native_with_a_host_pattern(void **state)
               "allow net.bind\nallow net.resolve\nallow net.connect=tcp:*.example.com:443"),
         "net.connect=tcp:*.example.com:443: a program is held to TCP ports only, not to addresses, "
         "names or UDP");
-    assert_string_equal(
-        judge(VIV_BODY_NATIVE, &full,
-              "allow net.bind\nallow net.resolve\n"
-              "allow net.connect=tcp:*.example.com:443 unenforced"),
-        "");
+    assert_string_equal(judge(VIV_BODY_NATIVE, &full,
+                              "allow net.bind\nallow net.resolve\n"
+                              "allow net.connect=tcp:*.example.com:443 unenforced"),
+                        "");
 }
 
 static void case57_what_a_program_is_held_to(void **state)

@@ -114,14 +114,16 @@ static void use_and_policy_replace_it(void **state)
 static void no_options_take_from_profiles_only(void **state)
 {
     (void)state;
-    expect(VIV_PROFILE_OPEN, LINES({"no-net", NULL}), "use guest\nlimit memory=4294967295\n" NO_NET);
+    expect(VIV_PROFILE_OPEN, LINES({"no-net", NULL}),
+           "use guest\nlimit memory=4294967295\n" NO_NET);
     expect(VIV_PROFILE_OPEN, LINES({"no-net", NULL}, {"no-dir", NULL}, {"no-env", NULL}),
            "use guest\nlimit memory=4294967295\nallow db.open");
     // What was given is given, whatever the order.
-    expect(VIV_PROFILE_OPEN,
-           LINES({"allow", "net.connect=tcp:any:80"}, {"no-net", NULL}, {"allow", "net.tls=client"}),
-           "use guest\nlimit memory=4294967295\nallow net.connect=tcp:any:80\n"
-           "allow net.tls=client\n" NO_NET);
+    expect(
+        VIV_PROFILE_OPEN,
+        LINES({"allow", "net.connect=tcp:any:80"}, {"no-net", NULL}, {"allow", "net.tls=client"}),
+        "use guest\nlimit memory=4294967295\nallow net.connect=tcp:any:80\n"
+        "allow net.tls=client\n" NO_NET);
     expect(VIV_PROFILE_NONE, LINES({"dir", "/srv"}, {"no-dir", NULL}, {"dir", "/data:r"}),
            "allow fs=/srv,/data:r");
     expect(VIV_PROFILE_NONE, LINES({"no-env", NULL}, {"env", "HOME=/x=y"}, {"env", "A="}),
@@ -174,12 +176,12 @@ static void case61_errors_name_option_line_and_column(void **state)
         {"allow", "frob", NULL, "--allow: line 1, column 1: no such class: frob", VIV_E_INVAL},
         {"use", "frob", NULL, "--use: line 1, column 1: no such profile: frob", VIV_E_INVAL},
         {"limit", "frob=1", NULL, "--limit: line 1, column 1: no such limit: frob", VIV_E_INVAL},
-        {"max-memory", "x", NULL,
-         "--max-memory: line 1, column 1: a size such as 64M is due: x", VIV_E_INVAL},
+        {"max-memory", "x", NULL, "--max-memory: line 1, column 1: a size such as 64M is due: x",
+         VIV_E_INVAL},
         {"max-memory", "64M kill", NULL,
          "--max-memory: line 1, column 5: the limit does not have this action", VIV_E_INVAL},
-        {"max-time", "0", NULL,
-         "--max-time: line 1, column 1: a duration such as 30s is due: 0", VIV_E_INVAL},
+        {"max-time", "0", NULL, "--max-time: line 1, column 1: a duration such as 30s is due: 0",
+         VIV_E_INVAL},
         {"env", "HOME", NULL, "--env: line 1, column 1: KEY=VALUE is due", VIV_E_INVAL},
         {"env", "=x", NULL, "--env: line 1, column 1: KEY=VALUE is due", VIV_E_INVAL},
         {"dir", "", NULL, "--dir: line 1, column 1: fs: an empty pattern", VIV_E_INVAL},
@@ -191,8 +193,8 @@ static void case61_errors_name_option_line_and_column(void **state)
         struct viv_policy *policy;
         struct viv_policy_error error;
         const char *value = cases[i].value;
-        const struct viv_policy_option option = {
-            cases[i].name, value, value != NULL ? strlen(value) : 0, cases[i].label};
+        const struct viv_policy_option option = {cases[i].name, value,
+                                                 value != NULL ? strlen(value) : 0, cases[i].label};
         assert_int_equal(viv_policy_options_add(options, &option, &source, &error), cases[i].err);
         assert_string_equal(error.diag.text, cases[i].text);
         assert_int_equal(viv_policy_options_add(options, &option, &source, NULL), cases[i].err);

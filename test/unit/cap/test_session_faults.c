@@ -43,8 +43,7 @@ static enum viv_err do_policy(void)
 
 static enum viv_err do_derive(void)
 {
-    const enum viv_err err =
-        viv_ses_derive(top, VIV_CAP_BIT(VIV_CAP_FS), NULL, rig.env_rid, &made);
+    const enum viv_err err = viv_ses_derive(top, VIV_CAP_BIT(VIV_CAP_FS), NULL, rig.env_rid, &made);
     if (err == VIV_OK) viv_ses_let_go(made);
     return err;
 }
@@ -150,10 +149,10 @@ struct snapshot {
 static struct snapshot look(void)
 {
     struct viv_session *const all[] = {rig.root, top, middle, low, side};
-    struct snapshot now = {.records = viv_res_record_count(rig.reg),
-                           .bytes = viv_account_used(viv_res_account(rig.reg),
-                                                     VIV_COUNTER_RESOURCE_BYTES),
-                           .count = rig.root->tree->count};
+    struct snapshot now = {
+        .records = viv_res_record_count(rig.reg),
+        .bytes = viv_account_used(viv_res_account(rig.reg), VIV_COUNTER_RESOURCE_BYTES),
+        .count = rig.root->tree->count};
     for (size_t i = 0; i < VIV_COUNT_OF(all); i++) {
         now.held[i] = viv_ses_held(all[i]);
         now.own[i] = all[i]->own;
@@ -193,12 +192,10 @@ static void every_allocation_fails(void **state)
 {
     (void)state;
     static const struct sweep sweeps[] = {
-        {"new", do_new, 5},           {"bootstrap", do_bootstrap, 4},
-        {"policy", do_policy, 3},     {"derive", do_derive, 4},
-        {"create", do_create, 4},     {"add", do_add, 6},
-        {"rm", do_rm, 8},             {"add_resource", do_add_rid, 6},
-        {"rm_resource", do_rm_rid, 3}, {"remove", do_remove, 6},
-        {"shrink", do_shrink, 10},    {"delegate", do_delegate, 6},
+        {"new", do_new, 5},       {"bootstrap", do_bootstrap, 4},  {"policy", do_policy, 3},
+        {"derive", do_derive, 4}, {"create", do_create, 4},        {"add", do_add, 6},
+        {"rm", do_rm, 8},         {"add_resource", do_add_rid, 6}, {"rm_resource", do_rm_rid, 3},
+        {"remove", do_remove, 6}, {"shrink", do_shrink, 10},       {"delegate", do_delegate, 6},
         {"revoke", do_revoke, 4},
     };
     for (uint32_t i = 0; i < VIV_COUNT_OF(sweeps); i++) {

@@ -79,8 +79,8 @@ static struct value value_narrow(struct value v, struct value bound)
     if (bound.any) return v;
     return (struct value){.is_there = true,
                           .names = (uint8_t)((v.any ? bound.names : 0) | (v.names & bound.names)),
-                          .pass = (uint8_t)((v.any_pass ? bound.names : 0) |
-                                            (v.pass & bound.names))};
+                          .pass =
+                              (uint8_t)((v.any_pass ? bound.names : 0) | (v.pass & bound.names))};
 }
 
 static struct value value_join(struct value a, struct value b)
@@ -244,9 +244,9 @@ static void print_names(char *out, size_t cap, int cls, unsigned names, const ch
     out[0] = '\0';
     for (unsigned i = 0; i < NAMES; i++) {
         if ((names >> i & 1) == 0) continue;
-        len += (size_t)snprintf(out + len, cap - len, classes[cls] == VIV_CAP_CHAN_READ ? "%s#0.%u.1" : "%s%c",
-                                len > 0 ? between : "",
-                                classes[cls] == VIV_CAP_CHAN_READ ? i : 'a' + i);
+        len += (size_t)snprintf(
+            out + len, cap - len, classes[cls] == VIV_CAP_CHAN_READ ? "%s#0.%u.1" : "%s%c",
+            len > 0 ? between : "", classes[cls] == VIV_CAP_CHAN_READ ? i : 'a' + i);
     }
 }
 
@@ -321,8 +321,7 @@ static void become(int index)
 
 static void expect(const char *what, enum viv_err err, enum viv_err want)
 {
-    if (err != want)
-        fail_msg("%s: %s, expected %s", what, viv_err_name(err), viv_err_name(want));
+    if (err != want) fail_msg("%s: %s, expected %s", what, viv_err_name(err), viv_err_name(want));
     accepted += err == VIV_OK;
 }
 
@@ -353,8 +352,8 @@ static void do_policy(void)
     const bool has_ceiling = below(4) == 0;
     struct viv_policy *policy = policy_of(&set, has_ceiling);
     struct viv_session *session;
-    const enum viv_err err = viv_ses_add_policy(sessions[parent].session, policy, rig.env_rid,
-                                                &session, NULL);
+    const enum viv_err err =
+        viv_ses_add_policy(sessions[parent].session, policy, rig.env_rid, &session, NULL);
     expect("add_policy", err, set_within(&sessions[parent].held, &set) ? VIV_OK : VIV_E_DENIED);
     viv_policy_free(policy);
     if (err != VIV_OK) return;
@@ -393,8 +392,7 @@ static void do_create(void)
     become(parent);
     const enum viv_err err = viv_ses_create(hands.tab, (viv_handle){0}, ents, count, NULL, &hdl);
     const bool may = sessions[parent].held.of[0].any;
-    expect("create", err,
-           may && set_within(&sessions[parent].held, &set) ? VIV_OK : VIV_E_DENIED);
+    expect("create", err, may && set_within(&sessions[parent].held, &set) ? VIV_OK : VIV_E_DENIED);
     if (err != VIV_OK) return;
     adopt(at, parent, ses_rig_session(&hands, hdl), &set, count > 0 ? &set : NULL);
     OK(viv_res_close(hands.tab, hdl));
@@ -500,8 +498,8 @@ static void do_call(void)
         err = viv_ses_rm_entitlement(hands.tab, self, hdl, classes[call.cls]);
         break;
     case 2:
-        err = viv_ses_add_resource(hands.tab, self, hdl, VIV_CAP_CHAN_READ, rid_of(call.name),
-                                   &out);
+        err =
+            viv_ses_add_resource(hands.tab, self, hdl, VIV_CAP_CHAN_READ, rid_of(call.name), &out);
         break;
     case 3:
         err = viv_ses_rm_resource(hands.tab, self, hdl, VIV_CAP_CHAN_READ, rid_of(call.name), &out);
@@ -619,10 +617,9 @@ static void do_end(void)
 
 static void step(void)
 {
-    static void (*const ops[])(void) = {do_policy, do_policy,   do_derive,   do_create,
-                                        do_call,   do_call,     do_call,     do_call,
-                                        do_call,   do_delegate, do_delegate, do_delegate,
-                                        do_delegate, do_revoke};
+    static void (*const ops[])(void) = {
+        do_policy, do_policy, do_derive,   do_create,   do_call,     do_call,     do_call,
+        do_call,   do_call,   do_delegate, do_delegate, do_delegate, do_delegate, do_revoke};
     if (below(40) == 0)
         do_end();
     else

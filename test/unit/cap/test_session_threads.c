@@ -13,9 +13,9 @@
 enum { CHANGERS = 3, CHECKERS = 2, SHARED = 6, ROUNDS = 1500 };
 
 static struct ses_rig rig;
-static struct actor hands[CHANGERS];          // one a thread
-static struct actor subjects[SHARED];         // processes under shared sessions
-static struct viv_session *shared[SHARED];    // children of the root; open until the end
+static struct actor hands[CHANGERS];       // one a thread
+static struct actor subjects[SHARED];      // processes under shared sessions
+static struct viv_session *shared[SHARED]; // children of the root; open until the end
 static struct viv_ent net_any, chan_one, fs_srv;
 static uint64_t rounds;
 static _Atomic uint32_t changing;
@@ -189,10 +189,10 @@ static void checks_while_the_tree_changes(void **state)
         assert_true(viv_ses_is_within(rig.root, shared[i]));
     ses_rig_check(&rig);
     assert_true(atomic_load(&made) > 0);
-    print_message("%llu sessions made, %llu expired, %llu admitted, %llu denied\n",
-                  (unsigned long long)atomic_load(&made), (unsigned long long)atomic_load(&rig.expiries),
-                  (unsigned long long)atomic_load(&admitted),
-                  (unsigned long long)atomic_load(&denied));
+    print_message(
+        "%llu sessions made, %llu expired, %llu admitted, %llu denied\n",
+        (unsigned long long)atomic_load(&made), (unsigned long long)atomic_load(&rig.expiries),
+        (unsigned long long)atomic_load(&admitted), (unsigned long long)atomic_load(&denied));
     for (int i = 0; i < SHARED; i++)
         viv_ses_let_go(shared[i]);
     ses_rig_close(&rig);
