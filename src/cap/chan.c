@@ -154,8 +154,9 @@ static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind ki
     viv_list_init(&end->node);
     viv_list_init(&end->parked);
     viv_list_init(&end->ops);
-    const enum viv_err err = viv_res_insert_below(tab, via, VIV_KIND_CHANNEL, need, &spec, end,
-                                                  VIV_RIGHTS_COMMON, out_hdl);
+    const enum viv_err err =
+        viv_res_insert_below(tab, &(struct viv_res_via){via, VIV_KIND_CHANNEL, need}, &spec, end,
+                             VIV_RIGHTS_COMMON, out_hdl);
     VIV_SIM_POINT();
     if (err == VIV_OK) *out_end = end;
     return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the channel ended meanwhile
