@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cap/room.h"
 #include "cli/cli.h"
+#include "cli/run_audit.h"
 #include "cli/run_options.h"
 #include "cli/run_policy.h"
 #include "os/file.h"
@@ -24,12 +25,14 @@
 #include <string.h>
 
 #define STOP_TIMEOUT_NS (5 * VIV_NS_PER_SEC)
+#define AUDIT_PAUSE_NS (200 * VIV_NS_PER_MS)
 
 // What the callbacks tell the main thread, which sleeps on `events`.
 struct run {
     struct viv_run_options options;
     struct viv_kernel *kernel;
     struct viv_policy *policy;
+    struct viv_run_audit audit;
     struct viv_room *room;
     struct viv_env *env;
     struct viv_runtime *runtime;
@@ -234,7 +237,8 @@ static int wait_for_end(struct run *run)
         }
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
         if (number != 0) return 128 + (int)number;
-        viv_futex_wait(&events, seen, VIV_FOREVER_NS);
+        viv_run_audit_write(&run->audit, viv_room_audit(run->room), false);
+        viv_futex_wait(&events, seen, run->audit.fd >= 0 ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
     }
 }
 
@@ -274,8 +278,10 @@ static int start_and_wait(struct run *run)
     }
     if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
+        viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
         leave_at_once(status);
     }
+    viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
     // A compile that a guest asked for may go on for long, and nobody waits for it any more.
     if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) leave_at_once(status);
     (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
@@ -337,6 +343,7 @@ int viv_cli_run(int count, char **args)
     if (run.options.help) return viv_cli_print_help("run");
     run.policy = viv_run_policy_make(&run.options);
     if (run.policy == NULL) return VIV_STATUS_USAGE;
+    if (!viv_run_audit_open(&run.audit, run.options.audit)) return VIV_STATUS_USAGE;
     int status = make_config(&run);
     char cache_dir[4096];
     bool cached = !run.options.no_cache && viv_cache_default_dir(cache_dir, sizeof(cache_dir));
@@ -350,6 +357,7 @@ int viv_cli_run(int count, char **args)
     if (run.room != NULL) viv_room_close(run.room);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
+    viv_run_audit_close(&run.audit);
     viv_policy_free(run.policy);
     return status;
 }
