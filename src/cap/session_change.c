@@ -193,6 +193,14 @@ void viv_ses__plan_add(struct viv_ses_change *change, struct viv_delegation *del
 
 // ---- what follows ----
 
+static void forget(struct viv_ses_change *change)
+{
+    viv_capset_drop(change->narrowed);
+    viv_capset_drop(change->bound);
+    viv_capset_drop(change->result);
+    change->narrowed = change->bound = change->result = NULL;
+}
+
 static struct viv_capset *own_of(const struct viv_session *session)
 {
     return session->plan.own != NULL ? session->plan.own : session->own;
@@ -205,19 +213,33 @@ static struct viv_capset *held_of(const struct viv_session *session)
     return atomic_load_explicit(&session->held, memory_order_acquire);
 }
 
+// What is left of a set within a bound, counted. Siblings with one set get one set again.
+static enum viv_err narrow(struct viv_ses_change *change, struct viv_capset *set,
+                           struct viv_capset *bound, struct viv_capset **out_set)
+{
+    if (change->narrowed != set || change->bound != bound) {
+        struct viv_capset *result;
+        VIV_TRY(viv_capset_narrow(set, bound, &result));
+        forget(change);
+        change->narrowed = viv_capset_take(set);
+        change->bound = viv_capset_take(bound);
+        change->result = result;
+    }
+    *out_set = viv_capset_take(change->result);
+    return VIV_OK;
+}
+
 // Replaces *slot, whose set in force is `now`, when the bound leaves less of it.
-static enum viv_err narrow_slot(struct viv_capset **slot, struct viv_capset *now,
-                                const struct viv_capset *bound, bool *out_less)
+static enum viv_err narrow_slot(struct viv_ses_change *change, struct viv_capset **slot,
+                                struct viv_capset *now, struct viv_capset *bound)
 {
     struct viv_capset *less;
     if (*slot != NULL) now = *slot;
-    VIV_TRY(viv_capset_narrow(now, bound, &less));
-    if (less == now) {
+    VIV_TRY(narrow(change, now, bound, &less));
+    if (less == now)
         viv_capset_drop(less);
-        return VIV_OK;
-    }
-    put_plan(slot, less);
-    *out_less = true;
+    else
+        put_plan(slot, less);
     return VIV_OK;
 }
 
@@ -253,17 +275,28 @@ static enum viv_err plan_held(const struct viv_ses_change *change, struct viv_se
     return VIV_OK;
 }
 
+// own' within the ceiling that is to be, `bound`.
+static enum viv_err bound_own(struct viv_ses_change *change, struct viv_session *session,
+                              struct viv_capset *bound)
+{
+    const struct viv_capset *before = session->plan.own;
+    const bool is_ceiling = session->own == session->ceiling;
+    if (before == NULL && is_ceiling && session->plan.ceiling != NULL)
+        put_plan(&session->plan.own, viv_capset_take(bound)); // one set was both, and is
+    else
+        VIV_TRY(narrow_slot(change, &session->plan.own, session->own, bound));
+    if (session->plan.own != before) session->plan.is_stale = true;
+    return VIV_OK;
+}
+
 static enum viv_err bound_by_parent(struct viv_ses_change *change, struct viv_session *session)
 {
-    const struct viv_capset *bound = held_of(session->parent);
-    bool is_less = false;
+    struct viv_capset *bound = held_of(session->parent);
     if (session->ceiling != NULL || session->plan.ceiling != NULL) {
-        VIV_TRY(narrow_slot(&session->plan.ceiling, session->ceiling, bound, &is_less));
+        VIV_TRY(narrow_slot(change, &session->plan.ceiling, session->ceiling, bound));
         bound = session->plan.ceiling != NULL ? session->plan.ceiling : session->ceiling;
     }
-    is_less = false;
-    VIV_TRY(narrow_slot(&session->plan.own, session->own, bound, &is_less));
-    if (is_less) session->plan.is_stale = true;
+    VIV_TRY(bound_own(change, session, bound));
     for (struct viv_list *at = session->received.next; at != &session->received; at = at->next) {
         struct viv_delegation *delegation =
             VIV_CONTAINER_OF(at, struct viv_delegation, received_link);
@@ -354,6 +387,7 @@ void viv_ses__finish(struct viv_ses_change *change)
 {
     const struct viv_sessions_config *config = &change->tree->all->config;
     struct viv_session *next;
+    forget(change);
     for (struct viv_delegation *at = change->ending_first, *after; at != NULL; at = after) {
         after = at->ending_next;
         at->is_ending = false;

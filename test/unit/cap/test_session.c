@@ -473,6 +473,27 @@ static void case53_a_shrink_narrows_lists(void **state)
     ses_rig_close(&rig);
 }
 
+static void siblings_share_what_is_left(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *top = ses_rig_child(&rig, rig.root, "allow fs=/srv\nallow net.bind");
+    struct viv_session *low[3];
+    for (int i = 0; i < 3; i++)
+        OK(viv_ses_derive(top, 0, NULL, rig.env_rid, &low[i]));
+    OK(viv_ses_shrink(top, VIV_CAP_NET_BIND));
+    for (int i = 0; i < 3; i++) {
+        assert_true(ses_holds(low[i], "fs", "/srv"));
+        assert_true(ses_holds(low[i], "net.bind", "absent"));
+        assert_ptr_equal(viv_ses_held(low[i]), viv_ses_held(low[0]));
+        assert_ptr_equal(low[i]->ceiling, low[0]->ceiling);
+    }
+    for (int i = 0; i < 3; i++)
+        viv_ses_let_go(low[i]);
+    viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
 static void case53_the_operator_shrinks_a_root(void **state)
 {
     (void)state;
@@ -907,6 +928,7 @@ int main(void)
         cmocka_unit_test(case52_the_root_is_not_removable),
         cmocka_unit_test(case53_a_shrink_reaches_every_descendant),
         cmocka_unit_test(case53_a_shrink_narrows_lists),
+        cmocka_unit_test(siblings_share_what_is_left),
         cmocka_unit_test(case53_the_operator_shrinks_a_root),
         cmocka_unit_test(removed_sessions_hold_nothing_and_get_nothing),
         cmocka_unit_test(a_session_ends_with_its_owner),
