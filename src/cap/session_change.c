@@ -269,7 +269,8 @@ static enum viv_err plan_held(const struct viv_ses_change *change, struct viv_se
         viv_capset_drop(held);
         return err;
     }
-    if (!viv_capset_contains(held, held_of(session), NULL)) session->plan.is_less = true;
+    if (!session->plan.is_less)
+        session->plan.is_less = !viv_capset_contains(held, held_of(session), NULL);
     put_plan(&session->plan.held, held);
     session->plan.is_stale = false;
     return VIV_OK;
@@ -285,7 +286,7 @@ static enum viv_err bound_own(struct viv_ses_change *change, struct viv_session 
         put_plan(&session->plan.own, viv_capset_take(bound)); // one set was both, and is
     else
         VIV_TRY(narrow_slot(change, &session->plan.own, session->own, bound));
-    if (session->plan.own != before) session->plan.is_stale = true;
+    if (session->plan.own != before) session->plan.is_stale = session->plan.is_less = true;
     return VIV_OK;
 }
 
