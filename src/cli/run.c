@@ -6,7 +6,7 @@
 //   4. kill what still runs, flush the output, leave with main's status.
 // Threads: the main thread; the two callbacks run on workers.
 #include "base/text.h"
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "cli/cli.h"
 #include "cli/run_options.h"
 #include "os/file.h"
@@ -28,7 +28,7 @@
 struct run {
     struct viv_run_options options;
     struct viv_kernel *kernel;
-    struct viv_cap_kernel *cap;
+    struct viv_room *room;
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -319,10 +319,10 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     VIV_TRY(viv_env_new(run->kernel, 1, &limits, &run->env));
-    VIV_TRY(viv_cap_open(run->kernel, NULL, &run->cap));
-    VIV_TRY(viv_cap_add_env(run->cap, run->env, NULL));
+    VIV_TRY(viv_room_open(run->kernel, &run->room));
+    VIV_TRY(viv_room_add_env(run->room, run->env, NULL));
     struct viv_runtime_config config = {.kernel = run->kernel,
-                                        .cap = run->cap,
+                                        .room = run->room,
                                         .cache_dir = cache_dir,
                                         .network = !run->options.no_net};
     return viv_runtime_new(&config, &run->runtime);
@@ -343,7 +343,7 @@ int viv_cli_run(int count, char **args)
         status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     viv_config_drop(run.config);
     viv_module_drop(run.module);
-    if (run.cap != NULL) viv_cap_close(run.cap);
+    if (run.room != NULL) viv_room_close(run.room);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
     return status;

@@ -45,6 +45,7 @@ enum viv_err viv_proc_new(const struct viv_proc_spec *spec, struct viv_proc **ou
     proc->state = spec->state;
     proc->limits = spec->limits;
     proc->name = spec->name;
+    proc->parent = spec->parent;
     proc->flags = (uint16_t)spec->flags;
     proc->phase = VIV_PHASE_UNBORN;
     viv_mbox_init(&proc->mbox);
@@ -157,6 +158,11 @@ viv_pid viv_proc_pid(const struct viv_proc *proc)
     return proc->pid;
 }
 
+viv_pid viv_proc_parent(const struct viv_proc *proc)
+{
+    return proc->parent;
+}
+
 struct viv_env *viv_proc_env(const struct viv_proc *proc)
 {
     return proc->env;
@@ -185,6 +191,7 @@ void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word)
 
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
 {
+    // Release pairs with the acquire above.
     atomic_store_explicit(&proc->words[word], value, memory_order_release);
 }
 

@@ -58,6 +58,7 @@ struct viv_proc_spec {
     uint32_t flags;                       // VIV_PROC_TRAP_…
     const struct viv_proc_limits *limits; // NULL: the environment's defaults
     const char *name; // for people; borrowed for as long as the process lives; may be NULL
+    viv_pid parent;   // who starts it; none: nobody
 };
 
 // Makes a process that nobody can see yet. Errors: EXHAUSTED (memory, pids), QUOTA (environment).
@@ -88,6 +89,7 @@ void viv_proc_abandon(VIV_OWN struct viv_proc *proc);
 // ---- of the process whose slice this is ----
 viv_pid viv_proc_pid(const struct viv_proc *proc);
 struct viv_env *viv_proc_env(const struct viv_proc *proc);
+viv_pid viv_proc_parent(const struct viv_proc *proc); // any thread; it may have ended long ago
 struct viv_kernel *viv_proc_kernel(const struct viv_proc *proc);
 void *viv_proc_state(const struct viv_proc *proc);
 const struct viv_body *viv_proc_body(const struct viv_proc *proc); // any thread

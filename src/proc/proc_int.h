@@ -31,6 +31,7 @@ struct viv_proc {
     void *state;
     const struct viv_proc_limits *limits; // NULL: the environment's
     const char *name;
+    viv_pid parent; // who started it; none: nobody
     uint64_t born_ns;
     // any worker (atomic)
     _Atomic(struct viv_signal *) inbox; // stack, newest first; &viv_proc__closed once ended

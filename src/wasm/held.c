@@ -3,7 +3,7 @@
 #include "wasm/held.h"
 
 #include "base/limits.h"
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "cap/transit.h"
 #include "wasm/error_text.h"
 #include "wasm/inst.h"
@@ -103,7 +103,7 @@ static void count_one(struct viv_inst *inst, viv_kind kind)
 static enum viv_err get_table(struct viv_inst *inst)
 {
     if (inst->tab != NULL) return VIV_OK;
-    return viv_holder_htab(inst->proc, &inst->tab);
+    return viv_room_htab(inst->proc, &inst->tab);
 }
 
 static viv_rights all_rights(viv_kind kind)

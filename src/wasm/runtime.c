@@ -71,7 +71,7 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
                  .call_async = viv_host__call_async},
         .cache_dir = config->cache_dir,
     };
-    enum viv_err err = viv_held_bind(viv_cap_reg(config->cap));
+    enum viv_err err = viv_held_bind(viv_room_reg(config->room));
     if (err == VIV_OK) err = viv_wasm_new(&wasm_config, &runtime->wasm);
     if (err != VIV_OK) goto fail_wasm;
     err = viv_metrics_new(&runtime->metrics);
@@ -160,5 +160,10 @@ enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_pro
         .settled = program->settled,
         .settled_arg = program->arg,
     };
-    return viv_spawn(&spec, out_birth);
+    struct viv_qsbr_member *member = NULL; // of a thread that has none
+    if (viv_sched_member() == NULL)
+        VIV_TRY(viv_sched_enter(viv_kernel_sched(runtime->kernel), &member));
+    enum viv_err err = viv_spawn(&spec, out_birth);
+    if (member != NULL) viv_sched_leave(member);
+    return err;
 }

@@ -4,7 +4,7 @@
 #ifndef VIV_WASM_RUNTIME_H
 #define VIV_WASM_RUNTIME_H
 
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "proc/kernel.h"
 #include "wasm/config.h"
 #include "wasm/module.h"
@@ -15,10 +15,10 @@ struct viv_stdio_set; // standard streams of the kernel (wasi_stdio.h)
 struct viv_metrics;   // metrics of guests (metrics.h)
 
 struct viv_runtime_config {
-    struct viv_kernel *kernel;  // not yet started: the ticker is set
-    struct viv_cap_kernel *cap; // of the kernel; closed before the runtime is freed
-    const char *cache_dir;      // NULL: no cache
-    bool network;               // false: --no-net
+    struct viv_kernel *kernel; // not yet started: the ticker is set
+    struct viv_room *room;     // of the kernel; closed before the runtime is freed
+    const char *cache_dir;     // NULL: no cache
+    bool network;              // false: --no-net
 };
 
 // Errors: EXHAUSTED, EXISTS (the kinds of Wasm guests are bound already).

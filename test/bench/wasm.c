@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "bench.h"
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/rand.h"
@@ -25,7 +25,7 @@
 
 struct rig {
     struct viv_kernel *kernel;
-    struct viv_cap_kernel *cap;
+    struct viv_room *room;
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -69,9 +69,9 @@ static void open_rig(struct rig *rig, const char *guest, uint64_t workers, enum 
     *rig = (struct rig){0};
     BENCH_TRY(viv_kernel_new(&config, &rig->kernel));
     BENCH_TRY(viv_env_new(rig->kernel, 1, &limits, &rig->env));
-    BENCH_TRY(viv_cap_open(rig->kernel, NULL, &rig->cap));
-    BENCH_TRY(viv_cap_add_env(rig->cap, rig->env, NULL));
-    struct viv_runtime_config runtime_config = {.kernel = rig->kernel, .cap = rig->cap};
+    BENCH_TRY(viv_room_open(rig->kernel, &rig->room));
+    BENCH_TRY(viv_room_add_env(rig->room, rig->env, NULL));
+    struct viv_runtime_config runtime_config = {.kernel = rig->kernel, .room = rig->room};
     BENCH_TRY(viv_runtime_new(&runtime_config, &rig->runtime));
     viv_kernel_on_ended(rig->kernel, on_ended, rig);
     char path[1024];
@@ -128,7 +128,7 @@ static void close_rig(struct rig *rig)
     BENCH_TRY(viv_kernel_stop(rig->kernel, 120 * VIV_NS_PER_SEC));
     viv_config_drop(rig->config);
     viv_module_drop(rig->module);
-    viv_cap_close(rig->cap);
+    viv_room_close(rig->room);
     viv_runtime_free(rig->runtime);
     viv_kernel_free(rig->kernel);
 }

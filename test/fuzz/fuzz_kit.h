@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "proc/host.h"
@@ -51,10 +51,10 @@ static void kit_open(void)
     limits.mailbox_bytes = 1 << 20;
     KIT_CHECK(viv_kernel_new(&config, &kit.kernel) == VIV_OK);
     KIT_CHECK(viv_env_new(kit.kernel, 1, &limits, &kit.env) == VIV_OK);
-    struct viv_cap_kernel *cap;
-    KIT_CHECK(viv_cap_open(kit.kernel, NULL, &cap) == VIV_OK);
-    KIT_CHECK(viv_cap_add_env(cap, kit.env, NULL) == VIV_OK);
-    struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .cap = cap};
+    struct viv_room *room;
+    KIT_CHECK(viv_room_open(kit.kernel, &room) == VIV_OK);
+    KIT_CHECK(viv_room_add_env(room, kit.env, NULL) == VIV_OK);
+    struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .room = room};
     KIT_CHECK(viv_runtime_new(&runtime_config, &kit.runtime) == VIV_OK);
     kit.config = viv_config_new();
     KIT_CHECK(kit.config != NULL);

@@ -8,7 +8,7 @@ static void case_048(struct world *world)
 {
     struct viv_env *other;
     TRY(viv_env_new(world->kernel, 2, &world->limits, &other));
-    TRY(viv_cap_add_env(world->cap, other, NULL));
+    TRY(viv_room_add_env(world->room, other, NULL));
     world_add_host(world, other);
     struct viv_module *module = world_module(world, GUEST);
     const viv_pid inside = world_start(world, module, "case_048_inside", NULL, 0);

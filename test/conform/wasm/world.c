@@ -373,10 +373,10 @@ void world_open(struct world *world)
     CHECK(pthread_mutex_init(&world->lock, NULL) == 0);
     TRY(viv_kernel_new(&config, &world->kernel));
     TRY(viv_env_new(world->kernel, 1, &world->limits, &world->env));
-    TRY(viv_cap_open(world->kernel, NULL, &world->cap));
-    TRY(viv_cap_add_env(world->cap, world->env, NULL));
+    TRY(viv_room_open(world->kernel, &world->room));
+    TRY(viv_room_add_env(world->room, world->env, NULL));
     const struct viv_runtime_config runtime_config = {.kernel = world->kernel,
-                                                      .cap = world->cap,
+                                                      .room = world->room,
                                                       .cache_dir = world->no_cache ? NULL : "cache",
                                                       .network = true};
     TRY(viv_runtime_new(&runtime_config, &world->runtime));
@@ -399,7 +399,7 @@ void world_close(struct world *world)
     viv_config_drop(world->config);
     for (size_t i = 0; i < world->module_count; i++)
         viv_module_drop(world->modules[i]);
-    viv_cap_close(world->cap);
+    viv_room_close(world->room);
     viv_runtime_free(world->runtime);
     viv_kernel_free(world->kernel);
     free(world->notes);

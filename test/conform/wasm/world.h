@@ -11,7 +11,7 @@
 #ifndef VIV_TEST_CONFORM_WORLD_H
 #define VIV_TEST_CONFORM_WORLD_H
 
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "harness/check.h"
 #include "os/clock.h"
 #include "proc/host.h"
@@ -52,7 +52,7 @@ struct world {
     // the rest is the world's
     struct viv_kernel *kernel;
     struct viv_env *env;
-    struct viv_cap_kernel *cap;
+    struct viv_room *room;
     struct viv_runtime *runtime;
     struct viv_config *config; // of processes started from here: all rights, no directories
     struct viv_module *modules[MODULES_MAX];

@@ -48,10 +48,10 @@ struct guest_kernel *guest_open(uint32_t workers)
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     CHECK(viv_env_new(kernel->kernel, 1, &limits, &kernel->env) == VIV_OK);
-    CHECK(viv_cap_open(kernel->kernel, NULL, &kernel->cap) == VIV_OK);
-    CHECK(viv_cap_add_env(kernel->cap, kernel->env, NULL) == VIV_OK);
+    CHECK(viv_room_open(kernel->kernel, &kernel->room) == VIV_OK);
+    CHECK(viv_room_add_env(kernel->room, kernel->env, NULL) == VIV_OK);
     struct viv_runtime_config runtime = {
-        .kernel = kernel->kernel, .cap = kernel->cap, .network = true};
+        .kernel = kernel->kernel, .room = kernel->room, .network = true};
     CHECK(viv_runtime_new(&runtime, &kernel->runtime) == VIV_OK);
     viv_kernel_on_ended(kernel->kernel, on_ended, kernel);
     CHECK(viv_kernel_start(kernel->kernel) == VIV_OK);
@@ -63,7 +63,7 @@ void guest_close(struct guest_kernel *kernel)
     CHECK(viv_kernel_stop(kernel->kernel, STOP_SECONDS * VIV_NS_PER_SEC) == VIV_OK);
     for (uint32_t i = 0; i < kernel->run_count; i++)
         viv_capture_drop(kernel->runs[i].capture);
-    viv_cap_close(kernel->cap);
+    viv_room_close(kernel->room);
     viv_runtime_free(kernel->runtime);
     viv_kernel_free(kernel->kernel);
     free(kernel);

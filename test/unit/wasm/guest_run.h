@@ -4,7 +4,7 @@
 #define VIV_TEST_WASM_GUEST_RUN_H
 
 #include "base/buf.h"
-#include "cap/holder.h"
+#include "cap/room.h"
 #include "proc/kernel.h"
 #include "wasm/config.h"
 #include "wasm/module.h"
@@ -29,7 +29,7 @@ struct guest_run {
 struct guest_kernel {
     struct viv_kernel *kernel;
     struct viv_env *env;
-    struct viv_cap_kernel *cap;
+    struct viv_room *room;
     struct viv_runtime *runtime;
     struct guest_run runs[GUEST_RUNS_MAX];
     uint32_t run_count;

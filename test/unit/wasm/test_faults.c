@@ -22,7 +22,7 @@
 
 enum {
     TOLD = 77,
-    LIBC_TOLD = 71, // EX_OSERR: the C library could not learn its directories
+    LIBC_TOLD = 71,  // EX_OSERR: the C library could not learn its directories
     EVERY_MAX = 400, // failures one by one; then, and with new kernels, in random steps
     STEP_MAX = 29,
     NEW_STEP_MAX = 12,
@@ -239,9 +239,9 @@ struct failure {
 
 static void expect_told(const struct guest_run *run, const struct failure *failure)
 {
-    bool told = run->was_born && (run->kind == VIV_REASON_NORMAL ||
-                                  (run->kind == VIV_REASON_EXITED &&
-                                   (run->code == TOLD || run->code == LIBC_TOLD)));
+    bool told = run->was_born &&
+                (run->kind == VIV_REASON_NORMAL ||
+                 (run->kind == VIV_REASON_EXITED && (run->code == TOLD || run->code == LIBC_TOLD)));
     if (!run->was_born) told = run->birth_err == VIV_E_EXHAUSTED;
     if (!told && strstr(run->text, "memory") == NULL)
         fail_msg("allocation %llu, call %s %llu: %s, %s", (unsigned long long)failure->alloc_nth,
@@ -387,15 +387,15 @@ static void every_allocation_of_a_runtime_may_fail(void **state)
         struct viv_runtime *runtime = NULL;
         assert_int_equal(viv_kernel_new(&config, &kernel), VIV_OK);
         viv_alloc_fail_nth(nth);
-        struct viv_cap_kernel *cap = NULL;
-        enum viv_err err = viv_cap_open(kernel, NULL, &cap);
+        struct viv_room *room = NULL;
+        enum viv_err err = viv_room_open(kernel, &room);
         if (err == VIV_OK)
-            err = viv_runtime_new(&(struct viv_runtime_config){.kernel = kernel, .cap = cap},
+            err = viv_runtime_new(&(struct viv_runtime_config){.kernel = kernel, .room = room},
                                   &runtime);
         hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
-        if (cap != NULL) viv_cap_close(cap);
+        if (room != NULL) viv_room_close(room);
         if (err == VIV_OK) viv_runtime_free(runtime);
         viv_kernel_free(kernel);
         expect_tags(before, "runtime, allocation", nth);
