@@ -18,7 +18,7 @@
 #include "base/assert.h"
 #include "cap/session_int.h"
 
-enum { TURN_TRIES = 4096 }; // a tenth of a millisecond or so
+enum { TURN_TRIES = 1 << 15 }; // a millisecond or so: longer than any change but a large shrink
 
 static inline void pause_cpu(void)
 {
@@ -384,11 +384,21 @@ enum viv_err viv_ses__make(struct viv_ses_change *change)
     return VIV_OK;
 }
 
-void viv_ses__finish(struct viv_ses_change *change)
+// For the topmost sessions of those that hold less now.
+static void tell_shrunk(const struct viv_ses_change *change)
 {
     const struct viv_sessions_config *config = &change->tree->all->config;
+    if (!change->is_made || config->shrunk == NULL) return;
+    for (struct viv_session *at = change->touched; at != NULL; at = at->plan.next)
+        if (at->plan.is_less && (at->parent == NULL || !at->parent->plan.is_less))
+            config->shrunk(config->shrunk_arg, at);
+}
+
+void viv_ses__finish(struct viv_ses_change *change)
+{
     struct viv_session *next;
     forget(change);
+    tell_shrunk(change);
     for (struct viv_delegation *at = change->ending_first, *after; at != NULL; at = after) {
         after = at->ending_next;
         at->is_ending = false;
@@ -399,10 +409,7 @@ void viv_ses__finish(struct viv_ses_change *change)
         viv_capset_drop(at->plan.own);
         viv_capset_drop(at->plan.ceiling);
         viv_capset_drop(at->plan.held);
-        const bool is_less = at->plan.is_less;
         at->plan = (__typeof__(at->plan)){0};
-        if (change->is_made && is_less && config->shrunk != NULL)
-            config->shrunk(config->shrunk_arg, at);
         viv_ses_drop(at);
     }
     end_turn(change->tree);

@@ -87,7 +87,7 @@ struct viv_ses_change {
     struct viv_session *touched;
     struct viv_session *queue_first, *queue_last;
     struct viv_delegation *ending_first, *ending_last;
-    struct viv_delegation *adding; // to be linked; NULL: none
+    struct viv_delegation *adding;                // to be linked; NULL: none
     struct viv_capset *narrowed, *bound, *result; // the last narrowing, counted; NULL: none
     bool is_made;
 };
