@@ -99,6 +99,8 @@ bool viv_ses_is_root(const struct viv_session *session);
 bool viv_ses_closes_on_revoke(const struct viv_session *session);
 // Whether `below` is the session or stands below it.
 bool viv_ses_is_within(const struct viv_session *session, const struct viv_session *below);
+// What it holds, and its limits, as the text of a policy; for people. Errors: EXHAUSTED, QUOTA.
+enum viv_err viv_ses_print(const struct viv_session *session, struct viv_buf *out) VIV_MUST_CHECK;
 // What may be added or delegated to it: within this set. Counted. Thread: any.
 struct viv_capset *viv_ses_ceiling(const struct viv_session *session);
 

@@ -38,11 +38,16 @@ static bool try_turn(struct viv_ses_tree *tree)
     return is_mine;
 }
 
-enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
+enum viv_err viv_ses__try_begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
 {
     *change = (struct viv_ses_change){.tree = tree};
+    return try_turn(tree) ? VIV_OK : VIV_E_BUSY;
+}
+
+enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
+{
     for (int i = 0; i < TURN_TRIES; i++) {
-        if (try_turn(tree)) return VIV_OK;
+        if (viv_ses__try_begin(tree, change) == VIV_OK) return VIV_OK;
         pause_cpu();
     }
     return VIV_E_BUSY;

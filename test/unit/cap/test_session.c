@@ -699,6 +699,35 @@ static void relations_of_processes(void **state)
     ses_rig_close(&rig);
 }
 
+static void a_session_as_text_is_a_policy(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *child = ses_rig_child(
+        &rig, rig.root,
+        "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\nallow fs=/srv:r\nallow entropy\n"
+        "limit mailbox=5 refuse\nlimit cpu=50%\nclose-on-revoke");
+    struct viv_session *twin;
+    struct viv_buf text;
+    viv_buf_init(&text, VIV_TAG_TEST);
+    OK(viv_ses_print(child, &text));
+    OK(viv_buf_append(&text, "", 1));
+    assert_non_null(
+        strstr((char *)text.data, "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\n"));
+    twin = ses_rig_child(&rig, rig.root, (char *)text.data); // and reads back
+    assert_true(viv_capset_contains(viv_ses_held(twin), viv_ses_held(child), NULL));
+    assert_true(viv_capset_contains(viv_ses_held(child), viv_ses_held(twin), NULL));
+    assert_int_equal(viv_ses_held(twin)->grantable, VIV_CAP_BIT(VIV_CAP_NET_CONNECT));
+    assert_true(viv_limits_within(viv_ses_limits(twin), viv_ses_limits(child), NULL));
+    assert_true(viv_limits_within(viv_ses_limits(child), viv_ses_limits(twin), NULL));
+    assert_int_equal(viv_ses_limits(twin)->bounds[VIV_POLICY_MAILBOX].action, VIV_ACTION_REFUSE);
+    assert_true(viv_ses_closes_on_revoke(twin));
+    viv_buf_deinit(&text);
+    viv_ses_let_go(twin);
+    viv_ses_let_go(child);
+    ses_rig_close(&rig);
+}
+
 // ---- derivation, authentication ----
 
 static void derived_sessions_hold_less(void **state)
@@ -940,6 +969,7 @@ int main(void)
         cmocka_unit_test(a_roots_end_leaves_nothing),
         cmocka_unit_test(processes_count_below_a_session),
         cmocka_unit_test(relations_of_processes),
+        cmocka_unit_test(a_session_as_text_is_a_policy),
         cmocka_unit_test(derived_sessions_hold_less),
         cmocka_unit_test(sessions_are_at_most_so_deep),
         cmocka_unit_test(case55_authenticate_without_a_verifier),
