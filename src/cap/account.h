@@ -8,7 +8,7 @@
 #define VIV_CAP_ACCOUNT_H
 
 #include "base/err.h"
-#include "base/qsbr.h"
+#include "sched/sched.h"
 #include <stdatomic.h>
 
 enum viv_counter {
@@ -36,9 +36,19 @@ struct viv_account_limits {
     uint64_t max[VIV_COUNTERS];
 };
 
+// What one worker has charged to a counter without a limit, less what it has credited.
+struct viv_account_cell {
+    VIV_CACHE_ALIGNED _Atomic uint64_t used[VIV_COUNTERS];
+};
+
 struct viv_account {
-    struct viv_account *above; // NULL: the runtime's. Immutable
-    _Atomic uint64_t used[VIV_COUNTERS];
+    // Immutable:
+    struct viv_account *above;      // NULL: the runtime's
+    struct viv_account_cell *cells; // one a worker, the last for all other threads; NULL: none
+    const struct viv_sched *sched;
+    uint32_t cell_count;
+
+    _Atomic uint64_t used[VIV_COUNTERS]; // with the cells, modulo 2^64
     _Atomic uint64_t peak[VIV_COUNTERS]; // high-water marks
     _Atomic uint64_t max[VIV_COUNTERS];
     struct viv_qsbr_item retired;   // the registry's, once its holder has ended
@@ -49,6 +59,11 @@ void viv_account_limits_none(struct viv_account_limits *out); // all unlimited
 // limits NULL: all unlimited.
 void viv_account_init(struct viv_account *account, struct viv_account *above,
                       const struct viv_account_limits *limits);
+// For one that all workers charge: counters without a limit are kept apart for each of them, and
+// have no high-water mark. Before it is used. Errors: EXHAUSTED.
+enum viv_err viv_account_spread(struct viv_account *account,
+                                const struct viv_sched *sched) VIV_MUST_CHECK;
+void viv_account_deinit(struct viv_account *account);
 // Errors: QUOTA.
 enum viv_err viv_account_charge(struct viv_account *account, enum viv_counter counter,
                                 uint64_t amount) VIV_MUST_CHECK;
@@ -57,6 +72,11 @@ struct viv_amount {
     enum viv_counter counter;
     uint64_t amount;
 };
+// All of them, or none. Errors: QUOTA.
+enum viv_err viv_account_charge_all(struct viv_account *account, const struct viv_amount *amounts,
+                                    size_t count) VIV_MUST_CHECK;
+void viv_account_credit_all(struct viv_account *account, const struct viv_amount *amounts,
+                            size_t count);
 // All of them from one account to another; what stands above both sees nothing. Errors: QUOTA
 // (unchanged).
 enum viv_err viv_account_move(struct viv_account *from, struct viv_account *to,

@@ -143,9 +143,9 @@ static void leave(struct cascade *cascade)
     struct viv_reg *reg = cascade->cap->reg;
     const viv_rid rid = viv_res_id(cascade->res);
     const uint64_t keep_ns = viv_res_kind(reg, VIV_KIND_PROCESS)->keep_s * VIV_NS_PER_SEC;
-    // A holder that goes after this look ends it: ENDED.
-    const bool is_held = viv_res__holds(viv_res__state(cascade->res)) > 0;
-    if (!is_held || !set_end(reg, rid, keep_ns))
+    if (viv_res__leave(cascade->res))
+        viv_res__end(reg, cascade->res, VIV_WHY_LAST_CLOSE);
+    else if (!set_end(reg, rid, keep_ns))
         VIV_IGNORE(viv_res_discard(reg, rid), "its last holder may have gone");
 }
 

@@ -15,6 +15,7 @@
 // entry or a message stays with it, marked; all others are freed.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/transit.h"
 
@@ -137,6 +138,7 @@ static struct viv_grant *new_root(const struct viv_htab_entry *via)
         root->res = viv_htab_entry_res(via);
         root->rights = viv_htab__rights_of(via);
         root->kind = VIV_GRANT_ENTRY;
+        root->flags = VIV_GRANT_CREATOR;
     }
     return root;
 }
@@ -169,6 +171,7 @@ enum viv_err viv_grant__derive_locked(struct viv_derivation *derivation)
     struct viv_grant *above = viv_htab__grant_of(derivation->via);
     if (above == NULL) {
         above = derivation->root;
+        VIV_ASSERT(above != NULL); // prepare has seen that
         above->holder.tab = derivation->tab;
         above->index = derivation->via_index;
     }
@@ -192,6 +195,7 @@ void viv_grant__undo(struct viv_derivation *derivation)
 
 static enum viv_err derive(struct viv_reg *reg, struct viv_derivation *derivation)
 {
+    VIV_SIM_POINT();
     viv_spin_lock(&reg->lock);
     const enum viv_err err = viv_grant__derive_locked(derivation);
     viv_spin_unlock(&reg->lock);
@@ -256,13 +260,13 @@ static enum viv_err hang_below(struct viv_reg *reg, void *arg)
     return VIV_OK;
 }
 
-// Only what hangs on another node is derived; a creator's handle passes nothing on by making.
+// A creator's handle passes nothing on by making.
 static bool is_derived(struct viv_reg *reg, const struct viv_htab_entry *via)
 {
     const struct viv_grant *node = viv_htab__grant_of(via);
     if (node == NULL) return false;
     viv_spin_lock(&reg->lock);
-    const bool is = node->parent != NULL || (node->flags & VIV_GRANT_REVOKED) != 0;
+    const bool is = (node->flags & VIV_GRANT_CREATOR) == 0;
     viv_spin_unlock(&reg->lock);
     return is;
 }
@@ -286,15 +290,15 @@ static enum viv_err insert_derived(struct viv_htab *tab, struct viv_derivation *
     return err;
 }
 
-enum viv_err viv_res_insert_below(struct viv_htab *tab, viv_handle via, viv_kind via_kind,
-                                  viv_rights need, const struct viv_res_spec *spec,
-                                  VIV_OWN void *obj, viv_rights rights, viv_handle *out_hdl)
+enum viv_err viv_res_insert_below(struct viv_htab *tab, const struct viv_res_via *via,
+                                  const struct viv_res_spec *spec, VIV_OWN void *obj,
+                                  viv_rights rights, viv_handle *out_hdl)
 {
     struct viv_htab_entry *entry;
     struct viv_derivation derivation = {0};
-    enum viv_err err = viv_htab__check(tab, via, via_kind, need, &entry);
+    enum viv_err err = viv_htab__check(tab, via->hdl, via->kind, via->need, &entry);
     const bool derives = err == VIV_OK && is_derived(tab->reg, entry);
-    if (derives) err = viv_grant__prepare(tab, entry, viv_htab__index(via), &derivation);
+    if (derives) err = viv_grant__prepare(tab, entry, viv_htab__index(via->hdl), &derivation);
     if (err != VIV_OK) {
         viv_res__destroy_obj(tab->reg, spec->kind, obj);
         return err;
@@ -389,11 +393,13 @@ bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void 
     while (!is_over && *budget > 0) {
         const uint32_t most = *budget < REVOKE_AT_ONCE ? *budget : REVOKE_AT_ONCE;
         struct harvest harvest = {.reg = reg};
+        VIV_SIM_POINT();
         viv_spin_lock(&reg->lock);
         struct viv_grant *top = find(arg);
         is_over = top == NULL || revoke_leaves(&harvest, top, most);
         if (is_over && top != NULL) top->flags &= (uint8_t)~VIV_GRANT_REVOKING;
         viv_spin_unlock(&reg->lock);
+        VIV_SIM_POINT(); // marked, and nobody told
         reap(&harvest);
         *budget -= most;
     }

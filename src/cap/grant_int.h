@@ -18,12 +18,13 @@ enum viv_grant_kind {
 enum {
     VIV_GRANT_REVOKED = 1,  // off the tree; its holder still has it
     VIV_GRANT_REVOKING = 2, // what is below it is being revoked: nothing may be derived there
+    VIV_GRANT_CREATOR = 8,  // of a creator's handle
     VIV_GRANT_PLAIN = 4,    // an unlimited share, among the first of the list it was put in
 };
 
 struct viv_grant {
     struct viv_res *res;                   // of an entry: found through the entry; kept by it
-    struct viv_grant *parent;              // NULL: made from a creator's handle, or off the tree
+    struct viv_grant *parent;              // NULL: a creator's, or that has gone; or off the tree
     struct viv_grant *child, *prev, *next; // next: also of those to be freed
     union {
         struct viv_htab *tab;        // ENTRY

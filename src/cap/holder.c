@@ -4,6 +4,7 @@
 // process fills the word as well, so nothing is made for it afterwards.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/holder_int.h"
 
 // ---- the kernel's ----
@@ -104,6 +105,7 @@ static enum viv_err holder_of(struct viv_proc *proc, struct viv_holder **out_hol
             new_holder(above->cap, VIV_KIND_PROCESS, above->rid, viv_proc_pid(proc), &made);
         if (err != VIV_OK)
             return err == VIV_E_NOTFOUND ? VIV_E_STATE : err; // its environment ended
+        VIV_SIM_POINT(); // another may be faster, or the process end
         holder = viv_proc_claim_word(proc, VIV_PROC_WORD_HOLDER, made);
         if (holder != made)
             VIV_IGNORE(viv_res_discard(above->cap->reg, made->rid), "another thread was faster");

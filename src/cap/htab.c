@@ -12,6 +12,7 @@
 // waits behind all others (spent list) and begins with 0 again.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/grant_int.h"
 #include <string.h>
 
@@ -167,6 +168,7 @@ static enum viv_err try_take(struct viv_htab *tab, struct viv_htab_table *table,
 enum viv_err viv_htab__take(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *out_index)
 {
     for (;;) {
+        VIV_SIM_POINT();
         viv_spin_lock(&tab->lock);
         const enum viv_err err = try_take(tab, table, out_index);
         viv_spin_unlock(&tab->lock);
@@ -209,6 +211,10 @@ static void fill_entry(struct viv_htab_entry *entry, const struct viv_htab_fill 
     atomic_store_explicit(&entry->ref, ref, memory_order_relaxed); // relaxed: before the word
     const uint64_t live = fill->rights | (uint64_t)fill->res->kind << VIV_ENTRY_KIND_SHIFT |
                           gen << VIV_ENTRY_GEN_SHIFT | VIV_ENTRY_LIVE;
+    if (fill->grant == NULL) {
+        store_word(entry, live);
+        return;
+    }
     uint64_t word = word_of(entry);
     // Release: as store_word. Acquire on failure: what the revoker did comes before.
     while (!atomic_compare_exchange_weak_explicit(&entry->word, &word,
@@ -222,6 +228,7 @@ enum viv_err viv_htab__publish(struct viv_htab *tab, struct viv_htab_table *tabl
 {
     struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
     const uint64_t gen = gen_of(word_of(entry));
+    VIV_SIM_POINT(); // a revoker may find the node, an end close the table
     viv_spin_lock(&tab->lock);
     const bool is_closed = tab->is_closed;
     if (is_closed) {
@@ -288,6 +295,7 @@ static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_h
     const uint32_t index = hdl.w & INDEX_MASK;
     struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
     leave_tree(tab, entry);
+    VIV_SIM_POINT();
     viv_spin_lock(&tab->lock);
     put_index(tab, table, index, gen_of(word_of(entry)) + 1);
     viv_account_credit(tab->account, table->counter, 1);

@@ -92,13 +92,18 @@ viv_rid viv_res_instance_id(const struct viv_htab *tab);
 enum viv_err viv_res_insert(struct viv_htab *tab, const struct viv_res_spec *spec,
                             VIV_OWN void *obj, viv_rights rights,
                             viv_handle *out_hdl) VIV_MUST_CHECK;
-// Makes a child of the resource behind `via`, through that handle: checks it for kind and rights,
-// then inserts with its resource as the parent. What is made through a derived handle ends (why
-// REVOKED) when that is revoked. Errors: those of a handle, as viv_res_insert.
-enum viv_err viv_res_insert_below(struct viv_htab *tab, viv_handle via, viv_kind via_kind,
-                                  viv_rights need, const struct viv_res_spec *spec,
-                                  VIV_OWN void *obj, viv_rights rights,
-                                  viv_handle *out_hdl) VIV_MUST_CHECK;
+// A handle through which something is made, and what must be true of it.
+struct viv_res_via {
+    viv_handle hdl;
+    viv_kind kind;
+    viv_rights need;
+};
+// Makes a child of the resource behind a handle, through that handle: checks it, then inserts with
+// its resource as the parent. What is made through a derived handle ends (why REVOKED) when that is
+// revoked. Errors: those of a handle, as viv_res_insert.
+enum viv_err viv_res_insert_below(struct viv_htab *tab, const struct viv_res_via *via,
+                                  const struct viv_res_spec *spec, VIV_OWN void *obj,
+                                  viv_rights rights, viv_handle *out_hdl) VIV_MUST_CHECK;
 // One more handle to a resource; for the host only. Errors: NOTFOUND, QUOTA, NOINSTANCE, EXHAUSTED,
 // INVAL (rights).
 enum viv_err viv_res_insert_id(struct viv_htab *tab, viv_rid rid, viv_rights rights,

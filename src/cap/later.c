@@ -7,8 +7,7 @@
 
 static void free_later(struct viv_later *later)
 {
-    // Relaxed: viv_res_free asks when no other thread is left.
-    atomic_fetch_sub_explicit(&later->reg->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(later->reg, UINT64_MAX);
     viv_free(later, sizeof(*later), VIV_TAG_CAP);
 }
 
@@ -37,8 +36,7 @@ struct viv_later *viv_later__new(struct viv_reg *reg, bool (*act)(struct viv_lat
     viv_timer_init(&later->timer, fire);
     later->reg = reg;
     later->act = act;
-    // Relaxed: as in free_later.
-    atomic_fetch_add_explicit(&reg->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(reg, 1);
     return later;
 }
 

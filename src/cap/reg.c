@@ -42,7 +42,6 @@ static void init_fields(struct viv_reg *reg, const struct viv_res_config *config
     memcpy(reg->kinds, viv_res_builtin_kinds, sizeof(viv_res_builtin_kinds));
     reg->kind_end = VIV_KIND_EMBEDDER;
     viv_account_init(&reg->account, NULL, &config->limits);
-    atomic_init(&reg->retired_count, 0);
     viv_spin_init(&reg->slot_lock, VIV_LOCK_RES_SLOTS);
     viv_spin_init(&reg->lock, VIV_LOCK_RES);
 }
@@ -50,6 +49,7 @@ static void init_fields(struct viv_reg *reg, const struct viv_res_config *config
 static void free_reg(struct viv_reg *reg)
 {
     viv_res__slots_deinit(reg);
+    viv_account_deinit(&reg->account);
     viv_free(reg->buckets, sizeof(*reg->buckets) * RES_SINGLE_BUCKETS, VIV_TAG_CAP);
     viv_free(reg, sizeof(*reg), VIV_TAG_CAP);
 }
@@ -66,6 +66,7 @@ enum viv_err viv_res_new(const struct viv_res_config *config, struct viv_reg **o
     if (reg->ext_segs == NULL) goto fail;
     reg->buckets = viv_try_calloc(RES_SINGLE_BUCKETS, sizeof(*reg->buckets), VIV_TAG_CAP);
     if (reg->buckets == NULL) goto fail;
+    if (viv_account_spread(&reg->account, reg->sched) != VIV_OK) goto fail;
     *out_reg = reg;
     return VIV_OK;
 fail:
@@ -100,9 +101,8 @@ void viv_res_free(struct viv_reg *reg)
     VIV_ASSERT(member != NULL);
     end_owned(reg, VIV_KIND_ENVIRONMENT);
     end_owned(reg, 0);
-    // Relaxed: what other threads retired is destroyed before they have left, and they have.
-    while (viv_qsbr_pending(member) > 0 ||
-           atomic_load_explicit(&reg->retired_count, memory_order_relaxed) > 0)
+    // What other threads retired is destroyed before they have left, and they have.
+    while (viv_qsbr_pending(member) > 0 || viv_res__has_retired(reg))
         viv_qsbr_quiet(member, UINT32_MAX);
     VIV_ASSERT(viv_account_is_zero(&reg->account));
     free_reg(reg);

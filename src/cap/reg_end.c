@@ -19,6 +19,7 @@
 // the other thread is in its read section.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
 
@@ -49,7 +50,7 @@ static bool is_removed_with_holds(const struct viv_res *res, uint64_t state)
     const enum viv_phase phase = viv_res__phase(state);
     if ((phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) || (state & VIV_RES_KEPT) != 0)
         return false;
-    if ((state & VIV_RES_ENDED) != 0) return true; // it stayed only for its holders
+    if ((state & VIV_RES_LEFT) != 0) return true;
     return viv_res_kind(viv_res__reg(res), res->kind)->last_close == VIV_LAST_CLOSE_REMOVE;
 }
 
@@ -83,6 +84,21 @@ void viv_res__unhold(struct viv_res *res)
     if (viv_res__drop_hold(res, true)) viv_res__end(viv_res__reg(res), res, VIV_WHY_LAST_CLOSE);
 }
 
+bool viv_res__leave(struct viv_res *res)
+{
+    uint64_t state = viv_res__state(res), next;
+    do {
+        if (viv_res__phase(state) != VIV_RES_LIVE) return false; // another thread ends it
+        next = state | VIV_RES_LEFT;
+        if (viv_res__holds(state) == 0)
+            next =
+                (next & ~VIV_RES_PHASE_MASK) + (VIV_RES_IN_PHASE(VIV_RES_DYING) | VIV_RES_PIN_ONE);
+        // As in viv_res__claim.
+    } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    return viv_res__phase(next) == VIV_RES_DYING;
+}
+
 void viv_res__keep(struct viv_res *res)
 {
     // Relaxed: read together with the holds only, in the same word.
@@ -101,8 +117,7 @@ static void destroy_retired(struct viv_qsbr_item *item)
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
                                                     memory_order_acquire));
     if (next == 0) put_free(res);
-    // Relaxed: viv_res_free asks when no other thread is left.
-    atomic_fetch_sub_explicit(&reg->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(reg, UINT64_MAX);
 }
 
 void viv_res_unpin(struct viv_res *res)
@@ -120,8 +135,7 @@ void viv_res_unpin(struct viv_res *res)
     if (!is_dead) return;
     struct viv_qsbr_member *member = viv_sched_member();
     VIV_ASSERT(member != NULL);
-    // Relaxed: see destroy_retired.
-    atomic_fetch_add_explicit(&viv_res__reg(res)->retired_count, 1, memory_order_relaxed);
+    viv_res__count_retired(viv_res__reg(res), 1);
     viv_qsbr_retire(member, &res->u.retired, destroy_retired);
 }
 
@@ -180,6 +194,7 @@ static void free_account(struct viv_qsbr_item *item)
 {
     struct viv_account *account = VIV_CONTAINER_OF(item, struct viv_account, retired);
     VIV_ASSERT(viv_account_is_zero(account)); // E6
+    viv_account_deinit(account);
     viv_free(account, sizeof(*account), VIV_TAG_CAP);
 }
 
@@ -213,8 +228,9 @@ static void finish(struct viv_reg *reg, struct viv_res *res)
         kind->close(res->obj, why);
     }
     const struct viv_res_weight weight = viv_res__own_weight(res);
-    viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
-    viv_account_credit(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
+                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
+    viv_account_credit_all(account, amounts, VIV_COUNT_OF(amounts));
     drop_ext(reg, res);
     viv_res_unpin(res);
 }
@@ -224,6 +240,7 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
     struct viv_reg *reg = ending->reg;
     while (ending->top != 0) {
         if (*budget == 0) return false;
+        VIV_SIM_POINT();
         struct viv_res *top = viv_res__at(reg, ending->top);
         if (top->ext != 0) { // without one it has nothing below it, and gets none any more
             viv_spin_lock(&reg->lock);
@@ -243,6 +260,7 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
 {
     struct viv_res_ending ending = {.reg = reg};
     uint32_t budget = UINT32_MAX;
+    VIV_SIM_POINT(); // claimed, and linked still
     viv_spin_lock(&reg->lock);
     push(&ending, res, why);
     viv_spin_unlock(&reg->lock);

@@ -5,6 +5,7 @@
 #ifndef VIV_CAP_REG_INT_H
 #define VIV_CAP_REG_INT_H
 
+#include "base/assert.h"
 #include "base/spin.h"
 #include "base/trie.h"
 #include "cap/reg.h"
@@ -31,6 +32,7 @@ enum {
 #define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
 #define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
 #define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
+#define VIV_RES_LEFT (UINT64_C(1) << 53)      // goes with its last hold, whatever its kind says
 #define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
 
 struct viv_res_single {
@@ -77,8 +79,11 @@ struct viv_res_shard {
         VIV_CACHE_ALIGNED; // stack of free slots, linked by `owner`; any thread
     // The shard's worker; in the last shard under slot_lock:
     uint32_t free VIV_CACHE_ALIGNED;
-    uint32_t fresh;                  // next index that was never used
-    uint32_t given;                  // how many have been
+    uint32_t fresh;  // next index that was never used
+    uint32_t given;  // how many have been
+    uint32_t born_s; // at that turn of the worker, + 1
+    uint64_t born_turn;
+    _Atomic uint64_t retired;        // a part of the sum; this shard's worker writes it
     _Atomic(struct viv_res *) *segs; // pointers are written once
 };
 
@@ -93,10 +98,9 @@ struct viv_reg {
     bool is_bound[VIV_KIND_BUILTIN_END];
     struct viv_res_kind kinds[VIV_KINDS_MAX];
 
-    struct viv_account account;     // any thread
-    _Atomic uint64_t retired_count; // DEAD, destroy to come
-    struct viv_spin slot_lock;      // the last shard
-    struct viv_res_hooks hooks;     // immutable after start
+    struct viv_account account; // any thread
+    struct viv_spin slot_lock;  // the last shard
+    struct viv_res_hooks hooks; // immutable after start
 
     struct viv_spin lock; // the relations' lock: all below, and owner ... ext of every record
     struct viv_res_ext root;
@@ -117,11 +121,16 @@ struct viv_res *viv_res__take_slot(struct viv_reg *reg);
 void viv_res__put_slot(struct viv_reg *reg, struct viv_res *res);
 // Looks a rid up; its state in out_state. NULL: unknown, free or dead.
 struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_state);
-struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot); // of a slot that is in use
-struct viv_reg *viv_res__reg(const struct viv_res *res);
-uint32_t viv_res__slot(const struct viv_res *res);
+static inline struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot); // slot is in use
+static inline struct viv_reg *viv_res__reg(const struct viv_res *res);
+static inline uint32_t viv_res__slot(const struct viv_res *res);
+// How many are DEAD, or wait for a time (later.h), with something to run yet; for viv_res_free.
+void viv_res__count_retired(struct viv_reg *reg, uint64_t more); // modulo 2^64
+bool viv_res__has_retired(struct viv_reg *reg);
+// Seconds since the start; a worker looks at the clock once a turn.
+uint32_t viv_res__born_s(struct viv_reg *reg);
 // Side records; under the lock. Number 0 is the runtime's. grow: not under the lock.
-struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number);
+static inline struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number);
 void viv_res__ext_take(struct viv_reg *reg, struct viv_res *res); // it has none, and there is one
 char *viv_res__ext_put(struct viv_reg *reg, struct viv_res *res); // the label, to be freed
 enum viv_err viv_res__ext_grow(struct viv_reg *reg) VIV_MUST_CHECK;
@@ -222,6 +231,8 @@ bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owne
 bool viv_res__drop_hold(struct viv_res *res, bool may_end);
 void viv_res__unhold(struct viv_res *res); // and ends it with LAST_CLOSE when it was the last
 void viv_res__keep(struct viv_res *res);   // it stays without holds
+// It goes with its last hold. True: nobody holds it, and it is DYING now (the caller ends it).
+bool viv_res__leave(struct viv_res *res);
 enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
 
 // ---- htab.c ----
@@ -266,6 +277,57 @@ static inline uint64_t viv_res__holds(uint64_t state)
 static inline uint64_t viv_res__state(const struct viv_res *res)
 {
     return atomic_load_explicit(&res->state, memory_order_acquire);
+}
+
+// ---- records ----
+
+// What slot 0 of a segment holds.
+struct viv_res_seg_head {
+    struct viv_reg *reg;
+    uint32_t first_slot; // the number of this slot
+};
+_Static_assert(sizeof(struct viv_res_seg_head) <= sizeof(struct viv_res), "it fits its slot");
+_Static_assert(RES_SEG_BYTES == RES_SEG_SLOTS * sizeof(struct viv_res), "bytes of a segment");
+
+static inline struct viv_res_seg_head *viv_res__seg_head(const struct viv_res *res)
+{
+    return (struct viv_res_seg_head *)((uintptr_t)res & ~(uintptr_t)(RES_SEG_BYTES - 1));
+}
+
+static inline struct viv_reg *viv_res__reg(const struct viv_res *res)
+{
+    return viv_res__seg_head(res)->reg;
+}
+
+static inline uint32_t viv_res__slot(const struct viv_res *res)
+{
+    const uintptr_t inside = (uintptr_t)res & (RES_SEG_BYTES - 1);
+    return viv_res__seg_head(res)->first_slot + (uint32_t)(inside / sizeof(*res));
+}
+
+// NULL: there is no such record.
+static inline struct viv_res *viv_res__record(struct viv_reg *reg, uint32_t slot)
+{
+    const uint32_t shard = slot >> RES_INDEX_BITS;
+    const uint32_t index = slot & ((1u << RES_INDEX_BITS) - 1);
+    if (VIV_UNLIKELY(shard >= reg->shard_count || index % RES_SEG_SLOTS == 0)) return NULL;
+    // Acquire pairs with the release in add_segment: its records are zero.
+    struct viv_res *seg =
+        atomic_load_explicit(&reg->shards[shard].segs[index / RES_SEG_SLOTS], memory_order_acquire);
+    return VIV_UNLIKELY(seg == NULL) ? NULL : &seg[index % RES_SEG_SLOTS];
+}
+
+static inline struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot)
+{
+    struct viv_res *res = viv_res__record(reg, slot);
+    VIV_ASSERT(res != NULL);
+    return res;
+}
+
+static inline struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number)
+{
+    if (number == 0) return &reg->root;
+    return &reg->ext_segs[(number - 1) / RES_EXTS][(number - 1) % RES_EXTS];
 }
 
 #endif

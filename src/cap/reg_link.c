@@ -12,6 +12,7 @@
 // refused with LOOP for a depth that is no longer there.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/reg_int.h"
 
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
@@ -48,6 +49,7 @@ enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct 
                              void *arg)
 {
     for (;;) {
+        VIV_SIM_POINT();
         viv_spin_lock(&reg->lock);
         const enum viv_err err = change(reg, arg);
         viv_spin_unlock(&reg->lock);
@@ -149,10 +151,9 @@ static void sum_below(struct viv_reg *reg, struct viv_res *owner, struct viv_res
 
 static enum viv_err charge(struct viv_account *account, struct viv_res_weight weight)
 {
-    VIV_TRY(viv_account_charge(account, VIV_COUNTER_RESOURCES, weight.count));
-    const enum viv_err err = viv_account_charge(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
-    if (err != VIV_OK) viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
-    return err;
+    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
+                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
+    return viv_account_charge_all(account, amounts, VIV_COUNT_OF(amounts));
 }
 
 // ---- lists ----
@@ -338,9 +339,8 @@ static enum viv_err link_new(struct viv_reg *reg, void *arg)
 enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
                                const struct viv_res_birth *birth, char *label)
 {
-    struct new_link link = {.res = res, .birth = birth, .label = label};
-    const uint64_t age_ns = viv_sched_now_ns(reg->sched) - reg->start_ns;
-    link.born_s = (uint32_t)(age_ns / VIV_NS_PER_SEC);
+    struct new_link link = {
+        .res = res, .birth = birth, .label = label, .born_s = viv_res__born_s(reg)};
     enum viv_err err = viv_res__locked(reg, link_new, &link);
     if (err != VIV_E_EXHAUSTED || birth->slot == NULL || label == NULL) return err;
     link.label = NULL; // reserved: rather without a label than not at all

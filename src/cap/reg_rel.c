@@ -175,7 +175,6 @@ uint32_t viv_res_children(struct viv_reg *reg, viv_rid parent, struct viv_res_cu
 struct opening {
     viv_rid rid;
     struct viv_account *account;
-    const struct viv_account_limits *limits;
 };
 
 static enum viv_err open_account(struct viv_reg *reg, void *arg)
@@ -189,7 +188,7 @@ static enum viv_err open_account(struct viv_reg *reg, void *arg)
     if (ext->account != NULL) return VIV_E_STATE;
     for (uint32_t rank = 0; rank < VIV_END_RANKS; rank++)
         if (ext->owned[rank] != 0) return VIV_E_STATE;
-    viv_account_init(opening->account, viv_res__payer(reg, res->owner), opening->limits);
+    opening->account->above = viv_res__payer(reg, res->owner);
     ext->account = opening->account;
     return VIV_OK;
 }
@@ -200,12 +199,21 @@ enum viv_err viv_res_open_account(struct viv_reg *reg, viv_rid rid,
 {
     struct viv_account *account = viv_try_alloc(sizeof(*account), VIV_TAG_CAP);
     if (account == NULL) return VIV_E_EXHAUSTED;
-    struct opening opening = {.rid = rid, .account = account, .limits = limits};
-    const enum viv_err err = viv_res__locked(reg, open_account, &opening);
-    if (err != VIV_OK)
-        viv_free(account, sizeof(*account), VIV_TAG_CAP);
-    else
+    struct opening opening = {.rid = rid, .account = account};
+    viv_account_init(account, NULL, limits);
+    uint64_t state;
+    const struct viv_res *res = viv_res__find(reg, rid, &state);
+    enum viv_err err = VIV_OK;
+    // Many processes charge their environment's.
+    if (res != NULL && res->kind == VIV_KIND_ENVIRONMENT)
+        err = viv_account_spread(account, reg->sched);
+    if (err == VIV_OK) err = viv_res__locked(reg, open_account, &opening);
+    if (err == VIV_OK) {
         *out_account = account;
+        return VIV_OK;
+    }
+    viv_account_deinit(account);
+    viv_free(account, sizeof(*account), VIV_TAG_CAP);
     return err;
 }
 

@@ -13,14 +13,6 @@
 #include "cap/reg_int.h"
 #include <string.h>
 
-// What slot 0 of a segment holds.
-struct seg_head {
-    struct viv_reg *reg;
-    uint32_t first_slot; // the number of this slot
-};
-_Static_assert(sizeof(struct seg_head) <= sizeof(struct viv_res), "the header fits its slot");
-_Static_assert(RES_SEG_BYTES == RES_SEG_SLOTS * sizeof(struct viv_res), "bytes of a segment");
-
 enum viv_err viv_res__slots_init(struct viv_reg *reg)
 {
     reg->shards = viv_try_alloc_aligned(sizeof(*reg->shards) * reg->shard_count,
@@ -51,46 +43,12 @@ void viv_res__slots_deinit(struct viv_reg *reg)
     viv_free(reg->ext_segs, sizeof(*reg->ext_segs) * RES_EXT_SEGS, VIV_TAG_CAP);
 }
 
-static struct seg_head *head_of(const struct viv_res *res)
-{
-    return (struct seg_head *)((uintptr_t)res & ~(uintptr_t)(RES_SEG_BYTES - 1));
-}
-
-struct viv_reg *viv_res__reg(const struct viv_res *res)
-{
-    return head_of(res)->reg;
-}
-
-uint32_t viv_res__slot(const struct viv_res *res)
-{
-    const uintptr_t inside = (uintptr_t)res & (RES_SEG_BYTES - 1);
-    return head_of(res)->first_slot + (uint32_t)(inside / sizeof(*res));
-}
-
-static struct viv_res *record(struct viv_reg *reg, uint32_t slot)
-{
-    const uint32_t shard = slot >> RES_INDEX_BITS;
-    const uint32_t index = slot & ((1u << RES_INDEX_BITS) - 1);
-    if (VIV_UNLIKELY(shard >= reg->shard_count || index % RES_SEG_SLOTS == 0)) return NULL;
-    // Acquire pairs with the release in add_segment: its records are zero.
-    struct viv_res *seg =
-        atomic_load_explicit(&reg->shards[shard].segs[index / RES_SEG_SLOTS], memory_order_acquire);
-    return VIV_UNLIKELY(seg == NULL) ? NULL : &seg[index % RES_SEG_SLOTS];
-}
-
-struct viv_res *viv_res__at(struct viv_reg *reg, uint32_t slot)
-{
-    struct viv_res *res = record(reg, slot);
-    VIV_ASSERT(res != NULL);
-    return res;
-}
-
 // The state is read before the generation. If the generation is that of the rid, the state was this
 // resource's or an earlier one's; an earlier one that lived would have had to pass a grace period
 // between the two reads, which a read section excludes.
 struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_state)
 {
-    struct viv_res *res = record(reg, (uint32_t)rid.w);
+    struct viv_res *res = viv_res__record(reg, (uint32_t)rid.w);
     if (VIV_UNLIKELY(res == NULL)) return NULL;
     const uint64_t state = viv_res__state(res);
     // Acquire keeps the order of the two reads; pairs with the release in viv_res__link_new.
@@ -103,6 +61,7 @@ struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_st
 
 // ---- taking and returning ----
 
+// The shard of this thread; the last one is for all that are no workers.
 static struct viv_res_shard *own_shard(struct viv_reg *reg)
 {
     const struct viv_worker *worker = viv_worker_current();
@@ -144,7 +103,7 @@ static struct viv_res *new_segment(struct viv_reg *reg)
     struct viv_res *seg = viv_try_alloc_aligned(RES_SEG_BYTES, RES_SEG_BYTES, VIV_TAG_CAP);
     if (seg == NULL) return NULL;
     memset(seg, 0, RES_SEG_BYTES);
-    head_of(seg)->reg = reg;
+    viv_res__seg_head(seg)->reg = reg;
     return seg;
 }
 
@@ -155,7 +114,7 @@ static bool add_segment(struct viv_reg *reg, struct viv_res_shard *shard, struct
     // Relaxed: as in take_fresh.
     if (atomic_load_explicit(&shard->segs[index], memory_order_relaxed) != NULL) return false;
     const uint32_t shard_index = (uint32_t)(shard - reg->shards);
-    head_of(seg)->first_slot = shard_index << RES_INDEX_BITS | index * RES_SEG_SLOTS;
+    viv_res__seg_head(seg)->first_slot = shard_index << RES_INDEX_BITS | index * RES_SEG_SLOTS;
     // Release pairs with the acquire in record.
     atomic_store_explicit(&shard->segs[index], seg, memory_order_release);
     return true;
@@ -187,6 +146,11 @@ void viv_res__put_slot(struct viv_reg *reg, struct viv_res *res)
     if (atomic_load_explicit(&res->gen, memory_order_relaxed) >= reg->gen_max) return;
     const uint32_t slot = viv_res__slot(res);
     struct viv_res_shard *shard = &reg->shards[slot >> RES_INDEX_BITS];
+    if (shard == own_shard(reg) && shard != &reg->shards[reg->shard_count - 1]) {
+        res->owner = shard->free; // its worker's own
+        shard->free = slot;
+        return;
+    }
     uint32_t top = atomic_load_explicit(&shard->returned, memory_order_relaxed); // only a guess
     do {
         res->owner = top;
@@ -201,12 +165,6 @@ uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard)
 }
 
 // ---- side records ----
-
-struct viv_res_ext *viv_res__ext(struct viv_reg *reg, uint32_t number)
-{
-    if (number == 0) return &reg->root;
-    return &reg->ext_segs[(number - 1) / RES_EXTS][(number - 1) % RES_EXTS];
-}
 
 void viv_res__ext_take(struct viv_reg *reg, struct viv_res *res)
 {
@@ -249,4 +207,42 @@ enum viv_err viv_res__ext_grow(struct viv_reg *reg)
     if (!is_full) return VIV_OK;
     viv_free(seg, sizeof(struct viv_res_ext) * RES_EXTS, VIV_TAG_CAP);
     return VIV_E_EXHAUSTED;
+}
+
+// ---- retired records ----
+
+void viv_res__count_retired(struct viv_reg *reg, uint64_t more)
+{
+    struct viv_res_shard *shard = own_shard(reg);
+    if (shard == &reg->shards[reg->shard_count - 1]) {
+        // Relaxed: viv_res_free asks when no other thread is left.
+        atomic_fetch_add_explicit(&shard->retired, more, memory_order_relaxed);
+        return;
+    }
+    // Relaxed: as above; only this worker writes it.
+    const uint64_t sum = atomic_load_explicit(&shard->retired, memory_order_relaxed) + more;
+    atomic_store_explicit(&shard->retired, sum, memory_order_relaxed);
+}
+
+bool viv_res__has_retired(struct viv_reg *reg)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < reg->shard_count; i++) // relaxed: as above
+        sum += atomic_load_explicit(&reg->shards[i].retired, memory_order_relaxed);
+    return sum != 0;
+}
+
+uint32_t viv_res__born_s(struct viv_reg *reg)
+{
+    struct viv_res_shard *shard = own_shard(reg);
+    const bool is_worker = shard != &reg->shards[reg->shard_count - 1];
+    const uint64_t turn = is_worker ? viv_worker_turn(viv_worker_current()) + 1 : 0;
+    if (is_worker && shard->born_turn == turn) return shard->born_s;
+    const uint64_t age_ns = viv_sched_now_ns(reg->sched) - reg->start_ns;
+    const uint32_t born_s = (uint32_t)(age_ns / VIV_NS_PER_SEC);
+    if (is_worker) {
+        shard->born_turn = turn;
+        shard->born_s = born_s;
+    }
+    return born_s;
 }

@@ -146,13 +146,18 @@ enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
                               const struct viv_policy *policy)
 {
     VIV_TRY(viv_cap_add_env(room->holders, env, NULL));
-    if (policy == NULL) return VIV_OK;
     const struct viv_ses_root root = {.env = viv_cap_env(env),
                                       .proc_env = env,
+                                      .mask = policy == NULL ? VIV_CAP_ALL : 0,
                                       .policy = policy,
                                       .environment = viv_env_number(env)};
+    struct viv_qsbr_member *member = NULL; // of a thread that has none
+    if (viv_sched_member() == NULL)
+        VIV_TRY(viv_sched_enter(viv_kernel_sched(room->kernel), &member));
     struct viv_session *session;
-    return viv_ses_bootstrap(room->sessions, &root, &session);
+    enum viv_err err = viv_ses_bootstrap(room->sessions, &root, &session);
+    if (member != NULL) viv_sched_leave(member);
+    return err;
 }
 
 struct viv_reg *viv_room_reg(const struct viv_room *room)

@@ -7,9 +7,9 @@
 #include "base/list.h"
 #include "base/spin.h"
 #include "cap/delegate.h"
+#include "cap/later.h"
 #include "cap/reg_int.h"
 #include "cap/session.h"
-#include "sched/timer.h"
 
 struct viv_ses_tree {
     struct viv_sessions *all; // immutable, as the next two
@@ -57,12 +57,12 @@ struct viv_session {
 _Static_assert(offsetof(struct viv_session, held) == 0, "viv_ses_held reads it there");
 
 struct viv_delegation {
-    _Atomic uint32_t ref_count; // lists, handle, timer, changes
+    _Atomic uint32_t ref_count; // lists, handle, changes
     // Immutable:
     struct viv_session *receiver; // counted
     struct viv_capset *set;       // one class
     enum viv_cap cap;
-    struct viv_timer expiry;
+    struct viv_later *expiry; // NULL: for ever
     // The turn's:
     struct viv_session *giver;     // counted
     struct viv_delegation *source; // it was made from; NULL: from what is the giver's own
@@ -71,7 +71,6 @@ struct viv_delegation {
     bool is_over;
     bool is_ending; // in a change
     struct viv_delegation *ending_next;
-    struct viv_delegation *due_next; // of those that have expired
     struct viv_qsbr_item retired;
 };
 
@@ -80,7 +79,6 @@ struct viv_sessions {
     struct viv_sched *sched;
     struct viv_capset *empty;
     struct viv_session *nobody; // holds nothing; of processes that have ended
-    _Atomic(struct viv_delegation *) due;
 };
 
 // A change of a tree: planned, then made in one step or not at all.

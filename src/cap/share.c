@@ -6,6 +6,7 @@
 #include "cap/share.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sim.h"
 #include "cap/gate.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
@@ -266,6 +267,7 @@ static enum viv_err make(struct making *making, const struct viv_share_opts *opt
         share->env = tab->env;
         if (opts->uses == 0 && opts->ttl_ns == 0) making->derivation.node->flags |= VIV_GRANT_PLAIN;
         err = with_supplies(tab->reg, enter_below, making);
+        VIV_SIM_POINT(); // it may be gone before its timer is started
         if (err == VIV_OK && later != NULL) viv_later__start(later, expires_ns);
     }
     if (err == VIV_OK) return VIV_OK;

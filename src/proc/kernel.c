@@ -190,6 +190,7 @@ void *viv_env_word(const struct viv_env *env, enum viv_proc_word word)
 
 void viv_env_set_word(struct viv_env *env, enum viv_proc_word word, void *value)
 {
+    // Release pairs with the acquire above.
     atomic_store_explicit(&env->words[word], value, memory_order_release);
 }
 

@@ -191,6 +191,7 @@ void *viv_proc_word(const struct viv_proc *proc, enum viv_proc_word word)
 
 void viv_proc_set_word(struct viv_proc *proc, enum viv_proc_word word, void *value)
 {
+    // Release pairs with the acquire above.
     atomic_store_explicit(&proc->words[word], value, memory_order_release);
 }
 

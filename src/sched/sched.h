@@ -88,6 +88,7 @@ struct viv_worker *viv_worker_current(void);
 uint32_t viv_worker_index(const struct viv_worker *worker);
 struct viv_sched *viv_worker_sched(const struct viv_worker *worker);
 struct viv_qsbr_member *viv_worker_member(struct viv_worker *worker);
+uint64_t viv_worker_turn(const struct viv_worker *worker); // changes with every slice. Own thread
 // The task whose slice this worker runs; NULL between slices.
 struct viv_task *viv_worker_task(const struct viv_worker *worker);
 

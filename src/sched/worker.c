@@ -56,6 +56,11 @@ struct viv_qsbr_member *viv_worker_member(struct viv_worker *worker)
     return worker->member;
 }
 
+uint64_t viv_worker_turn(const struct viv_worker *worker)
+{
+    return worker->turns;
+}
+
 struct viv_task *viv_worker_task(const struct viv_worker *worker)
 {
     return worker->running;

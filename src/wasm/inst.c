@@ -17,6 +17,7 @@
 #include "wasm/inst.h"
 
 #include "base/assert.h"
+#include "cap/session.h"
 #include "wasm/abi.h"
 #include "wasm/message.h"
 #include "wasm/runtime.h"
@@ -241,6 +242,8 @@ static bool release_inst(struct viv_proc *proc, void *state)
     (void)viv_slots_set_account(before);
     (void)viv_timer_cancel(viv_kernel_sched(viv_proc_kernel(inst->proc)), &inst->life);
     viv_trap_clear(inst);
+    if (inst->child_session != NULL) viv_ses_let_go(inst->child_session);
+    inst->child_session = NULL;
     viv_spawn__release(inst);
     if (inst->scratch != NULL) viv_signal_drop(inst->scratch);
     inst->scratch = NULL;

@@ -70,6 +70,8 @@ struct viv_inst {
     // what it holds (held.h)
     struct viv_htab *tab; // NULL until it holds something
     uint32_t held_count[VIV_HELD_KINDS];
+    struct viv_session *child_session; // made last for a child with fewer rights; NULL: none
+    uint64_t child_lacks;              // the classes it lacks
     // others
     struct viv_timer life; // ends the process after config->life_ns
     _Atomic uint32_t life_over;

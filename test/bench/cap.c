@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "cap/gate.h"
 #include "os/clock.h"
-#include "os/rand.h"
 #include "sched/drive.h"
 #include <stdio.h>
 #include <string.h>
@@ -26,12 +25,6 @@ static uint64_t now(void *arg)
 {
     (void)arg;
     return viv_os_now_ns();
-}
-
-static void fill_random(void *arg, void *out, size_t len_bytes)
-{
-    (void)arg;
-    BENCH_TRY(viv_os_random(out, len_bytes));
 }
 
 static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *slice)
@@ -94,8 +87,7 @@ static void open_rig(struct rig *rig)
     BENCH_TRY(viv_res_new(&config, &rig->reg));
     const struct viv_audit_config audit = {.now_ns = now};
     BENCH_TRY(viv_audit_new(&audit, &rig->audit));
-    const struct viv_sessions_config sessions = {
-        .reg = rig->reg, .audit = rig->audit, .random = fill_random};
+    const struct viv_sessions_config sessions = {.reg = rig->reg, .audit = rig->audit};
     BENCH_TRY(viv_sessions_new(&sessions, &rig->all));
     const struct viv_ses_root root = {.proc_env = rig->env, .mask = VIV_CAP_ALL};
     BENCH_TRY(viv_ses_bootstrap(rig->all, &root, &rig->root));

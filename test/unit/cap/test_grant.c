@@ -403,13 +403,13 @@ static void revoke_three_levels_case_29(void **state)
     const viv_handle leaf = attach(2, shared);
     struct viv_transit *transit = export(2, leaf, VIV_RIGHT_READ);
     const struct viv_res_spec spec = {.kind = VIV_KIND_READER};
-    OK(viv_res_insert_below(tabs[2], leaf, channel, VIV_RIGHT_READ, &spec, &things[1],
-                            VIV_RIGHT_READ, &reader));
+    OK(viv_res_insert_below(tabs[2], &(struct viv_res_via){leaf, channel, VIV_RIGHT_READ}, &spec,
+                            &things[1], VIV_RIGHT_READ, &reader));
     assert_int_equal(viv_res_parent(rig.reg, rid_of(2, reader)).w, rid_of(0, root).w);
     // One that is made through the creator's own handle is nobody's grant.
     viv_handle own;
-    OK(viv_res_insert_below(tabs[0], root, channel, VIV_RIGHT_READ, &spec, &things[2],
-                            VIV_RIGHT_READ, &own));
+    OK(viv_res_insert_below(tabs[0], &(struct viv_res_via){root, channel, VIV_RIGHT_READ}, &spec,
+                            &things[2], VIV_RIGHT_READ, &own));
     res_rig_check(&rig);
     OK(viv_res_revoke(tabs[0], middle));
     ERR(use(1, first, channel), REVOKED);
@@ -430,7 +430,9 @@ static void revoke_three_levels_case_29(void **state)
     // Nothing can be made from what was revoked; it can only be closed.
     ERR(viv_res_dup(tabs[2], leaf, 0, &late), REVOKED);
     ERR(viv_res_export(tabs[2], leaf, 0, 0, &transit), REVOKED);
-    ERR(viv_res_insert_below(tabs[2], leaf, channel, 0, &spec, &things[3], 0, &late), REVOKED);
+    ERR(viv_res_insert_below(tabs[2], &(struct viv_res_via){leaf, channel, 0}, &spec, &things[3], 0,
+                             &late),
+        REVOKED);
     assert_int_equal(things[3].destroys, 1);
     ERR(viv_res_revoke(tabs[2], leaf), REVOKED);
     res_rig_check(&rig);

@@ -5,6 +5,7 @@
 #include "harness/check.h"
 #include "os/thread.h"
 #include "res_rig.h"
+#include "sched/drive.h"
 #include <string.h>
 
 static struct res_rig rig;
@@ -607,6 +608,7 @@ static void metadata_and_age(void **state)
     (void)state;
     static struct thing a_thing = {0}, b_thing = {0};
     rig.now_ns += 7 * VIV_NS_PER_SEC;
+    (void)viv_drive_turn(rig.sched, 0); // within a turn the clock is looked at once
     const viv_rid a = res_rig_add(&rig, KIND, NONE, NONE, &a_thing);
     const struct viv_res_spec spec = {
         .kind = VIV_KIND_HOST, .owner = a, .parent = a, .charge_bytes = 65, .label = "b"};

@@ -3,6 +3,7 @@
 // after the cases of the contract.
 #include "base/alloc.h"
 #include "cap/session_int.h"
+#include "cap/share.h"
 #include "ses_rig.h"
 #include <stdlib.h>
 #include <string.h>
@@ -524,7 +525,8 @@ static void a_session_ends_with_its_owner(void **state)
     OK(viv_ses_create(owner.tab, self, ents, 2, NULL, &hdl));
     OK(viv_ses_create(owner.tab, hdl, ents, 1, NULL, &low));
     const struct actor under = ses_rig_spawn(&rig, ses_rig_session(&owner, low));
-    OK(viv_res_discard(rig.reg, owner.rid)); // its process ends
+    assert_true(viv_proc_kill(rig.env, owner.pid));
+    ses_rig_run(&rig);
     ERR(viv_cap_check(under.proc, VIV_CAP_FS, NULL), DENIED);
     assert_int_equal(viv_capset_held(viv_ses_held(viv_ses_of(under.proc))), 0);
     ses_rig_quiet(&rig);
@@ -593,17 +595,29 @@ static void an_environment_without_a_root_has_no_rules(void **state)
     viv_env_set_word(rig.env, VIV_PROC_WORD_SESSION, NULL);
     OK(viv_cap_check(actor.proc, VIV_CAP_CTL_HALT, NULL));
     viv_env_set_word(rig.env, VIV_PROC_WORD_SESSION, rig.root);
-    // The root's end leaves nothing.
-    OK(viv_res_discard(rig.reg, rig.env_rid));
-    ERR(viv_cap_check(actor.proc, VIV_CAP_CTL_HALT, NULL), DENIED);
-    viv_env_kill(rig.env);
-    ses_rig_run(&rig);
-    viv_res_free(rig.reg);
-    viv_sessions_free(rig.all);
-    viv_audit_free(rig.audit);
-    OK(viv_kernel_stop(rig.kernel, 0));
-    viv_kernel_free(rig.kernel);
-    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), 0);
+    ses_rig_close(&rig);
+}
+
+static void a_roots_end_leaves_nothing(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_env *env;
+    struct viv_env_limits limits;
+    struct viv_session *root;
+    viv_env_limits_default(&limits);
+    OK(viv_env_new(rig.kernel, 8, &limits, &env));
+    OK(viv_cap_add_env(rig.cap, env, NULL));
+    const struct viv_ses_root spec = {
+        .env = viv_cap_env(env), .proc_env = env, .mask = VIV_CAP_ALL, .environment = 8};
+    OK(viv_ses_bootstrap(rig.all, &spec, &root));
+    assert_ptr_equal(viv_env_word(env, VIV_PROC_WORD_SESSION), root);
+    OK(viv_cap_end_env(rig.cap, env));
+    const struct viv_session *left = viv_env_word(env, VIV_PROC_WORD_SESSION);
+    assert_int_equal(viv_capset_held(viv_ses_held(left)), 0);
+    ses_rig_quiet(&rig);
+    assert_int_equal(viv_capset_held(viv_ses_held(left)), 0);
+    ses_rig_close(&rig);
 }
 
 static void processes_count_below_a_session(void **state)
@@ -646,8 +660,17 @@ static void relations_of_processes(void **state)
     assert_int_equal(viv_ses_relation(a.proc, b.proc, VIV_REL_CHILD),
                      VIV_REL_CHILD | VIV_REL_DESCENDANT | VIV_REL_ENV | VIV_REL_SESSION);
     assert_int_equal(viv_ses_relation(b.proc, a.proc, 0), VIV_REL_ENV);
-    assert_int_equal(viv_ses_relation(root.proc, b.proc, VIV_REL_SELF),
-                     VIV_REL_ENV | VIV_REL_SESSION);
+    // As the holders say: root started a, a started b.
+    OK(viv_holder_set_parent(a.proc, root.pid));
+    OK(viv_holder_set_parent(b.proc, a.pid));
+    const uint32_t near = VIV_REL_ENV | VIV_REL_SESSION;
+    assert_int_equal(viv_ses_relation(root.proc, a.proc, 0),
+                     near | VIV_REL_CHILD | VIV_REL_DESCENDANT);
+    assert_int_equal(viv_ses_relation(root.proc, b.proc, 0), near | VIV_REL_DESCENDANT);
+    assert_int_equal(viv_ses_relation(b.proc, root.proc, 0), VIV_REL_ENV);
+    assert_true(viv_proc_kill(rig.env, a.pid));
+    ses_rig_run(&rig);
+    assert_int_equal(viv_ses_relation(root.proc, b.proc, 0), near); // the chain is broken
     viv_ses_let_go(low);
     viv_ses_let_go(top);
     ses_rig_close(&rig);
@@ -782,6 +805,29 @@ static void case55_authenticate_with_the_vectors_of_rfc_8032(void **state)
 
 // ---- audit ----
 
+static void hooks_of_other_parts_are_audited(void **state)
+{
+    (void)state;
+    open_all();
+    const struct actor actor = ses_rig_spawn(&rig, NULL);
+    struct viv_audit_event event = {0};
+    uint64_t cursor = 0;
+    viv_handle hdl;
+    while (viv_audit_read(rig.audit, &cursor, &event))
+        continue;
+    for (int i = 0; i < 16; i++) // case 26: sixteen are allowed
+        ERR(viv_res_attach(actor.tab, (viv_shared){UINT64_MAX}, &hdl), NOTFOUND);
+    assert_false(viv_audit_read(rig.audit, &cursor, &event));
+    ERR(viv_res_attach(actor.tab, (viv_shared){UINT64_MAX}, &hdl), QUOTA);
+    assert_true(viv_audit_read(rig.audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_ATTACH_GUESS);
+    assert_int_equal(event.pid.w, actor.pid.w);
+    viv_ses_hook_leak(rig.all, actor.pid);
+    assert_true(viv_audit_read(rig.audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_ACCOUNT_LEAK);
+    ses_rig_close(&rig);
+}
+
 static void case47_a_denial_is_audited(void **state)
 {
     (void)state;
@@ -867,12 +913,14 @@ int main(void)
         cmocka_unit_test(a_session_stays_open_while_processes_run_under_it),
         cmocka_unit_test(children_run_under_their_parents_session),
         cmocka_unit_test(an_environment_without_a_root_has_no_rules),
+        cmocka_unit_test(a_roots_end_leaves_nothing),
         cmocka_unit_test(processes_count_below_a_session),
         cmocka_unit_test(relations_of_processes),
         cmocka_unit_test(derived_sessions_hold_less),
         cmocka_unit_test(sessions_are_at_most_so_deep),
         cmocka_unit_test(case55_authenticate_without_a_verifier),
         cmocka_unit_test(case55_authenticate_with_the_vectors_of_rfc_8032),
+        cmocka_unit_test(hooks_of_other_parts_are_audited),
         cmocka_unit_test(case47_a_denial_is_audited),
         cmocka_unit_test(unenforced_lines_are_audited),
     };
