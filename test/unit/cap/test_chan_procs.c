@@ -84,12 +84,15 @@ static void send(struct player *self)
     CHECK(io == VIV_IO_DONE);
 }
 
+// The odd one sends back what it gets, the even one the next number.
 static void receive(struct player *self, uint64_t number)
 {
+    const bool is_odd = self->index % 2 == 1;
     CHECK(number == self->next);
-    self->next++;
     self->trips--;
-    if (self->trips != 0 || self->index % 2 == 1) send(self); // the even one has begun
+    if (is_odd) send(self);
+    self->next++;
+    if (!is_odd && self->trips != 0) send(self);
 }
 
 // ---- by operations; false: must wait ----
