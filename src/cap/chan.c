@@ -25,24 +25,22 @@ static enum viv_err check_opts(const struct viv_chan_opts *opts)
     return is_good ? VIV_OK : VIV_E_INVAL;
 }
 
-static enum viv_err new_chan(const struct viv_chan_opts *opts, struct viv_chan **out_chan)
+// Without its ring. NULL: no memory.
+static struct viv_chan *new_chan(struct viv_reg *reg, const struct viv_chan_opts *opts)
 {
     struct viv_chan *chan = viv_try_calloc(1, sizeof(*chan), VIV_TAG_CAP);
-    if (chan == NULL) return VIV_E_EXHAUSTED;
+    if (chan == NULL) return NULL;
     atomic_init(&chan->ref_count, 1);
     viv_spin_init(&chan->lock, VIV_LOCK_CHAN);
     viv_list_init(&chan->readers);
     viv_list_init(&chan->parked);
     viv_list_init(&chan->writes);
     viv_list_init(&chan->drains);
+    chan->reg = reg;
     chan->mode = opts->mode;
     chan->flags = opts->flags;
-    const enum viv_err err = viv_chan__ring_init(chan, opts);
-    if (err == VIV_OK)
-        *out_chan = chan;
-    else
-        viv_chan__drop(chan);
-    return err;
+    viv_chan__ring_init(chan, opts);
+    return chan;
 }
 
 enum viv_err viv_chan_create(struct viv_htab *tab, const struct viv_chan_opts *opts,
@@ -52,17 +50,22 @@ enum viv_err viv_chan_create(struct viv_htab *tab, const struct viv_chan_opts *o
                                         .number = opts->capacity_bytes};
     VIV_TRY(viv_htab_gate(tab, VIV_CAP_CHAN_CREATE, &query));
     VIV_TRY(check_opts(opts));
-    struct viv_chan *chan;
-    VIV_TRY(new_chan(opts, &chan));
-    chan->reg = tab->reg;
+    struct viv_chan *chan = new_chan(tab->reg, opts);
+    if (chan == NULL) return VIV_E_EXHAUSTED;
+    const bool survives = (opts->flags & VIV_CHAN_SURVIVE) != 0;
     const struct viv_res_spec spec = {.kind = VIV_KIND_CHANNEL,
+                                      .flags = survives ? VIV_RES_SURVIVE : 0,
                                       .charge_bytes = viv_chan__memory_bytes(chan)};
     viv_handle hdl;
     VIV_TRY(viv_res_insert(tab, &spec, chan, RIGHTS_CHANNEL, &hdl));
     // Nobody else uses it before it has a reader or writer.
     VIV_IGNORE(viv_res_entry(tab, hdl, &chan->rid), "the handle is new");
-    *out_hdl = hdl;
-    return VIV_OK;
+    const enum viv_err err = viv_chan__ring_alloc(chan);
+    if (err == VIV_OK)
+        *out_hdl = hdl;
+    else
+        VIV_IGNORE(viv_res_close(tab, hdl), "nobody has seen it");
+    return err;
 }
 
 static void settle(struct viv_chan *chan)
@@ -108,28 +111,15 @@ enum viv_err viv_chan_terminate(struct viv_htab *tab, viv_handle hdl)
     return VIV_OK;
 }
 
-uint8_t viv_chan_flags(const void *obj)
-{
-    return ((const struct viv_chan *)obj)->flags;
-}
-
-void viv_chan_drain_obj(void *obj)
-{
-    VIV_IGNORE(drain(obj), "terminated is as good");
-}
-
-void viv_chan_terminate_obj(void *obj)
-{
-    terminate(obj, VIV_E_ABORTED);
-}
-
-bool viv_chan_is_drained(void *obj)
+// Its owner has ended, and others hold it: it drains, and ends with that; unless it survives.
+static void orphan(void *obj)
 {
     struct viv_chan *chan = obj;
+    if ((chan->flags & VIV_CHAN_SURVIVE) != 0) return;
     viv_spin_lock(&chan->lock);
-    const bool is = chan->phase == VIV_CHAN_TERMINATED || viv_chan__is_drained_locked(chan);
+    chan->is_orphan = true;
     viv_spin_unlock(&chan->lock);
-    return is;
+    VIV_IGNORE(drain(chan), "terminated is as good");
 }
 
 // ---- readers and writers ----
@@ -143,16 +133,18 @@ static viv_rights right_for(viv_kind kind, enum viv_chan_strength strength)
 }
 
 // Inserts a reader or writer that has not joined yet.
-static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind kind,
+static enum viv_err insert_end(struct viv_htab *tab, viv_handle chan, viv_kind kind,
                                enum viv_chan_strength strength, viv_handle *out_hdl,
                                struct viv_chan_end **out_end)
 {
     void *obj;
-    VIV_TRY(viv_res_use(tab, via, VIV_KIND_CHANNEL, VIV_RIGHT_DERIVE | right_for(kind, strength),
-                        &obj));
-    struct viv_res_spec spec = {.kind = kind, .charge_bytes = sizeof(struct viv_chan_end)};
-    VIV_TRY(viv_res_entry(tab, via, &spec.parent));
-    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_RIDS, .number = spec.parent.w};
+    const struct viv_res_via via = {chan, VIV_KIND_CHANNEL,
+                                    VIV_RIGHT_DERIVE | right_for(kind, strength)};
+    VIV_TRY(viv_res_use(tab, chan, via.kind, via.need, &obj));
+    const struct viv_res_spec spec = {.kind = kind, .charge_bytes = sizeof(struct viv_chan_end)};
+    viv_rid rid;
+    VIV_TRY(viv_res_entry(tab, chan, &rid));
+    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_RIDS, .number = rid.w};
     VIV_TRY(viv_htab_gate(tab, kind == VIV_KIND_READER ? VIV_CAP_CHAN_READ : VIV_CAP_CHAN_WRITE,
                           &query));
     if (strength != VIV_CHAN_STRONG && strength != VIV_CHAN_WEAK) return VIV_E_INVAL;
@@ -163,7 +155,9 @@ static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind ki
     viv_list_init(&end->node);
     viv_list_init(&end->parked);
     viv_list_init(&end->ops);
-    const enum viv_err err = viv_res_insert(tab, &spec, end, VIV_RIGHTS_COMMON, out_hdl);
+    const enum viv_err err =
+        viv_res_insert_below(tab, &via, &spec, end, VIV_RIGHTS_COMMON, out_hdl);
+    VIV_SIM_POINT();
     if (err == VIV_OK) *out_end = end;
     return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the channel ended meanwhile
 }
@@ -265,15 +259,6 @@ static enum viv_err weaken(struct viv_chan_end *end)
     return VIV_OK;
 }
 
-// The rights of a handle that was just used.
-static viv_rights rights_of(const struct viv_htab *tab, viv_handle hdl)
-{
-    const struct viv_htab_entry *entry =
-        viv_htab_entry_at(&tab->handles, hdl.w & ((1u << VIV_HANDLE_INDEX_BITS) - 1));
-    // Relaxed: the rights of an entry do not change while it is live.
-    return (viv_rights)atomic_load_explicit(&entry->word, memory_order_relaxed);
-}
-
 enum viv_err viv_chan_downgrade(struct viv_htab *tab, viv_handle hdl, viv_handle *out_hdl)
 {
     void *obj;
@@ -281,7 +266,10 @@ enum viv_err viv_chan_downgrade(struct viv_htab *tab, viv_handle hdl, viv_handle
     if (err == VIV_E_KIND) err = viv_res_use(tab, hdl, VIV_KIND_WRITER, VIV_RIGHT_CONTROL, &obj);
     VIV_TRY(err);
     viv_handle weak;
-    VIV_TRY(viv_res_dup(tab, hdl, rights_of(tab, hdl), &weak));
+    viv_kind kind;
+    viv_rights rights;
+    VIV_TRY(viv_res_look(tab, hdl, &kind, &rights));
+    VIV_TRY(viv_res_dup(tab, hdl, rights, &weak));
     err = weaken(obj);
     VIV_IGNORE(viv_res_close(tab, err == VIV_OK ? hdl : weak), "both are live");
     if (err == VIV_OK) *out_hdl = weak;
@@ -311,6 +299,8 @@ static void close_end(void *obj, enum viv_close_why why)
 {
     struct viv_chan_end *end = obj;
     struct viv_chan *chan = end->chan;
+    // The channel itself ends, its children first: nobody shall take that for a last reader's end.
+    if (why == VIV_WHY_PARENT_END) terminate(chan, VIV_E_ABORTED);
     viv_spin_lock(&chan->lock);
     const bool is_open = end->is_open;
     end->is_open = false;
@@ -318,6 +308,7 @@ static void close_end(void *obj, enum viv_close_why why)
     end->end_err = (uint8_t)code_of(why);
     if (is_open) leave_locked(chan, end);
     viv_spin_unlock(&chan->lock);
+    VIV_SIM_POINT();
     if (is_open) viv_chan__fail_ops(chan, end);
 }
 
@@ -348,7 +339,7 @@ static enum viv_err cancel_op(void *obj, struct viv_op *op)
 enum viv_err viv_chan_bind(struct viv_reg *reg)
 {
     const struct viv_res_kind chan = {
-        .close = close_chan, .destroy = destroy_chan, .cancel = cancel_op};
+        .close = close_chan, .destroy = destroy_chan, .orphan = orphan, .cancel = cancel_op};
     const struct viv_res_kind end = {
         .close = close_end, .destroy = destroy_end, .cancel = cancel_op};
     VIV_TRY(viv_res_kind_bind(reg, VIV_KIND_CHANNEL, &chan));

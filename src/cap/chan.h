@@ -22,7 +22,7 @@ enum viv_chan_mode { VIV_CHAN_PARK, VIV_CHAN_DROP, VIV_CHAN_REFUSE }; // when a 
 enum {                                                                // flags
     VIV_CHAN_HOLD = 1,     // frames are owed until the first strong reader comes
     VIV_CHAN_KEEPOPEN = 2, // departing writers never make the end of the stream
-    VIV_CHAN_SURVIVE = 4,  // outlives its owner (the cascade reads it: viv_chan_flags)
+    VIV_CHAN_SURVIVE = 4,  // outlives its owner, until its last holder has gone
     VIV_CHAN_FLAGS = 7
 };
 enum viv_chan_strength { VIV_CHAN_STRONG, VIV_CHAN_WEAK };
@@ -134,11 +134,5 @@ enum viv_err viv_chan_terminate(struct viv_htab *tab, viv_handle chan) VIV_MUST_
 // Of a channel, reader or writer: its channel. Needs STAT. Errors: of the handle.
 enum viv_err viv_chan_stat(struct viv_htab *tab, viv_handle hdl,
                            struct viv_chan_stat *out_stat) VIV_MUST_CHECK;
-
-// ---- for the end of an owner: obj is that of a live or pinned channel. Thread: any ----
-uint8_t viv_chan_flags(const void *obj);
-void viv_chan_drain_obj(void *obj);
-void viv_chan_terminate_obj(void *obj);
-bool viv_chan_is_drained(void *obj);
 
 #endif

@@ -41,6 +41,7 @@ struct viv_chan {
     uint8_t phase;
     uint8_t end_err; // what terminated means to those who wait (enum viv_err)
     bool had_strong_reader, had_strong_writer;
+    bool is_orphan;                        // ends when it is drained
     uint32_t readers_by[2], writers_by[2]; // by enum viv_chan_strength
     // Frames: [tail, head) can be read, [head, next) are being written.
     uint64_t tail, head, next;
@@ -82,6 +83,7 @@ enum { VIV_CHAN_OP_READ, VIV_CHAN_OP_WRITE, VIV_CHAN_OP_DRAIN }; // viv_op.what
 struct viv_chan_turn {
     struct viv_wakes wakes;
     bool is_more;          // there is more to settle
+    bool is_over;          // an orphan that is drained
     bool needs_descs;      // … after growing
     enum viv_err grow_err; // why growing failed: the first parked write gets it
     struct viv_buf big;    // bytes of a reserved frame to be filled
@@ -89,9 +91,10 @@ struct viv_chan_turn {
 };
 
 // ---- chan_ring.c; _locked: under the channel's lock ----
-enum viv_err viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts);
-void viv_chan__drop(struct viv_chan *chan);                   // a reference
-uint64_t viv_chan__memory_bytes(const struct viv_chan *chan); // at creation
+void viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts);
+enum viv_err viv_chan__ring_alloc(struct viv_chan *chan) VIV_MUST_CHECK; // once it is charged
+void viv_chan__drop(struct viv_chan *chan);                              // a reference
+uint64_t viv_chan__memory_bytes(const struct viv_chan *chan);            // at creation
 uint64_t viv_chan__pos_locked(const struct viv_chan *chan, uint64_t seq);
 const struct viv_chan_desc *viv_chan__desc_locked(const struct viv_chan *chan, uint64_t seq);
 bool viv_chan__fits_locked(const struct viv_chan *chan, uint32_t len_bytes);
@@ -131,7 +134,7 @@ static inline struct viv_chan_turn viv_chan__turn(void)
 {
     struct viv_chan_turn turn;
     turn.wakes.count = 0; // its processes are written before they are read
-    turn.is_more = turn.needs_descs = false;
+    turn.is_more = turn.is_over = turn.needs_descs = false;
     turn.grow_err = VIV_OK;
     turn.big.data = NULL;
     return turn;

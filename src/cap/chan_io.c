@@ -259,6 +259,7 @@ static enum viv_err write_long(struct viv_chan_end *writer, const uint8_t *data,
     enum viv_io io;
     VIV_TRY(reserve(writer, len_bytes, &slot, &io));
     if (io == VIV_IO_DONE) {
+        VIV_SIM_POINT();
         for (uint32_t i = 0; i < 2; i++) {
             if (slot.parts[i].len_bytes != 0)
                 memcpy(slot.parts[i].data, data, slot.parts[i].len_bytes);

@@ -24,7 +24,7 @@ static size_t ring_bytes(const struct viv_chan *chan)
     return (size_t)chan->ring_mask + 1;
 }
 
-enum viv_err viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts)
+void viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_opts *opts)
 {
     const uint32_t capacity = opts->capacity_bytes;
     chan->capacity_bytes = capacity;
@@ -32,6 +32,10 @@ enum viv_err viv_chan__ring_init(struct viv_chan *chan, const struct viv_chan_op
     chan->frame_count_max = opts->frame_count_max != 0 ? opts->frame_count_max : capacity;
     chan->ring_mask = (uint32_t)pow2_at_least(capacity) - 1;
     chan->desc_count = CHAN_DESCS_FIRST;
+}
+
+enum viv_err viv_chan__ring_alloc(struct viv_chan *chan)
+{
     chan->ring = viv_try_alloc(ring_bytes(chan), VIV_TAG_CAP);
     chan->descs = viv_try_calloc(chan->desc_count, sizeof(*chan->descs), VIV_TAG_CAP);
     return chan->ring != NULL && chan->descs != NULL ? VIV_OK : VIV_E_EXHAUSTED;
@@ -46,7 +50,7 @@ void viv_chan__drop(struct viv_chan *chan)
 {
     // Both: what others did with the channel comes before its memory goes.
     if (atomic_fetch_sub_explicit(&chan->ref_count, 1, memory_order_acq_rel) != 1) return;
-    if (chan->ring != NULL) viv_free(chan->ring, ring_bytes(chan), VIV_TAG_CAP);
+    viv_free(chan->ring, ring_bytes(chan), VIV_TAG_CAP);
     viv_free(chan->descs, chan->desc_count * sizeof(*chan->descs), VIV_TAG_CAP);
     viv_free(chan->ids, chan->id_count * sizeof(*chan->ids), VIV_TAG_CAP);
     viv_free(chan, sizeof(*chan), VIV_TAG_CAP);
@@ -184,32 +188,41 @@ void viv_chan__copy_out(const struct viv_chan *chan, uint64_t pos, uint8_t *data
 
 // ---- growth: charged, allocated, then put in place ----
 
+// So many bytes more for the channel, and a block of `bytes`. NULL: no memory.
+static enum viv_err grow_alloc(struct viv_chan *chan, size_t more_bytes, size_t bytes,
+                               void **out_block)
+{
+    const enum viv_err err = viv_res__charge_more(chan->reg, chan->rid, more_bytes);
+    if (err != VIV_OK) return err == VIV_E_NOTFOUND ? VIV_E_GONE : err;
+    *out_block = viv_try_calloc(1, bytes, VIV_TAG_CAP);
+    if (*out_block != NULL) return VIV_OK;
+    viv_res__charge_less(chan->reg, chan->rid, more_bytes);
+    return VIV_E_EXHAUSTED;
+}
+
 enum viv_err viv_chan__grow_descs(struct viv_chan *chan)
 {
     viv_spin_lock(&chan->lock);
     const uint32_t count = chan->desc_count;
     viv_spin_unlock(&chan->lock);
     const size_t bytes = count * sizeof(struct viv_chan_desc);
-    struct viv_chan_desc *descs = viv_try_calloc(2, bytes, VIV_TAG_CAP);
-    if (descs == NULL) return VIV_E_EXHAUSTED;
-    const enum viv_err err = viv_res__charge_more(chan->reg, chan->rid, bytes);
-    if (err != VIV_OK) {
-        viv_free(descs, 2 * bytes, VIV_TAG_CAP);
-        return err == VIV_E_NOTFOUND ? VIV_E_GONE : err;
-    }
-    struct viv_chan_desc *old = descs; // to be freed
-    size_t old_bytes = 2 * bytes;
+    void *block;
+    VIV_TRY(grow_alloc(chan, bytes, 2 * bytes, &block));
+    struct viv_chan_desc *descs = block, *old = NULL;
     viv_spin_lock(&chan->lock);
     if (chan->desc_count == count) { // else another thread was faster
         for (uint64_t seq = chan->tail; seq < chan->next; seq++)
             descs[seq & (2 * count - 1)] = *desc_at(chan, seq);
         old = chan->descs;
-        old_bytes = bytes;
         chan->descs = descs;
         chan->desc_count = 2 * count;
     }
     viv_spin_unlock(&chan->lock);
-    viv_free(old, old_bytes, VIV_TAG_CAP);
+    viv_free(old, bytes, VIV_TAG_CAP);
+    if (old == NULL) {
+        viv_free(descs, 2 * bytes, VIV_TAG_CAP);
+        viv_res__charge_less(chan->reg, chan->rid, bytes);
+    }
     return VIV_OK;
 }
 
@@ -220,25 +233,23 @@ enum viv_err viv_chan__grow_ids(struct viv_chan *chan)
     viv_spin_unlock(&chan->lock);
     if (count >= VIV_CHAN_WRITERS_MAX) return VIV_E_EXHAUSTED;
     const uint32_t more = count == 0 ? CHAN_IDS_FIRST : count;
-    const size_t bytes = (count + more) * sizeof(uint32_t), old_bytes = count * sizeof(uint32_t);
-    uint32_t *ids = viv_try_calloc(1, bytes, VIV_TAG_CAP), *old = ids;
-    size_t free_bytes = bytes;
-    if (ids == NULL) return VIV_E_EXHAUSTED;
-    const enum viv_err err = viv_res__charge_more(chan->reg, chan->rid, more * sizeof(uint32_t));
-    if (err != VIV_OK) {
-        viv_free(ids, bytes, VIV_TAG_CAP);
-        return err == VIV_E_NOTFOUND ? VIV_E_GONE : err;
-    }
+    const size_t more_bytes = more * sizeof(uint32_t), old_bytes = count * sizeof(uint32_t);
+    void *block;
+    VIV_TRY(grow_alloc(chan, more_bytes, old_bytes + more_bytes, &block));
     viv_spin_lock(&chan->lock);
-    if (chan->id_count == count) {
-        if (count != 0) memcpy(ids, chan->ids, old_bytes);
-        old = chan->ids;
-        free_bytes = old_bytes;
-        chan->ids = ids;
+    const bool is_due = chan->id_count == count; // else another thread was faster
+    uint32_t *old = is_due ? chan->ids : NULL;
+    if (is_due) {
+        if (count != 0) memcpy(block, old, old_bytes);
+        chan->ids = block;
         chan->id_count = count + more;
     }
     viv_spin_unlock(&chan->lock);
-    viv_free(old, free_bytes, VIV_TAG_CAP);
+    viv_free(old, old_bytes, VIV_TAG_CAP);
+    if (!is_due) {
+        viv_free(block, old_bytes + more_bytes, VIV_TAG_CAP);
+        viv_res__charge_less(chan->reg, chan->rid, more_bytes);
+    }
     return VIV_OK;
 }
 

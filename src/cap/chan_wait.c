@@ -108,7 +108,7 @@ static void serve_writes(struct viv_chan *chan, struct viv_chan_turn *turn)
 
 void viv_chan__settle_locked(struct viv_chan *chan, struct viv_chan_turn *turn)
 {
-    turn->is_more = turn->needs_descs = false;
+    turn->is_more = turn->is_over = turn->needs_descs = false;
     if (chan->phase == VIV_CHAN_TERMINATED) {
         const enum viv_err err = (enum viv_err)chan->end_err;
         complete_reads(chan, err, turn);
@@ -126,7 +126,9 @@ void viv_chan__settle_locked(struct viv_chan *chan, struct viv_chan_turn *turn)
         if (reader->next < chan->head || viv_chan__is_ended_locked(chan))
             complete_reads(chan, VIV_OK, turn);
     }
-    if (viv_chan__is_drained_locked(chan)) complete_all(&chan->drains, VIV_OK, turn);
+    if (!viv_chan__is_drained_locked(chan)) return;
+    complete_all(&chan->drains, VIV_OK, turn);
+    turn->is_over = chan->is_orphan;
 }
 
 // A frame that was reserved for a parked write.
@@ -136,6 +138,7 @@ static void fill_big(struct viv_chan *chan, struct viv_chan_turn *turn)
     const bool is_there = turn->big_seq >= chan->tail;
     const uint64_t pos = is_there ? viv_chan__pos_locked(chan, turn->big_seq) : 0;
     viv_spin_unlock(&chan->lock);
+    VIV_SIM_POINT();
     if (is_there) viv_chan__copy_in(chan, pos, turn->big.data, (uint32_t)turn->big.len_bytes);
     viv_buf_deinit(&turn->big);
     viv_spin_lock(&chan->lock);
@@ -147,13 +150,15 @@ void viv_chan__finish_turn(struct viv_chan *chan, struct viv_chan_turn *turn)
 {
     for (;;) {
         viv_wakes_flush(&turn->wakes);
-        if (!turn->is_more) return;
+        if (!turn->is_more) break;
+        VIV_SIM_POINT();
         if (turn->big.data != NULL) fill_big(chan, turn);
         if (turn->needs_descs) turn->grow_err = viv_chan__grow_descs(chan);
         viv_spin_lock(&chan->lock);
         viv_chan__settle_locked(chan, turn);
         viv_spin_unlock(&chan->lock);
     }
+    if (turn->is_over) VIV_IGNORE(viv_res_discard(chan->reg, chan->rid), "another was faster");
 }
 
 static void settle_obj(void *obj)

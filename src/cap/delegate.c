@@ -6,9 +6,8 @@
 // When a receiver is no more, a delegation stays as long as others were made from it, so that they
 // can still be revoked through it. What it was made from is there as long as it is in its lists.
 //
-// A timer that fires pushes its delegation on a list of the runtime (`due`) and wakes whoever calls
-// viv_ses_expire: the end of a delegation allocates and may find the tree busy, which a timer must
-// not wait for.
+// Expiry is revocation at a time (later.h): it runs on a worker, under no lock, and tries again
+// when it finds the tree busy.
 #include "cap/delegate.h"
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -73,14 +72,23 @@ void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *give
     viv_ses_drop(old);
 }
 
+static void stop_expiry(struct viv_delegation *delegation)
+{
+    struct viv_later *later = delegation->expiry;
+    delegation->expiry = NULL;
+    viv_spin_lock(&later->reg->lock);
+    viv_later__drop(later);
+    viv_spin_unlock(&later->reg->lock);
+    viv_later__cancel(later);
+}
+
 static void unlink_one(struct viv_delegation *delegation)
 {
     VIV_ASSERT(!delegation->is_over);
     delegation->is_over = true;
     viv_list_remove(&delegation->source_link);
     viv_list_remove(&delegation->received_link);
-    struct viv_sessions *all = delegation->receiver->tree->all;
-    if (viv_timer_cancel(all->sched, &delegation->expiry)) viv_del__drop(delegation); // the timer's
+    if (delegation->expiry != NULL) stop_expiry(delegation);
     viv_del__drop(delegation);
 }
 
@@ -106,6 +114,33 @@ void viv_del__orphan(struct viv_delegation *delegation)
     if (is_needless(delegation)) viv_del__unlink(delegation);
 }
 
+// ---- ending ----
+
+// With the turn, of which it lets go. out_ended: whether it was there still.
+static enum viv_err end(struct viv_ses_change *change, struct viv_delegation *delegation,
+                        bool *out_ended)
+{
+    viv_ses__plan_end(change, delegation);
+    *out_ended = change->ending_first != NULL;
+    const enum viv_err err = viv_ses__make(change);
+    viv_ses__finish(change);
+    return err;
+}
+
+// False: the tree is busy, or there is no memory; again in a while.
+static bool expire(struct viv_later *later)
+{
+    struct viv_delegation *delegation = later->subject;
+    const struct viv_session *receiver = delegation->receiver;
+    struct viv_ses_change change;
+    bool has_ended;
+    if (viv_ses__try_begin(receiver->tree, &change) != VIV_OK) return false;
+    if (end(&change, delegation, &has_ended) != VIV_OK) return false;
+    if (has_ended)
+        viv_ses__audit(receiver, VIV_PID_NONE, VIV_AUDIT_REVOKE, delegation->cap, VIV_E_TIMEOUT);
+    return true;
+}
+
 // ---- making ----
 
 // A set with this one entitlement and these flags.
@@ -126,19 +161,6 @@ static enum viv_err make_set(const struct viv_ent *ent, uint8_t flags, struct vi
     return err;
 }
 
-static void on_expiry(struct viv_timer *timer)
-{
-    struct viv_delegation *delegation = VIV_CONTAINER_OF(timer, struct viv_delegation, expiry);
-    struct viv_sessions *all = delegation->receiver->tree->all;
-    // Relaxed: only compared.
-    delegation->due_next = atomic_load_explicit(&all->due, memory_order_relaxed);
-    // Release pairs with the acquire of whoever takes the list.
-    while (!atomic_compare_exchange_weak_explicit(&all->due, &delegation->due_next, delegation,
-                                                  memory_order_release, memory_order_relaxed)) {
-    }
-    all->config.expired(all->config.expired_arg);
-}
-
 // The delegation to the giver that alone grants it; NULL: it is the giver's own. Errors: DENIED.
 static enum viv_err find_source(struct viv_session *giver, const struct viv_ent *ent,
                                 struct viv_delegation **out_source)
@@ -154,15 +176,26 @@ static enum viv_err find_source(struct viv_session *giver, const struct viv_ent 
     return VIV_E_DENIED;
 }
 
+static enum viv_err new_expiry(struct viv_reg *reg, struct viv_delegation *delegation)
+{
+    delegation->expiry = viv_later__new(reg, expire);
+    if (delegation->expiry == NULL) return VIV_E_EXHAUSTED;
+    delegation->expiry->subject = delegation;
+    return VIV_OK;
+}
+
 static enum viv_err new_delegation(struct viv_session *giver, struct viv_session *receiver,
                                    const struct viv_delegation_spec *spec,
                                    struct viv_delegation **out_delegation)
 {
     struct viv_delegation *delegation = viv_try_calloc(1, sizeof *delegation, VIV_TAG_CAP);
     if (delegation == NULL) return VIV_E_EXHAUSTED;
-    const enum viv_err err =
+    enum viv_err err =
         make_set(&spec->ent, spec->is_grantable ? VIV_PATTERN_GRANTABLE : 0, &delegation->set);
+    if (err == VIV_OK && spec->ttl_ns != 0)
+        err = new_expiry(giver->tree->all->config.reg, delegation);
     if (err != VIV_OK) {
+        viv_capset_drop(delegation->set);
         viv_free(delegation, sizeof *delegation, VIV_TAG_CAP);
         return err;
     }
@@ -173,18 +206,8 @@ static enum viv_err new_delegation(struct viv_session *giver, struct viv_session
     viv_list_init(&delegation->received_link);
     viv_list_init(&delegation->source_link);
     viv_list_init(&delegation->onward);
-    viv_timer_init(&delegation->expiry, on_expiry);
     *out_delegation = delegation;
     return VIV_OK;
-}
-
-static void start_expiry(struct viv_delegation *delegation, uint64_t ttl_ns)
-{
-    const struct viv_sessions *all = delegation->receiver->tree->all;
-    const uint64_t now_ns = viv_sched_now_ns(all->sched);
-    if (ttl_ns == 0 || ttl_ns > VIV_FOREVER_NS - now_ns) return;
-    viv_del__take(delegation); // the timer's
-    viv_timer_start(all->sched, &delegation->expiry, now_ns + ttl_ns, VIV_TIMER_HERE);
 }
 
 // With the turn. What the receiver will hold is judged by its ceiling, not by what it holds.
@@ -210,24 +233,36 @@ static enum viv_err insert_delegation(struct viv_htab *tab, struct viv_delegatio
     return viv_res_insert(tab, &spec, viv_del__take(delegation), rights, out_hdl);
 }
 
-static enum viv_err delegate_to(struct viv_htab *tab, struct viv_session *receiver,
+static enum viv_err delegate_to(struct viv_htab *tab, struct viv_delegation *delegation,
                                 const struct viv_delegation_spec *spec, viv_handle *out_hdl)
 {
     struct viv_ses_change change;
-    struct viv_delegation *delegation;
+    struct viv_later *expiry = delegation->expiry;
     viv_handle hdl;
+    VIV_TRY(insert_delegation(tab, delegation, &hdl));
+    enum viv_err err = viv_ses__begin(delegation->receiver->tree, &change);
+    if (err == VIV_OK) {
+        err = delegate(&change, delegation, &spec->ent);
+        if (err == VIV_OK && expiry != NULL)
+            viv_later__start(expiry,
+                             viv_add_sat_u64(viv_sched_now_ns(expiry->reg->sched), spec->ttl_ns));
+        viv_ses__finish(&change);
+    }
+    if (err == VIV_OK)
+        *out_hdl = hdl;
+    else
+        VIV_IGNORE(viv_res_close(tab, hdl), "nobody has seen it");
+    return err;
+}
+
+static enum viv_err make(struct viv_htab *tab, struct viv_session *receiver,
+                         const struct viv_delegation_spec *spec, viv_handle *out_hdl)
+{
+    struct viv_delegation *delegation;
     VIV_TRY(new_delegation(tab->session, receiver, spec, &delegation));
-    enum viv_err err = insert_delegation(tab, delegation, &hdl);
-    if (err != VIV_OK) goto drop;
-    err = viv_ses__begin(receiver->tree, &change);
-    if (err != VIV_OK) goto close;
-    err = delegate(&change, delegation, &spec->ent);
-    if (err == VIV_OK) start_expiry(delegation, spec->ttl_ns);
-    viv_ses__finish(&change);
-    if (err == VIV_OK) *out_hdl = hdl;
-close:
-    if (err != VIV_OK) VIV_IGNORE(viv_res_close(tab, hdl), "nobody has seen it");
-drop:
+    struct viv_later *expiry = delegation->expiry;
+    const enum viv_err err = delegate_to(tab, delegation, spec, out_hdl);
+    if (err != VIV_OK && expiry != NULL) viv_later__discard(expiry);
     viv_del__drop(delegation);
     return err;
 }
@@ -244,54 +279,31 @@ enum viv_err viv_cap_delegate(struct viv_htab *tab, const struct viv_delegation_
     if (receiver == NULL) return VIV_E_NOTFOUND;
     const struct viv_cap_query query = {
         .facets = 1u << VIV_SCOPE_RELATION | 1u << VIV_SCOPE_CLASSES,
-        .relation = spec->relation,
+        .relation = viv_ses_relation(spec->self, proc, spec->known),
         .number = (uint64_t)ent->cap,
         .operation = "viv_cap_delegate",
     };
     VIV_TRY(viv_htab_gate(tab, VIV_CAP_CAP_DELEGATE, &query));
     if (receiver == giver) return VIV_E_INVAL;
     if (receiver->tree != giver->tree) return VIV_E_DENIED;
-    if (spec->ttl_ns != 0 && giver->tree->all->config.expired == NULL) return VIV_E_UNSUPPORTED;
-    const enum viv_err err = delegate_to(tab, receiver, spec, out_hdl);
+    const enum viv_err err = make(tab, receiver, spec, out_hdl);
     if (err == VIV_OK || err == VIV_E_DENIED)
         viv_ses__audit(receiver, tab->pid, VIV_AUDIT_DELEGATE, ent->cap, err);
     return err;
 }
 
-// ---- ending ----
-
-static enum viv_err revoke(struct viv_delegation *delegation)
-{
-    struct viv_ses_change change;
-    VIV_TRY(viv_ses__begin(delegation->receiver->tree, &change));
-    viv_ses__plan_end(&change, delegation);
-    const enum viv_err err = viv_ses__make(&change);
-    viv_ses__finish(&change);
-    return err;
-}
+// ---- revocation ----
 
 enum viv_err viv_cap_revoke(struct viv_htab *tab, viv_handle hdl)
 {
     void *obj;
     VIV_TRY(viv_res_use(tab, hdl, VIV_KIND_DELEGATION, VIV_RIGHT_REVOKE, &obj));
     struct viv_delegation *delegation = obj;
-    VIV_TRY(revoke(delegation));
-    viv_ses__audit(delegation->receiver, tab->pid, VIV_AUDIT_REVOKE, delegation->cap, VIV_OK);
+    struct viv_ses_change change;
+    bool has_ended;
+    VIV_TRY(viv_ses__begin(delegation->receiver->tree, &change));
+    VIV_TRY(end(&change, delegation, &has_ended));
+    if (has_ended)
+        viv_ses__audit(delegation->receiver, tab->pid, VIV_AUDIT_REVOKE, delegation->cap, VIV_OK);
     return VIV_OK;
-}
-
-void viv_ses_expire(struct viv_sessions *all)
-{
-    // Acquire pairs with the release in on_expiry.
-    struct viv_delegation *due = atomic_exchange_explicit(&all->due, NULL, memory_order_acquire);
-    while (due != NULL) {
-        struct viv_delegation *next = due->due_next;
-        if (revoke(due) == VIV_OK) {
-            viv_ses__audit(due->receiver, VIV_PID_NONE, VIV_AUDIT_REVOKE, due->cap, VIV_E_TIMEOUT);
-            viv_del__drop(due); // the timer's
-        } else {
-            on_expiry(&due->expiry);
-        }
-        due = next;
-    }
 }

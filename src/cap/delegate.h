@@ -14,7 +14,7 @@
 struct viv_delegation_spec {
     const struct viv_proc *self; // the caller
     viv_pid pid;                 // of the receiver, in the caller's environment
-    uint32_t relation;           // of the receiver to the caller, as in viv_ses_relation
+    uint32_t known;              // CHILD, DESCENDANT: as in viv_ses_relation
     struct viv_ent ent;
     bool is_grantable; // the receiver may pass it on
     uint64_t ttl_ns;   // 0: for ever
@@ -23,15 +23,11 @@ struct viv_delegation_spec {
 // The caller holds the entitlement marked grantable, its class cap.delegate admits receiver and
 // class, and the receiver's ceiling admits the entitlement. The handle revokes it; closing it does
 // not. Errors: NOTFOUND (no such process), DENIED, INVAL (a class or pattern that does not exist,
-// the caller's own session), BUSY, QUOTA, EXHAUSTED, UNSUPPORTED (ttl, and nobody minds expiry).
+// the caller's own session), BUSY, QUOTA, EXHAUSTED.
 enum viv_err viv_cap_delegate(struct viv_htab *tab, const struct viv_delegation_spec *spec,
                               viv_handle *out_hdl) VIV_MUST_CHECK;
 // Ends the delegation and every one made from it. OK when it has ended already. Errors: those of a
 // handle (needs REVOKE), BUSY, EXHAUSTED.
 enum viv_err viv_cap_revoke(struct viv_htab *tab, viv_handle hdl) VIV_MUST_CHECK;
-
-// Ends what has expired; to be called after the hook `expired`. Those whose tree is busy are tried
-// again: the hook is called once more. Thread: any with a member.
-void viv_ses_expire(struct viv_sessions *all);
 
 #endif

@@ -69,6 +69,7 @@ static void unlist_locked(struct viv_fut *fut)
 
 static void tell(struct viv_futs *futs)
 {
+    VIV_SIM_POINT();
     // Seq_cst: published before the wake looks at the task's state (sched.h).
     atomic_exchange_explicit(&futs->is_signalled, 1, memory_order_seq_cst);
 }
@@ -202,6 +203,7 @@ static void unregister(struct viv_fut *fut)
 // False: it has become ready meanwhile.
 static bool register_task(struct viv_fut *fut, uint32_t task)
 {
+    VIV_SIM_POINT();
     viv_spin_lock(&fut->futs->lock);
     const bool is_pending = !fut->is_ready;
     fut->has_task = is_pending;

@@ -289,19 +289,18 @@ static void start_sleep(struct viv_fut *fut, const uint8_t *args)
     enum { WORD_MONO = 1 }; // wall mono cpu, in the order of gen/caps.tab
     const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_WORDS, .number = WORD_MONO};
     enum viv_err err = viv_htab_gate(fut->tab, VIV_CAP_TIME_TIMER, &query);
-    if (err == VIV_OK) err = viv_account_charge(fut->tab->account, VIV_COUNTER_TIMERS, 1);
-    if (err != VIV_OK) {
+    uint64_t duration_ns;
+    memcpy(&duration_ns, args + VIV_GUESTOP_SLEEP_ARGS_DURATION_NS_AT, sizeof(duration_ns));
+    if (err == VIV_OK && duration_ns != 0)
+        err = viv_account_charge(fut->tab->account, VIV_COUNTER_TIMERS, 1);
+    if (err != VIV_OK || duration_ns == 0) {
         finish(fut, err);
         return;
     }
-    uint64_t duration_ns;
-    memcpy(&duration_ns, args, sizeof(duration_ns));
     struct viv_sched *sched = fut->futs->sched;
     const uint64_t deadline_ns = viv_add_sat_u64(viv_sched_now_ns(sched), duration_ns);
     viv_timer_init(&fut->timer, on_timer);
-    if (duration_ns == 0)
-        (void)viv_fut__ready(fut);
-    else if (deadline_ns != VIV_FOREVER_NS)
+    if (deadline_ns != VIV_FOREVER_NS)
         viv_timer_start(sched, &fut->timer, deadline_ns, VIV_TIMER_HERE);
 }
 

@@ -38,8 +38,10 @@ void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wake
 
 void viv_wakes_flush(struct viv_wakes *wakes)
 {
-    for (uint32_t i = 0; i < wakes->count; i++)
+    for (uint32_t i = 0; i < wakes->count; i++) {
+        VIV_SIM_POINT();
         if (wakes->procs[i] != NULL) viv_proc_wake(wakes->procs[i]);
+    }
     wakes->count = 0;
 }
 
@@ -58,9 +60,13 @@ enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op
     VIV_ASSERT(state_of(op) == VIV_OP_IDLE);
     op->tab = tab;
     op->hdl = hdl;
+    VIV_SIM_POINT();
     viv_spin_lock(&tab->lock);
     enum viv_err err = is_revoked(tab, hdl) ? VIV_E_REVOKED : enqueue(op);
-    if (err == VIV_OK && viv_op_is_parked(op)) viv_list_append(&tab->ops, &op->link);
+    if (err == VIV_OK && viv_op_is_parked(op))
+        viv_list_append(&tab->ops, &op->link);
+    else
+        op->tab = NULL;
     viv_spin_unlock(&tab->lock);
     return err;
 }
@@ -69,7 +75,7 @@ enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op
 static enum viv_err collect(struct viv_op *op)
 {
     const enum viv_err err = op->err;
-    if (op->tab != NULL) {
+    if (op->tab != NULL) { // on its list, unless a revoker has taken it off
         viv_spin_lock(&op->tab->lock);
         viv_list_remove(&op->link);
         viv_spin_unlock(&op->tab->lock);
@@ -86,6 +92,7 @@ enum viv_err viv_op_cancel(struct viv_op *op, enum viv_err err)
     if (viv_op_is_parked(op)) {
         struct viv_wakes wakes = {0};
         op->class->fail(op, err, &wakes); // nobody to be woken: this is its process
+        VIV_SIM_POINT();
         if (op->class->settle != NULL) op->class->settle(op->obj);
     }
     return collect(op);
@@ -125,6 +132,7 @@ static bool fail_next(struct viv_htab *tab, viv_handle hdl, enum viv_err err,
     if (is_next) {
         viv_list_remove(&op->link);
         *unsettled = (struct unsettled){op->obj, op->class->settle};
+        if (hdl.w == 0) op->tab = NULL; // the table goes; the owner has ended, or will see it
         op->class->fail(op, err, &wakes);
     }
     viv_spin_unlock(&tab->lock); // from here on the operation may be gone
@@ -140,6 +148,7 @@ void viv_ops_fail(struct viv_htab *tab, viv_handle hdl, enum viv_err err)
         while (fail_next(tab, hdl, err, &unsettled))
             continue;
         if (unsettled.obj == NULL) return;
+        VIV_SIM_POINT();
         if (unsettled.settle != NULL) unsettled.settle(unsettled.obj);
     }
 }

@@ -129,6 +129,7 @@ static enum viv_err add_limit(struct viv_policy *policy, const char *before,
         return fail_at(error, 0, VIV_E_INVAL, "too long for a limit");
     memcpy(text, before, before_len);
     memcpy(text + before_len, source->text, source->len_bytes);
+    text[before_len + source->len_bytes] = '\0';
     struct viv_policy_source whole = *source;
     struct viv_policy_error inner;
     whole.text = text;

@@ -191,6 +191,7 @@ enum viv_err viv_res__need_ext(struct viv_reg *reg, const struct viv_res *a,
 struct viv_res_ext *viv_res__some_ext(struct viv_reg *reg, struct viv_res *res);
 // The object has grown by so many bytes (a multiple of 64). Errors: QUOTA, NOTFOUND (it ends).
 enum viv_err viv_res__charge_more(struct viv_reg *reg, viv_rid rid, uint64_t bytes) VIV_MUST_CHECK;
+void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes); // gives them back
 // set_owner under the lock; ext is there.
 enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res,
                                  struct viv_res *owner) VIV_MUST_CHECK;

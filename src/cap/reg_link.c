@@ -442,6 +442,18 @@ enum viv_err viv_res__charge_more(struct viv_reg *reg, viv_rid rid, uint64_t byt
     return viv_res__locked(reg, charge_more, &growth);
 }
 
+void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes)
+{
+    viv_spin_lock(&reg->lock);
+    struct viv_res *res = viv_res__known(reg, rid);
+    if (res != NULL && !viv_res__is_unlinked(res)) { // else all of it goes back, or has gone
+        viv_account_credit(viv_res__payer(reg, res->owner), VIV_COUNTER_RESOURCE_BYTES, bytes);
+        sum_below(reg, owner_of(reg, res), (struct viv_res_weight){0, bytes}, false);
+        res->charge64 -= (uint32_t)(bytes / 64);
+    }
+    viv_spin_unlock(&reg->lock);
+}
+
 // ---- end ----
 
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,

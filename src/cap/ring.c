@@ -63,6 +63,7 @@ bool viv_ring_flush(struct viv_htab *tab, struct viv_guest_mem mem)
     uint8_t *ring = ring_of(futs, mem);
     // Seq_cst pairs with the exchange of the resolver: what it listed before is seen below.
     atomic_exchange_explicit(&futs->is_signalled, 0, memory_order_seq_cst);
+    VIV_SIM_POINT();
     const uint32_t head = ring != NULL ? head_of(ring) : 0;
     uint32_t waiting;
     bool is_more;

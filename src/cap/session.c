@@ -10,6 +10,8 @@
 #include "cap/session_int.h"
 #include <string.h>
 
+enum { DESCENT_MAX = 64 }; // processes above each other that a relation looks through
+
 // ---- memory ----
 
 static void free_session(struct viv_qsbr_item *item)
@@ -56,9 +58,11 @@ static enum viv_err new_tree(const struct viv_ses_birth *birth, struct viv_sessi
 
 enum viv_err viv_ses__new(const struct viv_ses_birth *birth, struct viv_session **out_session)
 {
-    const struct viv_sessions_config *config = &birth->all->config;
+    struct viv_ses_id id;
+    if (viv_sched_random(birth->all->sched, &id, sizeof id) != VIV_OK) return VIV_E_EXHAUSTED;
     struct viv_session *session = viv_try_calloc(1, sizeof *session, VIV_TAG_CAP);
     if (session == NULL) return VIV_E_EXHAUSTED;
+    session->id = id;
     session->parent = birth->parent;
     if (birth->parent != NULL) {
         session->tree = birth->parent->tree;
@@ -79,7 +83,6 @@ enum viv_err viv_ses__new(const struct viv_ses_birth *birth, struct viv_session 
     session->closes_on_revoke = birth->closes_on_revoke;
     if (birth->public_key != NULL)
         memcpy(session->public_key, birth->public_key, sizeof session->public_key);
-    config->random(config->random_arg, &session->id, sizeof session->id);
     atomic_init(&session->ref_count, 1);
     viv_list_init(&session->children);
     viv_list_init(&session->link);
@@ -157,7 +160,6 @@ enum viv_err viv_sessions_new(const struct viv_sessions_config *config,
     if (all == NULL) return VIV_E_EXHAUSTED;
     all->config = *config;
     all->sched = config->reg->sched;
-    atomic_init(&all->due, NULL);
     const enum viv_err err = fill_all(all);
     if (err == VIV_OK) {
         *out_all = all;
@@ -169,13 +171,6 @@ enum viv_err viv_sessions_new(const struct viv_sessions_config *config,
 
 void viv_sessions_free(VIV_OWN struct viv_sessions *all)
 {
-    // Relaxed: the last thread.
-    struct viv_delegation *due = atomic_load_explicit(&all->due, memory_order_relaxed);
-    while (due != NULL) {
-        struct viv_delegation *next = due->due_next;
-        viv_del__drop(due);
-        due = next;
-    }
     viv_ses_drop(all->nobody);
     viv_capset_drop(all->empty);
     viv_free(all, sizeof *all, VIV_TAG_CAP);
@@ -376,15 +371,59 @@ void viv_ses_unbind(struct viv_proc *proc)
     viv_ses_let_go(session);
 }
 
+// Whether `self` has started it, or somebody who has. A chain ends where somebody has died.
+static uint32_t descent(const struct viv_proc *self, const struct viv_proc *other)
+{
+    const viv_pid me = viv_proc_pid(self);
+    uint32_t relation = VIV_REL_CHILD | VIV_REL_DESCENDANT;
+    for (int i = 0; i < DESCENT_MAX && other != NULL; i++) {
+        const viv_pid parent = viv_proc_parent(other);
+        if (viv_pid_eq(parent, VIV_PID_NONE)) return 0;
+        if (viv_pid_eq(parent, me)) return relation;
+        other = viv_proc_find(viv_proc_kernel(self), NULL, parent);
+        relation = VIV_REL_DESCENDANT;
+    }
+    return 0;
+}
+
 uint32_t viv_ses_relation(const struct viv_proc *self, const struct viv_proc *other, uint32_t known)
 {
     uint32_t relation = known & (VIV_REL_CHILD | VIV_REL_DESCENDANT);
     if ((relation & VIV_REL_CHILD) != 0) relation |= VIV_REL_DESCENDANT;
-    if (self == other) relation |= VIV_REL_SELF;
+    if (self == other) return relation | VIV_REL_SELF | VIV_REL_ENV | VIV_REL_SESSION;
+    relation |= descent(self, other);
     if (viv_proc_env(self) != viv_proc_env(other)) return relation;
     relation |= VIV_REL_ENV;
     const struct viv_session *here = viv_ses_of(self), *there = viv_ses_of(other);
     if (here != NULL && there != NULL && viv_ses_is_within(here, there))
         relation |= VIV_REL_SESSION;
     return relation;
+}
+
+// ---- hooks ----
+
+void viv_ses_hook_end(void *all, struct viv_proc *proc)
+{
+    (void)all;
+    viv_ses_unbind(proc);
+}
+
+static void audit_pid(const struct viv_sessions *all, enum viv_audit_kind kind, viv_pid pid,
+                      enum viv_err outcome)
+{
+    struct viv_audit_event event;
+    viv_audit_init_event(&event, kind);
+    event.pid = pid;
+    event.outcome = outcome;
+    viv_audit_write(all->config.audit, &event);
+}
+
+void viv_ses_hook_leak(void *all, viv_pid pid)
+{
+    audit_pid(all, VIV_AUDIT_ACCOUNT_LEAK, pid, VIV_OK);
+}
+
+void viv_ses_hook_guess(void *all, viv_pid pid)
+{
+    audit_pid(all, VIV_AUDIT_ATTACH_GUESS, pid, VIV_E_QUOTA);
 }

@@ -29,19 +29,14 @@ typedef bool (*viv_ses_verify_fn)(void *arg, const uint8_t key[VIV_SES_KEY_BYTES
                                   const uint8_t signature[VIV_SES_SIGNATURE_BYTES]);
 struct viv_sessions_config {
     struct viv_reg *reg;
-    struct viv_audit *audit; // NULL: nothing is written
-    void (*random)(void *arg, void *out, size_t len_bytes);
-    void *random_arg;
+    struct viv_audit *audit;  // NULL: nothing is written
     viv_ses_verify_fn verify; // NULL: keys cannot be checked
     void *verify_arg;
-    // Called after the sets of a session have become smaller, in a read section, without locks:
-    // whoever parked an operation of a process under it has it look again. May be NULL.
+    // Called after a session and sessions below it have come to hold less, for the topmost of them,
+    // in a read section, without locks, while the tree is busy: whoever parked an operation of a
+    // process within it has it look again. May be NULL.
     void (*shrunk)(void *arg, struct viv_session *session);
     void *shrunk_arg;
-    // Called when a delegation has expired, on a worker under the lock of a timer wheel: wakes
-    // someone who calls viv_ses_expire. NULL: delegations cannot expire.
-    void (*expired)(void *arg);
-    void *expired_arg;
 };
 // Binds the kinds session and delegation. Errors: EXHAUSTED, STATE, EXISTS. Before the kinds
 // freeze.
@@ -104,6 +99,8 @@ bool viv_ses_is_root(const struct viv_session *session);
 bool viv_ses_closes_on_revoke(const struct viv_session *session);
 // Whether `below` is the session or stands below it.
 bool viv_ses_is_within(const struct viv_session *session, const struct viv_session *below);
+// What it holds, and its limits, as the text of a policy; for people. Errors: EXHAUSTED, QUOTA.
+enum viv_err viv_ses_print(const struct viv_session *session, struct viv_buf *out) VIV_MUST_CHECK;
 // What may be added or delegated to it: within this set. Counted. Thread: any.
 struct viv_capset *viv_ses_ceiling(const struct viv_session *session);
 
@@ -125,10 +122,15 @@ static inline struct viv_session *viv_ses_of(const struct viv_proc *proc)
 // Programs of the operating system below a session. Errors: QUOTA.
 enum viv_err viv_ses_native_add(struct viv_session *session) VIV_MUST_CHECK;
 void viv_ses_native_sub(struct viv_session *session);
-// How another process stands to the asking one: VIV_REL_ bits. Who is whose child only the caller
-// can know; `known` are the bits CHILD and DESCENDANT as far as they hold.
+// How another process stands to the asking one: VIV_REL_ bits. A descendant is one as long as all
+// between live; `known` are the bits CHILD and DESCENDANT that the caller knows besides.
 uint32_t viv_ses_relation(const struct viv_proc *self, const struct viv_proc *other,
                           uint32_t known);
+
+// ---- hooks of the registry and of holders (cap/reg.h, cap/holder.h); `all` is the sessions ----
+void viv_ses_hook_end(void *all, struct viv_proc *proc);
+void viv_ses_hook_leak(void *all, viv_pid pid);
+void viv_ses_hook_guess(void *all, viv_pid pid);
 
 // ---- calls of processes; handle 0 as `ses` is the caller's own session ----
 

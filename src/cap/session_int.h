@@ -7,9 +7,9 @@
 #include "base/list.h"
 #include "base/spin.h"
 #include "cap/delegate.h"
+#include "cap/later.h"
 #include "cap/reg_int.h"
 #include "cap/session.h"
-#include "sched/timer.h"
 
 struct viv_ses_tree {
     struct viv_sessions *all; // immutable, as the next two
@@ -57,12 +57,12 @@ struct viv_session {
 _Static_assert(offsetof(struct viv_session, held) == 0, "viv_ses_held reads it there");
 
 struct viv_delegation {
-    _Atomic uint32_t ref_count; // lists, handle, timer, changes
+    _Atomic uint32_t ref_count; // lists, handle, changes
     // Immutable:
     struct viv_session *receiver; // counted
     struct viv_capset *set;       // one class
     enum viv_cap cap;
-    struct viv_timer expiry;
+    struct viv_later *expiry; // NULL: for ever
     // The turn's:
     struct viv_session *giver;     // counted
     struct viv_delegation *source; // it was made from; NULL: from what is the giver's own
@@ -71,7 +71,6 @@ struct viv_delegation {
     bool is_over;
     bool is_ending; // in a change
     struct viv_delegation *ending_next;
-    struct viv_delegation *due_next; // of those that have expired
     struct viv_qsbr_item retired;
 };
 
@@ -80,7 +79,6 @@ struct viv_sessions {
     struct viv_sched *sched;
     struct viv_capset *empty;
     struct viv_session *nobody; // holds nothing; of processes that have ended
-    _Atomic(struct viv_delegation *) due;
 };
 
 // A change of a tree: planned, then made in one step or not at all.
@@ -89,7 +87,8 @@ struct viv_ses_change {
     struct viv_session *touched;
     struct viv_session *queue_first, *queue_last;
     struct viv_delegation *ending_first, *ending_last;
-    struct viv_delegation *adding; // to be linked; NULL: none
+    struct viv_delegation *adding;                // to be linked; NULL: none
+    struct viv_capset *narrowed, *bound, *result; // the last narrowing, counted; NULL: none
     bool is_made;
 };
 
@@ -115,9 +114,11 @@ void viv_ses__audit(const struct viv_session *session, viv_pid pid, enum viv_aud
                     enum viv_cap cap, enum viv_err outcome);
 
 // ---- session_change.c ----
-// Takes the turn. Errors: BUSY.
+// Takes the turn; waits for it a moment, or not at all. Errors: BUSY.
 enum viv_err viv_ses__begin(struct viv_ses_tree *tree,
                             struct viv_ses_change *change) VIV_MUST_CHECK;
+enum viv_err viv_ses__try_begin(struct viv_ses_tree *tree,
+                                struct viv_ses_change *change) VIV_MUST_CHECK;
 void viv_ses__plan_own(struct viv_ses_change *change, struct viv_session *session,
                        VIV_OWN struct viv_capset *set);
 void viv_ses__plan_ceiling(struct viv_ses_change *change, struct viv_session *session,

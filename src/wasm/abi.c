@@ -9,6 +9,7 @@
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
 #include "wasm/import.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include "wasm/send_timer.h"
 #include "wasm/trap.h"
@@ -204,7 +205,8 @@ enum viv_host viv_wasm__abi_timer(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
     if (v[0].i64 < 0) return viv_abi__fail(inst, v, VIV_E_INVAL);
     viv_handle hdl;
-    enum viv_err err = start_timer(inst, (uint64_t)v[0].i64, v[1].i64, &hdl);
+    enum viv_err err = viv_may_word(inst, VIV_CAP_TIME_TIMER, VIV_TIME_MONO);
+    if (err == VIV_OK) err = start_timer(inst, (uint64_t)v[0].i64, v[1].i64, &hdl);
     return err == VIV_OK ? viv_abi__answer(inst, v, hdl.w) : viv_abi__fail(inst, v, err);
 }
 
@@ -279,7 +281,7 @@ enum viv_host viv_wasm__abi_info(struct viv_inst *inst, wasmtime_val_raw_t *v)
         have = read_error(inst->abi, info.text, sizeof(info.text));
         break;
     case INFO_RIGHTS:
-        info.rights = inst->config->rights;
+        info.rights = viv_rights_of(viv_ses_of(inst->proc));
         have = sizeof(info.rights);
         break;
     default:
@@ -316,6 +318,7 @@ enum viv_host viv_wasm__abi_log(struct viv_inst *inst, wasmtime_val_raw_t *v)
     const char *text;
     enum viv_err err = viv_abi__text(inst, (uint32_t)v[1].i32, len, &text);
     if (err == VIV_OK && (level > VIV_LOG_TRACE || len > LOG_BYTES_MAX)) err = VIV_E_INVAL;
+    if (err == VIV_OK) err = viv_may(inst, VIV_CAP_LOG_WRITE);
     if (err == VIV_OK && viv_abi__get(inst) == NULL) err = VIV_E_EXHAUSTED;
     if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     if (viv_log_is_on((enum viv_log_level)level) && admit_line(inst)) {

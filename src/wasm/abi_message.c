@@ -8,6 +8,7 @@
 // Threads: the process's own.
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,7 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (err == VIV_OK)
         err = viv_abi__range(inst, (uint32_t)v[4].i32, (uint64_t)handles.count * 8, &list);
     if (err == VIV_OK && (flags & ~(uint32_t)(FLAG_DUP | FLAG_TERM)) != 0) err = VIV_E_INVAL;
+    if (err == VIV_OK) err = viv_may_reach(inst, VIV_CAP_MSG_SEND, to);
     if (err == VIV_OK) {
         handles.at = list;
         err = viv_abi__message(inst, v[1].i64, data, len, handles, (flags & FLAG_DUP) != 0, &msg);

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
+#include "wasm/may.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,10 @@ enum viv_host viv_wasm__abi_self(struct viv_inst *inst, wasmtime_val_raw_t *v)
 
 enum viv_host viv_wasm__abi_link(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    return outcome(inst, v, viv_proc_link(inst->proc, pid_of(v[0].i64), v[1].i64));
+    viv_pid pid = pid_of(v[0].i64);
+    enum viv_err err = viv_may_reach(inst, VIV_CAP_PROC_LINK, pid);
+    if (err == VIV_OK) err = viv_proc_link(inst->proc, pid, v[1].i64);
+    return outcome(inst, v, err);
 }
 
 enum viv_host viv_wasm__abi_unlink(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -37,8 +41,11 @@ enum viv_host viv_wasm__abi_unlink(struct viv_inst *inst, wasmtime_val_raw_t *v)
 
 enum viv_host viv_wasm__abi_monitor(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
+    viv_pid pid = pid_of(v[0].i64);
+    enum viv_err err = viv_may_reach(inst, VIV_CAP_PROC_LINK, pid);
+    if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     uint64_t ref = viv_proc_next_ref(inst->proc);
-    enum viv_err err = viv_proc_monitor(inst->proc, pid_of(v[0].i64), ref, v[1].i64);
+    err = viv_proc_monitor(inst->proc, pid, ref, v[1].i64);
     return err == VIV_OK ? viv_abi__answer(inst, v, (int64_t)ref) : viv_abi__fail(inst, v, err);
 }
 
@@ -125,7 +132,8 @@ enum viv_host viv_wasm__abi_exit(struct viv_inst *inst, wasmtime_val_raw_t *v)
     bool self = viv_pid_eq(pid, viv_proc_pid(inst->proc));
     const struct viv_reason *reason = NULL;
     enum viv_err err = viv_abi__range(inst, (uint32_t)v[3].i32, len, &text);
-    if (err == VIV_OK && !self && (inst->config->rights & VIV_RIGHT_KILL) == 0) err = VIV_E_DENIED;
+    if (err == VIV_OK && !self)
+        err = viv_may_signal(inst, pid, kind == VIV_REASON_KILLED ? VIV_PROC_KILL : VIV_PROC_EXIT);
     if (err == VIV_OK && kind >= VIV_REASON_KIND_COUNT) err = VIV_E_INVAL;
     viv_host_charge_bytes(inst, len);
     if (err == VIV_OK && kind == VIV_REASON_TERM)
@@ -156,7 +164,7 @@ enum viv_host viv_wasm__abi_register(struct viv_inst *inst, wasmtime_val_raw_t *
     const char *name;
     uint32_t len;
     enum viv_err err = read_name(inst, v, &name, &len);
-    if (err == VIV_OK && (inst->config->rights & VIV_RIGHT_NAMES) == 0) err = VIV_E_DENIED;
+    if (err == VIV_OK) err = viv_may_name(inst, VIV_CAP_NAME_REGISTER, name, len);
     if (err == VIV_OK && !viv_proc_exists(env, pid)) err = VIV_E_NOTFOUND;
     if (err == VIV_OK) err = viv_name_put(env, name, len, (struct viv_name_value){0, pid}, true);
     return outcome(inst, v, err);
@@ -169,7 +177,7 @@ enum viv_host viv_wasm__abi_unregister(struct viv_inst *inst, wasmtime_val_raw_t
     const char *name;
     uint32_t len;
     enum viv_err err = read_name(inst, v, &name, &len);
-    if (err == VIV_OK && (inst->config->rights & VIV_RIGHT_NAMES) == 0) err = VIV_E_DENIED;
+    if (err == VIV_OK) err = viv_may_name(inst, VIV_CAP_NAME_REGISTER, name, len);
     if (err == VIV_OK) err = viv_name_get(env, name, len, &value);
     if (err == VIV_OK) viv_name_remove(env, name, len);
     return outcome(inst, v, err);
@@ -181,6 +189,7 @@ enum viv_host viv_wasm__abi_whereis(struct viv_inst *inst, wasmtime_val_raw_t *v
     const char *name;
     uint32_t len;
     enum viv_err err = read_name(inst, v, &name, &len);
+    if (err == VIV_OK) err = viv_may_name(inst, VIV_CAP_NAME_LOOKUP, name, len);
     if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     err = viv_name_get(viv_proc_env(inst->proc), name, len, &value);
     // A pid of another node would mean somebody else here.

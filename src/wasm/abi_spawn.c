@@ -4,6 +4,7 @@
 #include "gen/wasm_imports.h"
 #include "wasm/abi_int.h"
 #include "wasm/compile_op.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
@@ -40,7 +41,7 @@ static enum viv_host resume_compile(struct viv_wait *op)
 static enum viv_host compile(struct viv_inst *inst, const uint8_t *src, uint32_t len,
                              wasmtime_val_t *result)
 {
-    if ((inst->config->rights & VIV_RIGHT_COMPILE) == 0)
+    if (viv_may_word(inst, VIV_CAP_MOD_LOAD, VIV_MOD_BYTES) != VIV_OK)
         return viv_abi__fail_async(inst, result, VIV_E_DENIED, NULL);
     viv_host_charge_bytes(inst, len);
     struct viv_diag diag = {{0}};
@@ -71,6 +72,8 @@ enum viv_host viv_wasm__abi_module(struct viv_inst *inst, const wasmtime_val_t *
         return compile(inst, src, len, result);
     case BY_NAME:
         err = viv_abi__text(inst, ptr, len, &name);
+        if (err != VIV_OK) break;
+        err = viv_may_name(inst, VIV_CAP_MOD_LOAD, name, len);
         if (err != VIV_OK) break;
         module = viv_runtime_find_module(inst->runtime, name, len);
         if (module == NULL) err = VIV_E_NOTFOUND;
@@ -154,8 +157,9 @@ static enum viv_err check_request(struct viv_inst *inst, const uint8_t *spec, st
     VIV_TRY(viv_held_use(inst, viv_abi__handle((int64_t)viv_get_u64(spec + 8)), VIV_KIND_MODULE,
                          VIV_RIGHT_READ, &module));
     req->module = module;
-    uint32_t needed = VIV_RIGHT_SPAWN | (req->name != NULL ? VIV_RIGHT_NAMES : 0u);
-    if ((inst->config->rights & needed) != needed) return VIV_E_DENIED;
+    VIV_TRY(viv_may_spawn(inst, req->module));
+    if (req->name != NULL)
+        VIV_TRY(viv_may_name(inst, VIV_CAP_NAME_REGISTER, req->name, req->name_len));
     return req->name_len <= VIV_NAME_BYTES_MAX ? VIV_OK : VIV_E_QUOTA;
 }
 
@@ -208,7 +212,7 @@ static enum viv_err make_config(struct viv_inst *inst, const struct request *req
                                 struct viv_config **out_config)
 {
     const struct viv_config *own = inst->config;
-    if (req->limits == NULL && (own->rights & ~req->rights) == 0) {
+    if (req->limits == NULL && (viv_rights_of(viv_ses_of(inst->proc)) & ~req->rights) == 0) {
         *out_config = viv_config_take(inst->config);
         return VIV_OK;
     }

@@ -3,6 +3,7 @@
 // host functions there are: serialisers call them once a field. Threads: the process's own.
 #include "gen/wasm_imports.h"
 #include "wasm/lunatic_int.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include <string.h>
 
@@ -158,8 +159,11 @@ static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to
 {
     inst->scratch = NULL;
     viv_host_charge(inst, 1);
-    (void)viv_proc_send(inst->proc, to,
-                        &msg->msg); // absent or refused: dropped, and the guest is not told
+    // Denied, absent or refused: dropped, and the guest is not told.
+    if (viv_may_reach(inst, VIV_CAP_MSG_SEND, to) == VIV_OK)
+        (void)viv_proc_send(inst->proc, to, &msg->msg);
+    else
+        viv_signal_drop(&msg->msg.sig);
 }
 
 enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *v)

@@ -4,6 +4,7 @@
 #include "gen/wasm_imports.h"
 #include "wasm/error_text.h"
 #include "wasm/lunatic_int.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include "wasm/send_timer.h"
 
@@ -14,8 +15,8 @@ enum viv_host viv_wasm__registry_put(struct viv_inst *inst, wasmtime_val_raw_t *
     const char *name;
     uint32_t len = (uint32_t)v[1].i32;
     if (!viv_guest_text(inst, (uint32_t)v[0].i32, len, &name)) return VIV_HOST_TRAP;
-    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0)
-        return viv_host_trap(inst, "permission denied: names");
+    if (viv_may_name(inst, VIV_CAP_NAME_REGISTER, name, len) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_NAME_REGISTER, name, len);
     struct viv_name_value value = {(uint64_t)v[2].i64, {(uint64_t)v[3].i64}};
     enum viv_err err = viv_name_put(viv_proc_env(inst->proc), name, len, value, false);
     return err == VIV_OK ? VIV_HOST_OK
@@ -32,7 +33,8 @@ enum viv_host viv_wasm__registry_get(struct viv_inst *inst, wasmtime_val_raw_t *
         !viv_guest_range(inst, (uint32_t)v[3].i32, 8, &pid_out))
         return VIV_HOST_TRAP;
     struct viv_name_value value;
-    enum viv_err err = viv_name_get(viv_proc_env(inst->proc), name, len, &value);
+    enum viv_err err = viv_may_name(inst, VIV_CAP_NAME_LOOKUP, name, len);
+    if (err == VIV_OK) err = viv_name_get(viv_proc_env(inst->proc), name, len, &value);
     if (err == VIV_OK) {
         viv_put_u64(node_out, value.node);
         viv_put_u64(pid_out, value.pid.w);
@@ -46,8 +48,8 @@ enum viv_host viv_wasm__registry_remove(struct viv_inst *inst, wasmtime_val_raw_
     const char *name;
     uint32_t len = (uint32_t)v[1].i32;
     if (!viv_guest_text(inst, (uint32_t)v[0].i32, len, &name)) return VIV_HOST_TRAP;
-    if ((inst->config->rights & VIV_RIGHT_NAMES) == 0)
-        return viv_host_trap(inst, "permission denied: names");
+    if (viv_may_name(inst, VIV_CAP_NAME_REGISTER, name, len) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_NAME_REGISTER, name, len);
     viv_name_remove(viv_proc_env(inst->proc), name, len);
     return VIV_HOST_OK;
 }
@@ -77,6 +79,10 @@ enum viv_host viv_wasm__timer_send_after(struct viv_inst *inst, wasmtime_val_raw
 {
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
+    if (viv_may_word(inst, VIV_CAP_TIME_TIMER, VIV_TIME_MONO) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_TIME_TIMER, NULL, 0);
+    if (viv_may_reach(inst, VIV_CAP_MSG_SEND, (viv_pid){(uint64_t)v[0].i64}) != VIV_OK)
+        return viv_may_trap_pid(inst, VIV_CAP_MSG_SEND, (viv_pid){(uint64_t)v[0].i64});
     purge_timers(inst);
     if (viv_ids_count(&inst->ids, VIV_ID_TIMER) >= VIV_WASM_IDS_MAX)
         return viv_host_trap(inst, "too many timers");

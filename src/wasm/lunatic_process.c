@@ -6,6 +6,7 @@
 #include "wasm/compile_op.h"
 #include "wasm/error_text.h"
 #include "wasm/lunatic_int.h"
+#include "wasm/may.h"
 #include "wasm/message.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
@@ -73,7 +74,7 @@ enum viv_host viv_wasm__process_compile_module(struct viv_inst *inst, const wasm
     uint8_t *data, *out;
     if (!viv_guest_range(inst, ptr, len, &data) || !viv_guest_range(inst, id_ptr, 8, &out))
         return VIV_HOST_TRAP;
-    if ((inst->config->rights & VIV_RIGHT_COMPILE) == 0) {
+    if (viv_may_word(inst, VIV_CAP_MOD_LOAD, VIV_MOD_BYTES) != VIV_OK) {
         set_i32(result, -1);
         return VIV_HOST_OK;
     }
@@ -108,7 +109,7 @@ enum viv_host viv_wasm__process_drop_module(struct viv_inst *inst, wasmtime_val_
 
 enum viv_host viv_wasm__process_create_config(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    if ((inst->config->rights & VIV_RIGHT_CONFIG) == 0) {
+    if (viv_may(inst, VIV_CAP_PROC_CONFIG) != VIV_OK) {
         v[0].i64 = -1;
         return VIV_HOST_OK;
     }
@@ -430,8 +431,8 @@ static enum viv_host try_begin(struct viv_wait *op)
         if (err != VIV_E_NOTFOUND) return viv_host_trap(inst, "name: %s", viv_err_text(err));
         spawn->reserved = true;
     }
-    if ((inst->config->rights & VIV_RIGHT_SPAWN) == 0)
-        return viv_host_trap(inst, "permission denied: spawn processes");
+    if (viv_may_spawn(inst, spawn->module) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_PROC_SPAWN, NULL, 0);
     struct viv_diag diag = {{0}};
     if (begin_birth(inst, spawn, &diag) != VIV_OK) return report_failure(op, diag.text);
     return VIV_HOST_WAIT;
@@ -500,10 +501,10 @@ bool viv_wasm__check_spawn_args(struct viv_inst *inst, const wasmtime_val_t *arg
 {
     struct spawn *spawn = read_spawn(inst, args, 0, false, id_ptr);
     if (spawn == NULL) return false;
+    bool is_allowed = viv_may_spawn(inst, spawn->module) == VIV_OK;
     free_spawn(spawn);
-    if ((inst->config->rights & VIV_RIGHT_SPAWN) != 0) return true;
-    (void)viv_host_trap(inst, "permission denied: spawn processes");
-    return false;
+    if (!is_allowed) (void)viv_may_trap(inst, VIV_CAP_PROC_SPAWN, NULL, 0);
+    return is_allowed;
 }
 
 // ---- time, self ----
@@ -524,6 +525,8 @@ enum viv_host viv_wasm__process_sleep_ms(struct viv_inst *inst, const wasmtime_v
 {
     (void)result;
     uint64_t ms = (uint64_t)args[0].of.i64;
+    if (viv_may_word(inst, VIV_CAP_TIME_TIMER, VIV_TIME_MONO) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_TIME_TIMER, NULL, 0);
     struct viv_wait *op = viv_wait_new(inst, ms == 0 ? resume_once : resume_sleep, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
     if (ms == 0)
@@ -557,7 +560,10 @@ enum viv_host viv_wasm__process_environment_id(struct viv_inst *inst, wasmtime_v
 
 enum viv_host viv_wasm__process_link(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    enum viv_err err = viv_proc_link(inst->proc, (viv_pid){(uint64_t)v[1].i64}, v[0].i64);
+    viv_pid peer = {(uint64_t)v[1].i64};
+    if (viv_may_reach(inst, VIV_CAP_PROC_LINK, peer) != VIV_OK)
+        return viv_may_trap_pid(inst, VIV_CAP_PROC_LINK, peer);
+    enum viv_err err = viv_proc_link(inst->proc, peer, v[0].i64);
     return err == VIV_OK ? VIV_HOST_OK : viv_host_trap(inst, "%s", viv_err_text(err));
 }
 
@@ -570,6 +576,8 @@ enum viv_host viv_wasm__process_unlink(struct viv_inst *inst, wasmtime_val_raw_t
 enum viv_host viv_wasm__process_monitor(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
     viv_pid pid = {(uint64_t)v[0].i64};
+    if (viv_may_reach(inst, VIV_CAP_PROC_LINK, pid) != VIV_OK)
+        return viv_may_trap_pid(inst, VIV_CAP_PROC_LINK, pid);
     enum viv_err err = viv_proc_monitor(inst->proc, pid, monitor_ref(pid), 0);
     return err == VIV_OK ? VIV_HOST_OK : viv_host_trap(inst, "%s", viv_err_text(err));
 }
@@ -584,13 +592,15 @@ enum viv_host viv_wasm__process_kill(struct viv_inst *inst, wasmtime_val_raw_t *
 {
     viv_pid pid = {(uint64_t)v[0].i64};
     bool self = viv_pid_eq(pid, viv_proc_pid(inst->proc));
-    if (!self && (inst->config->rights & VIV_RIGHT_KILL) == 0) return VIV_HOST_OK; // dropped
+    if (!self && viv_may_signal(inst, pid, VIV_PROC_KILL) != VIV_OK) return VIV_HOST_OK; // dropped
     (void)viv_proc_kill(env_of(inst), pid);
     return VIV_HOST_OK;
 }
 
 enum viv_host viv_wasm__process_exists(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
-    v[0].i32 = viv_proc_exists(env_of(inst), (viv_pid){(uint64_t)v[0].i64});
+    viv_pid pid = {(uint64_t)v[0].i64};
+    v[0].i32 = viv_may_reach(inst, VIV_CAP_PROC_INSPECT, pid) == VIV_OK &&
+               viv_proc_exists(env_of(inst), pid);
     return VIV_HOST_OK;
 }

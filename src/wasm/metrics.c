@@ -10,6 +10,7 @@
 #include "base/trie.h"
 #include "gen/wasm_imports.h"
 #include "wasm/inst.h"
+#include "wasm/may.h"
 #include "wasm/runtime.h"
 #include <string.h>
 
@@ -180,12 +181,17 @@ void viv_metrics_each(struct viv_metrics *metrics,
 
 // ---- the guest's functions ----
 
+// A name that the process may not write to is NULL: what it says is dropped.
 static bool read_name(struct viv_inst *inst, const wasmtime_val_raw_t *v, struct key *out)
 {
     out->env = viv_env_number(viv_proc_env(inst->proc));
     out->len = (uint32_t)v[1].i32;
     if (!viv_guest_text(inst, (uint32_t)v[0].i32, out->len, &out->name)) return false;
-    if (out->len <= VIV_NAME_BYTES_MAX) return true;
+    if (out->len <= VIV_NAME_BYTES_MAX) {
+        bool is_allowed = viv_may_name(inst, VIV_CAP_METRICS_WRITE, out->name, out->len) == VIV_OK;
+        if (!is_allowed) out->name = NULL;
+        return true;
+    }
     (void)viv_host_trap(inst, "the name is longer than %d bytes", VIV_NAME_BYTES_MAX);
     return false;
 }
@@ -199,6 +205,7 @@ enum viv_host viv_wasm__metrics_counter(struct viv_inst *inst, wasmtime_val_raw_
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
+    if (key.name == NULL) return VIV_HOST_OK;
     viv_metrics_count(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, false,
                       (uint64_t)v[2].i64);
     return VIV_HOST_OK;
@@ -208,6 +215,7 @@ enum viv_host viv_wasm__metrics_increment_counter(struct viv_inst *inst, wasmtim
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
+    if (key.name == NULL) return VIV_HOST_OK;
     viv_metrics_count(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, true, 1);
     return VIV_HOST_OK;
 }
@@ -217,6 +225,7 @@ static enum viv_host gauge(struct viv_inst *inst, const wasmtime_val_raw_t *v, b
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
+    if (key.name == NULL) return VIV_HOST_OK;
     viv_metrics_gauge(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len, add, value);
     return VIV_HOST_OK;
 }
@@ -240,6 +249,7 @@ enum viv_host viv_wasm__metrics_histogram(struct viv_inst *inst, wasmtime_val_ra
 {
     struct key key;
     if (!read_name(inst, v, &key)) return VIV_HOST_TRAP;
+    if (key.name == NULL) return VIV_HOST_OK;
     viv_metrics_record(viv_runtime_metrics(inst->runtime), key.env, key.name, key.len,
                        raw_f64(&v[2]));
     return VIV_HOST_OK;

@@ -160,5 +160,10 @@ enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_pro
         .settled = program->settled,
         .settled_arg = program->arg,
     };
-    return viv_spawn(&spec, out_birth);
+    struct viv_qsbr_member *member = NULL; // of a thread that has none
+    if (viv_sched_member() == NULL)
+        VIV_TRY(viv_sched_enter(viv_kernel_sched(runtime->kernel), &member));
+    enum viv_err err = viv_spawn(&spec, out_birth);
+    if (member != NULL) viv_sched_leave(member);
+    return err;
 }

@@ -6,7 +6,9 @@
 #include "wasm/spawn.h"
 
 #include "base/log.h"
+#include "cap/room.h"
 #include "wasm/compile.h"
+#include "wasm/may.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn_int.h"
 #include "wasm/trap.h"
@@ -140,6 +142,36 @@ static enum viv_err tie(const struct viv_spawn_spec *spec, struct viv_proc *chil
     return err;
 }
 
+// The child's session is its parent's, or one below it without the classes that its config takes
+// away. The last one that was made is kept, since one parent often spawns many of a kind. Errors:
+// those of viv_ses_derive and viv_room_admit.
+static enum viv_err admit(const struct viv_spawn_spec *spec, struct viv_proc *child)
+{
+    struct viv_session *above = spec->parent != NULL
+                                    ? viv_ses_of(spec->parent)
+                                    : viv_env_word(spec->env, VIV_PROC_WORD_SESSION);
+    uint64_t removed = above == NULL ? 0
+                                     : viv_classes_without(spec->config->rights) &
+                                           viv_capset_held(viv_ses_held(above));
+    if (removed == 0) return viv_room_admit(child, spec->parent, NULL);
+    struct viv_inst *parent = spec->parent != NULL && viv_proc_body(spec->parent) == &viv_wasm_body
+                                  ? viv_inst_of(spec->parent)
+                                  : NULL;
+    if (parent != NULL && parent->child_session != NULL && parent->child_lacks == removed)
+        return viv_room_admit(child, spec->parent, parent->child_session);
+    struct viv_session *session;
+    VIV_TRY(viv_ses_derive(above, removed, NULL, viv_cap_env(spec->env), &session));
+    enum viv_err err = viv_room_admit(child, spec->parent, session);
+    if (parent == NULL) {
+        viv_ses_let_go(session); // the child keeps it open
+        return err;
+    }
+    if (parent->child_session != NULL) viv_ses_let_go(parent->child_session);
+    parent->child_session = session;
+    parent->child_lacks = removed;
+    return err;
+}
+
 enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out_birth)
 {
     enum viv_err err = VIV_E_EXHAUSTED;
@@ -154,12 +186,14 @@ enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out
         .prio = VIV_PRIO_NORMAL,
         .limits = spec->config->has_mailbox ? &inst->limits : NULL,
         .name = inst->entry,
+        .parent = birth->parent,
     };
     struct viv_proc *child;
     err = viv_proc_new(&proc_spec, &child);
     if (err != VIV_OK) goto fail_proc;
     inst->proc = child;
-    err = tie(spec, child);
+    err = admit(spec, child);
+    if (err == VIV_OK) err = tie(spec, child);
     if (err != VIV_OK) {
         viv_proc_abandon(child);
         goto fail_inst;

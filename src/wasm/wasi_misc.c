@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "os/rand.h"
 #include "wasm/import.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <string.h>
 
@@ -35,21 +36,35 @@ static uint64_t pair_bytes(const struct viv_pair *pair)
     return pair->first_len + 1 + (pair->second == NULL ? 0 : pair->second_len + 1);
 }
 
-static uint64_t list_bytes(const struct viv_pairs *pairs)
+// Arguments are for the process; variables are shown as far as it may read them.
+static bool is_shown(struct viv_inst *inst, const struct viv_pair *pair)
+{
+    return pair->second == NULL ||
+           viv_may_name(inst, VIV_CAP_ENV_READ, pair->first, pair->first_len) == VIV_OK;
+}
+
+static uint64_t list_bytes(struct viv_inst *inst, const struct viv_pairs *pairs,
+                           uint32_t *out_count)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < pairs->count; i++)
+    *out_count = 0;
+    for (uint32_t i = 0; i < pairs->count; i++) {
+        if (!is_shown(inst, &pairs->item[i])) continue;
         sum += pair_bytes(&pairs->item[i]);
+        (*out_count)++;
+    }
     return sum;
 }
 
-static uint32_t list_sizes(struct viv_guest_mem mem, const wasmtime_val_raw_t *args,
-                           const struct viv_pairs *pairs)
+static uint32_t list_sizes(struct viv_inst *inst, struct viv_guest_mem mem,
+                           const wasmtime_val_raw_t *args, const struct viv_pairs *pairs)
 {
+    uint32_t count;
     uint32_t count_ptr = (uint32_t)args[0].i32, bytes_ptr = (uint32_t)args[1].i32;
     if (!viv_guest_in(mem, count_ptr, 4) || !viv_guest_in(mem, bytes_ptr, 4)) return VIV_WASI_FAULT;
-    viv_put_u32(mem.base + count_ptr, pairs->count);
-    viv_put_u32(mem.base + bytes_ptr, (uint32_t)list_bytes(pairs));
+    uint64_t bytes = list_bytes(inst, pairs, &count);
+    viv_put_u32(mem.base + count_ptr, count);
+    viv_put_u32(mem.base + bytes_ptr, (uint32_t)bytes);
     return VIV_WASI_SUCCESS;
 }
 
@@ -57,15 +72,17 @@ static uint32_t list_get(struct viv_inst *inst, struct viv_guest_mem mem,
                          const wasmtime_val_raw_t *args, const struct viv_pairs *pairs)
 {
     uint32_t list_ptr = (uint32_t)args[0].i32, text_ptr = (uint32_t)args[1].i32;
-    uint64_t bytes = list_bytes(pairs);
-    if (!viv_guest_in(mem, list_ptr, (uint64_t)pairs->count * 4) ||
-        !viv_guest_in(mem, text_ptr, bytes))
+    uint32_t count;
+    uint64_t bytes = list_bytes(inst, pairs, &count);
+    if (!viv_guest_in(mem, list_ptr, (uint64_t)count * 4) || !viv_guest_in(mem, text_ptr, bytes))
         return VIV_WASI_FAULT;
     viv_host_charge_bytes(inst, bytes);
     for (uint32_t i = 0; i < pairs->count; i++) {
         const struct viv_pair *pair = &pairs->item[i];
+        if (!is_shown(inst, pair)) continue;
         uint8_t *text = mem.base + text_ptr;
-        viv_put_u32(mem.base + list_ptr + 4 * (size_t)i, text_ptr);
+        viv_put_u32(mem.base + list_ptr, text_ptr);
+        list_ptr += 4;
         memcpy(text, pair->first, pair->first_len + 1);
         if (pair->second != NULL) {
             text[pair->first_len] = '=';
@@ -90,7 +107,7 @@ enum viv_host viv_wasm__wasi_args_get(struct viv_inst *inst, wasmtime_val_raw_t 
 static uint32_t args_sizes_get(struct viv_inst *inst, struct viv_guest_mem mem,
                                const wasmtime_val_raw_t *args)
 {
-    return list_sizes(mem, args, &inst->config->args);
+    return list_sizes(inst, mem, args, &inst->config->args);
 }
 
 enum viv_host viv_wasm__wasi_args_sizes_get(struct viv_inst *inst,
@@ -114,7 +131,7 @@ enum viv_host viv_wasm__wasi_environ_get(struct viv_inst *inst,
 static uint32_t environ_sizes_get(struct viv_inst *inst, struct viv_guest_mem mem,
                                   const wasmtime_val_raw_t *args)
 {
-    return list_sizes(mem, args, &inst->config->env);
+    return list_sizes(inst, mem, args, &inst->config->env);
 }
 
 enum viv_host viv_wasm__wasi_environ_sizes_get(struct viv_inst *inst,
@@ -132,12 +149,25 @@ static struct viv_sched *sched_of(const struct viv_inst *inst)
     return viv_kernel_sched(viv_proc_kernel(inst->proc));
 }
 
+// Errors: inval, notcapable.
+static uint32_t check_clock(struct viv_inst *inst, uint32_t clock)
+{
+    static const uint32_t words[] = {[CLOCK_REAL] = VIV_TIME_WALL,
+                                     [CLOCK_MONO] = VIV_TIME_MONO,
+                                     [CLOCK_PROCESS_CPU] = VIV_TIME_CPU,
+                                     [CLOCK_THREAD_CPU] = VIV_TIME_CPU};
+    if (clock >= VIV_COUNT_OF(words)) return VIV_WASI_INVAL;
+    return viv_may_word(inst, VIV_CAP_TIME_READ, words[clock]) == VIV_OK ? VIV_WASI_SUCCESS
+                                                                         : VIV_WASI_NOTCAPABLE;
+}
+
 static uint32_t clock_res_get(struct viv_inst *inst, struct viv_guest_mem mem,
                               const wasmtime_val_raw_t *args)
 {
-    (void)inst;
     uint32_t out_ptr = (uint32_t)args[1].i32;
     if (!viv_guest_in(mem, out_ptr, 8)) return VIV_WASI_FAULT;
+    uint32_t error = check_clock(inst, (uint32_t)args[0].i32);
+    if (error != VIV_WASI_SUCCESS) return error;
     switch ((uint32_t)args[0].i32) {
     case CLOCK_REAL:
         viv_put_u64(mem.base + out_ptr, viv_os_wall_res_ns());
@@ -163,6 +193,8 @@ static uint32_t clock_time_get(struct viv_inst *inst, struct viv_guest_mem mem,
 {
     uint32_t out_ptr = (uint32_t)args[2].i32;
     if (!viv_guest_in(mem, out_ptr, 8)) return VIV_WASI_FAULT;
+    uint32_t error = check_clock(inst, (uint32_t)args[0].i32);
+    if (error != VIV_WASI_SUCCESS) return error;
     uint64_t now_ns = viv_sched_now_ns(sched_of(inst));
     switch ((uint32_t)args[0].i32) {
     case CLOCK_REAL:
@@ -225,6 +257,8 @@ enum viv_host viv_wasm__wasi_random_get(struct viv_inst *inst, const wasmtime_va
     if (!viv_wasi__mem(inst, &mem)) return VIV_HOST_TRAP;
     uint64_t ptr = viv_wasi__u32(args, 0), left = viv_wasi__u32(args, 1);
     if (!viv_guest_in(mem, (uint32_t)ptr, left)) return viv_wasi__done(result, VIV_WASI_FAULT);
+    if (viv_may(inst, VIV_CAP_ENTROPY) != VIV_OK)
+        return viv_wasi__done(result, VIV_WASI_NOTCAPABLE);
     uint32_t error;
     if (!fill_piece(inst, &ptr, &left, &error)) return viv_wasi__done(result, error);
     struct viv_wait *op = viv_wait_new(inst, resume_random, NULL);

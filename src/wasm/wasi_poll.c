@@ -6,6 +6,7 @@
 #include "gen/wasm_imports.h"
 #include "os/clock.h"
 #include "sched/io.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <poll.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static uint64_t now_of(const struct viv_inst *inst, uint8_t clock)
 
 // ---- reading the subscriptions ----
 
-static void read_clock(const struct viv_inst *inst, const uint8_t *at, struct sub *sub)
+static void read_clock(struct viv_inst *inst, const uint8_t *at, struct sub *sub)
 {
     uint32_t clock = viv_get_u32(at + 16);
     uint64_t timeout_ns = viv_get_u64(at + 24);
@@ -63,6 +64,9 @@ static void read_clock(const struct viv_inst *inst, const uint8_t *at, struct su
         sub->error = VIV_WASI_NOTSUP;
         return;
     }
+    if (viv_may_word(inst, VIV_CAP_TIME_TIMER,
+                     clock == CLOCK_REAL ? VIV_TIME_WALL : VIV_TIME_MONO) != VIV_OK)
+        sub->error = VIV_WASI_NOTCAPABLE;
     // A span is measured by the monotonic clock, whatever clock it names: none may jump over it.
     sub->clock = is_absolute ? (uint8_t)clock : CLOCK_MONO;
     sub->deadline_ns =

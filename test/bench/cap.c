@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "cap/gate.h"
 #include "os/clock.h"
-#include "os/rand.h"
 #include "sched/drive.h"
 #include <stdio.h>
 #include <string.h>
@@ -26,12 +25,6 @@ static uint64_t now(void *arg)
 {
     (void)arg;
     return viv_os_now_ns();
-}
-
-static void fill_random(void *arg, void *out, size_t len_bytes)
-{
-    (void)arg;
-    BENCH_TRY(viv_os_random(out, len_bytes));
 }
 
 static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *slice)
@@ -94,8 +87,7 @@ static void open_rig(struct rig *rig)
     BENCH_TRY(viv_res_new(&config, &rig->reg));
     const struct viv_audit_config audit = {.now_ns = now};
     BENCH_TRY(viv_audit_new(&audit, &rig->audit));
-    const struct viv_sessions_config sessions = {
-        .reg = rig->reg, .audit = rig->audit, .random = fill_random};
+    const struct viv_sessions_config sessions = {.reg = rig->reg, .audit = rig->audit};
     BENCH_TRY(viv_sessions_new(&sessions, &rig->all));
     const struct viv_ses_root root = {.proc_env = rig->env, .mask = VIV_CAP_ALL};
     BENCH_TRY(viv_ses_bootstrap(rig->all, &root, &rig->root));
@@ -234,12 +226,33 @@ static double derive_once(const struct bench_options *options)
     return (double)took_ns / (double)count;
 }
 
+// Milliseconds to take a class from a session with ten thousand below it.
+static double shrink_once(const struct bench_options *options)
+{
+    enum { BELOW = 10000 };
+    struct viv_session **below = viv_calloc(BELOW, sizeof *below, VIV_TAG_TEST);
+    struct rig rig;
+    (void)options;
+    open_rig(&rig);
+    for (int i = 0; i < BELOW; i++)
+        BENCH_TRY(viv_ses_derive(rig.child, 0, NULL, VIV_RID_NONE, &below[i]));
+    const uint64_t began_ns = viv_os_now_ns();
+    BENCH_TRY(viv_ses_shrink(rig.child, VIV_CAP_FS));
+    const uint64_t took_ns = viv_os_now_ns() - began_ns;
+    for (int i = 0; i < BELOW; i++)
+        viv_ses_let_go(below[i]);
+    close_rig(&rig);
+    viv_free(below, BELOW * sizeof *below, VIV_TAG_TEST);
+    return (double)took_ns / (double)VIV_NS_PER_MS;
+}
+
 void bench_cap_session(const struct bench_options *options)
 {
     const struct bench_result results[] = {
         {"host.cap_inherit_root", "ns", bench_median(bind_root, options), 0, 10, false},
         {"host.cap_inherit_child", "ns", bench_median(bind_child, options), 0, 0, false},
         {"host.cap_derive", "ns", bench_median(derive_once, options), 0, 0, false},
+        {"host.cap_shrink_10000_ms", "ms", bench_median(shrink_once, options), 0, 0, false},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(results); i++)
         bench_emit(options, &results[i]);

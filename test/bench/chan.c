@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Benchmarks of channels between two host processes: frames a second on one worker and on two, and
-// round trips over two channels.
+// round trips over two channels. Futures, host side.
 #include "cap/chan.h"
 #include "base/alloc.h"
+#include "cap/ring.h"
 #include "os/clock.h"
 #include "proc/host.h"
 #include "res.h"
@@ -243,4 +244,75 @@ void bench_chan_ping_pong(const struct bench_options *options)
     const struct bench_result result = {
         "host.chan_ping_pong", "ns", bench_median(ping_pong_once, &two), 0, 2000, false};
     bench_emit(options, &result);
+}
+
+// ---- futures, host side: one instance, no processes ----
+
+static void open_futures(struct rig *rig, struct side *side)
+{
+    open_rig(rig, 1);
+    open_side(rig, side, 0);
+    BENCH_TRY(viv_fut_bind(rig->reg));
+    BENCH_TRY(viv_futs_open(side->tab, NULL));
+}
+
+static uint32_t check_future(struct viv_fut_result result, enum viv_fut_status want)
+{
+    if (result.status != (uint32_t)want) bench_die("future", (enum viv_err)result.value);
+    return result.value;
+}
+
+static double future_at_once(const struct bench_options *options)
+{
+    struct rig rig;
+    struct side side;
+    uint64_t memory[8] = {0}; // a sleep of no time: nothing but the future itself
+    const struct viv_guest_mem mem = {(uint8_t *)memory, sizeof(memory)};
+    open_futures(&rig, &side);
+    const uint64_t began_ns = viv_os_now_ns();
+    for (uint64_t i = 0; i < options->count; i++) {
+        const struct viv_fut_result made = viv_fut_create(side.tab, mem, VIV_GUESTOP_SLEEP, 0, 8);
+        const viv_handle fut = {check_future(made, VIV_FUT_READY)};
+        (void)check_future(viv_fut_poll(side.tab, mem, fut, 0, 0, 0), VIV_FUT_READY);
+        if (i % 64 == 0) viv_qsbr_quiet(rig.member, UINT32_MAX);
+    }
+    const uint64_t took_ns = viv_os_now_ns() - began_ns;
+    close_rig(&rig);
+    return (double)took_ns / (double)options->count;
+}
+
+static double future_woken(const struct bench_options *options)
+{
+    struct rig rig;
+    struct side side;
+    uint64_t memory[16] = {0};
+    const struct viv_guest_mem mem = {(uint8_t *)memory, sizeof(memory)};
+    uint32_t *head = (uint32_t *)(void *)((uint8_t *)memory + VIV_RING_CURSOR_AT);
+    open_futures(&rig, &side);
+    BENCH_TRY(viv_ring_register(side.tab, mem, 0, 8, 0));
+    const uint64_t began_ns = viv_os_now_ns();
+    for (uint64_t i = 0; i < options->count; i++) {
+        viv_handle hdl;
+        struct viv_fut *fut;
+        BENCH_TRY(viv_fut_new(side.tab, NULL, NULL, &hdl, &fut));
+        (void)check_future(viv_fut_poll(side.tab, mem, hdl, 1, 0, 0), VIV_FUT_PENDING);
+        viv_fut_resolve(fut, VIV_OK, NULL);
+        if (!viv_ring_flush(side.tab, mem)) bench_die("flush", VIV_E_STATE);
+        (*head)++;
+        (void)check_future(viv_fut_poll(side.tab, mem, hdl, 1, 0, 0), VIV_FUT_READY);
+        if (i % 64 == 0) viv_qsbr_quiet(rig.member, UINT32_MAX);
+    }
+    const uint64_t took_ns = viv_os_now_ns() - began_ns;
+    close_rig(&rig);
+    return (double)took_ns / (double)options->count;
+}
+
+void bench_futures(const struct bench_options *options)
+{
+    const struct bench_result at_once = {
+        "host.future_at_once", "ns", bench_median(future_at_once, options), 0, 150, false};
+    bench_emit(options, &at_once);
+    const struct bench_result woken = {
+        "host.future_woken", "ns", bench_median(future_woken, options), 0, 1000, false};
+    bench_emit(options, &woken);
 }

@@ -418,6 +418,7 @@ const struct bench host_benches[] = {
     {"host", "res_threads", {.count = 1000000}, bench_res_threads, false},
     {"host", "chan_frames", {.count = 3000000}, bench_chan_frames, false},
     {"host", "chan_ping_pong", {.count = 300000}, bench_chan_ping_pong, false},
+    {"host", "futures", {.count = 500000}, bench_futures, false},
     {"host", "cap_gate", {.count = 20000000}, bench_cap_gate, false},
     {"host", "cap_session", {.count = 2000000}, bench_cap_session, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},

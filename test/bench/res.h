@@ -13,5 +13,6 @@ void bench_res_end(const struct bench_options *options);
 void bench_res_threads(const struct bench_options *options);
 void bench_chan_frames(const struct bench_options *options);
 void bench_chan_ping_pong(const struct bench_options *options);
+void bench_futures(const struct bench_options *options);
 
 #endif

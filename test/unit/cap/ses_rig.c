@@ -11,31 +11,20 @@ static uint64_t now(void *arg)
     return ((struct ses_rig *)arg)->now_ns;
 }
 
-static void next_random(void *arg, void *out, size_t len_bytes)
+static enum viv_err next_random(void *arg, void *out, size_t len_bytes)
 {
     struct ses_rig *rig = arg;
     const uint64_t number = atomic_fetch_add(&rig->random, 1) + 1;
     memset(out, 0, len_bytes);
     memcpy(out, &number, len_bytes < 8 ? len_bytes : 8);
-}
-
-static void on_expired(void *arg)
-{
-    atomic_fetch_add(&((struct ses_rig *)arg)->expiries, 1);
+    return VIV_OK;
 }
 
 static void on_shrunk(void *arg, struct viv_session *session)
 {
-    (void)session;
-    atomic_fetch_add(&((struct ses_rig *)arg)->shrinks, 1);
-}
-
-static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *reason)
-{
-    (void)arg;
-    (void)reason;
-    viv_ses_unbind(proc);
-    return true;
+    struct ses_rig *rig = arg;
+    atomic_fetch_add(&rig->shrinks, 1);
+    atomic_store(&rig->shrunk, session);
 }
 
 static enum viv_step wait_for_ever(struct viv_proc *proc, void *state, struct viv_slice *slice)
@@ -59,47 +48,45 @@ void ses_rig_prepare(struct ses_rig *rig)
 
 static void open_kernel(struct ses_rig *rig)
 {
-    const struct viv_kernel_config config = {.worker_count = 1,
-                                             .env = {.arg = rig, .now_ns = now, .simulated = true}};
+    const struct viv_kernel_config config = {
+        .worker_count = 1,
+        .env = {.arg = rig, .now_ns = now, .random = next_random, .simulated = true}};
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     OK(viv_kernel_new(&config, &rig->kernel));
     OK(viv_env_new(rig->kernel, 7, &limits, &rig->env));
-    viv_kernel_on_end(rig->kernel, on_end, rig);
-    OK(viv_kernel_start(rig->kernel));
-    viv_drive_become(viv_kernel_sched(rig->kernel), 0);
+    OK(viv_cap_open(rig->kernel, NULL, &rig->cap));
+    rig->reg = viv_cap_reg(rig->cap);
 }
 
-static void open_registry(struct ses_rig *rig)
+static void open_sessions(struct ses_rig *rig)
 {
-    struct viv_res_config config = {.sched = viv_kernel_sched(rig->kernel)};
-    const struct viv_res_spec spec = {.kind = VIV_KIND_ENVIRONMENT};
-    struct viv_account *account;
-    viv_account_limits_none(&config.limits);
-    OK(viv_res_new(&config, &rig->reg));
-    OK(viv_res_add(rig->reg, &spec, NULL, &rig->env_rid));
-    OK(viv_res_open_account(rig->reg, rig->env_rid, NULL, &account));
+    const struct viv_audit_config audit = {.event_count = 64, .now_ns = now, .arg = rig};
+    OK(viv_audit_new(&audit, &rig->audit));
+    const struct viv_sessions_config config = {
+        .reg = rig->reg,
+        .audit = rig->audit,
+        .verify = rig->verify,
+        .shrunk = on_shrunk,
+        .shrunk_arg = rig,
+    };
+    OK(viv_sessions_new(&config, &rig->all));
+    viv_cap_set_hooks(rig->cap, &(struct viv_holder_hooks){.arg = rig->all,
+                                                           .end_session = viv_ses_hook_end,
+                                                           .account_leak = viv_ses_hook_leak});
+    viv_res_set_hooks(rig->reg,
+                      &(struct viv_res_hooks){.arg = rig->all, .guess = viv_ses_hook_guess});
 }
 
 void ses_rig_open(struct ses_rig *rig, const char *policy_text)
 {
     struct viv_policy *policy = policy_text != NULL ? ses_rig_policy(policy_text) : NULL;
-    const struct viv_audit_config audit = {.event_count = 64, .now_ns = now, .arg = rig};
     open_kernel(rig);
-    open_registry(rig);
-    OK(viv_audit_new(&audit, &rig->audit));
-    const struct viv_sessions_config config = {
-        .reg = rig->reg,
-        .audit = rig->audit,
-        .random = next_random,
-        .random_arg = rig,
-        .verify = rig->verify,
-        .shrunk = on_shrunk,
-        .shrunk_arg = rig,
-        .expired = rig->no_expiry ? NULL : on_expired,
-        .expired_arg = rig,
-    };
-    OK(viv_sessions_new(&config, &rig->all));
+    open_sessions(rig);
+    OK(viv_kernel_start(rig->kernel));
+    viv_drive_become(viv_kernel_sched(rig->kernel), 0);
+    OK(viv_cap_add_env(rig->cap, rig->env, NULL));
+    rig->env_rid = viv_cap_env(rig->env);
     const struct viv_ses_root root = {
         .env = rig->env_rid,
         .proc_env = rig->env,
@@ -149,10 +136,10 @@ void ses_rig_close(struct ses_rig *rig)
     assert_int_equal(viv_kernel_proc_count(rig->kernel), 0);
     ses_rig_quiet(rig);
     ses_rig_check(rig);
-    viv_res_free(rig->reg);
+    OK(viv_kernel_stop(rig->kernel, 0));
+    viv_cap_close(rig->cap);
     viv_sessions_free(rig->all);
     viv_audit_free(rig->audit);
-    OK(viv_kernel_stop(rig->kernel, 0));
     viv_kernel_free(rig->kernel);
     ses_ent_free();
     assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), 0);
@@ -181,31 +168,39 @@ struct viv_session *ses_rig_child(struct ses_rig *rig, struct viv_session *paren
     return session;
 }
 
-struct viv_proc *ses_rig_unborn(struct ses_rig *rig)
+static struct viv_proc *new_proc(struct ses_rig *rig, viv_pid parent)
 {
     static const struct viv_body body = {
         .name = "test", .step = wait_for_ever, .destroy = destroy_nothing};
-    const struct viv_proc_spec spec = {.env = rig->env, .body = &body, .prio = VIV_PRIO_NORMAL};
+    const struct viv_proc_spec spec = {
+        .env = rig->env, .body = &body, .prio = VIV_PRIO_NORMAL, .parent = parent};
     struct viv_proc *proc;
     OK(viv_proc_new(&spec, &proc));
     return proc;
 }
 
-struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session)
+struct viv_proc *ses_rig_unborn(struct ses_rig *rig)
 {
-    const struct viv_res_spec res = {.kind = VIV_KIND_PROCESS, .owner = rig->env_rid};
-    struct viv_account *account;
-    struct actor actor = {.proc = ses_rig_unborn(rig)};
+    return new_proc(rig, VIV_PID_NONE);
+}
+
+struct actor ses_rig_spawn_child(struct ses_rig *rig, struct viv_session *session, viv_pid parent)
+{
+    struct viv_account_limits none;
+    struct actor actor = {.proc = new_proc(rig, parent)};
+    viv_account_limits_none(&none);
     if (session != NULL) OK(viv_ses_bind(session, actor.proc));
+    OK(viv_holder_set_limits(actor.proc, &none));
+    OK(viv_holder_htab(actor.proc, &actor.tab));
     actor.pid = viv_proc_pid(actor.proc);
     viv_proc_born(actor.proc);
-    OK(viv_res_add(rig->reg, &res, NULL, &actor.rid));
-    OK(viv_res_open_account(rig->reg, actor.rid, NULL, &account));
-    OK(viv_res_instance(rig->reg, &actor.tab));
-    OK(viv_res_set_process_id(actor.tab, actor.rid));
-    actor.tab->session = session != NULL ? session : rig->root;
-    actor.tab->pid = actor.pid;
+    OK(viv_res_process(rig->cap, actor.pid, &actor.rid));
     return actor;
+}
+
+struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session)
+{
+    return ses_rig_spawn_child(rig, session, VIV_PID_NONE);
 }
 
 struct viv_session *ses_rig_session(const struct actor *actor, viv_handle hdl)

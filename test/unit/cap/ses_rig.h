@@ -6,6 +6,7 @@
 
 #include "cap/delegate.h"
 #include "cap/gate.h"
+#include "cap/holder.h"
 #include "policy_kit.h"
 #include "res_rig.h"
 
@@ -13,15 +14,16 @@ struct ses_rig {
     _Atomic uint64_t now_ns;
     struct viv_kernel *kernel;
     struct viv_env *env;
+    struct viv_cap_kernel *cap;
     struct viv_reg *reg;
     struct viv_audit *audit;
     struct viv_sessions *all;
     viv_rid env_rid;
     struct viv_session *root;
-    _Atomic uint64_t random;            // the last "random" number
-    _Atomic uint32_t expiries, shrinks; // calls of the hooks
-    viv_ses_verify_fn verify;           // set before the rig is opened, as the next
-    bool no_expiry;
+    _Atomic uint64_t random;              // the last "random" number
+    _Atomic uint32_t shrinks;             // calls of the hook
+    _Atomic(struct viv_session *) shrunk; // of the last one
+    viv_ses_verify_fn verify;             // set before the rig is opened
 };
 
 // A process and its table.
@@ -47,6 +49,7 @@ struct viv_session *ses_rig_child(struct ses_rig *rig, struct viv_session *paren
                                   const char *policy);
 // A process under the session (NULL: the root).
 struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session);
+struct actor ses_rig_spawn_child(struct ses_rig *rig, struct viv_session *session, viv_pid parent);
 // A process that does not run under any yet; for bind and abandon.
 struct viv_proc *ses_rig_unborn(struct ses_rig *rig);
 // The session behind a handle of the actor.

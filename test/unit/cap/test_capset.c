@@ -242,6 +242,11 @@ static void test_intersection(void **state)
                 fail_msg("%s: %s and %s", rows[i].cap, rows[i].a, rows[i].b);
             assert_int_equal(viv_capset_held(got), viv_capset_held(due));
             assert_true(viv_capset_contains(a, got, NULL) && viv_capset_contains(b, got, NULL));
+            viv_capset_drop(got);
+            // Without flags, narrowing is the same.
+            assert_int_equal(viv_capset_narrow(a, b, &got), VIV_OK);
+            assert_true(viv_capset_contains(got, due, NULL) && viv_capset_contains(due, got, NULL));
+            assert_int_equal(viv_capset_held(got), viv_capset_held(due));
             viv_capset_drop(a);
             viv_capset_drop(b);
             viv_capset_drop(due);
@@ -249,6 +254,122 @@ static void test_intersection(void **state)
         }
     }
     assert_int_equal(kit_anchors, 0);
+}
+
+// A set with patterns of the four flags: plain, grantable, unenforced, both.
+static struct viv_capset *flagged(const char *plain, const char *grantable, const char *unenforced,
+                                  const char *both)
+{
+    struct viv_caps *caps;
+    struct viv_capset *set;
+    assert_int_equal(viv_caps_new(&caps), VIV_OK);
+    viv_caps_allow_none(caps, VIV_CAP_NAME_LOOKUP);
+    kit_allow(caps, VIV_CAP_NAME_LOOKUP, plain, 0, NULL);
+    kit_allow(caps, VIV_CAP_NAME_LOOKUP, grantable, VIV_PATTERN_GRANTABLE, NULL);
+    kit_allow(caps, VIV_CAP_NAME_LOOKUP, unenforced, VIV_PATTERN_UNENFORCED, NULL);
+    kit_allow(caps, VIV_CAP_NAME_LOOKUP, both, VIV_PATTERN_GRANTABLE | VIV_PATTERN_UNENFORCED,
+              NULL);
+    assert_int_equal(viv_capset_new(caps, &set), VIV_OK);
+    viv_caps_free(caps);
+    return set;
+}
+
+// The flags of the pattern with this text, or -1.
+static int flags_of(const struct viv_capset *set, const char *text)
+{
+    VIV_PATTERNS_EACH(pattern, viv_capset_patterns(set, VIV_CAP_NAME_LOOKUP))
+    if (strlen(text) == pattern->text_len &&
+        memcmp(viv_pattern_data(pattern) + pattern->text_at, text, pattern->text_len) == 0)
+        return pattern->flags;
+    return -1;
+}
+
+static void test_narrowing_keeps_flags(void **state)
+{
+    (void)state;
+    struct viv_capset *set = flagged("a", "b", "c", "d"), *bound = flagged("a|b|c|d|e", "", "", "");
+    struct viv_capset *got;
+    assert_int_equal(viv_capset_narrow(set, bound, &got), VIV_OK);
+    assert_ptr_equal(got, set); // within: the same
+    viv_capset_drop(got);
+    viv_capset_drop(bound);
+    bound = flagged("b|c|d", "", "", "");
+    assert_int_equal(viv_capset_narrow(set, bound, &got), VIV_OK);
+    assert_int_equal(flags_of(got, "a"), -1);
+    assert_int_equal(flags_of(got, "b"), VIV_PATTERN_GRANTABLE);
+    assert_int_equal(flags_of(got, "c"), VIV_PATTERN_UNENFORCED);
+    assert_int_equal(flags_of(got, "d"), VIV_PATTERN_GRANTABLE | VIV_PATTERN_UNENFORCED);
+    assert_int_equal(got->grantable, VIV_CAP_BIT(VIV_CAP_NAME_LOOKUP));
+    viv_capset_drop(got);
+    viv_capset_drop(set);
+    // What stood for everything stands for the bound.
+    struct viv_caps *caps;
+    assert_int_equal(viv_caps_new(&caps), VIV_OK);
+    viv_caps_allow_any(caps, VIV_CAP_NAME_LOOKUP, VIV_PATTERN_GRANTABLE);
+    viv_caps_allow_any(caps, VIV_CAP_ENTROPY, VIV_PATTERN_GRANTABLE);
+    assert_int_equal(viv_capset_new(caps, &set), VIV_OK);
+    viv_caps_free(caps);
+    assert_int_equal(viv_capset_narrow(set, bound, &got), VIV_OK);
+    assert_int_equal(viv_capset_held(got), VIV_CAP_BIT(VIV_CAP_NAME_LOOKUP));
+    assert_int_equal(got->any, 0);
+    assert_int_equal(flags_of(got, "b"), VIV_PATTERN_GRANTABLE);
+    viv_capset_drop(got);
+    viv_capset_drop(set);
+    viv_capset_drop(bound);
+}
+
+static void test_union_of_sets(void **state)
+{
+    (void)state;
+    struct viv_capset *a = flagged("a.*", "b", "", ""), *b = flagged("a.b|b|c", "a.*", "", ""),
+                      *got;
+    struct viv_capset *any = kit_set(VIV_CAP_NAME_LOOKUP, "any");
+    assert_int_equal(viv_capset_union(a, b, &got), VIV_OK);
+    assert_true(viv_capset_contains(got, a, NULL) && viv_capset_contains(got, b, NULL));
+    assert_int_equal(flags_of(got, "a.b"), -1); // a.* is there
+    assert_int_equal(flags_of(got, "c"), 0);
+    const struct viv_patterns in_b = viv_capset_patterns(b, VIV_CAP_NAME_LOOKUP);
+    assert_false(viv_capset_may_grant(a, VIV_CAP_NAME_LOOKUP, false, in_b));
+    VIV_PATTERNS_EACH(pattern, in_b)
+    if ((pattern->flags & VIV_PATTERN_GRANTABLE) != 0)
+        assert_true(
+            viv_capset_may_grant(got, VIV_CAP_NAME_LOOKUP, false,
+                                 (struct viv_patterns){pattern, viv_pattern_next(pattern)}));
+    viv_capset_drop(got);
+    assert_int_equal(viv_capset_union(a, any, &got), VIV_OK);
+    assert_int_equal(got->any, VIV_CAP_BIT(VIV_CAP_NAME_LOOKUP));
+    assert_int_equal(flags_of(got, "b"), VIV_PATTERN_GRANTABLE); // says more than the any
+    viv_capset_drop(got);
+    viv_capset_drop(a);
+    viv_capset_drop(b);
+    viv_capset_drop(any);
+}
+
+static void test_52_remove_rid(void **state)
+{
+    (void)state;
+    struct viv_capset *set = kit_set(VIV_CAP_CHAN_READ, "#0.5.1|#0.6.1"), *got, *last;
+    bool found = true;
+    assert_int_equal(
+        viv_capset_remove_rid(set, VIV_CAP_CHAN_READ, UINT64_C(1) << 32 | 7, &found, &got), VIV_OK);
+    assert_false(found);
+    assert_true(viv_capset_contains(got, set, NULL));
+    viv_capset_drop(got);
+    assert_int_equal(
+        viv_capset_remove_rid(set, VIV_CAP_CHAN_READ, UINT64_C(1) << 32 | 5, &found, &got), VIV_OK);
+    assert_true(found);
+    assert_int_equal(
+        viv_capset_remove_rid(got, VIV_CAP_CHAN_READ, UINT64_C(1) << 32 | 6, &found, &last),
+        VIV_OK);
+    assert_true(found);
+    assert_int_equal(last->none, VIV_CAP_BIT(VIV_CAP_CHAN_READ));
+    viv_capset_drop(last);
+    viv_capset_drop(got);
+    // Elsewhere nothing happens, and an absent class stays absent.
+    assert_int_equal(viv_capset_remove_rid(set, VIV_CAP_CHAN_WRITE, 1, &found, &got), VIV_OK);
+    assert_int_equal(viv_capset_held(got), VIV_CAP_BIT(VIV_CAP_CHAN_READ));
+    viv_capset_drop(got);
+    viv_capset_drop(set);
 }
 
 static void test_anchors_are_shared_and_closed(void **state)
@@ -365,6 +486,9 @@ int main(void)
         cmocka_unit_test(test_wrong_type_is_refused),
         cmocka_unit_test(test_54_what_may_be_granted),
         cmocka_unit_test(test_intersection),
+        cmocka_unit_test(test_narrowing_keeps_flags),
+        cmocka_unit_test(test_union_of_sets),
+        cmocka_unit_test(test_52_remove_rid),
         cmocka_unit_test(test_anchors_are_shared_and_closed),
         cmocka_unit_test(test_names_of_directories_stay),
         cmocka_unit_test(test_patterns_are_bounded),

@@ -3,6 +3,7 @@
 // after the cases of the contract.
 #include "base/alloc.h"
 #include "cap/session_int.h"
+#include "cap/share.h"
 #include "ses_rig.h"
 #include <stdlib.h>
 #include <string.h>
@@ -428,7 +429,8 @@ static void case53_a_shrink_reaches_every_descendant(void **state)
     assert_true(ses_holds(low, "chan.read", "absent"));
     assert_true(ses_holds(middle, "fs", "/srv:rw")); // the rest stays
     assert_true(ses_holds(side, "chan.read", "any"));
-    assert_int_equal(rig.shrinks, 3); // who waits under them is told
+    assert_int_equal(rig.shrinks, 1); // who waits under it is told, once
+    assert_ptr_equal(rig.shrunk, top);
     ses_rig_check(&rig);
     ERR(viv_ses_rm_entitlement(root.tab, self, hdl, VIV_CAP_CHAN_READ), DENIED); // not held
     // What has gone does not come back with the parent's: ceilings have sunk.
@@ -468,6 +470,27 @@ static void case53_a_shrink_narrows_lists(void **state)
     ses_rig_check(&rig);
     viv_ses_let_go(one);
     viv_ses_let_go(low);
+    viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
+static void siblings_share_what_is_left(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *top = ses_rig_child(&rig, rig.root, "allow fs=/srv\nallow net.bind");
+    struct viv_session *low[3];
+    for (int i = 0; i < 3; i++)
+        OK(viv_ses_derive(top, 0, NULL, rig.env_rid, &low[i]));
+    OK(viv_ses_shrink(top, VIV_CAP_NET_BIND));
+    for (int i = 0; i < 3; i++) {
+        assert_true(ses_holds(low[i], "fs", "/srv"));
+        assert_true(ses_holds(low[i], "net.bind", "absent"));
+        assert_ptr_equal(viv_ses_held(low[i]), viv_ses_held(low[0]));
+        assert_ptr_equal(low[i]->ceiling, low[0]->ceiling);
+    }
+    for (int i = 0; i < 3; i++)
+        viv_ses_let_go(low[i]);
     viv_ses_let_go(top);
     ses_rig_close(&rig);
 }
@@ -524,7 +547,8 @@ static void a_session_ends_with_its_owner(void **state)
     OK(viv_ses_create(owner.tab, self, ents, 2, NULL, &hdl));
     OK(viv_ses_create(owner.tab, hdl, ents, 1, NULL, &low));
     const struct actor under = ses_rig_spawn(&rig, ses_rig_session(&owner, low));
-    OK(viv_res_discard(rig.reg, owner.rid)); // its process ends
+    assert_true(viv_proc_kill(rig.env, owner.pid));
+    ses_rig_run(&rig);
     ERR(viv_cap_check(under.proc, VIV_CAP_FS, NULL), DENIED);
     assert_int_equal(viv_capset_held(viv_ses_held(viv_ses_of(under.proc))), 0);
     ses_rig_quiet(&rig);
@@ -593,17 +617,29 @@ static void an_environment_without_a_root_has_no_rules(void **state)
     viv_env_set_word(rig.env, VIV_PROC_WORD_SESSION, NULL);
     OK(viv_cap_check(actor.proc, VIV_CAP_CTL_HALT, NULL));
     viv_env_set_word(rig.env, VIV_PROC_WORD_SESSION, rig.root);
-    // The root's end leaves nothing.
-    OK(viv_res_discard(rig.reg, rig.env_rid));
-    ERR(viv_cap_check(actor.proc, VIV_CAP_CTL_HALT, NULL), DENIED);
-    viv_env_kill(rig.env);
-    ses_rig_run(&rig);
-    viv_res_free(rig.reg);
-    viv_sessions_free(rig.all);
-    viv_audit_free(rig.audit);
-    OK(viv_kernel_stop(rig.kernel, 0));
-    viv_kernel_free(rig.kernel);
-    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), 0);
+    ses_rig_close(&rig);
+}
+
+static void a_roots_end_leaves_nothing(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_env *env;
+    struct viv_env_limits limits;
+    struct viv_session *root;
+    viv_env_limits_default(&limits);
+    OK(viv_env_new(rig.kernel, 8, &limits, &env));
+    OK(viv_cap_add_env(rig.cap, env, NULL));
+    const struct viv_ses_root spec = {
+        .env = viv_cap_env(env), .proc_env = env, .mask = VIV_CAP_ALL, .environment = 8};
+    OK(viv_ses_bootstrap(rig.all, &spec, &root));
+    assert_ptr_equal(viv_env_word(env, VIV_PROC_WORD_SESSION), root);
+    OK(viv_cap_end_env(rig.cap, env));
+    const struct viv_session *left = viv_env_word(env, VIV_PROC_WORD_SESSION);
+    assert_int_equal(viv_capset_held(viv_ses_held(left)), 0);
+    ses_rig_quiet(&rig);
+    assert_int_equal(viv_capset_held(viv_ses_held(left)), 0);
+    ses_rig_close(&rig);
 }
 
 static void processes_count_below_a_session(void **state)
@@ -646,10 +682,49 @@ static void relations_of_processes(void **state)
     assert_int_equal(viv_ses_relation(a.proc, b.proc, VIV_REL_CHILD),
                      VIV_REL_CHILD | VIV_REL_DESCENDANT | VIV_REL_ENV | VIV_REL_SESSION);
     assert_int_equal(viv_ses_relation(b.proc, a.proc, 0), VIV_REL_ENV);
-    assert_int_equal(viv_ses_relation(root.proc, b.proc, VIV_REL_SELF),
-                     VIV_REL_ENV | VIV_REL_SESSION);
+    // root started c, c started d.
+    const struct actor c = ses_rig_spawn_child(&rig, top, root.pid),
+                       d = ses_rig_spawn_child(&rig, low, c.pid);
+    const uint32_t near = VIV_REL_ENV | VIV_REL_SESSION;
+    assert_int_equal(viv_ses_relation(root.proc, c.proc, 0),
+                     near | VIV_REL_CHILD | VIV_REL_DESCENDANT);
+    assert_int_equal(viv_ses_relation(root.proc, d.proc, 0), near | VIV_REL_DESCENDANT);
+    assert_int_equal(viv_ses_relation(d.proc, root.proc, 0), VIV_REL_ENV);
+    assert_int_equal(viv_ses_relation(root.proc, b.proc, VIV_REL_SELF), near); // not for us to say
+    assert_true(viv_proc_kill(rig.env, c.pid));
+    ses_rig_run(&rig);
+    assert_int_equal(viv_ses_relation(root.proc, d.proc, 0), near); // the chain is broken
     viv_ses_let_go(low);
     viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
+static void a_session_as_text_is_a_policy(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *child = ses_rig_child(
+        &rig, rig.root,
+        "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\nallow fs=/srv:r\nallow entropy\n"
+        "limit mailbox=5 refuse\nlimit cpu=50%\nclose-on-revoke");
+    struct viv_session *twin;
+    struct viv_buf text;
+    viv_buf_init(&text, VIV_TAG_TEST);
+    OK(viv_ses_print(child, &text));
+    OK(viv_buf_append(&text, "", 1));
+    assert_non_null(
+        strstr((char *)text.data, "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\n"));
+    twin = ses_rig_child(&rig, rig.root, (char *)text.data); // and reads back
+    assert_true(viv_capset_contains(viv_ses_held(twin), viv_ses_held(child), NULL));
+    assert_true(viv_capset_contains(viv_ses_held(child), viv_ses_held(twin), NULL));
+    assert_int_equal(viv_ses_held(twin)->grantable, VIV_CAP_BIT(VIV_CAP_NET_CONNECT));
+    assert_true(viv_limits_within(viv_ses_limits(twin), viv_ses_limits(child), NULL));
+    assert_true(viv_limits_within(viv_ses_limits(child), viv_ses_limits(twin), NULL));
+    assert_int_equal(viv_ses_limits(twin)->bounds[VIV_POLICY_MAILBOX].action, VIV_ACTION_REFUSE);
+    assert_true(viv_ses_closes_on_revoke(twin));
+    viv_buf_deinit(&text);
+    viv_ses_let_go(twin);
+    viv_ses_let_go(child);
     ses_rig_close(&rig);
 }
 
@@ -782,6 +857,29 @@ static void case55_authenticate_with_the_vectors_of_rfc_8032(void **state)
 
 // ---- audit ----
 
+static void hooks_of_other_parts_are_audited(void **state)
+{
+    (void)state;
+    open_all();
+    const struct actor actor = ses_rig_spawn(&rig, NULL);
+    struct viv_audit_event event = {0};
+    uint64_t cursor = 0;
+    viv_handle hdl;
+    while (viv_audit_read(rig.audit, &cursor, &event))
+        continue;
+    for (int i = 0; i < 16; i++) // case 26: sixteen are allowed
+        ERR(viv_res_attach(actor.tab, (viv_shared){UINT64_MAX}, &hdl), NOTFOUND);
+    assert_false(viv_audit_read(rig.audit, &cursor, &event));
+    ERR(viv_res_attach(actor.tab, (viv_shared){UINT64_MAX}, &hdl), QUOTA);
+    assert_true(viv_audit_read(rig.audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_ATTACH_GUESS);
+    assert_int_equal(event.pid.w, actor.pid.w);
+    viv_ses_hook_leak(rig.all, actor.pid);
+    assert_true(viv_audit_read(rig.audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_ACCOUNT_LEAK);
+    ses_rig_close(&rig);
+}
+
 static void case47_a_denial_is_audited(void **state)
 {
     (void)state;
@@ -861,18 +959,22 @@ int main(void)
         cmocka_unit_test(case52_the_root_is_not_removable),
         cmocka_unit_test(case53_a_shrink_reaches_every_descendant),
         cmocka_unit_test(case53_a_shrink_narrows_lists),
+        cmocka_unit_test(siblings_share_what_is_left),
         cmocka_unit_test(case53_the_operator_shrinks_a_root),
         cmocka_unit_test(removed_sessions_hold_nothing_and_get_nothing),
         cmocka_unit_test(a_session_ends_with_its_owner),
         cmocka_unit_test(a_session_stays_open_while_processes_run_under_it),
         cmocka_unit_test(children_run_under_their_parents_session),
         cmocka_unit_test(an_environment_without_a_root_has_no_rules),
+        cmocka_unit_test(a_roots_end_leaves_nothing),
         cmocka_unit_test(processes_count_below_a_session),
         cmocka_unit_test(relations_of_processes),
+        cmocka_unit_test(a_session_as_text_is_a_policy),
         cmocka_unit_test(derived_sessions_hold_less),
         cmocka_unit_test(sessions_are_at_most_so_deep),
         cmocka_unit_test(case55_authenticate_without_a_verifier),
         cmocka_unit_test(case55_authenticate_with_the_vectors_of_rfc_8032),
+        cmocka_unit_test(hooks_of_other_parts_are_audited),
         cmocka_unit_test(case47_a_denial_is_audited),
         cmocka_unit_test(unenforced_lines_are_audited),
     };
