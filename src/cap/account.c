@@ -57,10 +57,8 @@ enum { NOT_ASKED = UINT32_MAX };
 
 static uint32_t own_cell(const struct viv_account *account)
 {
-    const struct viv_worker *worker = viv_worker_current();
-    if (worker == NULL || viv_worker_sched(worker) != account->sched)
-        return account->cell_count - 1;
-    return viv_worker_index(worker);
+    const uint32_t index = viv_sched_worker_here(account->sched);
+    return index < account->cell_count ? index : account->cell_count - 1;
 }
 
 // Adds to this thread's cell, modulo 2^64.

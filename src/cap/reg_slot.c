@@ -82,10 +82,7 @@ void viv_res__unlock_all(struct viv_reg *reg)
 
 struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg)
 {
-    const struct viv_worker *worker = viv_worker_current();
-    const uint32_t last = reg->shard_count - 1;
-    if (worker == NULL || viv_worker_sched(worker) != reg->sched) return &reg->shards[last];
-    const uint32_t index = viv_worker_index(worker);
+    const uint32_t last = reg->shard_count - 1, index = viv_sched_worker_here(reg->sched);
     return &reg->shards[index < last ? index : last];
 }
 

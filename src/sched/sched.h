@@ -86,6 +86,8 @@ struct viv_qsbr *viv_sched_qsbr(struct viv_sched *sched);
 // The worker whose thread this is; NULL on other threads.
 struct viv_worker *viv_worker_current(void);
 uint32_t viv_worker_index(const struct viv_worker *worker);
+// The index of this thread's worker; UINT32_MAX when it is none of this scheduler's.
+uint32_t viv_sched_worker_here(const struct viv_sched *sched);
 struct viv_sched *viv_worker_sched(const struct viv_worker *worker);
 struct viv_qsbr_member *viv_worker_member(struct viv_worker *worker);
 uint64_t viv_worker_turn(const struct viv_worker *worker); // changes with every slice. Own thread

@@ -41,6 +41,12 @@ void viv_sched__set_current(struct viv_worker *worker)
     current_worker = worker;
 }
 
+uint32_t viv_sched_worker_here(const struct viv_sched *sched)
+{
+    const struct viv_worker *worker = viv_worker_current();
+    return worker != NULL && worker->sched == sched ? worker->index : UINT32_MAX;
+}
+
 uint32_t viv_worker_index(const struct viv_worker *worker)
 {
     return worker->index;
