@@ -20,7 +20,7 @@
 #define GEN_MASK (UINT64_C(0x7FF) << VIV_ENTRY_GEN_SHIFT)
 #define KIND_MASK UINT64_C(0x3FFF)
 #define INDEX_MASK ((1u << VIV_HANDLE_INDEX_BITS) - 1)
-enum { DIR_CAPACITY_FIRST = 4 };
+enum { DIR_CAPACITY_FIRST = 4, CLOSE_AT_ONCE = 32 };
 
 static size_t dir_bytes(uint32_t capacity)
 {
@@ -313,20 +313,38 @@ static void drop_exts(struct viv_htab *tab)
     }
 }
 
+// Frees up to CLOSE_AT_ONCE live entries from *from on; their holds become the caller's.
+static uint32_t free_entries(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
+                             uint32_t *budget, struct viv_res **out_ress)
+{
+    uint32_t indices[CLOSE_AT_ONCE], count = 0;
+    for (; *from < table->fresh && *budget > 0 && count < CLOSE_AT_ONCE; (*from)++, (*budget)--) {
+        struct viv_htab_entry *entry = viv_htab_entry_at(table, *from);
+        if ((word_of(entry) & VIV_ENTRY_LIVE) == 0) continue;
+        out_ress[count] = viv_htab_entry_res(entry);
+        indices[count++] = *from;
+        leave_tree(tab, entry);
+    }
+    if (count == 0) return 0;
+    VIV_SIM_POINT();
+    viv_spin_lock(&tab->lock);
+    for (uint32_t i = 0; i < count; i++)
+        put_index(tab, table, indices[i],
+                  gen_of(word_of(viv_htab_entry_at(table, indices[i]))) + 1);
+    viv_account_credit(tab->account, table->counter, count);
+    viv_spin_unlock(&tab->lock);
+    return count;
+}
+
 bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
                           uint32_t *budget)
 {
+    struct viv_res *ress[CLOSE_AT_ONCE];
     while (*from < table->fresh) {
         if (*budget == 0) return false;
-        const uint32_t index = (*from)++;
-        const struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
-        (*budget)--;
-        const uint64_t word = word_of(entry);
-        if ((word & VIV_ENTRY_LIVE) == 0) continue;
-        struct viv_res *res = viv_htab_entry_res(entry);
-        free_entry(tab, table,
-                   (viv_handle){(uint32_t)gen_of(word) << VIV_HANDLE_INDEX_BITS | index});
-        viv_res__unhold(res);
+        const uint32_t count = free_entries(tab, table, from, budget, ress);
+        for (uint32_t i = 0; i < count; i++)
+            viv_res__unhold(ress[i]);
     }
     return true;
 }

@@ -216,21 +216,31 @@ static void drop_ext(struct viv_reg *reg, struct viv_res *res)
     if (account != NULL) viv_qsbr_retire(viv_sched_member(), &account->retired, free_account);
 }
 
-// R5 to R7.
-static void finish(struct viv_reg *reg, struct viv_res *res)
+// R6 of what has been finished.
+static void pay_back(struct viv_res_ending *ending)
 {
+    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, ending->count},
+                                         {VIV_COUNTER_RESOURCE_BYTES, ending->bytes}};
+    if (ending->count > 0) viv_account_credit_all(ending->account, amounts, VIV_COUNT_OF(amounts));
+    ending->count = ending->bytes = 0;
+}
+
+// R5 to R7.
+static void finish(struct viv_res_ending *ending, struct viv_res *res)
+{
+    struct viv_reg *reg = ending->reg;
     const struct viv_res_kind *kind = &reg->kinds[res->kind];
-    struct viv_account *account = res->u.end.account;
     const enum viv_close_why why = (enum viv_close_why)res->u.end.why;
     if ((viv_res__state(res) & VIV_RES_NO_OBJ) == 0 && kind->close != NULL) {
         // Whoever is inside viv_res_with comes to its end first; unless that is this thread.
         if (kind->sync == VIV_SYNC_LOCK && viv_res__lock(res)) viv_res__unlock(res);
         kind->close(res->obj, why);
     }
+    if (ending->account != res->u.end.account) pay_back(ending);
     const struct viv_res_weight weight = viv_res__own_weight(res);
-    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
-                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
-    viv_account_credit_all(account, amounts, VIV_COUNT_OF(amounts));
+    ending->account = res->u.end.account;
+    ending->count += weight.count;
+    ending->bytes += weight.bytes;
     drop_ext(reg, res);
     viv_res_unpin(res);
 }
@@ -239,7 +249,10 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
 {
     struct viv_reg *reg = ending->reg;
     while (ending->top != 0) {
-        if (*budget == 0) return false;
+        if (*budget == 0) {
+            pay_back(ending);
+            return false;
+        }
         VIV_SIM_POINT();
         struct viv_res *top = viv_res__at(reg, ending->top);
         if (top->ext != 0) { // without one it has nothing below it, and gets none any more
@@ -249,7 +262,7 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
             if (is_more) continue;
         }
         ending->top = top->u.end.below;
-        finish(reg, top);
+        finish(ending, top);
         (*budget)--;
     }
     viv_res__free_scrap(&ending->scrap);
@@ -263,7 +276,8 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
     VIV_SIM_POINT(); // claimed, and linked still
     if (viv_res__unlink_leaf(reg, res)) {
         res->u.end.why = (uint32_t)why;
-        finish(reg, res);
+        finish(&ending, res);
+        pay_back(&ending);
         return;
     }
     viv_res__lock_all(reg);
@@ -271,6 +285,7 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
     viv_res__unlock_all(reg);
     while (!viv_res__end_some(&ending, &budget))
         budget = UINT32_MAX;
+    pay_back(&ending);
 }
 
 // ---- what an owner leaves behind ----
@@ -322,11 +337,10 @@ static bool push_owned_some(struct viv_res_ending *ending, struct viv_res *owner
     return true;
 }
 
-bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
-                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget)
+static bool end_owned_some(struct viv_res_ending *ending, struct viv_res *owner, uint32_t rank_end,
+                           struct viv_res **out_lingering, uint32_t *budget)
 {
     struct viv_reg *reg = ending->reg;
-    *out_lingering = NULL;
     for (;;) {
         if (!viv_res__end_some(ending, budget) || *budget == 0) return false;
         if (owner->ext == 0) return true; // it has never owned anything, and cannot any more
@@ -336,6 +350,15 @@ bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owne
         if (!is_more) return true;
         if (*out_lingering != NULL) return false;
     }
+}
+
+bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
+                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget)
+{
+    *out_lingering = NULL;
+    const bool is_over = end_owned_some(ending, owner, rank_end, out_lingering, budget);
+    pay_back(ending);
+    return is_over;
 }
 
 // ---- remove ----

@@ -60,6 +60,9 @@ struct viv_res_scrap {
 struct viv_res_ending {
     struct viv_reg *reg;
     uint32_t top; // of the stack of claimed records
+    // What goes back to an account (R6) with the next that is another's, or at the end of a piece.
+    struct viv_account *account;
+    uint64_t count, bytes;
     struct viv_res_scrap scrap;
 };
 
