@@ -315,6 +315,27 @@ static void guesses_case_26(void **state)
     ERR(viv_res_attach(tabs[1], shared, &out), QUOTA);
 }
 
+static void limit_of_shares_case_46(void **state)
+{
+    (void)state;
+    const viv_handle hdl = make(0, KIND, ALL, &things[0]);
+    const struct viv_share_opts opts = {.rights = VIV_RIGHT_READ, .uses = 5};
+    viv_shared first, second, third = {0};
+    viv_handle out;
+    viv_account_set_max(accounts[0], VIV_COUNTER_SHARES, 2);
+    OK(viv_res_share(tabs[0], hdl, &opts, &first));
+    OK(viv_res_share(tabs[0], hdl, &opts, &second));
+    ERR(viv_res_share(tabs[0], hdl, &opts, &third), QUOTA);
+    assert_int_equal(third.w, 0);
+    OK(viv_res_unshare(tabs[0], hdl, first));
+    OK(viv_res_share(tabs[0], hdl, &opts, &third));
+    viv_account_set_max(accounts[1], VIV_COUNTER_GRANTS, 1);
+    const viv_handle got = attach(1, third);
+    ERR(viv_res_attach(tabs[1], third, &out), QUOTA);
+    OK(viv_res_close(tabs[1], got));
+    attach(1, third);
+}
+
 // ---- rights ----
 
 static void more_rights_case_28(void **state)
@@ -630,6 +651,7 @@ int main(void)
         TEST(dead_share_case_24),
         TEST(uses_and_ttl_case_25),
         TEST(guesses_case_26),
+        TEST(limit_of_shares_case_46),
         TEST(more_rights_case_28),
         TEST(attacher_cannot_delete_case_31),
         TEST(depth_has_a_limit),
