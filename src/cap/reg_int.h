@@ -241,18 +241,6 @@ enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK
 struct viv_htab;
 // Close and destroy of kind instance; in viv_res_new.
 enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
-// For the walker: what an instance has charged, and every resource its entries hold.
-struct viv_htab_counts {
-    uint64_t handles, futures;   // entries, reserved ones included
-    uint64_t prepaid;            // resources that registrars have charged, not made
-    uint64_t grants;             // entries with a node in a tree
-    bool is_grant_wrong;         // a node does not say what its entry does
-    struct viv_account *account; // who paid
-};
-struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
-                                      void (*visit)(void *arg, const struct viv_res *res),
-                                      void *arg);
-
 // ---- records ----
 
 // What slot 0 of a segment holds.
