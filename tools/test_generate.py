@@ -63,5 +63,37 @@ class GenerateTest(unittest.TestCase):
                 self.assertEqual(files, {})
 
 
+class GuestopsTest(unittest.TestCase):
+    def generate(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            tables, out = pathlib.Path(folder), pathlib.Path(folder) / "out"
+            (tables / "guestops.tab").write_text(text, encoding="utf-8")
+            done = subprocess.run([sys.executable, ROOT / "gen" / "guestops.py", "--tables", tables, "--out", out],
+                                  capture_output=True, text=True, check=False)
+            path = out / "guestops.h"
+            return done.returncode, done.stderr, path.read_text(encoding="utf-8") if path.exists() else None
+
+    def test_good(self):
+        status, _, text = self.generate("1 | a | u32 x, u8 y, u8 z, u16 zero | - | first\n5 | b | u64 x, bytes | u32 v | last\n")
+        self.assertEqual(status, 0)
+        for line in ("VIV_GUESTOP_A = 1, // first", "VIV_GUESTOP_A_ARGS_BYTES = 8,", "VIV_GUESTOP_A_ARGS_Z_AT = 5,",
+                     "VIV_GUESTOP_A_RESULT_BYTES = 0,", "VIV_GUESTOP_B = 5, // last", "VIV_GUESTOP_B_ARGS_BYTES = 8,",
+                     "VIV_GUESTOP_B_RESULT_V_AT = 0,"):
+            self.assertIn(line, text)
+
+    def test_broken(self):
+        for text, what in (("1 | a | u8 x, u32 y | - | t\n", "not aligned"),
+                           ("1 | a | u8 x, u8 x | - | t\n", "name of its own"),
+                           ("1 | a | u7 x | - | t\n", "not a field"),
+                           ("1 | a | bytes, u8 x | - | t\n", "nothing follows the bytes"),
+                           ("1 | a | - | - | t\n1 | b | - | - | t\n", "numbers ascend"),
+                           ("60 | a | - | - | t\n", "numbers ascend"),
+                           ("1 | a | - | - | t\n2 | a | - | - | t\n", "not a new name"),
+                           ("# nothing\n", "no rows")):
+            status, error, header = self.generate(text)
+            self.assertEqual((status, header), (1, None), text)
+            self.assertIn(what, error)
+
+
 if __name__ == "__main__":
     unittest.main()

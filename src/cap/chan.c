@@ -133,16 +133,17 @@ static viv_rights right_for(viv_kind kind, enum viv_chan_strength strength)
 }
 
 // Inserts a reader or writer that has not joined yet.
-static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind kind,
+static enum viv_err insert_end(struct viv_htab *tab, viv_handle chan, viv_kind kind,
                                enum viv_chan_strength strength, viv_handle *out_hdl,
                                struct viv_chan_end **out_end)
 {
     void *obj;
-    const viv_rights need = VIV_RIGHT_DERIVE | right_for(kind, strength);
-    VIV_TRY(viv_res_use(tab, via, VIV_KIND_CHANNEL, need, &obj));
+    const struct viv_res_via via = {chan, VIV_KIND_CHANNEL,
+                                    VIV_RIGHT_DERIVE | right_for(kind, strength)};
+    VIV_TRY(viv_res_use(tab, chan, via.kind, via.need, &obj));
     const struct viv_res_spec spec = {.kind = kind, .charge_bytes = sizeof(struct viv_chan_end)};
     viv_rid rid;
-    VIV_TRY(viv_res_entry(tab, via, &rid));
+    VIV_TRY(viv_res_entry(tab, chan, &rid));
     const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_RIDS, .number = rid.w};
     VIV_TRY(viv_htab_gate(tab, kind == VIV_KIND_READER ? VIV_CAP_CHAN_READ : VIV_CAP_CHAN_WRITE,
                           &query));
@@ -154,8 +155,8 @@ static enum viv_err insert_end(struct viv_htab *tab, viv_handle via, viv_kind ki
     viv_list_init(&end->node);
     viv_list_init(&end->parked);
     viv_list_init(&end->ops);
-    const enum viv_err err = viv_res_insert_below(tab, via, VIV_KIND_CHANNEL, need, &spec, end,
-                                                  VIV_RIGHTS_COMMON, out_hdl);
+    const enum viv_err err =
+        viv_res_insert_below(tab, &via, &spec, end, VIV_RIGHTS_COMMON, out_hdl);
     VIV_SIM_POINT();
     if (err == VIV_OK) *out_end = end;
     return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the channel ended meanwhile

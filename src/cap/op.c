@@ -63,7 +63,10 @@ enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op
     VIV_SIM_POINT();
     viv_spin_lock(&tab->lock);
     enum viv_err err = is_revoked(tab, hdl) ? VIV_E_REVOKED : enqueue(op);
-    if (err == VIV_OK && viv_op_is_parked(op)) viv_list_append(&tab->ops, &op->link);
+    if (err == VIV_OK && viv_op_is_parked(op))
+        viv_list_append(&tab->ops, &op->link);
+    else
+        op->tab = NULL;
     viv_spin_unlock(&tab->lock);
     return err;
 }
@@ -72,7 +75,7 @@ enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op
 static enum viv_err collect(struct viv_op *op)
 {
     const enum viv_err err = op->err;
-    if (op->tab != NULL) {
+    if (op->tab != NULL) { // on its list, unless a revoker has taken it off
         viv_spin_lock(&op->tab->lock);
         viv_list_remove(&op->link);
         viv_spin_unlock(&op->tab->lock);
@@ -129,6 +132,7 @@ static bool fail_next(struct viv_htab *tab, viv_handle hdl, enum viv_err err,
     if (is_next) {
         viv_list_remove(&op->link);
         *unsettled = (struct unsettled){op->obj, op->class->settle};
+        if (hdl.w == 0) op->tab = NULL; // the table goes; the owner has ended, or will see it
         op->class->fail(op, err, &wakes);
     }
     viv_spin_unlock(&tab->lock); // from here on the operation may be gone

@@ -46,8 +46,8 @@ struct viv_op {
     bool (*done)(struct viv_op *op);
     uint64_t deadline_ns; // viv_op_check gives up then; VIV_FOREVER_NS: never
     const struct viv_op_class *class;
-    struct viv_htab *tab;
-    viv_handle hdl; // it was started through
+    struct viv_htab *tab; // NULL: on no list
+    viv_handle hdl;       // it was started through
     void *obj;
     // Under the object's lock:
     uint8_t what; // the object's own word for it
@@ -67,7 +67,8 @@ bool viv_op_is_parked(const struct viv_op *op); // any thread; a hint for others
 // own; it must be called after every wake, since those may be spurious.
 enum viv_err viv_op_check(struct viv_op *op, uint64_t now_ns) VIV_MUST_CHECK;
 // Ends it with err unless it is done; its result either way, and it is idle. Thread: the instance's
-// own. Errors: err when nothing has happened.
+// own; also after the process's end, where it frees the bytes (a body's destroy calls it). Errors:
+// err when nothing has happened.
 enum viv_err viv_op_cancel(struct viv_op *op, enum viv_err err) VIV_MUST_CHECK;
 // Ends the operations that were started through a handle, with err; hdl 0: all of the instance,
 // none of which is on its list any more. A revoker has marked the entry before. Thread: any.

@@ -355,8 +355,9 @@ static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *re
         viv_ops_fail(self->tab, (viv_handle){0}, VIV_E_NOINSTANCE);
         VIV_SIM_POINT();
         CHECK(!viv_op_is_parked(&self->op));
-        viv_buf_deinit(&self->op.buf);
         CHECK(viv_res_discard(sim->reg, self->proc) == VIV_OK);
+        const enum viv_err err = viv_op_cancel(&self->op, VIV_E_CANCELLED); // frees its bytes
+        note((uint64_t)err | 1u << 18);
     }
     return true;
 }

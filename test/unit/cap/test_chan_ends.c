@@ -225,7 +225,7 @@ static void case_39_writers_process_ends(void **state)
     DONE(put(1, writer, "two"));
     park(1, writer, &parked, "12345678"); // goes with its process
     kill(1);
-    viv_buf_deinit(&parked.buf);
+    ERR(viv_op_cancel(&parked, VIV_E_CANCELLED), CANCELLED); // frees its bytes
     DONE(get(0, reader, "last"));
     DONE(get(0, reader, "two"));
     IO(get(0, reader, ""), END);
