@@ -84,8 +84,9 @@ static enum viv_err create(struct viv_htab *tab, const struct viv_ses_birth *bir
         return VIV_E_DENIED;
     VIV_TRY(viv_ses__has_room(parent));
     VIV_TRY(viv_ses__new(birth, &session));
-    VIV_TRY(viv_res_insert(tab, &spec, session,
-                           viv_res_kind(tab->reg, VIV_KIND_SESSION)->rights_all, &hdl));
+    const viv_rights rights = viv_res_kind(tab->reg, VIV_KIND_SESSION)->rights_all;
+    const enum viv_err err = viv_res_insert(tab, &spec, session, rights, &hdl);
+    if (err != VIV_OK) return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the parent has ended
     VIV_SIM_POINT();
     const bool is_there = viv_res_entry(tab, hdl, &rid) == VIV_OK;
     viv_ses__link(session, rid); // also one that has ended already: it waits for the turn
