@@ -28,6 +28,7 @@ struct viv_res_single {
     struct viv_res_single *res_next; // next singleton of the same resource
     viv_rid env, rid;
     viv_dep dep;
+    viv_shared shared; // what a look-up attaches; none: not made by a process, or not yet
 };
 
 // Side record: what only some resources have. All under the relations' lock.
@@ -207,6 +208,8 @@ void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 // R3 under the lock: singletons, log channel, instance, its place below the handle it was made
 // through. Shares stop resolving with the phase.
 void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap);
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep); // or none
 void viv_res__free_scrap(struct viv_res_scrap *scrap);
 // The nearest environment above; none: the runtime's. Under the lock.
 viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
