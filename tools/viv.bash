@@ -8,11 +8,13 @@ _viv()
     COMPREPLY=()
     case $previous in
     --engine) mapfile -t COMPREPLY < <(compgen -W 'many fast' -- "$word"); return ;;
+    --use) mapfile -t COMPREPLY < <(compgen -W 'none guest open all' -- "$word"); return ;;
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
     case $command in
     run) options='--dir --no-dir --env --no-env --no-net --module --entry --bench --max-memory
-        --max-fuel --max-time --mailbox --engine --workers --no-cache' ;;
+        --max-fuel --max-time --mailbox --engine --workers --no-cache
+        --use --policy --allow --limit --audit' ;;
     esac
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$word")

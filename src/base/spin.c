@@ -8,7 +8,7 @@
 
 enum {
     SPINS_BEFORE_YIELD = 200, // a few microseconds: longer than any section such a lock may guard
-    HELD_MAX = 16,            // as many as there are ranks: each may be held once
+    HELD_MAX = 32,            // as many as there are ranks: each may be held once
 };
 
 static inline void pause_cpu(void)

@@ -37,6 +37,25 @@ static inline void viv_spin_lock_at(struct viv_spin *lock, const char *file, int
 }
 #define viv_spin_lock(lock) viv_spin_lock_at(lock, __FILE__, __LINE__)
 
+// One more lock of a rank of which the first is held; all threads take such locks in one order.
+static inline void viv_spin_lock_more(struct viv_spin *lock)
+{
+#if VIV_SIM
+    viv_sim_locks_held++;
+#endif
+    // Acquire pairs with the release in viv_spin_unlock.
+    if (VIV_UNLIKELY(atomic_exchange_explicit(&lock->word, 1, memory_order_acquire) != 0))
+        viv_spin_wait__(lock);
+}
+
+static inline void viv_spin_unlock_more(struct viv_spin *lock)
+{
+    atomic_store_explicit(&lock->word, 0, memory_order_release); // pairs with the exchange in lock
+#if VIV_SIM
+    viv_sim_locks_held--;
+#endif
+}
+
 static inline void viv_spin_unlock(struct viv_spin *lock)
 {
 #if VIV_DEBUG

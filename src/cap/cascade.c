@@ -85,10 +85,10 @@ static void begin(struct cascade *cascade, const struct viv_reason *reason)
     const struct viv_res_hooks *hooks = &reg->hooks;
     // Release pairs with viv_res_reason.
     atomic_store_explicit(&holder->reason, viv_reason_take(reason), memory_order_release);
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     // Relaxed: who links asks under this lock.
     atomic_fetch_or_explicit(&cascade->res->state, VIV_RES_ENDED, memory_order_relaxed);
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     holder->ending.reg = reg;
     holder->index = 1;
     if (holder->tab == NULL) return;

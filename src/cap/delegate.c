@@ -116,15 +116,14 @@ void viv_del__orphan(struct viv_delegation *delegation)
 
 // ---- ending ----
 
-// out_ended: whether it was there still.
-static enum viv_err revoke(struct viv_delegation *delegation, bool *out_ended)
+// With the turn, of which it lets go. out_ended: whether it was there still.
+static enum viv_err end(struct viv_ses_change *change, struct viv_delegation *delegation,
+                        bool *out_ended)
 {
-    struct viv_ses_change change;
-    VIV_TRY(viv_ses__begin(delegation->receiver->tree, &change));
-    viv_ses__plan_end(&change, delegation);
-    *out_ended = change.ending_first != NULL;
-    const enum viv_err err = viv_ses__make(&change);
-    viv_ses__finish(&change);
+    viv_ses__plan_end(change, delegation);
+    *out_ended = change->ending_first != NULL;
+    const enum viv_err err = viv_ses__make(change);
+    viv_ses__finish(change);
     return err;
 }
 
@@ -133,8 +132,10 @@ static bool expire(struct viv_later *later)
 {
     struct viv_delegation *delegation = later->subject;
     const struct viv_session *receiver = delegation->receiver;
+    struct viv_ses_change change;
     bool has_ended;
-    if (revoke(delegation, &has_ended) != VIV_OK) return false;
+    if (viv_ses__try_begin(receiver->tree, &change) != VIV_OK) return false;
+    if (end(&change, delegation, &has_ended) != VIV_OK) return false;
     if (has_ended)
         viv_ses__audit(receiver, VIV_PID_NONE, VIV_AUDIT_REVOKE, delegation->cap, VIV_E_TIMEOUT);
     return true;
@@ -298,8 +299,10 @@ enum viv_err viv_cap_revoke(struct viv_htab *tab, viv_handle hdl)
     void *obj;
     VIV_TRY(viv_res_use(tab, hdl, VIV_KIND_DELEGATION, VIV_RIGHT_REVOKE, &obj));
     struct viv_delegation *delegation = obj;
+    struct viv_ses_change change;
     bool has_ended;
-    VIV_TRY(revoke(delegation, &has_ended));
+    VIV_TRY(viv_ses__begin(delegation->receiver->tree, &change));
+    VIV_TRY(end(&change, delegation, &has_ended));
     if (has_ended)
         viv_ses__audit(delegation->receiver, tab->pid, VIV_AUDIT_REVOKE, delegation->cap, VIV_OK);
     return VIV_OK;

@@ -79,7 +79,7 @@ static void end_owned(struct viv_reg *reg, viv_kind kind)
 {
     for (;;) {
         struct viv_res *found = NULL;
-        viv_spin_lock(&reg->lock);
+        viv_res__lock_all(reg);
         for (uint32_t rank = 0; rank < VIV_END_RANKS && found == NULL; rank++) {
             uint32_t slot = reg->root.owned[rank];
             while (slot != 0 && found == NULL) {
@@ -88,7 +88,7 @@ static void end_owned(struct viv_reg *reg, viv_kind kind)
                 slot = res->u.link.owned_next;
             }
         }
-        viv_spin_unlock(&reg->lock);
+        viv_res__unlock_all(reg);
         if (found == NULL) return;
         VIV_ASSERT(viv_res__claim(found, 0)); // no other thread ends anything now
         viv_res__end(reg, found, VIV_WHY_SHUTDOWN);

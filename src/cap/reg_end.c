@@ -204,12 +204,12 @@ static void drop_ext(struct viv_reg *reg, struct viv_res *res)
     if (res->ext == 0) return;
     while (!viv_share__strip(reg, res))
         continue;
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     struct viv_account *account = viv_res__ext(reg, res->ext)->account;
     struct viv_later *later = viv_res__ext(reg, res->ext)->later;
     if (later != NULL) viv_later__drop(later);
     char *label = viv_res__ext_put(reg, res);
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     viv_res__free_label(label);
     if (later != NULL) viv_later__cancel(later);
     // Others may have found it before: they are in read sections.
@@ -243,9 +243,9 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
         VIV_SIM_POINT();
         struct viv_res *top = viv_res__at(reg, ending->top);
         if (top->ext != 0) { // without one it has nothing below it, and gets none any more
-            viv_spin_lock(&reg->lock);
+            viv_res__lock_all(reg);
             const bool is_more = push_below(ending, top);
-            viv_spin_unlock(&reg->lock);
+            viv_res__unlock_all(reg);
             if (is_more) continue;
         }
         ending->top = top->u.end.below;
@@ -261,9 +261,14 @@ void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why w
     struct viv_res_ending ending = {.reg = reg};
     uint32_t budget = UINT32_MAX;
     VIV_SIM_POINT(); // claimed, and linked still
-    viv_spin_lock(&reg->lock);
+    if (viv_res__unlink_leaf(reg, res)) {
+        res->u.end.why = (uint32_t)why;
+        finish(reg, res);
+        return;
+    }
+    viv_res__lock_all(reg);
     push(&ending, res, why);
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     while (!viv_res__end_some(&ending, &budget))
         budget = UINT32_MAX;
 }
@@ -325,9 +330,9 @@ bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owne
     for (;;) {
         if (!viv_res__end_some(ending, budget) || *budget == 0) return false;
         if (owner->ext == 0) return true; // it has never owned anything, and cannot any more
-        viv_spin_lock(&reg->lock);
+        viv_res__lock_all(reg);
         const bool is_more = push_owned_some(ending, owner, rank_end, out_lingering);
-        viv_spin_unlock(&reg->lock);
+        viv_res__unlock_all(reg);
         if (!is_more) return true;
         if (*out_lingering != NULL) return false;
     }

@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "base/spin.h"
 #include "base/trie.h"
-#include "cap/reg.h"
+#include "cap/reg_state.h"
 
 enum {
     RES_SEG_SLOTS = 4096, // the first of a segment is its header
@@ -23,18 +23,6 @@ enum {
     RES_LIST_MAX = 256, // resources listed under one hold of the lock
 };
 
-// More bits of viv_res.state.
-#define VIV_RES_PIN_ONE UINT64_C(1)
-#define VIV_RES_PHASE_MASK (UINT64_C(7) << VIV_RES_PHASE_SHIFT)
-#define VIV_RES_CLAIMED (UINT64_C(1) << 47)   // exclusive: a reservation that is being initialised
-#define VIV_RES_ENDED (UINT64_C(1) << 48)     // a process that has ended: owns nothing new
-#define VIV_RES_REVOKED (UINT64_C(1) << 49)   // ended since what it was made through was revoked
-#define VIV_RES_KEPT (UINT64_C(1) << 50)      // detached: stays without holds
-#define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
-#define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
-#define VIV_RES_LEFT (UINT64_C(1) << 53)      // goes with its last hold, whatever its kind says
-#define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
-
 struct viv_res_single {
     struct viv_res_single *bucket_next;
     struct viv_res_single *res_next; // next singleton of the same resource
@@ -44,11 +32,12 @@ struct viv_res_single {
 
 // Side record: what only some resources have. All under the relations' lock.
 struct viv_res_ext {
-    uint32_t owned[VIV_END_RANKS];      // newest owned of each rank
-    uint32_t children;                  // newest child
-    uint32_t peer;                      // instance <-> process
-    uint32_t log;                       // process <-> channel
-    uint32_t owned_moves, child_moves;  // how often something was moved into these lists
+    struct viv_spin list;              // of what it owns, and the sums below; see viv_res__lock_all
+    uint32_t owned[VIV_END_RANKS];     // newest owned of each rank
+    uint32_t children;                 // newest child
+    uint32_t peer;                     // instance <-> process
+    uint32_t log;                      // process <-> channel
+    uint32_t owned_moves, child_moves; // how often something was moved into these lists
     uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
     struct viv_account *account;        // of a process or an environment
@@ -83,8 +72,9 @@ struct viv_res_shard {
     uint32_t given;  // how many have been
     uint32_t born_s; // at that turn of the worker, + 1
     uint64_t born_turn;
-    _Atomic uint64_t retired;        // a part of the sum; this shard's worker writes it
-    _Atomic(struct viv_res *) *segs; // pointers are written once
+    _Atomic uint64_t retired;               // a part of the sum; this shard's worker writes it
+    _Atomic(struct viv_res *) *segs;        // pointers are written once
+    struct viv_spin gate VIV_CACHE_ALIGNED; // see viv_res__lock_all
 };
 
 struct viv_reg {
@@ -114,6 +104,13 @@ struct viv_reg {
 };
 
 // ---- reg_slot.c ----
+// The relations' lock as a whole. Who only puts a leaf on one owner's list, or takes it off, holds
+// the gate of its own shard and the lock of that list instead; who holds the lock without the gates
+// may look at nothing that such a one changes: owner and links of a record without a side record.
+void viv_res__lock_all(struct viv_reg *reg);
+void viv_res__unlock_all(struct viv_reg *reg);
+// Of this thread; the last one is for all that are no workers.
+struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg);
 enum viv_err viv_res__slots_init(struct viv_reg *reg);
 void viv_res__slots_deinit(struct viv_reg *reg);
 // A free record, or NULL when memory or slots are exhausted. It stays FREE.
@@ -176,6 +173,8 @@ bool viv_res__is_unlinked(const struct viv_res *res);
 // that has gone with it and it is DYING now, for the caller to end; else NULL.
 struct viv_res *viv_res__unlink(struct viv_reg *reg, struct viv_res *res,
                                 struct viv_res_scrap *scrap);
+// The same for one that only its owner's list knows, under no lock. False: it is not so simple.
+bool viv_res__unlink_leaf(struct viv_reg *reg, struct viv_res *res);
 
 // A live resource, and one that is live or reserved; NULL otherwise. Under the lock.
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid);
@@ -250,34 +249,6 @@ struct viv_htab_counts {
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg);
-
-static inline enum viv_phase viv_res__phase(uint64_t state)
-{
-    return (enum viv_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
-}
-
-static inline enum viv_err viv_res__phase_err(uint64_t state)
-{
-    const enum viv_phase phase = viv_res__phase(state);
-    if (phase == VIV_RES_LIVE) return VIV_OK;
-    return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
-}
-
-static inline uint64_t viv_res__pins(uint64_t state)
-{
-    return state & VIV_RES_PIN_MAX;
-}
-
-static inline uint64_t viv_res__holds(uint64_t state)
-{
-    return state / VIV_RES_HOLD_ONE & VIV_RES_HOLD_MAX;
-}
-
-// Acquire pairs with the release stores of the phase: the object and the kind are seen.
-static inline uint64_t viv_res__state(const struct viv_res *res)
-{
-    return atomic_load_explicit(&res->state, memory_order_acquire);
-}
 
 // ---- records ----
 

@@ -50,9 +50,9 @@ enum viv_err viv_res__locked(struct viv_reg *reg, enum viv_err (*change)(struct 
 {
     for (;;) {
         VIV_SIM_POINT();
-        viv_spin_lock(&reg->lock);
+        viv_res__lock_all(reg);
         const enum viv_err err = change(reg, arg);
-        viv_spin_unlock(&reg->lock);
+        viv_res__unlock_all(reg);
         if (err != VIV_E_AGAIN) return err;
         VIV_TRY(viv_res__ext_grow(reg));
     }
@@ -115,9 +115,9 @@ struct viv_account *viv_res__payer(struct viv_reg *reg, uint32_t owner)
 
 bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const bool is_so = res->ext == 0 || viv_res__ext(reg, res->ext)->below_count == 0;
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return is_so;
 }
 
@@ -336,12 +336,79 @@ static enum viv_err link_new(struct viv_reg *reg, void *arg)
     return VIV_OK;
 }
 
+// ---- leaves ----
+
+// Under a gate: who pays for what `owner` owns, if nobody further up than its own owner is to be
+// asked or told; else NULL.
+static struct viv_account *near_payer(struct viv_reg *reg, const struct viv_res *owner)
+{
+    if (owner->ext == 0) return NULL;
+    struct viv_account *account = viv_res__ext(reg, owner->ext)->account;
+    if (account != NULL) return account;
+    if (viv_res__is_unlinked(owner)) return NULL;
+    const struct viv_res *above = at_or_null(reg, owner->owner);
+    if (above == NULL) return &reg->account;
+    return above->ext != 0 ? viv_res__ext(reg, above->ext)->account : NULL;
+}
+
+// One more on a list that is not empty, hence deep enough above and high enough. AGAIN: it is not
+// so. Its owner cannot come to its end meanwhile: that takes all gates.
+static enum viv_err link_leaf(struct viv_reg *reg, struct new_link *link)
+{
+    const struct viv_res_birth *birth = link->birth;
+    if (birth->spec->owner.w == 0 || birth->spec->parent.w != 0 || link->label != NULL ||
+        birth->slot != NULL)
+        return VIV_E_AGAIN;
+    enum viv_err err = VIV_E_AGAIN;
+    struct viv_spin *gate = &viv_res__own_shard(reg)->gate;
+    viv_spin_lock(gate);
+    struct viv_res *owner = live_owner(reg, birth->spec->owner);
+    struct viv_account *account = owner != NULL ? near_payer(reg, owner) : NULL;
+    if (account != NULL) {
+        struct viv_res_ext *ext = viv_res__ext(reg, owner->ext);
+        viv_spin_lock(&ext->list);
+        if (ext->owned_height > 0) {
+            link->res->charge64 = (uint32_t)((birth->spec->charge_bytes + 63) / 64);
+            err = charge(account, viv_res__own_weight(link->res));
+            if (err == VIV_OK) fill_and_publish(reg, link, owner, NULL);
+        }
+        viv_spin_unlock(&ext->list);
+    }
+    viv_spin_unlock(gate);
+    return err;
+}
+
+bool viv_res__unlink_leaf(struct viv_reg *reg, struct viv_res *res)
+{
+    bool is_done = false;
+    struct viv_spin *gate = &viv_res__own_shard(reg)->gate;
+    viv_spin_lock(gate);
+    const bool is_leaf =
+        !viv_res__is_unlinked(res) && res->ext == 0 && res->owner != 0 && res->u.link.parent == 0;
+    struct viv_res *owner = is_leaf ? viv_res__at(reg, res->owner) : NULL;
+    struct viv_account *account = owner != NULL ? near_payer(reg, owner) : NULL;
+    if (account != NULL) {
+        struct viv_spin *list = &viv_res__ext(reg, owner->ext)->list;
+        viv_spin_lock(list);
+        sum_below(reg, owner, viv_res__own_weight(res), false);
+        pull_owned(reg, res);
+        res->owner = viv_res__slot(res);
+        res->u.end.account = account;
+        res->u.end.below = 0;
+        is_done = true;
+        viv_spin_unlock(list);
+    }
+    viv_spin_unlock(gate);
+    return is_done;
+}
+
 enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
                                const struct viv_res_birth *birth, char *label)
 {
     struct new_link link = {
         .res = res, .birth = birth, .label = label, .born_s = viv_res__born_s(reg)};
-    enum viv_err err = viv_res__locked(reg, link_new, &link);
+    enum viv_err err = link_leaf(reg, &link);
+    if (err == VIV_E_AGAIN) err = viv_res__locked(reg, link_new, &link);
     if (err != VIV_E_EXHAUSTED || birth->slot == NULL || label == NULL) return err;
     link.label = NULL; // reserved: rather without a label than not at all
     err = viv_res__locked(reg, link_new, &link);

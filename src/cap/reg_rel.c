@@ -30,7 +30,7 @@ static struct viv_res_ext *ext_of(struct viv_reg *reg, const struct viv_res *res
 
 enum viv_err viv_res_metadata(struct viv_reg *reg, viv_rid rid, struct viv_res_meta *out_meta)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = linked(reg, rid);
     if (res != NULL) {
         const uint64_t state = viv_res__state(res);
@@ -44,13 +44,13 @@ enum viv_err viv_res_metadata(struct viv_reg *reg, viv_rid rid, struct viv_res_m
                                           .born_s = res->u.link.born_s,
                                           .charge_bytes = (uint64_t)res->charge64 * 64};
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
 
 enum viv_err viv_res_label(struct viv_reg *reg, viv_rid rid, char *out_text, size_t cap_bytes)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = linked(reg, rid);
     if (res != NULL && cap_bytes > 0) {
         const struct viv_res_ext *ext = ext_of(reg, res);
@@ -59,25 +59,25 @@ enum viv_err viv_res_label(struct viv_reg *reg, viv_rid rid, char *out_text, siz
         memcpy(out_text, label, len);
         out_text[len] = '\0';
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
 
 viv_rid viv_res_owner(struct viv_reg *reg, viv_rid rid)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = linked(reg, rid);
     const viv_rid owner = res != NULL ? live_or_none(reg, res->owner) : VIV_RID_NONE;
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return owner;
 }
 
 viv_rid viv_res_parent(struct viv_reg *reg, viv_rid rid)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = linked(reg, rid);
     const viv_rid parent = res != NULL ? live_or_none(reg, res->u.link.parent) : VIV_RID_NONE;
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return parent;
 }
 
@@ -136,7 +136,7 @@ static uint32_t list(struct viv_reg *reg, viv_rid rid, struct listing *listing, 
     if (cursor->is_over) return 0;
     uint32_t count = 0;
     listing->reg = reg;
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res_ext *ext = &reg->root;
     if (rid.w != 0) {
         listing->above = viv_res__live(reg, rid);
@@ -152,7 +152,7 @@ static uint32_t list(struct viv_reg *reg, viv_rid rid, struct listing *listing, 
         if (!cursor->is_over)
             count = collect(listing, out_rids, n < RES_LIST_MAX ? n : RES_LIST_MAX);
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return count;
 }
 
@@ -279,7 +279,7 @@ static void pull_from_bucket(struct viv_reg *reg, struct viv_res_single *single)
 
 enum viv_err viv_res_unregister_singleton(struct viv_reg *reg, viv_rid env, viv_dep dep)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     struct viv_res_single *single = is_env(reg, env) ? find_single(reg, env, &dep) : NULL;
     if (single != NULL) {
         // It stands here, so its resource is linked.
@@ -290,7 +290,7 @@ enum viv_err viv_res_unregister_singleton(struct viv_reg *reg, viv_rid env, viv_
         *at = single->res_next;
         pull_from_bucket(reg, single);
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     if (single == NULL) return VIV_E_NOTFOUND;
     viv_free(single, sizeof(*single), VIV_TAG_CAP);
     return VIV_OK;
@@ -298,12 +298,12 @@ enum viv_err viv_res_unregister_singleton(struct viv_reg *reg, viv_rid env, viv_
 
 enum viv_err viv_res_singleton(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_rid *out_rid)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res_single *single = is_env(reg, env) ? find_single(reg, env, &dep) : NULL;
     const struct viv_res *res = single != NULL ? viv_res__live(reg, single->rid) : NULL;
     if (res != NULL && viv_res__has_ended_owner(reg, res)) res = NULL;
     if (res != NULL) *out_rid = single->rid;
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
 
@@ -387,7 +387,7 @@ enum viv_err viv_res_set_log_channel(struct viv_reg *reg, viv_rid proc, viv_rid 
 enum viv_err viv_res_log_channel(struct viv_reg *reg, viv_rid proc, viv_rid *out_chan)
 {
     enum viv_err err = VIV_E_NOTFOUND;
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = viv_res__live(reg, proc);
     if (res != NULL && res->kind != VIV_KIND_PROCESS) err = VIV_E_KIND;
     const struct viv_res_ext *ext = res != NULL ? ext_of(reg, res) : NULL;
@@ -398,7 +398,7 @@ enum viv_err viv_res_log_channel(struct viv_reg *reg, viv_rid proc, viv_rid *out
             err = VIV_OK;
         }
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return err;
 }
 
@@ -442,11 +442,11 @@ enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid p
 
 static viv_rid peer_of(struct viv_reg *reg, viv_rid rid, viv_kind kind)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = viv_res__live(reg, rid);
     const struct viv_res_ext *ext = res != NULL && res->kind == kind ? ext_of(reg, res) : NULL;
     const viv_rid peer = ext != NULL ? live_or_none(reg, ext->peer) : VIV_RID_NONE;
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return peer;
 }
 

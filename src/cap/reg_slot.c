@@ -23,6 +23,7 @@ enum viv_err viv_res__slots_init(struct viv_reg *reg)
         struct viv_res_shard *shard = &reg->shards[i];
         shard->segs = viv_try_calloc(RES_SEGS_MAX, sizeof(*shard->segs), VIV_TAG_CAP);
         if (shard->segs == NULL) return VIV_E_EXHAUSTED;
+        viv_spin_init(&shard->gate, VIV_LOCK_RES_GATE);
     }
     return VIV_OK;
 }
@@ -59,10 +60,27 @@ struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_st
     return res;
 }
 
+// ---- the relations' lock ----
+
+void viv_res__lock_all(struct viv_reg *reg)
+{
+    viv_spin_lock(&reg->lock);
+    viv_spin_lock(&reg->shards[0].gate);
+    for (uint32_t i = 1; i < reg->shard_count; i++)
+        viv_spin_lock_more(&reg->shards[i].gate);
+}
+
+void viv_res__unlock_all(struct viv_reg *reg)
+{
+    for (uint32_t i = reg->shard_count; i-- > 1;)
+        viv_spin_unlock_more(&reg->shards[i].gate);
+    viv_spin_unlock(&reg->shards[0].gate);
+    viv_spin_unlock(&reg->lock);
+}
+
 // ---- taking and returning ----
 
-// The shard of this thread; the last one is for all that are no workers.
-static struct viv_res_shard *own_shard(struct viv_reg *reg)
+struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg)
 {
     const struct viv_worker *worker = viv_worker_current();
     const uint32_t last = reg->shard_count - 1;
@@ -122,7 +140,7 @@ static bool add_segment(struct viv_reg *reg, struct viv_res_shard *shard, struct
 
 struct viv_res *viv_res__take_slot(struct viv_reg *reg)
 {
-    struct viv_res_shard *shard = own_shard(reg);
+    struct viv_res_shard *shard = viv_res__own_shard(reg);
     const bool is_shared = shard == &reg->shards[reg->shard_count - 1];
     struct viv_res *seg = NULL, *res;
     for (;;) {
@@ -146,7 +164,7 @@ void viv_res__put_slot(struct viv_reg *reg, struct viv_res *res)
     if (atomic_load_explicit(&res->gen, memory_order_relaxed) >= reg->gen_max) return;
     const uint32_t slot = viv_res__slot(res);
     struct viv_res_shard *shard = &reg->shards[slot >> RES_INDEX_BITS];
-    if (shard == own_shard(reg) && shard != &reg->shards[reg->shard_count - 1]) {
+    if (shard == viv_res__own_shard(reg) && shard != &reg->shards[reg->shard_count - 1]) {
         res->owner = shard->free; // its worker's own
         shard->free = slot;
         return;
@@ -174,6 +192,7 @@ void viv_res__ext_take(struct viv_reg *reg, struct viv_res *res)
     reg->ext_free = ext->next_free;
     reg->ext_free_count--;
     memset(ext, 0, sizeof(*ext));
+    viv_spin_init(&ext->list, VIV_LOCK_RES_LIST);
 }
 
 char *viv_res__ext_put(struct viv_reg *reg, struct viv_res *res)
@@ -213,7 +232,7 @@ enum viv_err viv_res__ext_grow(struct viv_reg *reg)
 
 void viv_res__count_retired(struct viv_reg *reg, uint64_t more)
 {
-    struct viv_res_shard *shard = own_shard(reg);
+    struct viv_res_shard *shard = viv_res__own_shard(reg);
     if (shard == &reg->shards[reg->shard_count - 1]) {
         // Relaxed: viv_res_free asks when no other thread is left.
         atomic_fetch_add_explicit(&shard->retired, more, memory_order_relaxed);
@@ -234,7 +253,7 @@ bool viv_res__has_retired(struct viv_reg *reg)
 
 uint32_t viv_res__born_s(struct viv_reg *reg)
 {
-    struct viv_res_shard *shard = own_shard(reg);
+    struct viv_res_shard *shard = viv_res__own_shard(reg);
     const bool is_worker = shard != &reg->shards[reg->shard_count - 1];
     const uint64_t turn = is_worker ? viv_worker_turn(viv_worker_current()) + 1 : 0;
     if (is_worker && shard->born_turn == turn) return shard->born_s;

@@ -3,9 +3,7 @@
 #include "cap/room.h"
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "cap/chan.h"
-#include "cap/delegate.h"
 #include "cap/fut.h"
 
 struct viv_room {
@@ -13,8 +11,6 @@ struct viv_room {
     struct viv_cap_kernel *holders;
     struct viv_sessions *sessions;
     struct viv_audit *audit;
-    struct viv_qsbr_item expiry;  // retired while is_expiring
-    _Atomic uint32_t is_expiring; // a worker will look at expired delegations
 };
 
 // ---- what its parts tell each other ----
@@ -23,13 +19,6 @@ static uint64_t now_ns(void *arg)
 {
     const struct viv_room *room = arg;
     return viv_sched_now_ns(viv_kernel_sched(room->kernel));
-}
-
-static void fill_random(void *arg, void *out, size_t len_bytes)
-{
-    const struct viv_room *room = arg;
-    enum viv_err err = viv_sched_random(viv_kernel_sched(room->kernel), out, len_bytes);
-    VIV_ASSERT(err == VIV_OK); // the system has always some once it is up
 }
 
 static void on_guess(void *arg, viv_pid pid)
@@ -76,23 +65,6 @@ static void on_shrunk(void *arg, struct viv_session *session)
     viv_kernel_each_proc(room->kernel, wake_if_below, session);
 }
 
-static void expire(struct viv_qsbr_item *item)
-{
-    struct viv_room *room = VIV_CONTAINER_OF(item, struct viv_room, expiry);
-    // Seq_cst: an expiry that is told from here on is looked at again.
-    atomic_store_explicit(&room->is_expiring, 0, memory_order_seq_cst);
-    viv_ses_expire(room->sessions);
-}
-
-// Under the lock of a wheel, where nothing may be changed: the same worker does it, a grace period
-// later.
-static void on_expired(void *arg)
-{
-    struct viv_room *room = arg;
-    if (atomic_exchange_explicit(&room->is_expiring, 1, memory_order_seq_cst) == 0)
-        viv_qsbr_retire(viv_sched_member(), &room->expiry, expire);
-}
-
 // ---- making ----
 
 static enum viv_err open_parts(struct viv_room *room)
@@ -105,12 +77,8 @@ static enum viv_err open_parts(struct viv_room *room)
     const struct viv_sessions_config config = {
         .reg = reg,
         .audit = room->audit,
-        .random = fill_random,
-        .random_arg = room,
         .shrunk = on_shrunk,
         .shrunk_arg = room,
-        .expired = on_expired,
-        .expired_arg = room,
     };
     VIV_TRY(viv_sessions_new(&config, &room->sessions));
     viv_res_set_hooks(

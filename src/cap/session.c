@@ -6,7 +6,6 @@
 // drop retires it: readers may still look at the set it held.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/holder.h"
 #include "cap/retire.h"
 #include "cap/session_int.h"
 #include <string.h>
@@ -372,13 +371,13 @@ void viv_ses_unbind(struct viv_proc *proc)
     viv_ses_let_go(session);
 }
 
-// Whether `self` is above, by what the holders know. A chain ends where somebody has died.
+// Whether `self` has started it, or somebody who has. A chain ends where somebody has died.
 static uint32_t descent(const struct viv_proc *self, const struct viv_proc *other)
 {
     const viv_pid me = viv_proc_pid(self);
     uint32_t relation = VIV_REL_CHILD | VIV_REL_DESCENDANT;
     for (int i = 0; i < DESCENT_MAX && other != NULL; i++) {
-        const viv_pid parent = viv_holder_parent(other);
+        const viv_pid parent = viv_proc_parent(other);
         if (viv_pid_eq(parent, VIV_PID_NONE)) return 0;
         if (viv_pid_eq(parent, me)) return relation;
         other = viv_proc_find(viv_proc_kernel(self), NULL, parent);

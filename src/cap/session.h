@@ -32,8 +32,9 @@ struct viv_sessions_config {
     struct viv_audit *audit;  // NULL: nothing is written
     viv_ses_verify_fn verify; // NULL: keys cannot be checked
     void *verify_arg;
-    // Called after the sets of a session have become smaller, in a read section, without locks:
-    // whoever parked an operation of a process under it has it look again. May be NULL.
+    // Called after a session and sessions below it have come to hold less, for the topmost of them,
+    // in a read section, without locks, while the tree is busy: whoever parked an operation of a
+    // process within it has it look again. May be NULL.
     void (*shrunk)(void *arg, struct viv_session *session);
     void *shrunk_arg;
 };
@@ -98,6 +99,8 @@ bool viv_ses_is_root(const struct viv_session *session);
 bool viv_ses_closes_on_revoke(const struct viv_session *session);
 // Whether `below` is the session or stands below it.
 bool viv_ses_is_within(const struct viv_session *session, const struct viv_session *below);
+// What it holds, and its limits, as the text of a policy; for people. Errors: EXHAUSTED, QUOTA.
+enum viv_err viv_ses_print(const struct viv_session *session, struct viv_buf *out) VIV_MUST_CHECK;
 // What may be added or delegated to it: within this set. Counted. Thread: any.
 struct viv_capset *viv_ses_ceiling(const struct viv_session *session);
 
@@ -119,8 +122,8 @@ static inline struct viv_session *viv_ses_of(const struct viv_proc *proc)
 // Programs of the operating system below a session. Errors: QUOTA.
 enum viv_err viv_ses_native_add(struct viv_session *session) VIV_MUST_CHECK;
 void viv_ses_native_sub(struct viv_session *session);
-// How another process stands to the asking one: VIV_REL_ bits. Who is whose child the holders say
-// (viv_holder_set_parent); `known` are the bits CHILD and DESCENDANT that the caller knows besides.
+// How another process stands to the asking one: VIV_REL_ bits. A descendant is one as long as all
+// between live; `known` are the bits CHILD and DESCENDANT that the caller knows besides.
 uint32_t viv_ses_relation(const struct viv_proc *self, const struct viv_proc *other,
                           uint32_t known);
 

@@ -18,7 +18,7 @@
 #include "base/assert.h"
 #include "cap/session_int.h"
 
-enum { TURN_TRIES = 4096 }; // a tenth of a millisecond or so
+enum { TURN_TRIES = 1 << 15 }; // a millisecond or so: longer than any change but a large shrink
 
 static inline void pause_cpu(void)
 {
@@ -38,11 +38,16 @@ static bool try_turn(struct viv_ses_tree *tree)
     return is_mine;
 }
 
-enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
+enum viv_err viv_ses__try_begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
 {
     *change = (struct viv_ses_change){.tree = tree};
+    return try_turn(tree) ? VIV_OK : VIV_E_BUSY;
+}
+
+enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *change)
+{
     for (int i = 0; i < TURN_TRIES; i++) {
-        if (try_turn(tree)) return VIV_OK;
+        if (viv_ses__try_begin(tree, change) == VIV_OK) return VIV_OK;
         pause_cpu();
     }
     return VIV_E_BUSY;
@@ -193,6 +198,14 @@ void viv_ses__plan_add(struct viv_ses_change *change, struct viv_delegation *del
 
 // ---- what follows ----
 
+static void forget(struct viv_ses_change *change)
+{
+    viv_capset_drop(change->narrowed);
+    viv_capset_drop(change->bound);
+    viv_capset_drop(change->result);
+    change->narrowed = change->bound = change->result = NULL;
+}
+
 static struct viv_capset *own_of(const struct viv_session *session)
 {
     return session->plan.own != NULL ? session->plan.own : session->own;
@@ -205,19 +218,33 @@ static struct viv_capset *held_of(const struct viv_session *session)
     return atomic_load_explicit(&session->held, memory_order_acquire);
 }
 
+// What is left of a set within a bound, counted. Siblings with one set get one set again.
+static enum viv_err narrow(struct viv_ses_change *change, struct viv_capset *set,
+                           struct viv_capset *bound, struct viv_capset **out_set)
+{
+    if (change->narrowed != set || change->bound != bound) {
+        struct viv_capset *result;
+        VIV_TRY(viv_capset_narrow(set, bound, &result));
+        forget(change);
+        change->narrowed = viv_capset_take(set);
+        change->bound = viv_capset_take(bound);
+        change->result = result;
+    }
+    *out_set = viv_capset_take(change->result);
+    return VIV_OK;
+}
+
 // Replaces *slot, whose set in force is `now`, when the bound leaves less of it.
-static enum viv_err narrow_slot(struct viv_capset **slot, struct viv_capset *now,
-                                const struct viv_capset *bound, bool *out_less)
+static enum viv_err narrow_slot(struct viv_ses_change *change, struct viv_capset **slot,
+                                struct viv_capset *now, struct viv_capset *bound)
 {
     struct viv_capset *less;
     if (*slot != NULL) now = *slot;
-    VIV_TRY(viv_capset_narrow(now, bound, &less));
-    if (less == now) {
+    VIV_TRY(narrow(change, now, bound, &less));
+    if (less == now)
         viv_capset_drop(less);
-        return VIV_OK;
-    }
-    put_plan(slot, less);
-    *out_less = true;
+    else
+        put_plan(slot, less);
     return VIV_OK;
 }
 
@@ -247,23 +274,35 @@ static enum viv_err plan_held(const struct viv_ses_change *change, struct viv_se
         viv_capset_drop(held);
         return err;
     }
-    if (!viv_capset_contains(held, held_of(session), NULL)) session->plan.is_less = true;
+    if (!session->plan.is_less)
+        session->plan.is_less = !viv_capset_contains(held, held_of(session), NULL);
     put_plan(&session->plan.held, held);
     session->plan.is_stale = false;
     return VIV_OK;
 }
 
+// own' within the ceiling that is to be, `bound`.
+static enum viv_err bound_own(struct viv_ses_change *change, struct viv_session *session,
+                              struct viv_capset *bound)
+{
+    const struct viv_capset *before = session->plan.own;
+    const bool is_ceiling = session->own == session->ceiling;
+    if (before == NULL && is_ceiling && session->plan.ceiling != NULL)
+        put_plan(&session->plan.own, viv_capset_take(bound)); // one set was both, and is
+    else
+        VIV_TRY(narrow_slot(change, &session->plan.own, session->own, bound));
+    if (session->plan.own != before) session->plan.is_stale = session->plan.is_less = true;
+    return VIV_OK;
+}
+
 static enum viv_err bound_by_parent(struct viv_ses_change *change, struct viv_session *session)
 {
-    const struct viv_capset *bound = held_of(session->parent);
-    bool is_less = false;
+    struct viv_capset *bound = held_of(session->parent);
     if (session->ceiling != NULL || session->plan.ceiling != NULL) {
-        VIV_TRY(narrow_slot(&session->plan.ceiling, session->ceiling, bound, &is_less));
+        VIV_TRY(narrow_slot(change, &session->plan.ceiling, session->ceiling, bound));
         bound = session->plan.ceiling != NULL ? session->plan.ceiling : session->ceiling;
     }
-    is_less = false;
-    VIV_TRY(narrow_slot(&session->plan.own, session->own, bound, &is_less));
-    if (is_less) session->plan.is_stale = true;
+    VIV_TRY(bound_own(change, session, bound));
     for (struct viv_list *at = session->received.next; at != &session->received; at = at->next) {
         struct viv_delegation *delegation =
             VIV_CONTAINER_OF(at, struct viv_delegation, received_link);
@@ -350,10 +389,21 @@ enum viv_err viv_ses__make(struct viv_ses_change *change)
     return VIV_OK;
 }
 
-void viv_ses__finish(struct viv_ses_change *change)
+// For the topmost sessions of those that hold less now.
+static void tell_shrunk(const struct viv_ses_change *change)
 {
     const struct viv_sessions_config *config = &change->tree->all->config;
+    if (!change->is_made || config->shrunk == NULL) return;
+    for (struct viv_session *at = change->touched; at != NULL; at = at->plan.next)
+        if (at->plan.is_less && (at->parent == NULL || !at->parent->plan.is_less))
+            config->shrunk(config->shrunk_arg, at);
+}
+
+void viv_ses__finish(struct viv_ses_change *change)
+{
     struct viv_session *next;
+    forget(change);
+    tell_shrunk(change);
     for (struct viv_delegation *at = change->ending_first, *after; at != NULL; at = after) {
         after = at->ending_next;
         at->is_ending = false;
@@ -364,10 +414,7 @@ void viv_ses__finish(struct viv_ses_change *change)
         viv_capset_drop(at->plan.own);
         viv_capset_drop(at->plan.ceiling);
         viv_capset_drop(at->plan.held);
-        const bool is_less = at->plan.is_less;
         at->plan = (__typeof__(at->plan)){0};
-        if (change->is_made && is_less && config->shrunk != NULL)
-            config->shrunk(config->shrunk_arg, at);
         viv_ses_drop(at);
     }
     end_turn(change->tree);

@@ -3,6 +3,7 @@
 // classes.
 #include "base/alloc.h"
 #include "cap/session_int.h"
+#include <string.h>
 
 enum { SES_CHARGE_BYTES = sizeof(struct viv_session) };
 
@@ -228,5 +229,22 @@ enum viv_err viv_ses_shrink(struct viv_session *session, enum viv_cap cap)
     if (err == VIV_OK) err = viv_ses__make(&change);
     viv_ses__finish(&change);
     if (err == VIV_OK) viv_ses__audit(session, VIV_PID_NONE, VIV_AUDIT_SESSION_CHANGE, cap, VIV_OK);
+    return err;
+}
+
+// ---- as text ----
+
+enum viv_err viv_ses_print(const struct viv_session *session, struct viv_buf *out)
+{
+    struct viv_policy policy = {.limits_set = (UINT64_C(1) << VIV_POLICY_LIMITS) - 1,
+                                .closes_on_revoke = session->closes_on_revoke};
+    struct viv_ses_tree *tree = session->tree;
+    memcpy(policy.bounds, session->limits.bounds, sizeof policy.bounds);
+    viv_spin_lock(&tree->lock); // as all sets, the ceiling is written under it
+    policy.has_parent_ceiling = session->ceiling == NULL;
+    viv_spin_unlock(&tree->lock);
+    VIV_TRY(viv_capset_thaw(viv_ses_held(session), &policy.caps));
+    const enum viv_err err = viv_policy_print(&policy, out);
+    viv_caps_free(policy.caps);
     return err;
 }

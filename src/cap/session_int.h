@@ -87,7 +87,8 @@ struct viv_ses_change {
     struct viv_session *touched;
     struct viv_session *queue_first, *queue_last;
     struct viv_delegation *ending_first, *ending_last;
-    struct viv_delegation *adding; // to be linked; NULL: none
+    struct viv_delegation *adding;                // to be linked; NULL: none
+    struct viv_capset *narrowed, *bound, *result; // the last narrowing, counted; NULL: none
     bool is_made;
 };
 
@@ -113,9 +114,11 @@ void viv_ses__audit(const struct viv_session *session, viv_pid pid, enum viv_aud
                     enum viv_cap cap, enum viv_err outcome);
 
 // ---- session_change.c ----
-// Takes the turn. Errors: BUSY.
+// Takes the turn; waits for it a moment, or not at all. Errors: BUSY.
 enum viv_err viv_ses__begin(struct viv_ses_tree *tree,
                             struct viv_ses_change *change) VIV_MUST_CHECK;
+enum viv_err viv_ses__try_begin(struct viv_ses_tree *tree,
+                                struct viv_ses_change *change) VIV_MUST_CHECK;
 void viv_ses__plan_own(struct viv_ses_change *change, struct viv_session *session,
                        VIV_OWN struct viv_capset *set);
 void viv_ses__plan_ceiling(struct viv_ses_change *change, struct viv_session *session,

@@ -373,13 +373,13 @@ enum viv_err viv_res_share_handle(struct viv_reg *reg, viv_rid rid, viv_shared *
 viv_shared viv_res_shared_handle(struct viv_reg *reg, viv_rid rid)
 {
     viv_shared shared = {0};
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     const struct viv_res *res = viv_res__known(reg, rid);
     if (res != NULL && !viv_res__is_unlinked(res) && res->ext != 0) {
         const struct viv_share *canonical = viv_res__ext(reg, res->ext)->canonical;
         if (canonical != NULL) shared.w = canonical->node.key;
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
     return shared;
 }
 

@@ -8,7 +8,9 @@
 #include "base/text.h"
 #include "cap/room.h"
 #include "cli/cli.h"
+#include "cli/run_audit.h"
 #include "cli/run_options.h"
+#include "cli/run_policy.h"
 #include "os/file.h"
 #include "os/signal.h"
 #include "os/thread.h"
@@ -23,11 +25,14 @@
 #include <string.h>
 
 #define STOP_TIMEOUT_NS (5 * VIV_NS_PER_SEC)
+#define AUDIT_PAUSE_NS (200 * VIV_NS_PER_MS)
 
 // What the callbacks tell the main thread, which sleeps on `events`.
 struct run {
     struct viv_run_options options;
     struct viv_kernel *kernel;
+    struct viv_policy *policy;
+    struct viv_run_audit audit;
     struct viv_room *room;
     struct viv_env *env;
     struct viv_runtime *runtime;
@@ -154,14 +159,6 @@ static bool check_entry(struct run *run)
 
 // ---- what main is given ----
 
-static enum viv_err add_dir(struct viv_config *config, const char *spec)
-{
-    const char *colons = strstr(spec, "::");
-    size_t host_len = colons != NULL ? (size_t)(colons - spec) : strlen(spec);
-    const char *guest = colons != NULL ? colons + 2 : spec;
-    return viv_config_add_dir(config, spec, host_len, guest, strlen(guest));
-}
-
 static enum viv_err add_env(struct viv_config *config, const char *pair)
 {
     const char *equals = strchr(pair, '=');
@@ -181,13 +178,13 @@ static bool is_set_after(const struct viv_run_options *options, const char *pair
     return false;
 }
 
-static enum viv_err fill_config(const struct viv_run_options *options, struct viv_config *config)
+static enum viv_err fill_config(const struct run *run, struct viv_config *config)
 {
+    const struct viv_run_options *options = &run->options;
     config->rights = VIV_RIGHT_ALL;
-    if (options->no_net) config->rights &= ~(uint32_t)(VIV_RIGHT_CONNECT | VIV_RIGHT_LISTEN);
-    if (options->max_memory_bytes != 0) config->max_memory_bytes = options->max_memory_bytes;
+    config->max_memory_bytes = UINT64_MAX;
+    VIV_TRY(viv_run_policy_config(run->policy, config));
     config->max_fuel_units = options->max_fuel_units;
-    config->life_ns = options->max_time_ns;
     config->has_mailbox = options->has_mailbox;
     config->mailbox_count = options->mailbox_count;
     config->mailbox_bytes = options->mailbox_bytes;
@@ -202,9 +199,8 @@ static enum viv_err fill_config(const struct viv_run_options *options, struct vi
     for (uint32_t i = 0; i < options->env_count; i++)
         if (!is_set_after(options, options->envs[i], i + 1))
             VIV_TRY(add_env(config, options->envs[i]));
-    if (!options->no_dir) VIV_TRY(add_dir(config, "."));
     for (uint32_t i = 0; i < options->dir_count; i++)
-        VIV_TRY(add_dir(config, options->dirs[i]));
+        VIV_TRY(viv_run_policy_dir(config, options->dirs[i]));
     return VIV_OK;
 }
 
@@ -241,7 +237,8 @@ static int wait_for_end(struct run *run)
         }
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
         if (number != 0) return 128 + (int)number;
-        viv_futex_wait(&events, seen, VIV_FOREVER_NS);
+        viv_run_audit_write(&run->audit, viv_room_audit(run->room), false);
+        viv_futex_wait(&events, seen, run->audit.fd >= 0 ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
     }
 }
 
@@ -281,8 +278,10 @@ static int start_and_wait(struct run *run)
     }
     if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
+        viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
         leave_at_once(status);
     }
+    viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
     // A compile that a guest asked for may go on for long, and nobody waits for it any more.
     if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) leave_at_once(status);
     (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
@@ -298,8 +297,15 @@ static int run_module(struct run *run)
                              options->file);
     if (!check_entry(run)) return VIV_STATUS_FAILED;
     if (add_modules(run) != VIV_OK) return VIV_STATUS_FAILED;
+    return start_and_wait(run);
+}
+
+// The status; 0: go on.
+static int make_config(struct run *run)
+{
+    const struct viv_run_options *options = &run->options;
     run->config = viv_config_new();
-    enum viv_err err = run->config == NULL ? VIV_E_EXHAUSTED : fill_config(options, run->config);
+    enum viv_err err = run->config == NULL ? VIV_E_EXHAUSTED : fill_config(run, run->config);
     if (err == VIV_E_QUOTA)
         return viv_cli_error(
             VIV_STATUS_FAILED,
@@ -309,7 +315,8 @@ static int run_module(struct run *run)
     if (err != VIV_OK)
         return viv_cli_error(VIV_STATUS_FAILED, "arguments, environment and directories: %s",
                              viv_err_text(err));
-    return start_and_wait(run);
+    err = viv_run_policy_add_dirs(run->policy, options);
+    return err == VIV_OK ? 0 : viv_cli_error(VIV_STATUS_FAILED, "--dir: %s", viv_err_text(err));
 }
 
 static enum viv_err make_runtime(struct run *run, const char *cache_dir)
@@ -318,9 +325,10 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     VIV_TRY(viv_kernel_new(&kernel_config, &run->kernel));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
+    viv_run_policy_env(run->policy, &limits);
     VIV_TRY(viv_env_new(run->kernel, 1, &limits, &run->env));
     VIV_TRY(viv_room_open(run->kernel, &run->room));
-    VIV_TRY(viv_room_add_env(run->room, run->env, NULL));
+    VIV_TRY(viv_room_add_env(run->room, run->env, run->policy));
     struct viv_runtime_config config = {.kernel = run->kernel,
                                         .room = run->room,
                                         .cache_dir = cache_dir,
@@ -333,18 +341,23 @@ int viv_cli_run(int count, char **args)
     static struct run run; // too large for a stack, one a program
     if (!viv_run_options_parse(count, args, &run.options)) return VIV_STATUS_USAGE;
     if (run.options.help) return viv_cli_print_help("run");
+    run.policy = viv_run_policy_make(&run.options);
+    if (run.policy == NULL) return VIV_STATUS_USAGE;
+    if (!viv_run_audit_open(&run.audit, run.options.audit)) return VIV_STATUS_USAGE;
+    int status = make_config(&run);
     char cache_dir[4096];
     bool cached = !run.options.no_cache && viv_cache_default_dir(cache_dir, sizeof(cache_dir));
-    enum viv_err err = make_runtime(&run, cached ? cache_dir : NULL);
-    int status;
-    if (err == VIV_OK)
-        status = run_module(&run);
-    else
+    enum viv_err err = status == 0 ? make_runtime(&run, cached ? cache_dir : NULL) : VIV_OK;
+    if (err != VIV_OK)
         status = viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
+    else if (status == 0)
+        status = run_module(&run);
     viv_config_drop(run.config);
     viv_module_drop(run.module);
     if (run.room != NULL) viv_room_close(run.room);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
+    viv_run_audit_close(&run.audit);
+    viv_policy_free(run.policy);
     return status;
 }

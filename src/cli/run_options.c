@@ -5,6 +5,7 @@
 #include "cli/run_options.h"
 
 #include "base/text.h"
+#include "cap/policy_options.h"
 #include "cli/cli.h"
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +89,21 @@ static bool set_listen(struct viv_run_options *options, const char *value)
 {
     (void)options;
     return bad_value("listen", value, "sockets are not supported yet");
+}
+
+// What is recorded for the policy, whose own reader checks it.
+static bool set_policy(struct viv_run_options *options, const char *value)
+{
+    (void)options;
+    (void)value;
+    return true;
+}
+
+static bool set_audit(struct viv_run_options *options, const char *value)
+{
+    if (value[0] == '\0') return bad_value("audit", value, "want a FILE");
+    options->audit = value;
+    return true;
 }
 
 static bool set_entry(struct viv_run_options *options, const char *value)
@@ -175,6 +191,11 @@ static const struct option {
     {"env", true, add_env},
     {"no-env", false, set_no_env},
     {"no-net", false, set_no_net},
+    {"policy", true, set_policy},
+    {"use", true, set_policy},
+    {"allow", true, set_policy},
+    {"limit", true, set_policy},
+    {"audit", true, set_audit},
     {"listen", true, set_listen},
     {"entry", true, set_entry},
     {"max-memory", true, set_max_memory},
@@ -195,6 +216,16 @@ static const struct option *find_option(const char *name, size_t len)
         if (strlen(options_table[i].name) == len && memcmp(options_table[i].name, name, len) == 0)
             return &options_table[i];
     return NULL;
+}
+
+// --dir also names a directory to open; run.c adds it to the policy.
+static bool note_policy(struct viv_run_options *options, const char *name, const char *value)
+{
+    if (!viv_policy_options_know(name) || strcmp(name, "dir") == 0) return true;
+    if (options->policy_count == VIV_RUN_POLICY_MAX)
+        return bad_value(name, value != NULL ? value : "", "too many options");
+    options->policy[options->policy_count++] = (struct viv_run_policy_option){name, value};
+    return true;
 }
 
 // Parses the option at args[*index] and moves past it.
@@ -221,7 +252,7 @@ static bool parse_option(int count, char **args, int *index, struct viv_run_opti
         value = args[++*index];
     }
     ++*index;
-    return option->set(out, value);
+    return option->set(out, value) && note_policy(out, option->name, value);
 }
 
 bool viv_run_options_parse(int count, char **args, struct viv_run_options *out)

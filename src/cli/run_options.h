@@ -6,8 +6,13 @@
 #include "wasm/config.h"
 #include "wasm/engine.h"
 
-enum { VIV_RUN_LIST_MAX = 256 }; // --dir, --env and --module may be repeated this often
-enum { VIV_RUN_NAME_MAX = 255 }; // bytes of the NAME of --module
+enum { VIV_RUN_LIST_MAX = 256 };    // --dir, --env and --module may be repeated this often
+enum { VIV_RUN_NAME_MAX = 255 };    // bytes of the NAME of --module
+enum { VIV_RUN_POLICY_MAX = 1024 }; // options that make the policy
+
+struct viv_run_policy_option {
+    const char *name, *value; // value NULL: takes none
+};
 
 struct viv_run_options {
     const char *file;
@@ -16,6 +21,10 @@ struct viv_run_options {
     const char *dirs[VIV_RUN_LIST_MAX], *envs[VIV_RUN_LIST_MAX], *modules[VIV_RUN_LIST_MAX];
     uint32_t dir_count, env_count, module_count;
     bool no_dir, no_env, no_net, no_cache, bench, help;
+    // --policy, --use, --allow, --limit and the short forms, in their order (cap/policy_options.h).
+    struct viv_run_policy_option policy[VIV_RUN_POLICY_MAX];
+    uint32_t policy_count;
+    const char *audit; // file; NULL: none
     const char *entry;
     uint64_t max_memory_bytes, max_fuel_units, max_time_ns; // 0: not given
     bool has_mailbox;

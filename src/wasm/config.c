@@ -103,6 +103,11 @@ enum viv_err viv_config_add_dir(struct viv_config *config, const char *host, siz
     return add(config, &config->dirs, host, host_len, guest, guest_len);
 }
 
+void viv_config_limit_dir(struct viv_config *config, uint32_t dir_rights)
+{
+    config->dirs.item[config->dirs.count - 1].dir_rights = dir_rights;
+}
+
 static enum viv_err copy_pairs(struct viv_config *to, struct viv_pairs *pairs,
                                const struct viv_pairs *from)
 {
@@ -127,6 +132,8 @@ static void cut(struct viv_config *child, const struct viv_config *parent)
     child->max_fuel_units = tighter(child->max_fuel_units, parent->max_fuel_units);
     child->cpu_ns = tighter(child->cpu_ns, parent->cpu_ns);
     child->life_ns = tighter(child->life_ns, parent->life_ns);
+    child->cpu_percent = (uint32_t)tighter(child->cpu_percent, parent->cpu_percent);
+    if (parent->output_bytes != 0) child->drops_output = parent->drops_output;
     child->mailbox_count = tighter(child->mailbox_count, parent->mailbox_count);
     child->mailbox_bytes = tighter(child->mailbox_bytes, parent->mailbox_bytes);
     child->output_bytes = tighter(child->output_bytes, parent->output_bytes);
@@ -146,6 +153,8 @@ enum viv_err viv_config_for_child(const struct viv_config *config, const struct 
     child->max_fuel_units = config->max_fuel_units;
     child->cpu_ns = config->cpu_ns;
     child->life_ns = config->life_ns;
+    child->cpu_percent = config->cpu_percent;
+    child->drops_output = config->drops_output;
     child->mailbox_count = config->mailbox_count;
     child->mailbox_bytes = config->mailbox_bytes;
     child->output_bytes = config->output_bytes;

@@ -28,6 +28,7 @@ enum viv_stdio { VIV_STDIO_INHERITED, VIV_STDIO_CAPTURED, VIV_STDIO_NULL };
 struct viv_pair {
     char *first, *second; // second may be NULL
     size_t first_len, second_len;
+    uint32_t dir_rights; // of a directory: VIV_DIR_READ … (cap/scope.h); 0: all
 };
 struct viv_pairs {
     struct viv_pair *item;
@@ -49,7 +50,9 @@ struct viv_config {
     struct viv_capture *capture; // counted; where captured output goes (wasi_stdio.h)
     // Limits beyond lunatic's; 0: none.
     uint64_t cpu_ns, life_ns, mailbox_count, mailbox_bytes, output_bytes;
-    bool has_mailbox; // else the environment's defaults
+    uint32_t cpu_percent; // of one core, in windows of 100 ms
+    bool drops_output;    // at output_bytes; else the process ends
+    bool has_mailbox;     // else the environment's defaults
     enum viv_mailbox_policy mailbox_policy;
 };
 
@@ -65,6 +68,8 @@ enum viv_err viv_config_add_env(struct viv_config *config, const char *key, size
                                 const char *value, size_t value_len) VIV_MUST_CHECK;
 enum viv_err viv_config_add_dir(struct viv_config *config, const char *host, size_t host_len,
                                 const char *guest, size_t guest_len) VIV_MUST_CHECK;
+// What may be done below the directory that was added last.
+void viv_config_limit_dir(struct viv_config *config, uint32_t dir_rights);
 // The config a child gets: `config` with rights and limits cut to the parent's. Errors: EXHAUSTED.
 enum viv_err viv_config_for_child(const struct viv_config *config, const struct viv_config *parent,
                                   struct viv_config **out_child) VIV_MUST_CHECK;

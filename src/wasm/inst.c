@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "cap/session.h"
 #include "wasm/abi.h"
+#include "wasm/cpu_share.h"
 #include "wasm/message.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
@@ -217,6 +218,7 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     struct viv_worker *worker = viv_worker_current();
     inst->slice = slice;
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
+    if (!viv_cpu_share_begin(inst)) return VIV_STEP_WAIT;
     uint64_t began_ns = viv_sched_now_ns(sched);
     inst->step_began_ns = began_ns;
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
@@ -226,7 +228,9 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     if (inst->future != NULL) step = run_guest(inst);
     viv_worker_guest_end(worker);
     (void)viv_slots_set_account(before);
-    viv_proc_add_cpu_ns(proc, viv_sched_now_ns(sched) - began_ns);
+    const uint64_t used_ns = viv_sched_now_ns(sched) - began_ns;
+    viv_proc_add_cpu_ns(proc, used_ns);
+    viv_cpu_share_charge(inst, used_ns);
     viv_proc_set_memory_bytes(proc, inst->account.used_bytes);
     return step;
 }
@@ -241,6 +245,7 @@ static bool release_inst(struct viv_proc *proc, void *state)
     delete_future(inst);
     (void)viv_slots_set_account(before);
     (void)viv_timer_cancel(viv_kernel_sched(viv_proc_kernel(inst->proc)), &inst->life);
+    viv_cpu_share_free(inst);
     viv_trap_clear(inst);
     if (inst->child_session != NULL) viv_ses_let_go(inst->child_session);
     inst->child_session = NULL;

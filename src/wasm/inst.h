@@ -73,7 +73,8 @@ struct viv_inst {
     struct viv_session *child_session; // made last for a child with fewer rights; NULL: none
     uint64_t child_lacks;              // the classes it lacks
     // others
-    struct viv_timer life; // ends the process after config->life_ns
+    struct viv_cpu_share *cpu_share; // NULL: not limited (cpu_share.h)
+    struct viv_timer life;           // ends the process after config->life_ns
     _Atomic uint32_t life_over;
     struct viv_wasi *wasi; // made with the store
     struct viv_abi *abi;   // guest ABI `viv`; made at first use

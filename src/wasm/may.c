@@ -38,6 +38,15 @@ enum viv_err viv_may_word(struct viv_inst *inst, enum viv_cap cap, uint32_t word
     return ask(inst, cap, (struct viv_cap_query){.facets = 1u << VIV_SCOPE_WORDS, .number = word});
 }
 
+enum viv_err viv_may_files(struct viv_inst *inst)
+{
+    const struct viv_session *session = viv_ses_of(inst->proc);
+    if (session == NULL) return VIV_OK;
+    const struct viv_capset *held = viv_ses_held(session);
+    if (((held->any | held->listed) & VIV_CAP_BIT(VIV_CAP_FS)) != 0) return VIV_OK;
+    return ask(inst, VIV_CAP_FS, (struct viv_cap_query){0});
+}
+
 enum viv_err viv_may_spawn(struct viv_inst *inst, const struct viv_module *module)
 {
     if (is_any(inst, VIV_CAP_PROC_SPAWN)) return VIV_OK;
@@ -93,19 +102,18 @@ enum viv_host viv_may_trap_pid(struct viv_inst *inst, enum viv_cap cap, viv_pid 
 
 // ---- rights ----
 
-#define BIT(cap) (UINT64_C(1) << (cap))
 static const struct {
     uint32_t right;
     uint64_t classes;
 } rights_table[] = {
-    {VIV_RIGHT_SPAWN, BIT(VIV_CAP_PROC_SPAWN)},
-    {VIV_RIGHT_COMPILE, BIT(VIV_CAP_MOD_LOAD)},
-    {VIV_RIGHT_CONFIG, BIT(VIV_CAP_PROC_CONFIG)},
-    {VIV_RIGHT_CONNECT, BIT(VIV_CAP_NET_CONNECT) | BIT(VIV_CAP_NET_RESOLVE)},
-    {VIV_RIGHT_LISTEN, BIT(VIV_CAP_NET_BIND)},
-    {VIV_RIGHT_FILES, BIT(VIV_CAP_FS) | BIT(VIV_CAP_DB_OPEN)},
-    {VIV_RIGHT_NAMES, BIT(VIV_CAP_NAME_REGISTER)},
-    {VIV_RIGHT_KILL, BIT(VIV_CAP_PROC_SIGNAL)},
+    {VIV_RIGHT_SPAWN, VIV_CAP_BIT(VIV_CAP_PROC_SPAWN)},
+    {VIV_RIGHT_COMPILE, VIV_CAP_BIT(VIV_CAP_MOD_LOAD)},
+    {VIV_RIGHT_CONFIG, VIV_CAP_BIT(VIV_CAP_PROC_CONFIG)},
+    {VIV_RIGHT_CONNECT, VIV_CAP_BIT(VIV_CAP_NET_CONNECT) | VIV_CAP_BIT(VIV_CAP_NET_RESOLVE)},
+    {VIV_RIGHT_LISTEN, VIV_CAP_BIT(VIV_CAP_NET_BIND)},
+    {VIV_RIGHT_FILES, VIV_CAP_BIT(VIV_CAP_FS) | VIV_CAP_BIT(VIV_CAP_DB_OPEN)},
+    {VIV_RIGHT_NAMES, VIV_CAP_BIT(VIV_CAP_NAME_REGISTER)},
+    {VIV_RIGHT_KILL, VIV_CAP_BIT(VIV_CAP_PROC_SIGNAL)},
 };
 
 uint32_t viv_rights_of(const struct viv_session *session)

@@ -150,10 +150,11 @@ static uint32_t add_dirs(struct viv_inst *inst)
 {
     uint32_t count = viv_dirs__count(inst->dirs);
     for (uint32_t i = 0, number; i < count; i++) {
+        struct viv_wasi_file *file = viv_dirs__file(inst->dirs, i);
         struct viv_wasi_fd entry = {
-            .file = viv_wasi__file_take(viv_dirs__file(inst->dirs, i)),
-            .rights = VIV_RIGHTS_DIRECTORY,
-            .inheriting = VIV_RIGHTS_DIRECTORY | VIV_RIGHTS_REGULAR,
+            .file = viv_wasi__file_take(file),
+            .rights = VIV_RIGHTS_DIRECTORY & file->allowed,
+            .inheriting = (VIV_RIGHTS_DIRECTORY | VIV_RIGHTS_REGULAR) & file->allowed,
             .preopen = (uint16_t)(i + 1),
         };
         uint32_t error = viv_wasi__add(inst, &entry, &number);

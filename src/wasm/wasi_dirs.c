@@ -9,6 +9,7 @@
 //
 // Threads: a set is immutable; counts are atomic.
 #include "base/assert.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <errno.h>
 #include <linux/openat2.h>
@@ -163,6 +164,33 @@ static enum viv_err open_by_path(struct viv_sched *sched, const char *path,
     return make_file(sched, fd, path, out_file, diag);
 }
 
+// WASI's rights of what a policy allows below a directory (r w c d). A file that is linked or moved
+// to another directory is under the rights of that one, so this takes all rights but `create`; and
+// what is moved over another file deletes it.
+static uint32_t allowed_by(uint32_t dir_rights)
+{
+    static const struct {
+        uint32_t right, rights;
+    } rows[] = {
+        {VIV_DIR_READ, VIV_RIGHT_FD_READ | VIV_RIGHT_FD_READDIR | VIV_RIGHT_PATH_READLINK |
+                           VIV_RIGHT_PATH_LINK_SOURCE | VIV_RIGHT_PATH_RENAME_SOURCE},
+        {VIV_DIR_WRITE, VIV_RIGHT_PATH_LINK_SOURCE | VIV_RIGHT_PATH_RENAME_SOURCE |
+                            VIV_RIGHT_FD_WRITE | VIV_RIGHT_FD_ALLOCATE |
+                            VIV_RIGHT_FD_FILESTAT_SET_SIZE | VIV_RIGHT_FD_FILESTAT_SET_TIMES |
+                            VIV_RIGHT_PATH_FILESTAT_SET_SIZE | VIV_RIGHT_PATH_FILESTAT_SET_TIMES},
+        {VIV_DIR_CREATE, VIV_RIGHT_PATH_CREATE_DIRECTORY | VIV_RIGHT_PATH_CREATE_FILE |
+                             VIV_RIGHT_PATH_LINK_TARGET | VIV_RIGHT_PATH_SYMLINK |
+                             VIV_RIGHT_PATH_RENAME_TARGET},
+        {VIV_DIR_DELETE, VIV_RIGHT_PATH_UNLINK_FILE | VIV_RIGHT_PATH_REMOVE_DIRECTORY |
+                             VIV_RIGHT_PATH_RENAME_SOURCE | VIV_RIGHT_PATH_RENAME_TARGET |
+                             VIV_RIGHT_PATH_LINK_SOURCE},
+    };
+    uint32_t denied = 0;
+    for (size_t i = 0; i < VIV_COUNT_OF(rows); i++)
+        if ((dir_rights & rows[i].right) == 0) denied |= rows[i].rights;
+    return ~denied;
+}
+
 // Without the right to files a process has no directories, whatever its config names.
 static uint32_t wanted_count(const struct viv_config *config)
 {
@@ -180,8 +208,12 @@ enum viv_err viv_dirs__open(struct viv_inst *inst, bool is_child, struct viv_dia
     if (dirs == NULL) return viv_diag_set(diag, VIV_E_EXHAUSTED, "out of memory");
     struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
     for (uint32_t i = 0; i < count; i++) {
-        enum viv_err err = open_by_path(sched, config->dirs.item[i].first, &dirs->file[i], diag);
-        if (err == VIV_OK) continue;
+        const struct viv_pair *dir = &config->dirs.item[i];
+        enum viv_err err = open_by_path(sched, dir->first, &dirs->file[i], diag);
+        if (err == VIV_OK) {
+            if (dir->dir_rights != 0) dirs->file[i]->allowed = allowed_by(dir->dir_rights);
+            continue;
+        }
         viv_dirs_drop(dirs);
         return err;
     }
@@ -222,7 +254,9 @@ static enum viv_err open_beneath(const struct viv_inst *parent, const char *path
         fd = viv_wasi__open_beneath(best->fd, rest, O_PATH | O_DIRECTORY, 0, 0);
     }
     struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(parent->proc));
-    return make_file(sched, fd, path, out_file, diag);
+    VIV_TRY(make_file(sched, fd, path, out_file, diag));
+    (*out_file)->allowed = best->allowed; // there is one, or nothing was opened
+    return VIV_OK;
 }
 
 // Are the directories of config those of the parent, in the same order?
@@ -238,7 +272,7 @@ enum viv_err viv_wasi_check_dirs(const struct viv_inst *parent, const struct viv
                                  struct viv_dirs **out_dirs, struct viv_diag *diag)
 {
     uint32_t count = wanted_count(config);
-    if ((parent->config->rights & VIV_RIGHT_FILES) == 0) count = 0;
+    if ((viv_rights_of(viv_ses_of(parent->proc)) & VIV_RIGHT_FILES) == 0) count = 0;
     if (are_same(parent, config, count)) {
         *out_dirs = viv_dirs_take(parent->dirs);
         return VIV_OK;

@@ -10,7 +10,8 @@ struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum v
 {
     struct viv_wasi_file *file = viv_try_alloc(sizeof(*file), VIV_TAG_WASI);
     if (file == NULL) return NULL;
-    *file = (struct viv_wasi_file){.kind = (uint8_t)kind, .fd = fd, .sched = sched};
+    *file = (struct viv_wasi_file){
+        .kind = (uint8_t)kind, .allowed = UINT32_MAX, .fd = fd, .sched = sched};
     file->filetype = kind == VIV_WASI_DIR ? VIV_FILETYPE_DIRECTORY : VIV_FILETYPE_UNKNOWN;
     file->rights = kind == VIV_WASI_DIR ? VIV_RIGHTS_DIRECTORY : VIV_RIGHTS_STREAM;
     atomic_init(&file->refs, 1);

@@ -145,6 +145,7 @@ struct viv_wasi_file {
     bool is_kernels;  // belongs to the kernel: not counted
     bool is_nonblock; // a call returns EAGAIN instead of waiting
     uint32_t rights;  // those that apply to it
+    uint32_t allowed; // of a directory given at birth: those that it admits to itself and below
     int fd;           // -1: none; closed with the file unless it is the kernel's
     struct viv_sched *sched;
     struct viv_turn *turn;         // of a stream that processes share; else NULL

@@ -4,6 +4,7 @@
 // again for regular files. Threads: work_open a pool thread, the rest the process's own.
 #include "base/text.h"
 #include "gen/wasm_imports.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <errno.h>
 #include <linux/openat2.h>
@@ -88,6 +89,7 @@ static uint32_t find_dir(struct viv_inst *inst, const struct request *ask,
     if ((ask->oflags & OPEN_TRUNC) != 0) need |= VIV_RIGHT_PATH_FILESTAT_SET_SIZE;
     uint32_t error = viv_wasi__find(inst, ask->dir, 0, &dir);
     if (error != VIV_WASI_SUCCESS) return error;
+    if (viv_may_files(inst) != VIV_OK) return VIV_WASI_NOTCAPABLE;
     if (dir->file->kind != VIV_WASI_DIR) return VIV_WASI_NOTDIR;
     // Bits that stand for no right are ignored: guest libraries set all 64.
     uint64_t wanted = (ask->rights | ask->inheriting) & VIV_RIGHTS_WASI_ALL;

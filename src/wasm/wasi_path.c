@@ -12,6 +12,7 @@
 // the directory cache can answer.
 #include "base/text.h"
 #include "gen/wasm_imports.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <errno.h>
 #include <linux/openat2.h>
@@ -116,6 +117,7 @@ static uint32_t prepare(struct viv_inst *inst, struct viv_guest_mem mem, const s
         uint32_t error = viv_wasi__find(inst, call->fd[i], 0, &entry[i]);
         if (error != VIV_WASI_SUCCESS) return error;
         if (entry[i]->file->kind != VIV_WASI_DIR) return VIV_WASI_NOTDIR;
+        if (viv_may_files(inst) != VIV_OK) return VIV_WASI_NOTCAPABLE;
         if ((entry[i]->rights & call->right[i]) != call->right[i]) return VIV_WASI_NOTCAPABLE;
     }
     for (int i = 0; i < 2; i++) {

@@ -9,6 +9,7 @@
 // large buffer of the guest is filled in rounds, since a short answer would tell the end of the
 // directory. Threads: a listing is used by one job at a time, and by nobody while none runs.
 #include "gen/wasm_imports.h"
+#include "wasm/may.h"
 #include "wasm/wasi_int.h"
 #include <dirent.h>
 #include <string.h>
@@ -205,6 +206,7 @@ static uint32_t find_listing(struct viv_inst *inst, uint32_t fd, struct viv_wasi
     uint32_t error = viv_wasi__find(inst, fd, 0, &entry);
     if (error != VIV_WASI_SUCCESS) return error;
     if (entry->file->kind != VIV_WASI_DIR) return VIV_WASI_NOTDIR;
+    if (viv_may_files(inst) != VIV_OK) return VIV_WASI_NOTCAPABLE;
     if ((entry->rights & VIV_RIGHT_FD_READDIR) == 0) return VIV_WASI_NOTCAPABLE;
     if (entry->listing == NULL) entry->listing = new_listing();
     *out_entry = entry;

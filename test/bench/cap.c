@@ -226,12 +226,33 @@ static double derive_once(const struct bench_options *options)
     return (double)took_ns / (double)count;
 }
 
+// Milliseconds to take a class from a session with ten thousand below it.
+static double shrink_once(const struct bench_options *options)
+{
+    enum { BELOW = 10000 };
+    struct viv_session **below = viv_calloc(BELOW, sizeof *below, VIV_TAG_TEST);
+    struct rig rig;
+    (void)options;
+    open_rig(&rig);
+    for (int i = 0; i < BELOW; i++)
+        BENCH_TRY(viv_ses_derive(rig.child, 0, NULL, VIV_RID_NONE, &below[i]));
+    const uint64_t began_ns = viv_os_now_ns();
+    BENCH_TRY(viv_ses_shrink(rig.child, VIV_CAP_FS));
+    const uint64_t took_ns = viv_os_now_ns() - began_ns;
+    for (int i = 0; i < BELOW; i++)
+        viv_ses_let_go(below[i]);
+    close_rig(&rig);
+    viv_free(below, BELOW * sizeof *below, VIV_TAG_TEST);
+    return (double)took_ns / (double)VIV_NS_PER_MS;
+}
+
 void bench_cap_session(const struct bench_options *options)
 {
     const struct bench_result results[] = {
         {"host.cap_inherit_root", "ns", bench_median(bind_root, options), 0, 10, false},
         {"host.cap_inherit_child", "ns", bench_median(bind_child, options), 0, 0, false},
         {"host.cap_derive", "ns", bench_median(derive_once, options), 0, 0, false},
+        {"host.cap_shrink_10000_ms", "ms", bench_median(shrink_once, options), 0, 0, false},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(results); i++)
         bench_emit(options, &results[i]);

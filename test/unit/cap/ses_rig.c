@@ -22,8 +22,9 @@ static enum viv_err next_random(void *arg, void *out, size_t len_bytes)
 
 static void on_shrunk(void *arg, struct viv_session *session)
 {
-    (void)session;
-    atomic_fetch_add(&((struct ses_rig *)arg)->shrinks, 1);
+    struct ses_rig *rig = arg;
+    atomic_fetch_add(&rig->shrinks, 1);
+    atomic_store(&rig->shrunk, session);
 }
 
 static enum viv_step wait_for_ever(struct viv_proc *proc, void *state, struct viv_slice *slice)
@@ -167,20 +168,26 @@ struct viv_session *ses_rig_child(struct ses_rig *rig, struct viv_session *paren
     return session;
 }
 
-struct viv_proc *ses_rig_unborn(struct ses_rig *rig)
+static struct viv_proc *new_proc(struct ses_rig *rig, viv_pid parent)
 {
     static const struct viv_body body = {
         .name = "test", .step = wait_for_ever, .destroy = destroy_nothing};
-    const struct viv_proc_spec spec = {.env = rig->env, .body = &body, .prio = VIV_PRIO_NORMAL};
+    const struct viv_proc_spec spec = {
+        .env = rig->env, .body = &body, .prio = VIV_PRIO_NORMAL, .parent = parent};
     struct viv_proc *proc;
     OK(viv_proc_new(&spec, &proc));
     return proc;
 }
 
-struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session)
+struct viv_proc *ses_rig_unborn(struct ses_rig *rig)
+{
+    return new_proc(rig, VIV_PID_NONE);
+}
+
+struct actor ses_rig_spawn_child(struct ses_rig *rig, struct viv_session *session, viv_pid parent)
 {
     struct viv_account_limits none;
-    struct actor actor = {.proc = ses_rig_unborn(rig)};
+    struct actor actor = {.proc = new_proc(rig, parent)};
     viv_account_limits_none(&none);
     if (session != NULL) OK(viv_ses_bind(session, actor.proc));
     OK(viv_holder_set_limits(actor.proc, &none));
@@ -189,6 +196,11 @@ struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session)
     viv_proc_born(actor.proc);
     OK(viv_res_process(rig->cap, actor.pid, &actor.rid));
     return actor;
+}
+
+struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session)
+{
+    return ses_rig_spawn_child(rig, session, VIV_PID_NONE);
 }
 
 struct viv_session *ses_rig_session(const struct actor *actor, viv_handle hdl)

@@ -20,9 +20,10 @@ struct ses_rig {
     struct viv_sessions *all;
     viv_rid env_rid;
     struct viv_session *root;
-    _Atomic uint64_t random;  // the last "random" number
-    _Atomic uint32_t shrinks; // calls of the hook
-    viv_ses_verify_fn verify; // set before the rig is opened
+    _Atomic uint64_t random;              // the last "random" number
+    _Atomic uint32_t shrinks;             // calls of the hook
+    _Atomic(struct viv_session *) shrunk; // of the last one
+    viv_ses_verify_fn verify;             // set before the rig is opened
 };
 
 // A process and its table.
@@ -48,6 +49,7 @@ struct viv_session *ses_rig_child(struct ses_rig *rig, struct viv_session *paren
                                   const char *policy);
 // A process under the session (NULL: the root).
 struct actor ses_rig_spawn(struct ses_rig *rig, struct viv_session *session);
+struct actor ses_rig_spawn_child(struct ses_rig *rig, struct viv_session *session, viv_pid parent);
 // A process that does not run under any yet; for bind and abandon.
 struct viv_proc *ses_rig_unborn(struct ses_rig *rig);
 // The session behind a handle of the actor.

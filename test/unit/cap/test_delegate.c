@@ -121,7 +121,8 @@ static void case54_the_class_cap_delegate_admits_receiver_and_class(void **state
     OK(viv_cap_delegate(from.tab, &spec, &hdl)); // to a child, any class
     spec.known = 0;
     ERR(viv_cap_delegate(from.tab, &spec, &hdl), DENIED);
-    OK(viv_holder_set_parent(to.proc, from.pid));
+    const struct actor child = ses_rig_spawn_child(&rig, receiver, from.pid);
+    spec.pid = child.pid;
     OK(viv_cap_delegate(from.tab, &spec, &hdl));
     // Without the class nothing is delegated.
     ERR(delegate(&far, &to, "name.lookup", "x", false, &hdl), DENIED);

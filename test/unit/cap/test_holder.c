@@ -670,6 +670,94 @@ static void session_is_let_go(void **state)
     assert_int_equal(sessions_ended, 1);
 }
 
+// ---- memory ----
+
+static enum viv_err do_htab(struct viv_proc *proc)
+{
+    struct viv_htab *tab;
+    return viv_holder_htab(proc, &tab);
+}
+
+static enum viv_err do_limits(struct viv_proc *proc)
+{
+    struct viv_account_limits limits;
+    viv_account_limits_none(&limits);
+    return viv_holder_set_limits(proc, &limits);
+}
+
+static enum viv_err do_process(struct viv_proc *proc)
+{
+    viv_rid rid;
+    return viv_res_process(cap, viv_proc_pid(proc), &rid);
+}
+
+static enum viv_err do_env(struct viv_proc *proc)
+{
+    (void)proc;
+    viv_env_set_word(env, VIV_PROC_WORD_HOLDER, NULL);
+    const enum viv_err err = viv_cap_add_env(cap, env, NULL);
+    return err;
+}
+
+// True: no allocation was left to fail.
+static bool fails_at(uint64_t nth, enum viv_err (*act)(struct viv_proc *proc))
+{
+    start(0, nothing);
+    struct viv_proc *proc = viv_proc_find(kernel, env, actors[0].pid);
+    void *env_word = viv_env_word(env, VIV_PROC_WORD_HOLDER);
+    viv_alloc_fail_nth(nth);
+    const enum viv_err err = act(proc);
+    const bool has_failed = viv_alloc_fail_hit();
+    viv_alloc_fail_nth(0);
+    assert_int_equal(err, has_failed ? VIV_E_EXHAUSTED : VIV_OK);
+    if (has_failed) {
+        check();
+        if (act != do_env) OK(act(proc)); // and now it works
+    } else if (act == do_env) {
+        OK(viv_res_discard(reg, viv_cap_env(env))); // the second one
+    }
+    viv_env_set_word(env, VIV_PROC_WORD_HOLDER, env_word);
+    kill_one(0);
+    run();
+    check();
+    return !has_failed;
+}
+
+static void every_allocation_fails(void **state)
+{
+    (void)state;
+    enum viv_err (*const acts[])(struct viv_proc *proc) = {do_htab, do_limits, do_process, do_env};
+    const uint64_t least[] = {2, 2, 1, 3};
+    const uint64_t records = viv_res_record_count(reg);
+    for (uint32_t i = 0; i < VIV_COUNT_OF(acts); i++) {
+        uint64_t nth = 1;
+        while (!fails_at(nth, acts[i]))
+            nth++;
+        assert_true(nth - 1 >= least[i]);
+        assert_int_equal(viv_res_record_count(reg), records);
+    }
+    const struct viv_res_config config = {0};
+    for (uint64_t nth = 1; nth < 4; nth++) { // the registry's own are in test_reg_faults
+        struct viv_cap_kernel *none;
+        viv_alloc_fail_nth(nth);
+        ERR(viv_cap_open(kernel, &config, &none), EXHAUSTED);
+        viv_alloc_fail_nth(0);
+    }
+}
+
+static void no_memory_to_linger(void **state)
+{
+    (void)state;
+    start(0, own_channel);
+    start(1, attach_last);
+    kill_one(0);
+    viv_alloc_fail_nth(1); // what would end it in time
+    run();
+    viv_alloc_fail_nth(0);
+    assert_int_equal(things[0].closes, 1); // rather now than never
+    check();
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -687,6 +775,8 @@ int main(void)
         TEST(shares_stop_at_the_end),
         TEST(never_born),
         TEST(session_is_let_go),
+        TEST(every_allocation_fails),
+        TEST(no_memory_to_linger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -429,7 +429,8 @@ static void case53_a_shrink_reaches_every_descendant(void **state)
     assert_true(ses_holds(low, "chan.read", "absent"));
     assert_true(ses_holds(middle, "fs", "/srv:rw")); // the rest stays
     assert_true(ses_holds(side, "chan.read", "any"));
-    assert_int_equal(rig.shrinks, 3); // who waits under them is told
+    assert_int_equal(rig.shrinks, 1); // who waits under it is told, once
+    assert_ptr_equal(rig.shrunk, top);
     ses_rig_check(&rig);
     ERR(viv_ses_rm_entitlement(root.tab, self, hdl, VIV_CAP_CHAN_READ), DENIED); // not held
     // What has gone does not come back with the parent's: ceilings have sunk.
@@ -469,6 +470,27 @@ static void case53_a_shrink_narrows_lists(void **state)
     ses_rig_check(&rig);
     viv_ses_let_go(one);
     viv_ses_let_go(low);
+    viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
+static void siblings_share_what_is_left(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *top = ses_rig_child(&rig, rig.root, "allow fs=/srv\nallow net.bind");
+    struct viv_session *low[3];
+    for (int i = 0; i < 3; i++)
+        OK(viv_ses_derive(top, 0, NULL, rig.env_rid, &low[i]));
+    OK(viv_ses_shrink(top, VIV_CAP_NET_BIND));
+    for (int i = 0; i < 3; i++) {
+        assert_true(ses_holds(low[i], "fs", "/srv"));
+        assert_true(ses_holds(low[i], "net.bind", "absent"));
+        assert_ptr_equal(viv_ses_held(low[i]), viv_ses_held(low[0]));
+        assert_ptr_equal(low[i]->ceiling, low[0]->ceiling);
+    }
+    for (int i = 0; i < 3; i++)
+        viv_ses_let_go(low[i]);
     viv_ses_let_go(top);
     ses_rig_close(&rig);
 }
@@ -660,19 +682,49 @@ static void relations_of_processes(void **state)
     assert_int_equal(viv_ses_relation(a.proc, b.proc, VIV_REL_CHILD),
                      VIV_REL_CHILD | VIV_REL_DESCENDANT | VIV_REL_ENV | VIV_REL_SESSION);
     assert_int_equal(viv_ses_relation(b.proc, a.proc, 0), VIV_REL_ENV);
-    // As the holders say: root started a, a started b.
-    OK(viv_holder_set_parent(a.proc, root.pid));
-    OK(viv_holder_set_parent(b.proc, a.pid));
+    // root started c, c started d.
+    const struct actor c = ses_rig_spawn_child(&rig, top, root.pid),
+                       d = ses_rig_spawn_child(&rig, low, c.pid);
     const uint32_t near = VIV_REL_ENV | VIV_REL_SESSION;
-    assert_int_equal(viv_ses_relation(root.proc, a.proc, 0),
+    assert_int_equal(viv_ses_relation(root.proc, c.proc, 0),
                      near | VIV_REL_CHILD | VIV_REL_DESCENDANT);
-    assert_int_equal(viv_ses_relation(root.proc, b.proc, 0), near | VIV_REL_DESCENDANT);
-    assert_int_equal(viv_ses_relation(b.proc, root.proc, 0), VIV_REL_ENV);
-    assert_true(viv_proc_kill(rig.env, a.pid));
+    assert_int_equal(viv_ses_relation(root.proc, d.proc, 0), near | VIV_REL_DESCENDANT);
+    assert_int_equal(viv_ses_relation(d.proc, root.proc, 0), VIV_REL_ENV);
+    assert_int_equal(viv_ses_relation(root.proc, b.proc, VIV_REL_SELF), near); // not for us to say
+    assert_true(viv_proc_kill(rig.env, c.pid));
     ses_rig_run(&rig);
-    assert_int_equal(viv_ses_relation(root.proc, b.proc, 0), near); // the chain is broken
+    assert_int_equal(viv_ses_relation(root.proc, d.proc, 0), near); // the chain is broken
     viv_ses_let_go(low);
     viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
+static void a_session_as_text_is_a_policy(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *child = ses_rig_child(
+        &rig, rig.root,
+        "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\nallow fs=/srv:r\nallow entropy\n"
+        "limit mailbox=5 refuse\nlimit cpu=50%\nclose-on-revoke");
+    struct viv_session *twin;
+    struct viv_buf text;
+    viv_buf_init(&text, VIV_TAG_TEST);
+    OK(viv_ses_print(child, &text));
+    OK(viv_buf_append(&text, "", 1));
+    assert_non_null(
+        strstr((char *)text.data, "allow net.connect=tcp:10.0.0.0/8:80 grantable unenforced\n"));
+    twin = ses_rig_child(&rig, rig.root, (char *)text.data); // and reads back
+    assert_true(viv_capset_contains(viv_ses_held(twin), viv_ses_held(child), NULL));
+    assert_true(viv_capset_contains(viv_ses_held(child), viv_ses_held(twin), NULL));
+    assert_int_equal(viv_ses_held(twin)->grantable, VIV_CAP_BIT(VIV_CAP_NET_CONNECT));
+    assert_true(viv_limits_within(viv_ses_limits(twin), viv_ses_limits(child), NULL));
+    assert_true(viv_limits_within(viv_ses_limits(child), viv_ses_limits(twin), NULL));
+    assert_int_equal(viv_ses_limits(twin)->bounds[VIV_POLICY_MAILBOX].action, VIV_ACTION_REFUSE);
+    assert_true(viv_ses_closes_on_revoke(twin));
+    viv_buf_deinit(&text);
+    viv_ses_let_go(twin);
+    viv_ses_let_go(child);
     ses_rig_close(&rig);
 }
 
@@ -907,6 +959,7 @@ int main(void)
         cmocka_unit_test(case52_the_root_is_not_removable),
         cmocka_unit_test(case53_a_shrink_reaches_every_descendant),
         cmocka_unit_test(case53_a_shrink_narrows_lists),
+        cmocka_unit_test(siblings_share_what_is_left),
         cmocka_unit_test(case53_the_operator_shrinks_a_root),
         cmocka_unit_test(removed_sessions_hold_nothing_and_get_nothing),
         cmocka_unit_test(a_session_ends_with_its_owner),
@@ -916,6 +969,7 @@ int main(void)
         cmocka_unit_test(a_roots_end_leaves_nothing),
         cmocka_unit_test(processes_count_below_a_session),
         cmocka_unit_test(relations_of_processes),
+        cmocka_unit_test(a_session_as_text_is_a_policy),
         cmocka_unit_test(derived_sessions_hold_less),
         cmocka_unit_test(sessions_are_at_most_so_deep),
         cmocka_unit_test(case55_authenticate_without_a_verifier),

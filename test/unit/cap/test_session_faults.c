@@ -195,7 +195,7 @@ static void every_allocation_fails(void **state)
         {"new", do_new, 5},       {"bootstrap", do_bootstrap, 4},  {"policy", do_policy, 3},
         {"derive", do_derive, 4}, {"create", do_create, 4},        {"add", do_add, 6},
         {"rm", do_rm, 8},         {"add_resource", do_add_rid, 6}, {"rm_resource", do_rm_rid, 3},
-        {"remove", do_remove, 6}, {"shrink", do_shrink, 10},       {"delegate", do_delegate, 6},
+        {"remove", do_remove, 4}, {"shrink", do_shrink, 10},       {"delegate", do_delegate, 6},
         {"revoke", do_revoke, 4},
     };
     for (uint32_t i = 0; i < VIV_COUNT_OF(sweeps); i++) {

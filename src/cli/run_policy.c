@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// The policy of `viv run`. Directories are of two sources: --dir, whose names are taken as they are
+// written, and patterns of class fs. Both are opened when the first process is born; the rights of
+// each go with its descriptor. Threads: the main thread.
+#include "cli/run_policy.h"
+
+#include "cap/limits.h"
+#include "cap/policy_options.h"
+#include "cli/cli.h"
+#include "os/file.h"
+#include <stdlib.h>
+#include <string.h>
+
+// ---- --dir ----
+
+struct dir_spec {
+    size_t host_len;
+    const char *guest; // NULL: none
+    size_t guest_len;
+    uint32_t rights; // 0: none named
+};
+
+static uint32_t read_rights(const char *text)
+{
+    static const char letters[] = "rwcd"; // in the order of the bits
+    uint32_t rights = 0;
+    for (; *text != '\0'; text++) {
+        const char *letter = strchr(letters, *text);
+        if (letter == NULL) return 0;
+        rights |= 1u << (letter - letters);
+    }
+    return rights;
+}
+
+static struct dir_spec read_dir(const char *spec)
+{
+    struct dir_spec dir = {0};
+    size_t len = strlen(spec);
+    const char *last = strrchr(spec, ':');
+    if (last != NULL && last != spec && last[-1] != ':') {
+        dir.rights = read_rights(last + 1);
+        if (dir.rights != 0) len = (size_t)(last - spec);
+    }
+    const char *colons = memmem(spec, len, "::", 2);
+    dir.host_len = colons != NULL ? (size_t)(colons - spec) : len;
+    if (colons == NULL) return dir;
+    dir.guest = colons + 2;
+    dir.guest_len = len - dir.host_len - 2;
+    return dir;
+}
+
+enum viv_err viv_run_policy_dir(struct viv_config *config, const char *spec)
+{
+    struct dir_spec dir = read_dir(spec);
+    const char *guest = dir.guest != NULL ? dir.guest : spec;
+    size_t guest_len = dir.guest != NULL ? dir.guest_len : dir.host_len;
+    VIV_TRY(viv_config_add_dir(config, spec, dir.host_len, guest, guest_len));
+    viv_config_limit_dir(config, dir.rights);
+    return VIV_OK;
+}
+
+enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
+                                     const struct viv_run_options *options)
+{
+    for (uint32_t i = 0; i < options->dir_count; i++) {
+        struct dir_spec dir = read_dir(options->dirs[i]);
+        char *host = viv_try_strndup(options->dirs[i], dir.host_len, VIV_TAG_CLI);
+        if (host == NULL) return VIV_E_EXHAUSTED;
+        char *real = realpath(host, NULL);
+        viv_free(host, dir.host_len + 1, VIV_TAG_CLI);
+        if (real == NULL) continue; // opening it will say why
+        const struct viv_pattern_text pattern = {
+            .cap = VIV_CAP_FS, .text = real, .len_bytes = strlen(real)};
+        struct viv_diag diag;
+        size_t at;
+        enum viv_err err = viv_caps_allow_text(policy->caps, &pattern, &diag, &at);
+        free(real);
+        if (err != VIV_OK) return err;
+    }
+    return VIV_OK;
+}
+
+// ---- making ----
+
+static bool failed(const struct viv_policy_error *error, enum viv_err err)
+{
+    const char *why = error->diag.text[0] != '\0' ? error->diag.text : viv_err_text(err);
+    (void)viv_cli_error(VIV_STATUS_USAGE, "run: %s", why);
+    return false;
+}
+
+static bool add_file(struct viv_policy_options *all, const char *path)
+{
+    uint8_t *text;
+    size_t len;
+    struct viv_diag diag = {{0}};
+    if (viv_os_read_file(path, VIV_POLICY_BYTES_MAX, VIV_TAG_CLI, &text, &len, &diag) != VIV_OK) {
+        (void)viv_cli_error(VIV_STATUS_USAGE, "run: --policy: %s", diag.text);
+        return false;
+    }
+    struct viv_policy_error error = {0};
+    const struct viv_policy_option option = {
+        .name = "policy", .value = (const char *)text, .value_len = len, .label = path};
+    enum viv_err err = viv_policy_options_add(all, &option, &(struct viv_policy_source){0}, &error);
+    viv_free(text, len, VIV_TAG_CLI);
+    return err == VIV_OK || failed(&error, err);
+}
+
+static bool add_option(struct viv_policy_options *all, const struct viv_run_policy_option *given)
+{
+    if (strcmp(given->name, "policy") == 0) return add_file(all, given->value);
+    struct viv_policy_error error = {0};
+    const struct viv_policy_option option = {.name = given->name,
+                                             .value = given->value,
+                                             .value_len =
+                                                 given->value != NULL ? strlen(given->value) : 0};
+    enum viv_err err = viv_policy_options_add(all, &option, &(struct viv_policy_source){0}, &error);
+    return err == VIV_OK || failed(&error, err);
+}
+
+struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
+{
+    struct viv_policy_options *all;
+    struct viv_policy *policy = NULL;
+    struct viv_policy_error error = {0};
+    enum viv_err err = viv_policy_options_new(VIV_PROFILE_OPEN, &all);
+    if (err != VIV_OK) {
+        (void)failed(&error, err);
+        return NULL;
+    }
+    bool good = true;
+    for (uint32_t i = 0; good && i < options->policy_count; i++)
+        good = add_option(all, &options->policy[i]);
+    if (good) {
+        err = viv_policy_options_finish(all, &(struct viv_policy_source){0}, &policy, &error);
+        if (err != VIV_OK) (void)failed(&error, err);
+    }
+    viv_policy_options_free(all);
+    return policy;
+}
+
+// ---- what it means ----
+
+static uint64_t none_is_zero(uint64_t value)
+{
+    return value == VIV_POLICY_NO_LIMIT ? 0 : value;
+}
+
+void viv_run_policy_env(const struct viv_policy *policy, struct viv_env_limits *limits)
+{
+    struct viv_limits all;
+    struct viv_proc_limits proc;
+    viv_limits_of_policy(policy, &all);
+    viv_limits_proc(&all, &proc);
+    limits->mailbox_count = proc.mailbox_count;
+    limits->mailbox_bytes = proc.mailbox_bytes;
+    limits->mailbox_policy = proc.mailbox_policy;
+    limits->proc_max = viv_min_u64(limits->proc_max, all.bounds[VIV_POLICY_PROCESSES].value);
+}
+
+// Patterns of class fs, as directories that are opened.
+static enum viv_err add_dirs(const struct viv_policy *policy, struct viv_config *config)
+{
+    struct viv_patterns patterns = viv_scope_patterns(&policy->caps->scopes[VIV_CAP_FS]);
+    VIV_PATTERNS_EACH(pattern, patterns)
+    {
+        if (pattern->type != VIV_SCOPE_DIRECTORY) continue;
+        const char *data = viv_pattern_data(pattern);
+        bool has_guest = pattern->more_len > 0;
+        VIV_TRY(viv_config_add_dir(config, data + pattern->text_at, pattern->text_len,
+                                   data + (has_guest ? pattern->more_at : pattern->text_at),
+                                   has_guest ? pattern->more_len : pattern->text_len));
+        viv_config_limit_dir(config, pattern->bits);
+    }
+    return VIV_OK;
+}
+
+enum viv_err viv_run_policy_config(const struct viv_policy *policy, struct viv_config *config)
+{
+    struct viv_limits all;
+    struct viv_body_limits body;
+    viv_limits_of_policy(policy, &all);
+    viv_limits_body(&all, &body);
+    config->max_memory_bytes = viv_min_u64(config->max_memory_bytes, body.memory_bytes);
+    config->cpu_ns = none_is_zero(body.cpu_time_ns);
+    config->life_ns = none_is_zero(body.wall_ns);
+    config->output_bytes = none_is_zero(body.output_bytes);
+    config->drops_output = body.output_action == VIV_ACTION_DROP;
+    config->cpu_percent = (uint32_t)none_is_zero(body.cpu_percent);
+    return add_dirs(policy, config);
+}
