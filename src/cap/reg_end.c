@@ -219,10 +219,10 @@ static void drop_ext(struct viv_reg *reg, struct viv_res *res)
 // R6 of what has been finished.
 static void pay_back(struct viv_res_ending *ending)
 {
-    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, ending->count},
-                                         {VIV_COUNTER_RESOURCE_BYTES, ending->bytes}};
-    if (ending->count > 0) viv_account_credit_all(ending->account, amounts, VIV_COUNT_OF(amounts));
-    ending->count = ending->bytes = 0;
+    struct viv_amount amounts[VIV_RES_AMOUNTS];
+    if (ending->owed.count == 0) return;
+    viv_account_credit_all(ending->account, amounts, viv_res__amounts(ending->owed, amounts));
+    ending->owed = (struct viv_res_weight){0};
 }
 
 // R5 to R7.
@@ -239,8 +239,9 @@ static void finish(struct viv_res_ending *ending, struct viv_res *res)
     if (ending->account != res->u.end.account) pay_back(ending);
     const struct viv_res_weight weight = viv_res__own_weight(res);
     ending->account = res->u.end.account;
-    ending->count += weight.count;
-    ending->bytes += weight.bytes;
+    ending->owed.count += weight.count;
+    ending->owed.bytes += weight.bytes;
+    ending->owed.chan_bytes += weight.chan_bytes;
     drop_ext(reg, res);
     viv_res_unpin(res);
 }

@@ -28,6 +28,7 @@ struct viv_res_single {
     struct viv_res_single *res_next; // next singleton of the same resource
     viv_rid env, rid;
     viv_dep dep;
+    viv_shared shared; // what a look-up attaches; none: not made by a process, or not yet
 };
 
 // Side record: what only some resources have. All under the relations' lock.
@@ -40,7 +41,8 @@ struct viv_res_ext {
     uint32_t owned_moves, child_moves; // how often something was moved into these lists
     uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
-    struct viv_account *account;        // of a process or an environment
+    uint64_t below_chan_bytes;
+    struct viv_account *account; // of a process or an environment
     struct viv_res_single *singles;
     struct viv_share *shares;    // values that name it
     struct viv_share *canonical; // that of viv_res_share_handle; one of them
@@ -56,13 +58,18 @@ struct viv_res_scrap {
     struct viv_grant *grants;
 };
 
+struct viv_res_weight {
+    uint64_t count, bytes;
+    uint64_t chan_bytes; // of `bytes`, those of channels
+};
+
 // An end that is under way (reg_end.c).
 struct viv_res_ending {
     struct viv_reg *reg;
     uint32_t top; // of the stack of claimed records
     // What goes back to an account (R6) with the next that is another's, or at the end of a piece.
     struct viv_account *account;
-    uint64_t count, bytes;
+    struct viv_res_weight owed;
     struct viv_res_scrap scrap;
 };
 
@@ -159,9 +166,9 @@ void viv_res__unlock(struct viv_res *res);
 enum viv_err viv_res__hold(struct viv_res *res) VIV_MUST_CHECK;
 
 // ---- reg_link.c ----
-struct viv_res_weight {
-    uint64_t count, bytes;
-};
+enum { VIV_RES_AMOUNTS = 3 };
+// What an account is charged; the number of amounts.
+size_t viv_res__amounts(struct viv_res_weight weight, struct viv_amount out[VIV_RES_AMOUNTS]);
 // Links a new record and publishes it; under no lock. `label` becomes the record's.
 enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
                                const struct viv_res_birth *birth, char *label) VIV_MUST_CHECK;
@@ -210,6 +217,8 @@ void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 // R3 under the lock: singletons, log channel, instance, its place below the handle it was made
 // through. Shares stop resolving with the phase.
 void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap);
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep); // or none
 void viv_res__free_scrap(struct viv_res_scrap *scrap);
 // The nearest environment above; none: the runtime's. Under the lock.
 viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
