@@ -24,7 +24,7 @@ extern "C" {
 
 #define VIV_RES_IMPORT(name) __attribute__((import_module("viv_res"), import_name(name)))
 
-enum { // further errors of this interface (viv_guest.h has the others)
+enum {                   // further errors of this interface (viv_guest.h has the others)
     VIV_E_REVOKED = 5,   // what the handle was made from has been taken back
     VIV_E_GONE = 8,      // the resource has ended
     VIV_E_TOOSMALL = 16, // the need is told
@@ -72,25 +72,26 @@ VIV_RES_IMPORT("res_close") int32_t viv_res_close(int64_t handle);
 // A second handle with some of the rights. READY: the handle. FAILED: BADHANDLE, REVOKED, RIGHTS,
 // GONE, QUOTA.
 VIV_RES_IMPORT("res_dup") int64_t viv_res_dup(int64_t handle, int32_t rights);
-// Takes back all that was made from this handle (needs REVOKE). Errors: BADHANDLE, RIGHTS, BUSY: more
-// is left, call again.
+// Takes back all that was made from this handle (needs REVOKE). Errors: BADHANDLE, RIGHTS, BUSY:
+// more is left, call again.
 VIV_RES_IMPORT("res_revoke") int32_t viv_res_revoke(int64_t handle);
 // Makes a shared handle (needs SHARE). uses 0: any number. ttl_ns 0: no end. Errors: BADHANDLE,
 // REVOKED, RIGHTS, GONE, DENIED, QUOTA, INVAL, FAULT.
-VIV_RES_IMPORT("res_share") int32_t viv_res_share(int64_t handle, int32_t rights, int32_t uses,
-                                                  int64_t ttl_ns, int64_t *out_shared);
-// READY: a handle. FAILED: NOTFOUND (unknown, foreign, spent, expired), REVOKED, DENIED, QUOTA (also
-// after too many wrong ones; one more may be tried each second).
+VIV_RES_IMPORT("res_share")
+int32_t viv_res_share(int64_t handle, int32_t rights, int32_t uses, int64_t ttl_ns,
+                      int64_t *out_shared);
+// READY: a handle. FAILED: NOTFOUND (unknown, foreign, spent, expired), REVOKED, DENIED, QUOTA
+// (also after too many wrong ones; one more may be tried each second).
 VIV_RES_IMPORT("res_attach") int64_t viv_res_attach(int64_t shared);
 // Ends a share made from this handle, and all that came through it. Errors: BADHANDLE, RIGHTS,
 // NOTFOUND.
 VIV_RES_IMPORT("res_unshare") int32_t viv_res_unshare(int64_t handle, int64_t shared);
 
 struct viv_res_stat {
-    uint32_t kind;         // number of the kind: 6 channel, 7 reader, 8 writer, 9 module, 11 timer …
-    uint32_t rights;       // VIV_MAY_…
-    uint32_t phase;        // 1 reserved, 2 live, 3 ending, 4 ended
-    uint32_t grants;       // between this handle and the resource
+    uint32_t kind;   // number of the kind: 6 channel, 7 reader, 8 writer, 9 module, 11 timer …
+    uint32_t rights; // VIV_MAY_…
+    uint32_t phase;  // 1 reserved, 2 live, 3 ending, 4 ended
+    uint32_t grants; // between this handle and the resource
     uint64_t charged_bytes;
     uint64_t age_ns;
     uint32_t is_own; // this process owns it
@@ -98,19 +99,19 @@ struct viv_res_stat {
 };
 VIV_STATIC_ASSERT(sizeof(struct viv_res_stat) == 48, "as the host writes it");
 // READY: 48 bytes were written. TOO_SMALL: the need. FAILED: BADHANDLE, RIGHTS, FAULT.
-VIV_RES_IMPORT("res_stat") int64_t viv_res_stat(int64_t handle, struct viv_res_stat *out,
-                                                size_t cap);
+VIV_RES_IMPORT("res_stat")
+int64_t viv_res_stat(int64_t handle, struct viv_res_stat *out, size_t cap);
 
 // ---- capabilities ----
 // 0 when the process may do what the class (its number) and the pattern say; without a pattern:
 // with any object. Errors: DENIED, UNSUPPORTED (no such class), INVAL (no such pattern).
-VIV_RES_IMPORT("cap_check") int32_t viv_cap_check(int32_t class_number, const char *pattern,
-                                                  size_t len);
+VIV_RES_IMPORT("cap_check")
+int32_t viv_cap_check(int32_t class_number, const char *pattern, size_t len);
 
 // ---- singletons: id is 16 bytes ----
 // rights 0: those needed to use it. Errors: BADHANDLE, RIGHTS, DENIED, EXISTS, QUOTA, FAULT.
-VIV_RES_IMPORT("singleton_register") int32_t viv_singleton_register(const void *id, int64_t handle,
-                                                                    int32_t rights);
+VIV_RES_IMPORT("singleton_register")
+int32_t viv_singleton_register(const void *id, int64_t handle, int32_t rights);
 // READY: a handle. FAILED: NOTFOUND, DENIED, QUOTA, FAULT.
 VIV_RES_IMPORT("singleton_lookup") int64_t viv_singleton_lookup(const void *id);
 
@@ -129,12 +130,12 @@ enum {
     VIV_OP_SLEEP = 9           // u64 ns
 };
 // READY: the future. FAILED: FAULT, INVAL, UNSUPPORTED, QUOTA, EXHAUSTED.
-VIV_RES_IMPORT("fut_create") int64_t viv_fut_create(int32_t operation, const void *args,
-                                                    size_t len);
-// READY: so many bytes were written, and the future is gone. PENDING. TOO_SMALL: the need; it stays.
-// FAILED: the operation's error, and the future is gone (FAULT: it stays).
-VIV_RES_IMPORT("fut_poll") int64_t viv_fut_poll(int64_t future, int32_t task, void *out,
-                                                size_t cap);
+VIV_RES_IMPORT("fut_create")
+int64_t viv_fut_create(int32_t operation, const void *args, size_t len);
+// READY: so many bytes were written, and the future is gone. PENDING. TOO_SMALL: the need; it
+// stays. FAILED: the operation's error, and the future is gone (FAULT: it stays).
+VIV_RES_IMPORT("fut_poll")
+int64_t viv_fut_poll(int64_t future, int32_t task, void *out, size_t cap);
 // READY: it had happened. CANCELLED: it has not. FAILED: BADHANDLE, FAULT.
 VIV_RES_IMPORT("fut_drop") int64_t viv_fut_drop(int64_t future, void *out, size_t cap);
 // Waits until the ring names a task. 0: it does; 1: timeout (VIV_FOREVER: none); 2: the process is
@@ -148,8 +149,8 @@ struct viv_ring {
     uint32_t slots[];
 };
 // capacity 0: no ring. Errors: INVAL, FAULT, BUSY (the old one is not empty).
-VIV_RES_IMPORT("ring_register") int32_t viv_ring_register(struct viv_ring *ring, int32_t capacity,
-                                                          int32_t flags);
+VIV_RES_IMPORT("ring_register")
+int32_t viv_ring_register(struct viv_ring *ring, int32_t capacity, int32_t flags);
 
 #ifdef __cplusplus
 }

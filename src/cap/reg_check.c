@@ -139,6 +139,7 @@ static enum viv_err check_linked(struct walk *walk, struct viv_res *res)
     const struct viv_res_weight weight = viv_res__own_weight(res);
     expect(account, VIV_COUNTER_RESOURCES, weight.count);
     expect(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+    expect(account, VIV_COUNTER_CHANNEL_BYTES, weight.chan_bytes);
     const struct viv_res_ext *ext = ext_of(reg, res);
     if (ext != NULL && ext->account != NULL && ext->account->above != account)
         FAIL(walk, res, "its account stands below another than it pays to");
@@ -185,7 +186,7 @@ static enum viv_err check_owned(struct walk *walk, const struct viv_res *owner,
 {
     struct viv_reg *reg = walk->reg;
     const uint32_t owner_slot = owner != NULL ? viv_res__slot(owner) : 0;
-    uint64_t count = 0, bytes = 0;
+    uint64_t count = 0, bytes = 0, chan_bytes = 0;
     for (uint32_t rank = 0; rank < VIV_END_RANKS; rank++) {
         uint32_t prev = 0;
         for (uint32_t slot = ext->owned[rank]; slot != 0;) {
@@ -197,15 +198,18 @@ static enum viv_err check_owned(struct walk *walk, const struct viv_res *owner,
             if (++walk->on_owned > walk->linked) FAIL(walk, res, "a list goes round");
             if (owner != NULL && below != NULL && below->owned_height >= ext->owned_height)
                 FAIL(walk, res, "higher than its owner");
-            count += 1 + (below != NULL && below->account == NULL ? below->below_count : 0);
-            bytes += viv_res__own_weight(res).bytes +
-                     (below != NULL && below->account == NULL ? below->below_bytes : 0);
+            const struct viv_res_weight own = viv_res__own_weight(res);
+            const bool is_summed = below != NULL && below->account == NULL;
+            count += 1 + (is_summed ? below->below_count : 0);
+            bytes += own.bytes + (is_summed ? below->below_bytes : 0);
+            chan_bytes += own.chan_bytes + (is_summed ? below->below_chan_bytes : 0);
             prev = slot;
             slot = res->u.link.owned_next;
         }
     }
     if (owner != NULL && ext->account == NULL &&
-        (count != ext->below_count || bytes != ext->below_bytes))
+        (count != ext->below_count || bytes != ext->below_bytes ||
+         chan_bytes != ext->below_chan_bytes))
         FAIL(walk, owner, "the sums below it are wrong");
     return VIV_OK;
 }
@@ -257,9 +261,10 @@ static enum viv_err check_holds(struct walk *walk, struct viv_res *res)
 // I12.
 static enum viv_err check_account(struct walk *walk, const struct viv_account *account)
 {
-    static const enum viv_counter counters[] = {VIV_COUNTER_RESOURCES, VIV_COUNTER_RESOURCE_BYTES,
-                                                VIV_COUNTER_HANDLES,   VIV_COUNTER_FUTURES,
-                                                VIV_COUNTER_SHARES,    VIV_COUNTER_GRANTS};
+    static const enum viv_counter counters[] = {
+        VIV_COUNTER_RESOURCES, VIV_COUNTER_RESOURCE_BYTES, VIV_COUNTER_CHANNEL_BYTES,
+        VIV_COUNTER_HANDLES,   VIV_COUNTER_FUTURES,        VIV_COUNTER_SHARES,
+        VIV_COUNTER_GRANTS};
     for (size_t i = 0; i < VIV_COUNT_OF(counters); i++) {
         const uint64_t used = viv_account_used(account, counters[i]);
         if (used != account->checked[counters[i]])

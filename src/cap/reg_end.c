@@ -227,10 +227,9 @@ static void finish(struct viv_reg *reg, struct viv_res *res)
         if (kind->sync == VIV_SYNC_LOCK && viv_res__lock(res)) viv_res__unlock(res);
         kind->close(res->obj, why);
     }
-    const struct viv_res_weight weight = viv_res__own_weight(res);
-    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
-                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
-    viv_account_credit_all(account, amounts, VIV_COUNT_OF(amounts));
+    struct viv_amount amounts[VIV_RES_AMOUNTS];
+    const size_t count = viv_res__amounts(viv_res__own_weight(res), amounts);
+    viv_account_credit_all(account, amounts, count);
     drop_ext(reg, res);
     viv_res_unpin(res);
 }

@@ -41,7 +41,8 @@ struct viv_res_ext {
     uint32_t owned_moves, child_moves; // how often something was moved into these lists
     uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
-    struct viv_account *account;        // of a process or an environment
+    uint64_t below_chan_bytes;
+    struct viv_account *account; // of a process or an environment
     struct viv_res_single *singles;
     struct viv_share *shares;    // values that name it
     struct viv_share *canonical; // that of viv_res_share_handle; one of them
@@ -159,7 +160,11 @@ enum viv_err viv_res__hold(struct viv_res *res) VIV_MUST_CHECK;
 // ---- reg_link.c ----
 struct viv_res_weight {
     uint64_t count, bytes;
+    uint64_t chan_bytes; // of `bytes`, those of channels
 };
+enum { VIV_RES_AMOUNTS = 3 };
+// What an account is charged; the number of amounts.
+size_t viv_res__amounts(struct viv_res_weight weight, struct viv_amount out[VIV_RES_AMOUNTS]);
 // Links a new record and publishes it; under no lock. `label` becomes the record's.
 enum viv_err viv_res__link_new(struct viv_reg *reg, struct viv_res *res,
                                const struct viv_res_birth *birth, char *label) VIV_MUST_CHECK;
@@ -241,18 +246,6 @@ enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK
 struct viv_htab;
 // Close and destroy of kind instance; in viv_res_new.
 enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
-// For the walker: what an instance has charged, and every resource its entries hold.
-struct viv_htab_counts {
-    uint64_t handles, futures;   // entries, reserved ones included
-    uint64_t prepaid;            // resources that registrars have charged, not made
-    uint64_t grants;             // entries with a node in a tree
-    bool is_grant_wrong;         // a node does not say what its entry does
-    struct viv_account *account; // who paid
-};
-struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
-                                      void (*visit)(void *arg, const struct viv_res *res),
-                                      void *arg);
-
 // ---- records ----
 
 // What slot 0 of a segment holds.

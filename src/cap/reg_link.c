@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owners and parents. Every resource that is LIVE or RESERVED is on exactly one list of its owner
-// (that of its end rank) and, if it has a parent, on the list of that. All of it is under the one
-// lock of the relations; a resource whose `owner` is itself has been taken off both.
+// (that of its end rank) and, if it has a parent, on the list of that. All of it is under the lock
+// of the relations, leaves under a part of it (viv_res__lock_all); a resource whose `owner` is
+// itself has been taken off both.
 //
 // Accounts: the nearest owner above that has one pays. What is owned below an owner without an
 // account is summed in its side record (below_count, below_bytes), so that a whole tree is charged
@@ -121,9 +122,27 @@ bool viv_res__owns_nothing(struct viv_reg *reg, const struct viv_res *res)
     return is_so;
 }
 
+// Of an object of so many units of 64 bytes, without the record.
+static struct viv_res_weight object_weight(const struct viv_res *res, uint64_t charge64)
+{
+    const uint64_t bytes = charge64 * 64;
+    return (struct viv_res_weight){0, bytes, res->kind == VIV_KIND_CHANNEL ? bytes : 0};
+}
+
 struct viv_res_weight viv_res__own_weight(const struct viv_res *res)
 {
-    return (struct viv_res_weight){1, (uint64_t)res->charge64 * 64 + VIV_RES_OVERHEAD_BYTES};
+    struct viv_res_weight weight = object_weight(res, res->charge64);
+    weight.count = 1;
+    weight.bytes += VIV_RES_OVERHEAD_BYTES;
+    return weight;
+}
+
+size_t viv_res__amounts(struct viv_res_weight weight, struct viv_amount out[VIV_RES_AMOUNTS])
+{
+    out[0] = (struct viv_amount){VIV_COUNTER_RESOURCES, weight.count};
+    out[1] = (struct viv_amount){VIV_COUNTER_RESOURCE_BYTES, weight.bytes};
+    out[2] = (struct viv_amount){VIV_COUNTER_CHANNEL_BYTES, weight.chan_bytes};
+    return weight.chan_bytes != 0 ? 3 : 2;
 }
 
 // With what is owned below it and paid for by the same account.
@@ -134,6 +153,7 @@ static struct viv_res_weight weight_of(struct viv_reg *reg, const struct viv_res
     if (ext == NULL || ext->account != NULL) return weight;
     weight.count += ext->below_count;
     weight.bytes += ext->below_bytes;
+    weight.chan_bytes += ext->below_chan_bytes;
     return weight;
 }
 
@@ -146,14 +166,20 @@ static void sum_below(struct viv_reg *reg, struct viv_res *owner, struct viv_res
         if (ext->account != NULL) return;
         ext->below_count += is_more ? weight.count : 0 - weight.count;
         ext->below_bytes += is_more ? weight.bytes : 0 - weight.bytes;
+        ext->below_chan_bytes += is_more ? weight.chan_bytes : 0 - weight.chan_bytes;
     }
 }
 
 static enum viv_err charge(struct viv_account *account, struct viv_res_weight weight)
 {
-    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
-                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
-    return viv_account_charge_all(account, amounts, VIV_COUNT_OF(amounts));
+    struct viv_amount amounts[VIV_RES_AMOUNTS];
+    return viv_account_charge_all(account, amounts, viv_res__amounts(weight, amounts));
+}
+
+static void credit(struct viv_account *account, struct viv_res_weight weight)
+{
+    struct viv_amount amounts[VIV_RES_AMOUNTS];
+    viv_account_credit_all(account, amounts, viv_res__amounts(weight, amounts));
 }
 
 // ---- lists ----
@@ -258,17 +284,23 @@ struct new_link {
     uint32_t born_s;
 };
 
+// What its weight is told by.
+static void set_charge(const struct new_link *link)
+{
+    link->res->kind = link->birth->spec->kind;
+    link->res->charge64 = (uint32_t)((link->birth->spec->charge_bytes + 63) / 64);
+}
+
 static enum viv_err charge_new(struct viv_reg *reg, struct new_link *link, uint32_t owner)
 {
     const struct viv_res_birth *birth = link->birth;
     struct viv_account *account = viv_res__payer(reg, owner);
-    link->res->charge64 = (uint32_t)((birth->spec->charge_bytes + 63) / 64);
+    set_charge(link);
     if (birth->slot == NULL) return charge(account, viv_res__own_weight(link->res));
     // Reserved: it must not fail for the size of the object. What is refused is not recorded
     // either.
     VIV_ASSERT(account == birth->paid_by);
-    if (viv_account_charge(account, VIV_COUNTER_RESOURCE_BYTES,
-                           (uint64_t)link->res->charge64 * 64) != VIV_OK)
+    if (charge(account, object_weight(link->res, link->res->charge64)) != VIV_OK)
         link->res->charge64 = 0;
     return VIV_OK;
 }
@@ -278,9 +310,8 @@ static void credit_new(struct viv_reg *reg, struct new_link *link, uint32_t owne
     struct viv_account *account = viv_res__payer(reg, owner);
     struct viv_res_weight weight = viv_res__own_weight(link->res);
     if (link->birth->slot != NULL) // the rest goes on being reserved
-        weight = (struct viv_res_weight){0, weight.bytes - VIV_RES_OVERHEAD_BYTES};
-    viv_account_credit(account, VIV_COUNTER_RESOURCES, weight.count);
-    viv_account_credit(account, VIV_COUNTER_RESOURCE_BYTES, weight.bytes);
+        weight = object_weight(link->res, link->res->charge64);
+    credit(account, weight);
 }
 
 static void fill_and_publish(struct viv_reg *reg, const struct new_link *link,
@@ -288,7 +319,6 @@ static void fill_and_publish(struct viv_reg *reg, const struct new_link *link,
 {
     struct viv_res *res = link->res;
     const struct viv_res_birth *birth = link->birth;
-    res->kind = birth->spec->kind;
     res->flags = birth->spec->flags;
     res->obj = birth->obj;
     res->ext = 0;
@@ -368,7 +398,7 @@ static enum viv_err link_leaf(struct viv_reg *reg, struct new_link *link)
         struct viv_res_ext *ext = viv_res__ext(reg, owner->ext);
         viv_spin_lock(&ext->list);
         if (ext->owned_height > 0) {
-            link->res->charge64 = (uint32_t)((birth->spec->charge_bytes + 63) / 64);
+            set_charge(link);
             err = charge(account, viv_res__own_weight(link->res));
             if (err == VIV_OK) fill_and_publish(reg, link, owner, NULL);
         }
@@ -428,9 +458,9 @@ static enum viv_err charge_more(struct viv_reg *reg, void *arg)
     const struct growth *growth = arg;
     struct viv_res *res = viv_res__known(reg, growth->rid);
     if (res == NULL || viv_res__is_unlinked(res)) return VIV_E_NOTFOUND;
-    VIV_TRY(viv_account_charge(viv_res__payer(reg, res->owner), VIV_COUNTER_RESOURCE_BYTES,
-                               growth->bytes));
-    sum_below(reg, owner_of(reg, res), (struct viv_res_weight){0, growth->bytes}, true);
+    const struct viv_res_weight weight = object_weight(res, growth->bytes / 64);
+    VIV_TRY(charge(viv_res__payer(reg, res->owner), weight));
+    sum_below(reg, owner_of(reg, res), weight, true);
     res->charge64 += (uint32_t)(growth->bytes / 64);
     return VIV_OK;
 }
@@ -443,14 +473,15 @@ enum viv_err viv_res__charge_more(struct viv_reg *reg, viv_rid rid, uint64_t byt
 
 void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes)
 {
-    viv_spin_lock(&reg->lock);
+    viv_res__lock_all(reg);
     struct viv_res *res = viv_res__known(reg, rid);
     if (res != NULL && !viv_res__is_unlinked(res)) { // else all of it goes back, or has gone
-        viv_account_credit(viv_res__payer(reg, res->owner), VIV_COUNTER_RESOURCE_BYTES, bytes);
-        sum_below(reg, owner_of(reg, res), (struct viv_res_weight){0, bytes}, false);
+        const struct viv_res_weight weight = object_weight(res, bytes / 64);
+        credit(viv_res__payer(reg, res->owner), weight);
+        sum_below(reg, owner_of(reg, res), weight, false);
         res->charge64 -= (uint32_t)(bytes / 64);
     }
-    viv_spin_unlock(&reg->lock);
+    viv_res__unlock_all(reg);
 }
 
 // ---- end ----
@@ -527,9 +558,9 @@ enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res, struc
     const struct viv_res_weight weight = weight_of(reg, res);
     struct viv_account *from = viv_res__payer(reg, res->owner);
     struct viv_account *to = viv_res__payer(reg, slot_or_0(owner));
-    const struct viv_amount amounts[] = {{VIV_COUNTER_RESOURCES, weight.count},
-                                         {VIV_COUNTER_RESOURCE_BYTES, weight.bytes}};
-    VIV_TRY(viv_account_move(from, to, amounts, VIV_COUNT_OF(amounts)));
+    struct viv_amount amounts[VIV_RES_AMOUNTS];
+    const size_t count = viv_res__amounts(weight, amounts);
+    VIV_TRY(viv_account_move(from, to, amounts, count));
     sum_below(reg, old, weight, false);
     pull_owned(reg, res);
     push_owned(reg, res, owner);

@@ -847,6 +847,31 @@ static void growth_is_charged_and_bounded(void **state)
     res_rig_check(&rig.res); // the walker agrees with the account
 }
 
+static void channel_bytes_are_a_limit_of_their_own(void **state)
+{
+    (void)state;
+    const uint64_t one = viv_account_used(rig.account[0], VIV_COUNTER_CHANNEL_BYTES);
+    assert_int_equal(one, 0);
+    const viv_handle chan = chan_make(&rig, 4096, PARK, 0);
+    const uint64_t used = viv_account_used(rig.account[0], VIV_COUNTER_CHANNEL_BYTES);
+    assert_true(used >= 4096 && used <= 4096 + 512);
+    viv_account_set_max(rig.account[0], VIV_COUNTER_CHANNEL_BYTES, 2 * used - 1);
+    const struct viv_chan_opts opts = {.capacity_bytes = 4096};
+    const uint64_t bytes = viv_account_used(rig.account[0], VIV_COUNTER_RESOURCE_BYTES);
+    viv_handle hdl;
+    ERR(viv_chan_create(rig.t, &opts, &hdl), QUOTA);
+    assert_int_equal(viv_account_used(rig.account[0], VIV_COUNTER_RESOURCE_BYTES), bytes);
+    viv_rid rid; // moves with its owner, and goes with it
+    OK(viv_res_entry(rig.t, chan, &rid));
+    OK(viv_res_set_owner(rig.res.reg, rid, rig.proc[1]));
+    assert_int_equal(viv_account_used(rig.account[0], VIV_COUNTER_CHANNEL_BYTES), 0);
+    assert_int_equal(viv_account_used(rig.account[1], VIV_COUNTER_CHANNEL_BYTES), used);
+    res_rig_check(&rig.res);
+    OK(viv_chan_create(rig.t, &opts, &hdl));
+    OK(viv_res_discard(rig.res.reg, rid));
+    assert_int_equal(viv_account_used(rig.account[1], VIV_COUNTER_CHANNEL_BYTES), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -889,6 +914,7 @@ int main(void)
         TEST(read_many_takes_what_fits),
         TEST(reserved_frames_hold_back_later_ones),
         TEST(growth_is_charged_and_bounded),
+        TEST(channel_bytes_are_a_limit_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
