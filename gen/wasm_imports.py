@@ -15,8 +15,8 @@ import re
 import sys
 
 HEAD = "// SPDX-License-Identifier: Apache-2.0\n// Generated from gen/wasm_imports.tab by gen/wasm_imports.py; edit the table.\n"
-COUNTS = {"lunatic": 140, "wasi_snapshot_preview1": 46, "viv": 22}
-MODULE = re.compile(r"(lunatic::[a-z]+|wasi_snapshot_preview1|viv)\Z")
+COUNTS = {"lunatic": 140, "wasi_snapshot_preview1": 46, "viv": 22, "viv_res": 15}
+MODULE = re.compile(r"(lunatic::[a-z]+|wasi_snapshot_preview1|viv|viv_res)\Z")
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 HANDLER = re.compile(r"viv_wasm__[a-z][a-z0-9_]*\Z")
 LETTERS = re.compile(r"[iIfF]{0,16}\Z")

@@ -210,12 +210,24 @@ static enum viv_err new_delegation(struct viv_session *giver, struct viv_session
     return VIV_OK;
 }
 
-// With the turn. What the receiver will hold is judged by its ceiling, not by what it holds.
+static bool is_closed(const struct viv_session *session)
+{
+    struct viv_ses_tree *tree = session->tree;
+    viv_spin_lock(&tree->lock);
+    const bool has_ended = session->is_closed;
+    viv_spin_unlock(&tree->lock);
+    return has_ended;
+}
+
+// With the turn: a session that ends from here on is taken off when that is over, with what is
+// linked to it by then. What the receiver will hold is judged by its ceiling, not by what it holds.
 static enum viv_err delegate(struct viv_ses_change *change, struct viv_delegation *delegation,
                              const struct viv_ent *ent)
 {
     const struct viv_session *receiver = delegation->receiver;
     if (receiver->parent == NULL) return VIV_E_DENIED; // nobody changes a root
+    if (is_closed(receiver)) return VIV_E_NOTFOUND;
+    if (is_closed(delegation->giver)) return VIV_E_DENIED;
     const struct viv_capset *ceiling =
         receiver->ceiling != NULL ? receiver->ceiling : viv_ses_held(receiver->parent);
     VIV_TRY(find_source(delegation->giver, ent, &delegation->source));

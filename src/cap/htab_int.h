@@ -78,4 +78,16 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
 // Closes those on what the process owns and may leave behind, without ending it.
 bool viv_htab__close_lingering(struct viv_htab *tab, uint32_t *from, uint32_t *budget);
 
+// For the walker: what an instance has charged, and every resource its entries hold.
+struct viv_htab_counts {
+    uint64_t handles, futures;   // entries, reserved ones included
+    uint64_t prepaid;            // resources that registrars have charged, not made
+    uint64_t grants;             // entries with a node in a tree
+    bool is_grant_wrong;         // a node does not say what its entry does
+    struct viv_account *account; // who paid
+};
+struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
+                                      void (*visit)(void *arg, const struct viv_res *res),
+                                      void *arg);
+
 #endif

@@ -178,6 +178,7 @@ viv_rid viv_res_id(const struct viv_res *res);
 // A consistent snapshot. Errors: NOTFOUND.
 enum viv_err viv_res_metadata(struct viv_reg *reg, viv_rid rid,
                               struct viv_res_meta *out_meta) VIV_MUST_CHECK;
+uint64_t viv_res_age_s(const struct viv_reg *reg, const struct viv_res_meta *meta);
 // The label, cut at cap_bytes and terminated; "" for none. Errors: NOTFOUND.
 enum viv_err viv_res_label(struct viv_reg *reg, viv_rid rid, char *out_text,
                            size_t cap_bytes) VIV_MUST_CHECK;

@@ -28,6 +28,7 @@ struct viv_res_single {
     struct viv_res_single *res_next; // next singleton of the same resource
     viv_rid env, rid;
     viv_dep dep;
+    viv_shared shared; // what a look-up attaches; none: not made by a process, or not yet
 };
 
 // Side record: what only some resources have. All under the relations' lock.
@@ -212,6 +213,8 @@ void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 // R3 under the lock: singletons, log channel, instance, its place below the handle it was made
 // through. Shares stop resolving with the phase.
 void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap);
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep); // or none
 void viv_res__free_scrap(struct viv_res_scrap *scrap);
 // The nearest environment above; none: the runtime's. Under the lock.
 viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
@@ -243,18 +246,6 @@ enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK
 struct viv_htab;
 // Close and destroy of kind instance; in viv_res_new.
 enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
-// For the walker: what an instance has charged, and every resource its entries hold.
-struct viv_htab_counts {
-    uint64_t handles, futures;   // entries, reserved ones included
-    uint64_t prepaid;            // resources that registrars have charged, not made
-    uint64_t grants;             // entries with a node in a tree
-    bool is_grant_wrong;         // a node does not say what its entry does
-    struct viv_account *account; // who paid
-};
-struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
-                                      void (*visit)(void *arg, const struct viv_res *res),
-                                      void *arg);
-
 // ---- records ----
 
 // What slot 0 of a segment holds.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owners and parents. Every resource that is LIVE or RESERVED is on exactly one list of its owner
-// (that of its end rank) and, if it has a parent, on the list of that. All of it is under the one
-// lock of the relations; a resource whose `owner` is itself has been taken off both.
+// (that of its end rank) and, if it has a parent, on the list of that. All of it is under the lock
+// of the relations, leaves under a part of it (viv_res__lock_all); a resource whose `owner` is
+// itself has been taken off both.
 //
 // Accounts: the nearest owner above that has one pays. What is owned below an owner without an
 // account is summed in its side record (below_count, below_bytes), so that a whole tree is charged

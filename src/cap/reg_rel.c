@@ -48,6 +48,12 @@ enum viv_err viv_res_metadata(struct viv_reg *reg, viv_rid rid, struct viv_res_m
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
 
+uint64_t viv_res_age_s(const struct viv_reg *reg, const struct viv_res_meta *meta)
+{
+    const uint64_t now_s = (viv_sched_now_ns(reg->sched) - reg->start_ns) / VIV_NS_PER_SEC;
+    return now_s > meta->born_s ? now_s - meta->born_s : 0;
+}
+
 enum viv_err viv_res_label(struct viv_reg *reg, viv_rid rid, char *out_text, size_t cap_bytes)
 {
     viv_res__lock_all(reg);
@@ -305,6 +311,23 @@ enum viv_err viv_res_singleton(struct viv_reg *reg, viv_rid env, viv_dep dep, vi
     if (res != NULL) *out_rid = single->rid;
     viv_res__unlock_all(reg);
     return res != NULL ? VIV_OK : VIV_E_NOTFOUND;
+}
+
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared)
+{
+    viv_res__lock_all(reg);
+    struct viv_res_single *single = find_single(reg, env, &dep);
+    if (single != NULL) single->shared = shared;
+    viv_res__unlock_all(reg);
+}
+
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep)
+{
+    viv_res__lock_all(reg);
+    const struct viv_res_single *single = find_single(reg, env, &dep);
+    const viv_shared shared = single != NULL ? single->shared : (viv_shared){0};
+    viv_res__unlock_all(reg);
+    return shared;
 }
 
 void viv_res__free_scrap(struct viv_res_scrap *scrap)

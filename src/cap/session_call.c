@@ -2,7 +2,6 @@
 // What processes do with sessions, through handles. Checks come in the order of every use of a
 // handle: the handles, then the class, then what the call is about.
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "cap/gate.h"
 #include "cap/session_int.h"
 
@@ -79,17 +78,19 @@ static enum viv_err create(struct viv_htab *tab, const struct viv_ses_birth *bir
     const struct viv_res_spec spec = {
         .kind = VIV_KIND_SESSION, .parent = parent->rid, .charge_bytes = sizeof *session};
     viv_handle hdl;
-    viv_rid rid;
+    viv_rid rid = VIV_RID_NONE;
     if (has_operators_class(birth->own) ||
         !viv_capset_contains(viv_ses_held(parent), birth->own, NULL))
         return VIV_E_DENIED;
     VIV_TRY(viv_ses__has_room(parent));
     VIV_TRY(viv_ses__new(birth, &session));
-    VIV_TRY(viv_res_insert(tab, &spec, session,
-                           viv_res_kind(tab->reg, VIV_KIND_SESSION)->rights_all, &hdl));
-    const enum viv_err err = viv_res_entry(tab, hdl, &rid);
-    VIV_ASSERT(err == VIV_OK);
-    viv_ses__link(session, rid);
+    const viv_rights rights = viv_res_kind(tab->reg, VIV_KIND_SESSION)->rights_all;
+    const enum viv_err err = viv_res_insert(tab, &spec, session, rights, &hdl);
+    if (err != VIV_OK) return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the parent has ended
+    VIV_SIM_POINT();
+    const bool is_there = viv_res_entry(tab, hdl, &rid) == VIV_OK;
+    viv_ses__link(session, rid); // also one that has ended already: it waits for the turn
+    if (!is_there) return VIV_E_NOINSTANCE; // the table was closed meanwhile
     *out_hdl = hdl;
     return VIV_OK;
 }

@@ -48,6 +48,7 @@ enum viv_err viv_ses__begin(struct viv_ses_tree *tree, struct viv_ses_change *ch
 {
     for (int i = 0; i < TURN_TRIES; i++) {
         if (viv_ses__try_begin(tree, change) == VIV_OK) return VIV_OK;
+        VIV_SIM_POINT();
         pause_cpu();
     }
     return VIV_E_BUSY;
@@ -87,6 +88,7 @@ static void end_turn(struct viv_ses_tree *tree)
         tree->closed = NULL;
         viv_spin_unlock(&tree->lock);
         if (closed == NULL) return;
+        VIV_SIM_POINT();
         while (closed != NULL) {
             struct viv_session *next = closed->closed_next;
             reap(closed);
@@ -110,6 +112,7 @@ void viv_ses__close(struct viv_session *session)
     tree->is_changing = true;
     viv_spin_unlock(&tree->lock);
     viv_capset_drop(old);
+    VIV_SIM_POINT();
     if (is_mine) end_turn(tree);
 }
 
@@ -350,6 +353,7 @@ static enum viv_err settle(struct viv_ses_change *change)
         session->plan.is_queued = false;
         VIV_TRY(settle_session(change, session));
         settle_endings(change, &done);
+        VIV_SIM_POINT();
     }
     return VIV_OK;
 }
@@ -382,10 +386,12 @@ enum viv_err viv_ses__make(struct viv_ses_change *change)
     for (struct viv_session *at = change->touched; at != NULL; at = at->plan.next)
         swap_sets_locked(at);
     viv_spin_unlock(&change->tree->lock);
+    VIV_SIM_POINT();
     if (change->adding != NULL) viv_del__link(change->adding);
     for (struct viv_delegation *at = change->ending_first; at != NULL; at = at->ending_next)
         if (!at->is_over) viv_del__unlink(at);
     change->is_made = true;
+    VIV_SIM_POINT();
     return VIV_OK;
 }
 

@@ -117,6 +117,7 @@ static enum viv_err add_child(const struct viv_ses_birth *birth, viv_rid owner,
     const struct viv_res_birth res_birth = {
         .spec = &spec, .obj = session, .phase = VIV_RES_LIVE, .holds = 1};
     VIV_TRY(viv_res__bear(reg, &res_birth, &res));
+    VIV_SIM_POINT();
     viv_ses__link(session, viv_res_id(res));
     atomic_store_explicit(&session->open_count, 1, memory_order_relaxed); // relaxed: for the walker
     *out_session = viv_ses_take(session);

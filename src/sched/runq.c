@@ -152,12 +152,13 @@ void viv_sched__runq_reorder(struct viv_runq *q)
         taken[count++] = task;
     }
     for (int pass = 1; pass >= 0; pass--) {
+        VIV_SIM_POINT(); // another may be hurried now
         for (uint32_t i = 0; i < count; i++) {
             if (taken[i] == NULL) continue;
-            // Relaxed: a hint; a late one makes the next reordering.
-            bool hurried = atomic_load_explicit(&taken[i]->hurried, memory_order_relaxed) != 0;
-            if (hurried != (pass == 1)) continue;
-            atomic_store_explicit(&taken[i]->hurried, 0, memory_order_relaxed);
+            // Relaxed: a hint; one that comes between the passes makes the next reordering.
+            if (pass == 1 && atomic_load_explicit(&taken[i]->hurried, memory_order_relaxed) == 0)
+                continue;
+            if (pass == 1) atomic_store_explicit(&taken[i]->hurried, 0, memory_order_relaxed);
             (void)viv_sched__runq_push(q, taken[i]);
             taken[i] = NULL;
         }

@@ -99,8 +99,7 @@ static void count_one(struct viv_inst *inst, viv_kind kind)
     if (count != NULL) (*count)++;
 }
 
-// Errors: EXHAUSTED, QUOTA, NOINSTANCE.
-static enum viv_err get_table(struct viv_inst *inst)
+enum viv_err viv_held_open(struct viv_inst *inst)
 {
     if (inst->tab != NULL) return VIV_OK;
     return viv_room_htab(inst->proc, &inst->tab);
@@ -126,7 +125,7 @@ static enum viv_err add_shared(struct viv_inst *inst, viv_kind kind, void *objec
 
 enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, void *object, viv_handle *out_hdl)
 {
-    enum viv_err err = is_counted_full(inst, kind) ? VIV_E_QUOTA : get_table(inst);
+    enum viv_err err = is_counted_full(inst, kind) ? VIV_E_QUOTA : viv_held_open(inst);
     if (err != VIV_OK) {
         destroy(kind, object);
         return err;
@@ -138,6 +137,19 @@ enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, void *object, vi
                              all_rights(kind), out_hdl);
     if (err == VIV_OK) count_one(inst, kind);
     return err;
+}
+
+enum viv_err viv_held_count(struct viv_inst *inst, viv_handle hdl)
+{
+    viv_kind kind;
+    viv_rights rights;
+    VIV_TRY(viv_held_look(inst, hdl, &kind, &rights));
+    if (is_counted_full(inst, kind)) {
+        VIV_IGNORE(viv_res_close(inst->tab, hdl), "it was made just now");
+        return VIV_E_QUOTA;
+    }
+    count_one(inst, kind);
+    return VIV_OK;
 }
 
 enum viv_err viv_held_use(const struct viv_inst *inst, viv_handle hdl, viv_kind kind,
@@ -205,7 +217,7 @@ enum viv_err viv_held_import(struct viv_inst *inst, struct viv_transit **transit
 {
     viv_kind kind = viv_res_transit_kind(*transit);
     if (is_counted_full(inst, kind)) return VIV_E_QUOTA;
-    VIV_TRY(get_table(inst));
+    VIV_TRY(viv_held_open(inst));
     VIV_TRY(viv_res_import(inst->tab, *transit, out_hdl));
     *transit = NULL;
     count_one(inst, kind);

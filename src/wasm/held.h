@@ -23,6 +23,11 @@ enum { VIV_HELD_KINDS = 6 };
 // Gives the kinds above their functions. Errors: EXISTS.
 enum viv_err viv_held_bind(struct viv_reg *reg) VIV_MUST_CHECK;
 
+// Makes inst->tab. Errors: EXHAUSTED, QUOTA, NOINSTANCE.
+enum viv_err viv_held_open(struct viv_inst *inst) VIV_MUST_CHECK;
+// Counts a handle that came by other means; closes it when there are too many of its kind. Errors:
+// QUOTA.
+enum viv_err viv_held_count(struct viv_inst *inst, viv_handle hdl) VIV_MUST_CHECK;
 // A new resource of the process, with all rights. Errors: QUOTA (also: VIV_WASM_IDS_MAX of a kind),
 // EXHAUSTED, NOINSTANCE (the process is ending).
 enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, VIV_OWN void *object,

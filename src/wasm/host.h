@@ -13,6 +13,7 @@
 #ifndef VIV_WASM_HOST_H
 #define VIV_WASM_HOST_H
 
+#include "cap/fut.h"
 #include "proc/proc.h"
 #include "sched/dirty.h"
 #include <wasmtime.h>
@@ -37,12 +38,8 @@ void viv_host__call_async(void *env, wasmtime_caller_t *caller, const wasmtime_v
 enum viv_host viv_host_trap(struct viv_inst *inst, const char *fmt, ...) VIV_PRINTF(2, 3);
 
 // ---- guest memory ----
-// The whole memory as it is now; base is NULL when the module exports no 32-bit `memory`. Valid
-// until guest code runs again.
-struct viv_guest_mem {
-    uint8_t *base;
-    uint64_t size_bytes;
-};
+// The whole memory as it is now (cap/fut.h); base is NULL when the module exports no 32-bit
+// `memory`. Valid until guest code runs again.
 struct viv_guest_mem viv_guest_mem(struct viv_inst *inst);
 // Is [ptr, ptr + len) inside? An empty range needs ptr <= size.
 static inline bool viv_guest_in(struct viv_guest_mem mem, uint32_t ptr, uint64_t len)

@@ -17,6 +17,7 @@
 #include "wasm/inst.h"
 
 #include "base/assert.h"
+#include "cap/ring.h"
 #include "cap/session.h"
 #include "wasm/abi.h"
 #include "wasm/cpu_share.h"
@@ -198,6 +199,7 @@ static enum viv_step run_guest(struct viv_inst *inst)
             inst->op->on_worker = NULL;
             work(inst->op);
         }
+        if (inst->has_futures) (void)viv_ring_flush(inst->tab, viv_guest_mem(inst));
         wasmtime_context_set_epoch_deadline(inst->context, 1);
         inst->yielded = inst->slice_over = false;
         inst->slice->left -= POLL_COST;

@@ -69,6 +69,7 @@ struct viv_inst {
     uint64_t timer_purge_at;    // number of timer ids at which fired ones are swept
     // what it holds (held.h)
     struct viv_htab *tab; // NULL until it holds something
+    bool has_futures;     // it has asked for them (res_calls.c)
     uint32_t held_count[VIV_HELD_KINDS];
     struct viv_session *child_session; // made last for a child with fewer rights; NULL: none
     uint64_t child_lacks;              // the classes it lacks

@@ -303,6 +303,28 @@ static void the_middle_ends_and_the_top_still_revokes(void **state)
     close_three();
 }
 
+// The session of a process may end before the process does.
+static void nothing_is_delegated_to_or_by_ended_sessions(void **state)
+{
+    (void)state;
+    ses_rig_prepare(&rig);
+    ses_rig_open(&rig, NULL);
+    static const char text[] = "allow cap.delegate\nallow fs grantable";
+    struct viv_session *by = ses_rig_child(&rig, rig.root, text);
+    struct viv_session *whom = ses_rig_child(&rig, rig.root, text);
+    const struct actor one = ses_rig_spawn(&rig, by), two = ses_rig_spawn(&rig, whom);
+    viv_handle hdl;
+    OK(viv_res_discard(rig.reg, whom->rid));
+    ERR(delegate(&one, &two, "fs", "/srv", false, &hdl), NOTFOUND);
+    assert_true(viv_list_is_empty(&by->given));
+    const struct viv_delegation_spec spec = spec_of(&two, &one, "fs", "/srv");
+    ERR(viv_cap_delegate(two.tab, &spec, &hdl), DENIED);
+    assert_true(viv_list_is_empty(&by->received));
+    viv_ses_let_go(by);
+    viv_ses_let_go(whom);
+    ses_rig_close(&rig);
+}
+
 static void delegations_to_ended_sessions_go(void **state)
 {
     (void)state;
@@ -403,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_delegation_ends_with_the_receivers_ceiling),
         cmocka_unit_test(children_may_hold_what_was_delegated),
         cmocka_unit_test(the_middle_ends_and_the_top_still_revokes),
+        cmocka_unit_test(nothing_is_delegated_to_or_by_ended_sessions),
         cmocka_unit_test(delegations_to_ended_sessions_go),
         cmocka_unit_test(a_givers_session_ends),
         cmocka_unit_test(rm_resource_takes_what_was_delegated),

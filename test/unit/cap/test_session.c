@@ -557,6 +557,27 @@ static void a_session_ends_with_its_owner(void **state)
     ses_rig_close(&rig);
 }
 
+static void nothing_is_made_below_a_session_that_has_ended(void **state)
+{
+    (void)state;
+    open_all();
+    struct viv_session *top = ses_rig_child(&rig, rig.root, "allow cap.session"), *low;
+    const struct actor root = ses_rig_spawn(&rig, NULL);
+    const viv_handle hdl = ses_rig_handle(&root, top);
+    viv_handle out;
+    struct viv_proc *child = ses_rig_unborn(&rig);
+    OK(viv_res_discard(rig.reg, top->rid));
+    ERR(viv_ses_create(root.tab, hdl, NULL, 0, NULL, &out), GONE);
+    ERR(viv_ses_derive(top, 0, NULL, rig.env_rid, &low), NOTFOUND);
+    ERR(viv_ses_bind(top, child), GONE);
+    viv_proc_abandon(child);
+    root.tab->session = top; // as a process that runs under it
+    ERR(viv_ses_create(root.tab, self, NULL, 0, NULL, &out), DENIED);
+    root.tab->session = rig.root;
+    viv_ses_let_go(top);
+    ses_rig_close(&rig);
+}
+
 static void a_session_stays_open_while_processes_run_under_it(void **state)
 {
     (void)state;
@@ -963,6 +984,7 @@ int main(void)
         cmocka_unit_test(case53_the_operator_shrinks_a_root),
         cmocka_unit_test(removed_sessions_hold_nothing_and_get_nothing),
         cmocka_unit_test(a_session_ends_with_its_owner),
+        cmocka_unit_test(nothing_is_made_below_a_session_that_has_ended),
         cmocka_unit_test(a_session_stays_open_while_processes_run_under_it),
         cmocka_unit_test(children_run_under_their_parents_session),
         cmocka_unit_test(an_environment_without_a_root_has_no_rules),

@@ -128,6 +128,18 @@ static void run_case(const char *guest, const char *entry, const struct viv_conf
     }
 
 #define GUEST_CASES(CASE)                                                                          \
+    CASE("abi_res", case_82_a_frame_goes_through)                                                  \
+    CASE("abi_res", case_83_a_small_buffer_loses_nothing)                                          \
+    CASE("abi_res", case_82_who_waits_is_named_in_the_ring)                                        \
+    CASE("abi_res", case_fut_wait_sleeps)                                                          \
+    CASE("abi_res", case_84_a_dropped_read_consumes_nothing)                                       \
+    CASE("abi_res", case_shared_reader_in_another_process)                                         \
+    CASE("abi_res", case_29_a_parked_read_is_revoked)                                              \
+    CASE("abi_res", case_25_a_share_is_spent)                                                      \
+    CASE("abi_res", case_26_guesses_are_counted)                                                   \
+    CASE("abi_res", case_28_rights_only_shrink)                                                    \
+    CASE("abi_res", case_singletons_are_found_until_they_end)                                      \
+    CASE("abi_res", case_bad_pointers_and_handles_change_nothing)                                  \
     CASE("abi_ends", case_103_every_end_is_told)                                                   \
     CASE("abi_ends", case_104_after_demonitor_no_down)                                             \
     CASE("abi_calls", case_105_bad_pointers_are_faults)                                            \
