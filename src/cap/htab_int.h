@@ -90,4 +90,9 @@ struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg);
 
+// reg_rel.c: the share that look-ups of a singleton attach; none: not made by a process, or not
+// yet.
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep);
+
 #endif

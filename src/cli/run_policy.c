@@ -8,6 +8,7 @@
 #include "cap/policy_options.h"
 #include "cli/cli.h"
 #include "os/file.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,15 +67,15 @@ enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
         struct dir_spec dir = read_dir(options->dirs[i]);
         char *host = viv_try_strndup(options->dirs[i], dir.host_len, VIV_TAG_CLI);
         if (host == NULL) return VIV_E_EXHAUSTED;
-        char *real = realpath(host, NULL);
+        char real[PATH_MAX];
+        bool exists = realpath(host, real) != NULL;
         viv_free(host, dir.host_len + 1, VIV_TAG_CLI);
-        if (real == NULL) continue; // opening it will say why
+        if (!exists) continue; // opening it will say why
         const struct viv_pattern_text pattern = {
             .cap = VIV_CAP_FS, .text = real, .len_bytes = strlen(real)};
         struct viv_diag diag;
         size_t at;
         enum viv_err err = viv_caps_allow_text(policy->caps, &pattern, &diag, &at);
-        free(real);
         if (err != VIV_OK) return err;
     }
     return VIV_OK;
