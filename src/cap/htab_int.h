@@ -7,6 +7,8 @@
 #include "cap/htab.h"
 #include "cap/reg_int.h"
 
+// Close and destroy of kind instance; in viv_res_new.
+enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 // Charges for an entry and takes one; any thread. Errors: NOINSTANCE, QUOTA, EXHAUSTED.
 enum viv_err viv_htab__take(struct viv_htab *tab, struct viv_htab_table *table,
                             uint32_t *out_index) VIV_MUST_CHECK;

@@ -242,10 +242,6 @@ void viv_res__keep(struct viv_res *res);   // it stays without holds
 bool viv_res__leave(struct viv_res *res);
 enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
 
-// ---- htab.c ----
-struct viv_htab;
-// Close and destroy of kind instance; in viv_res_new.
-enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 // ---- records ----
 
 // What slot 0 of a segment holds.
