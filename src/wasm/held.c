@@ -87,10 +87,21 @@ static uint32_t *count_of(struct viv_inst *inst, viv_kind kind)
     return NULL;
 }
 
+static uint64_t bound_of(const struct viv_inst *inst, enum viv_policy_limit limit)
+{
+    const struct viv_session *session = viv_ses_of(inst->proc);
+    return session != NULL ? viv_ses_limits(session)->bounds[limit].value : VIV_POLICY_NO_LIMIT;
+}
+
 static bool is_counted_full(struct viv_inst *inst, viv_kind kind)
 {
     const uint32_t *count = count_of(inst, kind);
-    return count != NULL && *count >= VIV_WASM_IDS_MAX;
+    if (count == NULL) return false;
+    if (*count >= VIV_WASM_IDS_MAX) return true;
+    if (kind == VIV_KIND_TIMER) return *count >= bound_of(inst, VIV_POLICY_TIMERS);
+    if (kind != VIV_KIND_FILE && kind != VIV_KIND_DIR) return false;
+    uint64_t fds = *count_of(inst, VIV_KIND_FILE) + *count_of(inst, VIV_KIND_DIR);
+    return fds >= bound_of(inst, VIV_POLICY_FDS);
 }
 
 static void count_one(struct viv_inst *inst, viv_kind kind)
