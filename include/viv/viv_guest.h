@@ -148,7 +148,7 @@ struct viv_limits {
     uint64_t output_bytes;
 };
 
-// What a process has used. 64 bytes.
+// What a process has used. 64 bytes. The two times are 0 for a process without clocks.
 struct viv_usage {
     uint64_t memory_bytes, memory_peak_bytes;
     uint64_t cpu_ns, age_ns;

@@ -8,6 +8,7 @@
 #include "cap/policy_options.h"
 #include "cli/cli.h"
 #include "os/file.h"
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,26 @@ enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
 
 // ---- making ----
 
+// A directory that cannot be opened is a bad pattern, with its place in the text. The descriptor is
+// not kept: the first process opens its directories itself. Commands are for a later step.
+static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *path, size_t path_len,
+                             struct viv_anchor **out_anchor, struct viv_diag *diag)
+{
+    (void)arg;
+    (void)out_anchor;
+    if (type != VIV_SCOPE_DIRECTORY) return VIV_OK;
+    char *name = viv_try_strndup(path, path_len, VIV_TAG_CLI);
+    if (name == NULL) return VIV_E_EXHAUSTED;
+    int fd = viv_os_open(name, O_PATH | O_DIRECTORY, 0);
+    viv_free(name, path_len + 1, VIV_TAG_CLI);
+    if (fd < 0) return viv_diag_set(diag, VIV_E_INVAL, "cannot open directory: %s", strerror(-fd));
+    (void)viv_os_close(fd);
+    return VIV_OK;
+}
+
+static const struct viv_scope_hooks hooks = {.open = try_open};
+static const struct viv_policy_source plain_source = {.hooks = &hooks};
+
 static bool failed(const struct viv_policy_error *error, enum viv_err err)
 {
     const char *why = error->diag.text[0] != '\0' ? error->diag.text : viv_err_text(err);
@@ -100,9 +121,12 @@ static bool add_file(struct viv_policy_options *all, const char *path)
         return false;
     }
     struct viv_policy_error error = {0};
-    const struct viv_policy_option option = {
-        .name = "policy", .value = (const char *)text, .value_len = len, .label = path};
-    enum viv_err err = viv_policy_options_add(all, &option, &(struct viv_policy_source){0}, &error);
+    const struct viv_policy_option option = {.name = "policy",
+                                             .value = len > 0 ? (const char *)text
+                                                              : "", // there is no text of 0 bytes
+                                             .value_len = len,
+                                             .label = path};
+    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
     viv_free(text, len, VIV_TAG_CLI);
     return err == VIV_OK || failed(&error, err);
 }
@@ -115,7 +139,7 @@ static bool add_option(struct viv_policy_options *all, const struct viv_run_poli
                                              .value = given->value,
                                              .value_len =
                                                  given->value != NULL ? strlen(given->value) : 0};
-    enum viv_err err = viv_policy_options_add(all, &option, &(struct viv_policy_source){0}, &error);
+    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
     return err == VIV_OK || failed(&error, err);
 }
 
@@ -133,7 +157,7 @@ struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
     for (uint32_t i = 0; good && i < options->policy_count; i++)
         good = add_option(all, &options->policy[i]);
     if (good) {
-        err = viv_policy_options_finish(all, &(struct viv_policy_source){0}, &policy, &error);
+        err = viv_policy_options_finish(all, &plain_source, &policy, &error);
         if (err != VIV_OK) (void)failed(&error, err);
     }
     viv_policy_options_free(all);
@@ -185,7 +209,8 @@ enum viv_err viv_run_policy_config(const struct viv_policy *policy, struct viv_c
     config->max_memory_bytes = viv_min_u64(config->max_memory_bytes, body.memory_bytes);
     config->cpu_ns = none_is_zero(body.cpu_time_ns);
     config->life_ns = none_is_zero(body.wall_ns);
-    config->output_bytes = none_is_zero(body.output_bytes);
+    // Room wasm knows no limit as 0, hence a limit of 0 as 1.
+    config->output_bytes = body.output_bytes == 0 ? 1 : none_is_zero(body.output_bytes);
     config->drops_output = body.output_action == VIV_ACTION_DROP;
     config->cpu_percent = (uint32_t)none_is_zero(body.cpu_percent);
     return add_dirs(policy, config);

@@ -238,9 +238,13 @@ static void read_usage(struct viv_inst *inst, uint64_t out[8])
     uint64_t now_ns = viv_sched_now_ns(viv_kernel_sched(kernel));
     out[0] = inst->account.used_bytes;
     out[1] = viv_max_u64(inst->account.peak_bytes, inst->account.used_bytes);
-    out[2] = viv_proc_cpu_ns(inst->proc) +
-             (now_ns > inst->step_began_ns ? now_ns - inst->step_began_ns : 0);
-    out[3] = info.age_ns;
+    // Clocks by another name: 0 without them.
+    bool sees_cpu = viv_may_word(inst, VIV_CAP_TIME_READ, VIV_TIME_CPU) == VIV_OK;
+    bool sees_age = viv_may_word(inst, VIV_CAP_TIME_READ, VIV_TIME_MONO) == VIV_OK;
+    out[2] = sees_cpu ? viv_proc_cpu_ns(inst->proc) +
+                            (now_ns > inst->step_began_ns ? now_ns - inst->step_began_ns : 0)
+                      : 0;
+    out[3] = sees_age ? info.age_ns : 0;
     out[4] = mbox->count;
     out[5] = mbox->bytes;
     out[6] = info.sent;

@@ -87,21 +87,27 @@ static uint32_t *count_of(struct viv_inst *inst, viv_kind kind)
     return NULL;
 }
 
-static uint64_t bound_of(const struct viv_inst *inst, enum viv_policy_limit limit)
+// Whether the process has as many of a kind as its limits of timers and of descriptors allow.
+static bool is_over_limit(struct viv_inst *inst, viv_kind kind)
 {
-    const struct viv_session *session = viv_ses_of(inst->proc);
-    return session != NULL ? viv_ses_limits(session)->bounds[limit].value : VIV_POLICY_NO_LIMIT;
+    if (inst->tab == NULL) return false;
+    const struct viv_account *account = inst->tab->account;
+    if (kind == VIV_KIND_TIMER)
+        return *count_of(inst, kind) >= viv_account_max(account, VIV_COUNTER_TIMERS);
+    if (kind != VIV_KIND_FILE && kind != VIV_KIND_DIR) return false;
+    uint64_t count = (uint64_t)*count_of(inst, VIV_KIND_FILE) + *count_of(inst, VIV_KIND_DIR);
+    return count >= viv_account_max(account, VIV_COUNTER_FDS);
 }
 
 static bool is_counted_full(struct viv_inst *inst, viv_kind kind)
 {
     const uint32_t *count = count_of(inst, kind);
-    if (count == NULL) return false;
-    if (*count >= VIV_WASM_IDS_MAX) return true;
-    if (kind == VIV_KIND_TIMER) return *count >= bound_of(inst, VIV_POLICY_TIMERS);
-    if (kind != VIV_KIND_FILE && kind != VIV_KIND_DIR) return false;
-    uint64_t fds = *count_of(inst, VIV_KIND_FILE) + *count_of(inst, VIV_KIND_DIR);
-    return fds >= bound_of(inst, VIV_POLICY_FDS);
+    return count != NULL && (*count >= VIV_WASM_IDS_MAX || is_over_limit(inst, kind));
+}
+
+bool viv_held_is_full(struct viv_inst *inst, viv_kind kind)
+{
+    return is_counted_full(inst, kind);
 }
 
 static void count_one(struct viv_inst *inst, viv_kind kind)
@@ -136,7 +142,8 @@ static enum viv_err add_shared(struct viv_inst *inst, viv_kind kind, void *objec
 
 enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, void *object, viv_handle *out_hdl)
 {
-    enum viv_err err = is_counted_full(inst, kind) ? VIV_E_QUOTA : viv_held_open(inst);
+    enum viv_err err = viv_held_open(inst);
+    if (err == VIV_OK && is_counted_full(inst, kind)) err = VIV_E_QUOTA;
     if (err != VIV_OK) {
         destroy(kind, object);
         return err;
@@ -227,8 +234,8 @@ enum viv_err viv_held_import(struct viv_inst *inst, struct viv_transit **transit
                              viv_handle *out_hdl)
 {
     viv_kind kind = viv_res_transit_kind(*transit);
-    if (is_counted_full(inst, kind)) return VIV_E_QUOTA;
     VIV_TRY(viv_held_open(inst));
+    if (is_counted_full(inst, kind)) return VIV_E_QUOTA;
     VIV_TRY(viv_res_import(inst->tab, *transit, out_hdl));
     *transit = NULL;
     count_one(inst, kind);

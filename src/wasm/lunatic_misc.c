@@ -68,7 +68,7 @@ static void purge_timers(struct viv_inst *inst)
     enum { FIRST_PURGE = 64 };
     size_t count = viv_ids_count(&inst->ids, VIV_ID_TIMER);
     if (inst->timer_purge_at == 0) inst->timer_purge_at = FIRST_PURGE;
-    if (count < inst->timer_purge_at) return;
+    if (count < inst->timer_purge_at && !viv_held_is_full(inst, VIV_KIND_TIMER)) return;
     viv_ids_sweep(inst, VIV_ID_TIMER, is_pending);
     count = viv_ids_count(&inst->ids, VIV_ID_TIMER);
     inst->timer_purge_at = viv_max_u64(FIRST_PURGE, 2 * count);
@@ -93,6 +93,7 @@ enum viv_host viv_wasm__timer_send_after(struct viv_inst *inst, wasmtime_val_raw
     struct viv_send_timer *timer = viv_send_timer_new(inst->proc, (viv_pid){(uint64_t)v[0].i64});
     enum viv_err err =
         timer == NULL ? VIV_E_EXHAUSTED : viv_ids_add(inst, VIV_ID_TIMER, timer, &id);
+    if (err == VIV_E_QUOTA) return viv_host_trap(inst, "too many timers");
     if (err != VIV_OK) return viv_host_trap(inst, "%s", viv_err_text(err));
     inst->scratch = NULL;
     err = viv_send_timer_start(timer, &msg->msg, delay_ns, inst->timer_worker);

@@ -484,6 +484,11 @@ enum viv_host viv_wasm__process_get_or_spawn(struct viv_inst *inst, const wasmti
     uint32_t name_ptr = (uint32_t)args[0].of.i32, name_len = (uint32_t)args[1].of.i32;
     const char *name;
     if (!viv_guest_text(inst, name_ptr, name_len, &name)) return VIV_HOST_TRAP;
+    // It looks the name up, and takes it when it is free.
+    static const enum viv_cap classes[] = {VIV_CAP_NAME_LOOKUP, VIV_CAP_NAME_REGISTER};
+    for (size_t i = 0; i < VIV_COUNT_OF(classes); i++)
+        if (viv_may_name(inst, classes[i], name, name_len) != VIV_OK)
+            return viv_may_trap(inst, classes[i], name, name_len);
     struct spawn *spawn =
         read_spawn(inst, args + 2, (uint32_t)args[9].of.i32, true, (uint32_t)args[10].of.i32);
     if (spawn == NULL) return VIV_HOST_TRAP;

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 VIV = os.environ["VIV"]
@@ -18,10 +19,44 @@ SECONDS = 60 * int(os.environ.get("VIV_TIME_FACTOR", "1"))
 WORKERS = ("1", "4")
 
 
-def run(program, workers="2"):
+# What the guest of examples/sandbox.c tries, and what must come of it: under its policy, and without
+# one. Rows that are the same in both are refused by handles, and by what the supervisor gives.
+SANDBOX = {
+    "read a file outside its directories": ("notcapable", None),
+    "read it through `..`": ("perm", None),
+    "read it through a symbolic link": ("perm", None),
+    "read an absolute path": ("perm", "perm"),
+    "write to a file of a read-only directory": ("badf", None),
+    "create a file in a read-only directory": ("notcapable", None),
+    "move a file out of a read-only directory": ("notcapable", None),
+    "read a file without the right to files": ("notcapable", "notcapable"),
+    "take 32 MiB of memory": ("memory.grow: -1", "memory.grow: -1"),
+    "spin for ever": ("limit(cpu)", "limit(cpu)"),
+    "stay for ever": ("limit(time)", "limit(time)"),
+    "start process after process": ("QUOTA", None),
+    "start a process without the right": ("DENIED", "DENIED"),
+    "fill a mailbox": ("FULL", None),
+    "flood the output": ("limit(output)", "limit(output)"),
+    "forge handles": ("BADHANDLE", "BADHANDLE"),
+    "use a closed handle": ("BADHANDLE", "BADHANDLE"),
+    "use the number of another's handle": ("BADHANDLE", "BADHANDLE"),
+    "guess shared handles": ("NOTFOUND, then QUOTA", "NOTFOUND, then QUOTA"),
+    "get more rights than were shared": ("RIGHTS", "RIGHTS"),
+    "use what was taken back": ("REVOKED", "REVOKED"),
+    "kill its parent": ("DENIED", "DENIED"),
+    "end a neighbour": ("DENIED", "DENIED"),
+    "take a name": ("DENIED", "DENIED"),
+    "compile a module": ("DENIED", "DENIED"),
+    "get random bytes": ("notcapable", None),
+    "read the clock": ("notcapable", None),
+    "read the environment": ("it is empty", None),
+}
+
+
+def run(program, workers="2", options=(), cwd=None):
     """Runs a program with `viv run`; what it printed and how it ended."""
-    return subprocess.run([VIV, "run", "--no-cache", "--workers", workers, str(program)], text=True,
-                          capture_output=True, timeout=SECONDS, check=False)
+    return subprocess.run([VIV, "run", "--no-cache", "--workers", workers, *options, str(program)], text=True,
+                          cwd=cwd, capture_output=True, timeout=SECONDS, check=False)
 
 
 class Examples(unittest.TestCase):
@@ -75,6 +110,58 @@ class Examples(unittest.TestCase):
             self.assertRegex(line, r"^viv: process <0\.\d+\.\d+> 'viv_call' of supervisor\.wasm failed: ")
         self.assertEqual(sum(bool(re.search(r"unreachable in ", line)) for line in told), 1)
 
+    def sandbox(self, workers, *options):
+        """Runs it in a folder as its first lines say; the rows (how, verdict) by what was tried, the rest."""
+        with tempfile.TemporaryDirectory(prefix="viv-sandbox-") as name:
+            folder = pathlib.Path(name)
+            for part in ("box", "shelf"):
+                (folder / part).mkdir()
+            (folder / "shelf" / "book.txt").write_text("a book\n", encoding="utf-8")
+            (folder / "secret.txt").write_text("hidden\n", encoding="utf-8")
+            result = run(GUESTS / "sandbox.wasm", workers, options, folder)
+            book = folder / "shelf" / "book.txt"
+            intact = book.is_file() and book.read_text(encoding="utf-8") == "a book\n" and \
+                [path.name for path in (folder / "shelf").iterdir()] == ["book.txt"]
+        head, *lines, last = result.stdout.splitlines()
+        self.assertEqual(head.split("  ")[0], "what the guest tried")
+        rows = {line[:42].rstrip(): (line[43:71].rstrip(), line[72:]) for line in lines}
+        self.assertEqual(len(rows), len(lines))
+        return rows, last, result, intact
+
+    def test_sandbox(self):
+        for workers in WORKERS:
+            with self.subTest(workers=workers):
+                rows, last, result, intact = self.sandbox(workers, "--policy", EXAMPLES / "sandbox.policy")
+                self.assertEqual(rows, {what: (how, "refused") for what, (how, _) in SANDBOX.items()})
+                self.assertEqual(last, f"{len(SANDBOX)} refused, 0 not; supervisor and neighbour: alive and working")
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertTrue(intact)
+                ends = re.findall(r"^viv: process \S+ 'viv_call' of sandbox\.wasm failed: (limit\(\w+\)):",
+                                  result.stderr, re.MULTILINE)
+                self.assertEqual(ends, ["limit(cpu)", "limit(time)", "limit(output)"])
+
+    def test_sandbox_without_its_policy(self):
+        """The table does not lie: what only the policy refuses is not refused without it."""
+        rows, last, result, intact = self.sandbox("2", "--use", "open")
+        open_rows = {what for what, (_, how) in SANDBOX.items() if how is None}
+        self.assertEqual({what for what, (_, verdict) in rows.items() if verdict == "NOT REFUSED"}, open_rows)
+        self.assertEqual({what: how for what, (how, verdict) in rows.items() if verdict == "refused"},
+                         {what: how for what, (_, how) in SANDBOX.items() if how is not None})
+        self.assertEqual(last, f"{len(SANDBOX) - len(open_rows)} refused, {len(open_rows)} not; "
+                               "supervisor and neighbour: alive and working")
+        self.assertEqual(result.returncode, 1)
+        self.assertFalse(intact)
+
+    def test_sandbox_with_one_thing_too_much(self):
+        """Each line that is added to the policy is seen in its rows, and in no others."""
+        for allow, what in (("entropy", "get random bytes"), ("time.read=wall", "read the clock"),
+                            ("env.read=PATH", "read the environment"),
+                            ("fs=.:r", "read a file outside its directories")):
+            with self.subTest(allow=allow):
+                rows, _, result, _ = self.sandbox("2", "--policy", EXAMPLES / "sandbox.policy", "--allow", allow)
+                self.assertEqual([name for name, (_, verdict) in rows.items() if verdict != "refused"], [what])
+                self.assertEqual(result.returncode, 1)
+
     def test_the_guest_header_is_also_for_cxx_and_strict_c(self):
         compiler = shutil.which("clang-19") or shutil.which("clang")
         if compiler is None:
@@ -92,7 +179,7 @@ class Examples(unittest.TestCase):
                     self.assertEqual(result.returncode, 0)
 
     def test_every_example_is_run_here(self):
-        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c"}
+        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c", "sandbox.c"}
         found = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".c", ".wat")}
         self.assertEqual(found, known)
 
