@@ -204,7 +204,8 @@ enum viv_err viv_capset_new(const struct viv_caps *caps, struct viv_capset **out
 struct viv_capset *viv_capset_take(struct viv_capset *set)
 {
     // Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
-    atomic_fetch_add_explicit(&set->ref_count, 1, memory_order_relaxed);
+    const uint32_t before = atomic_fetch_add_explicit(&set->ref_count, 1, memory_order_relaxed);
+    VIV_ASSERT(before > 0);
     return set;
 }
 

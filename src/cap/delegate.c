@@ -26,7 +26,9 @@ static void free_delegation(struct viv_qsbr_item *item)
 struct viv_delegation *viv_del__take(struct viv_delegation *delegation)
 {
     // Relaxed: the caller knows that it is there.
-    atomic_fetch_add_explicit(&delegation->ref_count, 1, memory_order_relaxed);
+    const uint32_t before =
+        atomic_fetch_add_explicit(&delegation->ref_count, 1, memory_order_relaxed);
+    VIV_ASSERT(before > 0);
     return delegation;
 }
 
@@ -267,6 +269,7 @@ static enum viv_err delegate_to(struct viv_htab *tab, struct viv_delegation *del
     return err;
 }
 
+// The receiver is kept by the caller.
 static enum viv_err make(struct viv_htab *tab, struct viv_session *receiver,
                          const struct viv_delegation_spec *spec, viv_handle *out_hdl)
 {
@@ -298,9 +301,11 @@ enum viv_err viv_cap_delegate(struct viv_htab *tab, const struct viv_delegation_
     VIV_TRY(viv_htab_gate(tab, VIV_CAP_CAP_DELEGATE, &query));
     if (receiver == giver) return VIV_E_INVAL;
     if (receiver->tree != giver->tree) return VIV_E_DENIED;
+    if (!viv_ses__try_take(receiver)) return VIV_E_NOTFOUND; // its process has ended
     const enum viv_err err = make(tab, receiver, spec, out_hdl);
     if (err == VIV_OK || err == VIV_E_DENIED)
         viv_ses__audit(receiver, tab->pid, VIV_AUDIT_DELEGATE, ent->cap, err);
+    viv_ses_drop(receiver);
     return err;
 }
 

@@ -14,6 +14,7 @@ struct viv_futs {
     _Atomic uint32_t is_signalled;
     // The instance's own thread:
     uint32_t ring_base, ring_capacity, ring_tail; // capacity 0: no ring
+    uint32_t left_count;                          // in `ready` after the last flush
     struct viv_spin lock;                         // below, and of each future what is said there
     bool is_closed;
     uint32_t ready_count;

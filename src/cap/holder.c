@@ -198,22 +198,6 @@ struct viv_account *viv_holder_account(const struct viv_proc *proc)
     return holder != NULL ? holder->account : NULL;
 }
 
-enum viv_err viv_holder_set_parent(struct viv_proc *proc, viv_pid parent)
-{
-    struct viv_holder *holder;
-    VIV_TRY(holder_of(proc, &holder));
-    // Relaxed: a number.
-    atomic_store_explicit(&holder->parent, parent.w, memory_order_relaxed);
-    return VIV_OK;
-}
-
-viv_pid viv_holder_parent(const struct viv_proc *proc)
-{
-    const struct viv_holder *holder = viv_proc_word(proc, VIV_PROC_WORD_HOLDER);
-    if (holder == NULL) return VIV_PID_NONE;
-    return (viv_pid){atomic_load_explicit(&holder->parent, memory_order_relaxed)}; // as above
-}
-
 // ---- any thread ----
 
 enum viv_err viv_res_process(struct viv_cap_kernel *cap, viv_pid pid, viv_rid *out_rid)

@@ -58,9 +58,6 @@ struct viv_htab *viv_holder_find_htab(const struct viv_proc *proc); // NULL: has
 enum viv_err viv_holder_set_limits(struct viv_proc *proc,
                                    const struct viv_account_limits *limits) VIV_MUST_CHECK;
 struct viv_account *viv_holder_account(const struct viv_proc *proc); // NULL: none of its own
-// Who started it, for relations between sessions; none at first. Errors: as htab.
-enum viv_err viv_holder_set_parent(struct viv_proc *proc, viv_pid parent) VIV_MUST_CHECK;
-viv_pid viv_holder_parent(const struct viv_proc *proc); // any thread
 
 // ---- any thread, in a read section ----
 // The process resource of a pid, made on first demand. Errors: NOTFOUND (not alive), STATE, QUOTA,

@@ -24,7 +24,6 @@ struct viv_holder {
     viv_rid rid;                               // set before it is published
     struct viv_htab *tab;                      // own thread
     struct viv_account *account;               // own thread; NULL: none of its own
-    _Atomic uint64_t parent;                   // pid
     _Atomic(const struct viv_reason *) reason; // once ended
     // Its end; own thread.
     enum viv_cascade_step step;

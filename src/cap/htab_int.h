@@ -7,6 +7,8 @@
 #include "cap/htab.h"
 #include "cap/reg_int.h"
 
+// Close and destroy of kind instance; in viv_res_new.
+enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 // Charges for an entry and takes one; any thread. Errors: NOINSTANCE, QUOTA, EXHAUSTED.
 enum viv_err viv_htab__take(struct viv_htab *tab, struct viv_htab_table *table,
                             uint32_t *out_index) VIV_MUST_CHECK;
@@ -89,5 +91,10 @@ struct viv_htab_counts {
 struct viv_htab_counts viv_htab__each(struct viv_htab *tab,
                                       void (*visit)(void *arg, const struct viv_res *res),
                                       void *arg);
+
+// reg_rel.c: the share that look-ups of a singleton attach; none: not made by a process, or not
+// yet.
+void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
+viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep);
 
 #endif

@@ -9,7 +9,7 @@
 // "last hold gone and dying" are one compare-and-swap each.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/reg_int.h"
+#include "cap/htab_int.h"
 #include <string.h>
 
 #define CHARGE_MAX (UINT64_C(64) * UINT32_MAX)

@@ -36,8 +36,7 @@ struct viv_res_ext {
     struct viv_spin list;              // of what it owns, and the sums below; see viv_res__lock_all
     uint32_t owned[VIV_END_RANKS];     // newest owned of each rank
     uint32_t children;                 // newest child
-    uint32_t peer;                     // instance <-> process
-    uint32_t log;                      // process <-> channel
+    uint32_t peer, log;                // instance <-> process, process <-> channel
     uint32_t owned_moves, child_moves; // how often something was moved into these lists
     uint8_t owned_height, child_height; // at most so many levels below; 0 when the lists are empty
     uint64_t below_count, below_bytes;  // owned below and paid for by the account above
@@ -59,8 +58,7 @@ struct viv_res_scrap {
 };
 
 struct viv_res_weight {
-    uint64_t count, bytes;
-    uint64_t chan_bytes; // of `bytes`, those of channels
+    uint64_t count, bytes, chan_bytes; // chan_bytes: of `bytes`, those of channels
 };
 
 // An end that is under way (reg_end.c).
@@ -217,8 +215,6 @@ void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc);
 // R3 under the lock: singletons, log channel, instance, its place below the handle it was made
 // through. Shares stop resolving with the phase.
 void viv_res__unpublish(struct viv_reg *reg, struct viv_res *res, struct viv_res_scrap *scrap);
-void viv_res__set_singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep, viv_shared shared);
-viv_shared viv_res__singleton_share(struct viv_reg *reg, viv_rid env, viv_dep dep); // or none
 void viv_res__free_scrap(struct viv_res_scrap *scrap);
 // The nearest environment above; none: the runtime's. Under the lock.
 viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
@@ -246,10 +242,6 @@ void viv_res__keep(struct viv_res *res);   // it stays without holds
 bool viv_res__leave(struct viv_res *res);
 enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
 
-// ---- htab.c ----
-struct viv_htab;
-// Close and destroy of kind instance; in viv_res_new.
-enum viv_err viv_htab__bind(struct viv_reg *reg) VIV_MUST_CHECK;
 // ---- records ----
 
 // What slot 0 of a segment holds.

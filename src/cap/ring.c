@@ -56,33 +56,45 @@ static bool deliver_locked(struct viv_futs *futs, uint8_t *ring, uint32_t head)
     return true;
 }
 
+// F1 and F2; how many are left.
+static uint32_t deliver(struct viv_futs *futs, uint8_t *ring, uint32_t head)
+{
+    uint32_t left;
+    bool is_more;
+    do {
+        viv_spin_lock(&futs->lock);
+        is_more = ring != NULL && deliver_locked(futs, ring, head);
+        left = futs->ready_count;
+        viv_spin_unlock(&futs->lock);
+    } while (is_more);
+    return left;
+}
+
 bool viv_ring_flush(struct viv_htab *tab, struct viv_guest_mem mem)
 {
     struct viv_futs *futs = viv_futs__of(tab);
     if (futs == NULL) return false;
     uint8_t *ring = ring_of(futs, mem);
-    // Seq_cst pairs with the exchange of the resolver: what it listed before is seen below.
-    atomic_exchange_explicit(&futs->is_signalled, 0, memory_order_seq_cst);
-    VIV_SIM_POINT();
     const uint32_t head = ring != NULL ? head_of(ring) : 0;
-    uint32_t waiting;
-    bool is_more;
-    do {
-        viv_spin_lock(&futs->lock);
-        is_more = ring != NULL && deliver_locked(futs, ring, head);
-        waiting = futs->ready_count;
-        viv_spin_unlock(&futs->lock);
-    } while (is_more);
-    if (ring == NULL) return waiting != 0;
+    VIV_SIM_POINT();
+    // Seq_cst pairs with the exchange of the resolver, who lists first: what is not seen here wakes
+    // the process once more.
+    if (atomic_exchange_explicit(&futs->is_signalled, 0, memory_order_seq_cst) != 0 ||
+        futs->left_count != 0) {
+        VIV_SIM_POINT();
+        futs->left_count = deliver(futs, ring, head);
+    }
+    if (ring == NULL) return futs->left_count != 0;
     if (head != futs->ring_tail) put(ring, VIV_RING_FLAG_AT, 1);
-    put(ring, VIV_RING_WAITING_AT, waiting);
-    return head != futs->ring_tail || waiting != 0;
+    put(ring, VIV_RING_WAITING_AT, futs->left_count);
+    return head != futs->ring_tail || futs->left_count != 0;
 }
 
 enum viv_fut_wait viv_fut_wait(struct viv_htab *tab, struct viv_guest_mem mem, uint64_t now_ns,
                                uint64_t deadline_ns)
 {
     if (viv_ring_flush(tab, mem)) return VIV_FUT_DRAIN; // W1, W2
+    VIV_SIM_POINT();
     if (now_ns >= deadline_ns) return VIV_FUT_TIMEOUT;
     // W3: whatever is listed from here on wakes the process, whose wait then does not begin.
     return VIV_FUT_PARK;

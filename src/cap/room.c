@@ -158,19 +158,3 @@ enum viv_err viv_room_htab(struct viv_proc *proc, struct viv_htab **out_tab)
     }
     return viv_holder_htab(proc, out_tab);
 }
-
-uint32_t viv_room_relation(const struct viv_proc *self, const struct viv_proc *other)
-{
-    enum { GENERATIONS = 64 };
-    uint32_t known = 0;
-    const struct viv_proc *below = other;
-    for (int i = 0; i < GENERATIONS && below != NULL && known == 0; i++) {
-        viv_pid parent = viv_proc_parent(below);
-        if (viv_pid_eq(parent, VIV_PID_NONE)) break;
-        if (viv_pid_eq(parent, viv_proc_pid(self)))
-            known = i == 0 ? VIV_REL_CHILD : VIV_REL_DESCENDANT;
-        else
-            below = viv_proc_find(viv_proc_kernel(self), NULL, parent);
-    }
-    return viv_ses_relation(self, other, known);
-}

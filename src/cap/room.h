@@ -30,8 +30,5 @@ enum viv_err viv_room_admit(struct viv_proc *child, const struct viv_proc *paren
 // The process's handle table, under the limits of its session; made on demand. Thread: its own.
 // Errors: those of viv_holder_htab.
 enum viv_err viv_room_htab(struct viv_proc *proc, struct viv_htab **out_tab) VIV_MUST_CHECK;
-// How `other` stands to `self`: VIV_REL_ bits. A descendant is one as long as all between live.
-// Thread: any in a read section.
-uint32_t viv_room_relation(const struct viv_proc *self, const struct viv_proc *other);
 
 #endif

@@ -24,8 +24,31 @@ static void free_session(struct viv_qsbr_item *item)
 struct viv_session *viv_ses_take(struct viv_session *session)
 {
     // Relaxed: the caller knows that it is there.
-    atomic_fetch_add_explicit(&session->ref_count, 1, memory_order_relaxed);
+    const uint32_t before = atomic_fetch_add_explicit(&session->ref_count, 1, memory_order_relaxed);
+    VIV_ASSERT(before > 0);
     return session;
+}
+
+bool viv_ses__try_take(struct viv_session *session)
+{
+    // Relaxed: as above, once the count is seen not to be zero.
+    uint32_t count = atomic_load_explicit(&session->ref_count, memory_order_relaxed);
+    do {
+        if (count == 0) return false;
+    } while (!atomic_compare_exchange_weak_explicit(&session->ref_count, &count, count + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+struct viv_capset *viv_ses__take_held(const struct viv_session *session)
+{
+    struct viv_ses_tree *tree = session->tree;
+    viv_spin_lock(&tree->lock);
+    // Relaxed: written under the lock, which also keeps the set in force.
+    struct viv_capset *set =
+        viv_capset_take(atomic_load_explicit(&session->held, memory_order_relaxed));
+    viv_spin_unlock(&tree->lock);
+    return set;
 }
 
 void viv_ses_drop(VIV_OWN struct viv_session *session)
@@ -60,14 +83,18 @@ enum viv_err viv_ses__new(const struct viv_ses_birth *birth, struct viv_session 
 {
     struct viv_ses_id id;
     if (viv_sched_random(birth->all->sched, &id, sizeof id) != VIV_OK) return VIV_E_EXHAUSTED;
+    // A parent that is known by the word of a process may go with that.
+    if (birth->parent != NULL && !viv_ses__try_take(birth->parent)) return VIV_E_NOTFOUND;
     struct viv_session *session = viv_try_calloc(1, sizeof *session, VIV_TAG_CAP);
-    if (session == NULL) return VIV_E_EXHAUSTED;
+    if (session == NULL) {
+        viv_ses_drop(birth->parent);
+        return VIV_E_EXHAUSTED;
+    }
     session->id = id;
     session->parent = birth->parent;
     if (birth->parent != NULL) {
         session->tree = birth->parent->tree;
         session->depth = birth->parent->depth + 1;
-        viv_ses_take(birth->parent);
     } else if (new_tree(birth, session) != VIV_OK) {
         viv_free(session, sizeof *session, VIV_TAG_CAP);
         return VIV_E_EXHAUSTED;

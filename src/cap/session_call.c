@@ -83,7 +83,7 @@ static enum viv_err create(struct viv_htab *tab, const struct viv_ses_birth *bir
         !viv_capset_contains(viv_ses_held(parent), birth->own, NULL))
         return VIV_E_DENIED;
     VIV_TRY(viv_ses__has_room(parent));
-    VIV_TRY(viv_ses__new(birth, &session));
+    VIV_TRY(viv_ses__new(birth, &session)); // its parent is the caller's, or in its table
     const viv_rights rights = viv_res_kind(tab->reg, VIV_KIND_SESSION)->rights_all;
     const enum viv_err err = viv_res_insert(tab, &spec, session, rights, &hdl);
     if (err != VIV_OK) return err == VIV_E_NOTFOUND ? VIV_E_GONE : err; // the parent has ended

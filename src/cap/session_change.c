@@ -298,21 +298,34 @@ static enum viv_err bound_own(struct viv_ses_change *change, struct viv_session 
     return VIV_OK;
 }
 
+// What bounds the session from above: the ceiling that is to be, if it has one.
+static enum viv_err bound_ceiling(struct viv_ses_change *change, struct viv_session *session,
+                                  struct viv_capset *held, struct viv_capset **out_bound)
+{
+    *out_bound = held;
+    if (session->ceiling == NULL && session->plan.ceiling == NULL) return VIV_OK;
+    VIV_TRY(narrow_slot(change, &session->plan.ceiling, session->ceiling, held));
+    *out_bound = session->plan.ceiling != NULL ? session->plan.ceiling : session->ceiling;
+    return VIV_OK;
+}
+
 static enum viv_err bound_by_parent(struct viv_ses_change *change, struct viv_session *session)
 {
-    struct viv_capset *bound = held_of(session->parent);
-    if (session->ceiling != NULL || session->plan.ceiling != NULL) {
-        VIV_TRY(narrow_slot(change, &session->plan.ceiling, session->ceiling, bound));
-        bound = session->plan.ceiling != NULL ? session->plan.ceiling : session->ceiling;
-    }
-    VIV_TRY(bound_own(change, session, bound));
-    for (struct viv_list *at = session->received.next; at != &session->received; at = at->next) {
+    // The parent may close meanwhile.
+    struct viv_capset *planned = session->parent->plan.held, *bound;
+    struct viv_capset *held =
+        planned != NULL ? viv_capset_take(planned) : viv_ses__take_held(session->parent);
+    enum viv_err err = bound_ceiling(change, session, held, &bound);
+    if (err == VIV_OK) err = bound_own(change, session, bound);
+    for (struct viv_list *at = session->received.next; at != &session->received && err == VIV_OK;
+         at = at->next) {
         struct viv_delegation *delegation =
             VIV_CONTAINER_OF(at, struct viv_delegation, received_link);
         if (!viv_capset_contains(bound, delegation->set, NULL))
             viv_ses__plan_end(change, delegation);
     }
-    return VIV_OK;
+    viv_capset_drop(held);
+    return err;
 }
 
 static enum viv_err settle_session(struct viv_ses_change *change, struct viv_session *session)

@@ -193,11 +193,12 @@ static enum viv_err without(struct viv_capset *set, uint64_t classes, struct viv
 static enum viv_err derive(struct viv_ses_birth *birth, uint64_t removed_classes, viv_rid owner,
                            struct viv_session **out_session)
 {
-    // Acquire pairs with the release that published the set.
-    struct viv_capset *held = atomic_load_explicit(&birth->parent->held, memory_order_acquire);
-    VIV_TRY(without(held, removed_classes, &birth->own));
+    struct viv_capset *held = viv_ses__take_held(birth->parent);
+    enum viv_err err = without(held, removed_classes, &birth->own);
+    viv_capset_drop(held);
+    VIV_TRY(err);
     birth->ceiling = birth->own;
-    const enum viv_err err = add_child(birth, owner, out_session);
+    err = add_child(birth, owner, out_session);
     viv_capset_drop(birth->own);
     return err;
 }

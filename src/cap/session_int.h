@@ -106,6 +106,10 @@ struct viv_ses_birth {
 };
 enum viv_err viv_ses__new(const struct viv_ses_birth *birth,
                           struct viv_session **out_session) VIV_MUST_CHECK;
+// Unless nobody counts it any more: of a session that is known for the read section only.
+bool viv_ses__try_take(struct viv_session *session);
+// What it holds now, counted; it may close meanwhile.
+struct viv_capset *viv_ses__take_held(const struct viv_session *session);
 // Puts a new session below its parent. The caller has the turn.
 void viv_ses__link(struct viv_session *session, viv_rid rid);
 // Whether one more fits below. Errors: QUOTA, LOOP.

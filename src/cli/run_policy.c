@@ -69,14 +69,15 @@ enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
         char *host = viv_try_strndup(options->dirs[i], dir.host_len, VIV_TAG_CLI);
         if (host == NULL) return VIV_E_EXHAUSTED;
         char real[PATH_MAX];
-        bool is_there = realpath(host, real) != NULL;
+        bool exists = realpath(host, real) != NULL;
         viv_free(host, dir.host_len + 1, VIV_TAG_CLI);
-        if (!is_there) continue; // opening it will say why
+        if (!exists) continue; // opening it will say why
         const struct viv_pattern_text pattern = {
             .cap = VIV_CAP_FS, .text = real, .len_bytes = strlen(real)};
         struct viv_diag diag;
         size_t at;
-        VIV_TRY(viv_caps_allow_text(policy->caps, &pattern, &diag, &at));
+        enum viv_err err = viv_caps_allow_text(policy->caps, &pattern, &diag, &at);
+        if (err != VIV_OK) return err;
     }
     return VIV_OK;
 }

@@ -109,7 +109,8 @@ void viv_proc__unmake(struct viv_proc *proc)
         continue;
     viv_reason_drop(proc->reason);
     viv_proc__table_release(&kernel->table, proc->pid);
-    atomic_fetch_sub_explicit(&proc->env->proc_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&proc->env->proc_count, 1, memory_order_relaxed); // orders nothing
+    // Release: whoever waits for 0 sees that the body's state is gone.
     atomic_fetch_sub_explicit(&kernel->proc_count, 1, memory_order_seq_cst);
 }
 

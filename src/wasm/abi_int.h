@@ -50,13 +50,14 @@ static inline viv_handle viv_abi__handle(int64_t number)
 struct viv_abi_list {
     const uint8_t *at; // little endian i64s
     uint32_t count;
+    bool keep; // the caller keeps its handles, too
 };
 struct viv_wmsg;
-// A message with the bytes and what the handles stand for; the table is as before. keep: the caller
-// keeps its handles, too. Errors: QUOTA, BADHANDLE (also one named twice), INVAL (a kind that
-// cannot be sent, or kept), RIGHTS, TOOBIG, EXHAUSTED.
+// A message with the bytes and what the handles stand for; the table is as before. Errors: QUOTA,
+// BADHANDLE (also one named twice), INVAL (a kind that cannot be sent, or kept), RIGHTS, TOOBIG,
+// EXHAUSTED.
 enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t *data, uint32_t len,
-                              struct viv_abi_list handles, bool keep,
+                              struct viv_abi_list handles,
                               struct viv_wmsg **out_msg) VIV_MUST_CHECK;
 // The message is on its way: the sender's handles go.
 void viv_abi__moved(struct viv_inst *inst, struct viv_abi_list handles);

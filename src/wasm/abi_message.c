@@ -169,7 +169,7 @@ static viv_handle handle_at(struct viv_abi_list handles, uint32_t i)
 }
 
 enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t *data, uint32_t len,
-                              struct viv_abi_list handles, bool keep, struct viv_wmsg **out_msg)
+                              struct viv_abi_list handles, struct viv_wmsg **out_msg)
 {
     if (handles.count > VIV_MSG_RESOURCES_MAX) return VIV_E_QUOTA;
     VIV_TRY(check_once(handles));
@@ -177,7 +177,7 @@ enum viv_err viv_abi__message(struct viv_inst *inst, int64_t tag, const uint8_t 
     if (msg == NULL) return VIV_E_EXHAUSTED;
     enum viv_err err = viv_wmsg_append(msg, data, len);
     for (uint32_t i = 0, index; err == VIV_OK && i < handles.count; i++)
-        err = viv_wmsg_push(msg, inst, handle_at(handles, i), keep, &index);
+        err = viv_wmsg_push(msg, inst, handle_at(handles, i), handles.keep, &index);
     if (err != VIV_OK) {
         viv_signal_drop(&msg->msg.sig);
         return err;
@@ -210,7 +210,8 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (err == VIV_OK) err = viv_may_reach(inst, VIV_CAP_MSG_SEND, to);
     if (err == VIV_OK) {
         handles.at = list;
-        err = viv_abi__message(inst, v[1].i64, data, len, handles, (flags & FLAG_DUP) != 0, &msg);
+        handles.keep = (flags & FLAG_DUP) != 0;
+        err = viv_abi__message(inst, v[1].i64, data, len, handles, &msg);
     }
     if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     if (viv_proc_send(inst->proc, to, &msg->msg) == VIV_SEND_REFUSED)

@@ -304,7 +304,7 @@ static enum viv_err begin_birth(struct viv_inst *inst, const struct request *req
     struct viv_config *config = NULL;
     struct viv_dirs *dirs = NULL;
     if (req->init_len > 0 || req->handles.count > 0) {
-        VIV_TRY(viv_abi__message(inst, 0, req->init, req->init_len, req->handles, false, &first));
+        VIV_TRY(viv_abi__message(inst, 0, req->init, req->init_len, req->handles, &first));
         first->msg.sig.from = viv_proc_pid(inst->proc);
     }
     enum viv_err err = make_config(inst, req, &config);

@@ -2,7 +2,6 @@
 // Questions to sessions. *any* costs a few loads; only for the rest an object is described.
 #include "wasm/may.h"
 
-#include "cap/room.h"
 #include "wasm/import.h"
 #include "wasm/module.h"
 #include <string.h>
@@ -65,7 +64,7 @@ static uint32_t relation_to(const struct viv_inst *inst, viv_pid pid)
         viv_pid_eq(pid, viv_proc_pid(self)) // it may be unborn
             ? self
             : viv_proc_find(viv_proc_kernel(self), viv_proc_env(self), pid);
-    return other != NULL ? viv_room_relation(self, other) : VIV_REL_ENV;
+    return other != NULL ? viv_ses_relation(self, other, 0) : VIV_REL_ENV;
 }
 
 enum viv_err viv_may_reach(struct viv_inst *inst, enum viv_cap cap, viv_pid pid)

@@ -147,6 +147,7 @@ static enum viv_err tie(const struct viv_spawn_spec *spec, struct viv_proc *chil
 // those of viv_ses_derive and viv_room_admit.
 static enum viv_err admit(const struct viv_spawn_spec *spec, struct viv_proc *child)
 {
+    enum { ATTEMPTS = 8 };
     struct viv_session *above = spec->parent != NULL
                                     ? viv_ses_of(spec->parent)
                                     : viv_env_word(spec->env, VIV_PROC_WORD_SESSION);
@@ -160,8 +161,12 @@ static enum viv_err admit(const struct viv_spawn_spec *spec, struct viv_proc *ch
     if (parent != NULL && parent->child_session != NULL && parent->child_lacks == removed)
         return viv_room_admit(child, spec->parent, parent->child_session);
     struct viv_session *session;
-    VIV_TRY(viv_ses_derive(above, removed, NULL, viv_cap_env(spec->env), &session));
-    enum viv_err err = viv_room_admit(child, spec->parent, session);
+    enum viv_err err = VIV_E_BUSY;
+    // BUSY: somebody else is changing the tree at this moment.
+    for (int i = 0; i < ATTEMPTS && err == VIV_E_BUSY; i++)
+        err = viv_ses_derive(above, removed, NULL, viv_cap_env(spec->env), &session);
+    if (err != VIV_OK) return err;
+    err = viv_room_admit(child, spec->parent, session);
     if (parent == NULL) {
         viv_ses_let_go(session); // the child keeps it open
         return err;

@@ -30,9 +30,10 @@ uint32_t viv_wasi__find(struct viv_inst *inst, uint32_t fd, uint32_t need,
         uint32_t error = make_table(inst);
         if (error != VIV_WASI_SUCCESS) return error;
     }
-    if (fd >= wasi->cap || wasi->slots[fd].hdl.w == 0) return VIV_WASI_BADF;
+    const struct viv_wasi_slot *slots = wasi->slots;
+    if (slots == NULL || fd >= wasi->cap || slots[fd].hdl.w == 0) return VIV_WASI_BADF;
     void *object;
-    enum viv_err err = viv_held_use(inst, wasi->slots[fd].hdl, wasi->slots[fd].kind, 0, &object);
+    enum viv_err err = viv_held_use(inst, slots[fd].hdl, slots[fd].kind, 0, &object);
     if (err != VIV_OK) return VIV_WASI_BADF; // closed by its handle
     struct viv_wasi_fd *entry = object;
     if ((entry->rights & need) != need) return VIV_WASI_NOTCAPABLE;
@@ -84,6 +85,7 @@ uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, u
                                                                            : VIV_KIND_FILE};
     enum viv_err err = viv_held_add(inst, slot.kind, object, &slot.hdl);
     if (err != VIV_OK) return err == VIV_E_QUOTA ? VIV_WASI_MFILE : VIV_WASI_NOMEM;
+    VIV_ASSERT(wasi->slots != NULL); // there was room
     *out_fd = wasi->free_from++;
     wasi->slots[*out_fd] = slot;
     return VIV_WASI_SUCCESS;

@@ -247,15 +247,13 @@ static enum viv_err open_beneath(const struct viv_inst *parent, const char *path
         best = parent->dirs->file[i];
         best_len = len;
     }
-    int fd = -EXDEV;
-    if (best != NULL) {
-        const char *rest = wanted + best_len;
-        rest = *rest == '\0' ? "." : rest + 1;
-        fd = viv_wasi__open_beneath(best->fd, rest, O_PATH | O_DIRECTORY, 0, 0);
-    }
     struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(parent->proc));
+    if (best == NULL) return make_file(sched, -EXDEV, path, out_file, diag);
+    const char *rest = wanted + best_len;
+    rest = *rest == '\0' ? "." : rest + 1;
+    int fd = viv_wasi__open_beneath(best->fd, rest, O_PATH | O_DIRECTORY, 0, 0);
     VIV_TRY(make_file(sched, fd, path, out_file, diag));
-    (*out_file)->allowed = best->allowed; // there is one, or nothing was opened
+    (*out_file)->allowed = best->allowed;
     return VIV_OK;
 }
 

@@ -549,7 +549,8 @@ static void random_schedules(void **state)
         const uint64_t trace = run_seed(seed, &totals);
         if (seed % 10 == 0) CHECK(run_seed(seed, &totals) == trace); // determinism
     }
-    CHECK(totals.delegated > count && totals.shrunk > count);
+    // Not merely failures; of a single seed one cannot say.
+    CHECK(count < 100 || (totals.delegated > count && totals.shrunk > count));
     printf("%" PRIu64 " seeds from %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " processes, %" PRIu64
            " sessions, %" PRIu64 " delegations, %" PRIu64 " shrinks, %" PRIu64 " busy, I15 %" PRIu64
            " times\n",

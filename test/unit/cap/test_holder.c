@@ -294,8 +294,6 @@ static void with_limits(struct viv_proc *proc, struct actor *self)
     OK(viv_holder_set_limits(proc, &limits)); // later, a new limit only
     OK(viv_res_insert(self->tab, &spec, &things[3], ALL, &more));
     assert_int_equal(viv_account_used(viv_holder_account(proc), VIV_COUNTER_HANDLES), 3);
-    OK(viv_holder_set_parent(proc, (viv_pid){77}));
-    assert_int_equal(viv_holder_parent(proc).w, 77);
 }
 
 static void too_late(struct viv_proc *proc, struct actor *self)

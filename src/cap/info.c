@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Listings. The instance is pinned for as long as its table is read; entries are read one by one
+// under the table's lock, since who closes one may free what it points to.
+#include "cap/info.h"
+#include "cap/grant_int.h"
+#include "cap/htab_int.h"
+#include <string.h>
+
+struct seen {
+    uint64_t word;
+    viv_rid rid;
+    bool is_derived;
+};
+
+// False: the entry is free.
+static bool look(struct viv_htab *tab, uint32_t index, struct seen *out)
+{
+    const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
+    if (entry == NULL) return false;
+    viv_spin_lock(&tab->lock);
+    // Relaxed, both: written under the lock, but for bits that say less.
+    out->word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    const bool is_live = (out->word & VIV_ENTRY_LIVE) != 0 && (out->word & VIV_ENTRY_RESERVED) == 0;
+    if (is_live) {
+        out->is_derived = (atomic_load_explicit(&entry->ref, memory_order_relaxed) & 1) != 0;
+        out->rid = viv_res_id(viv_htab_entry_res(entry));
+    }
+    viv_spin_unlock(&tab->lock);
+    return is_live;
+}
+
+// Fills in what an entry stands for; false: it is free.
+static bool describe(struct viv_htab *tab, uint32_t index, struct viv_handle_info *out)
+{
+    struct seen seen = {0};
+    struct viv_res_meta meta = {0};
+    if (!look(tab, index, &seen)) return false;
+    const uint64_t word = seen.word;
+    const uint32_t gen = (uint32_t)(word >> VIV_ENTRY_GEN_SHIFT) & 0x7FF;
+    *out = (struct viv_handle_info){
+        .hdl = {index | gen << VIV_HANDLE_INDEX_BITS},
+        .kind = (viv_kind)(word >> VIV_ENTRY_KIND_SHIFT & 0x3FFF),
+        .rights = (viv_rights)word,
+        .is_revoked = (word & VIV_ENTRY_REVOKED) != 0,
+        .is_derived = seen.is_derived,
+        .rid = seen.rid,
+        .phase = VIV_RES_DEAD,
+    };
+    const struct viv_res_kind *kind = viv_res_kind(tab->reg, out->kind);
+    out->kind_name = kind != NULL ? kind->name : "?";
+    if (viv_res_metadata(tab->reg, out->rid, &meta) != VIV_OK) return true;
+    out->phase = meta.phase;
+    out->owner = meta.owner;
+    out->charge_bytes = meta.charge_bytes;
+    out->age_s = viv_res_age_s(tab->reg, &meta);
+    VIV_IGNORE(viv_res_label(tab->reg, out->rid, out->label, sizeof(out->label)),
+               "it may have ended by now");
+    return true;
+}
+
+static uint32_t index_end(const struct viv_htab *tab)
+{
+    // Acquire pairs with the release that published the directory.
+    const struct viv_htab_dir *dir = atomic_load_explicit(&tab->handles.dir, memory_order_acquire);
+    return dir != NULL ? dir->capacity * VIV_HTAB_PAGE_ENTRIES : 0;
+}
+
+enum viv_err viv_res_handles(struct viv_reg *reg, viv_rid proc, uint32_t *cursor,
+                             struct viv_handle_info *out, uint32_t n, uint32_t *out_count)
+{
+    struct viv_res_meta meta;
+    struct viv_res *pinned;
+    VIV_TRY(viv_res_metadata(reg, proc, &meta));
+    if (meta.kind != VIV_KIND_PROCESS) return VIV_E_KIND;
+    *out_count = 0;
+    const viv_rid inst = viv_res_process_instance(reg, proc);
+    if (inst.w == 0 || viv_res_pin(reg, inst, VIV_KIND_INSTANCE, &pinned) != VIV_OK) return VIV_OK;
+    struct viv_htab *tab = viv_res_obj(pinned);
+    const uint32_t end = index_end(tab);
+    while (*cursor < end && *out_count < n) {
+        const uint32_t index = (*cursor)++;
+        if (describe(tab, index, &out[*out_count])) (*out_count)++;
+    }
+    viv_res_unpin(pinned);
+    return VIV_OK;
+}
+
+enum viv_err viv_res_owned_kinds(struct viv_reg *reg, viv_rid proc, struct viv_kind_info *out,
+                                 uint32_t n, uint32_t *out_count)
+{
+    struct viv_kind_info kinds[VIV_KINDS_MAX] = {{0}};
+    struct viv_res_cursor cursor = {0};
+    struct viv_res_meta meta;
+    viv_rid rids[64];
+    VIV_TRY(viv_res_metadata(reg, proc, &meta));
+    for (uint32_t count; (count = viv_res_owned(reg, proc, &cursor, rids, VIV_COUNT_OF(rids))) > 0;)
+        for (uint32_t i = 0; i < count; i++) {
+            if (viv_res_metadata(reg, rids[i], &meta) != VIV_OK) continue;
+            kinds[meta.kind].count++;
+            kinds[meta.kind].charge_bytes += meta.charge_bytes;
+        }
+    *out_count = 0;
+    for (uint32_t kind = 0; kind < VIV_KINDS_MAX && *out_count < n; kind++) {
+        if (kinds[kind].count == 0) continue;
+        const struct viv_res_kind *row = viv_res_kind(reg, (viv_kind)kind);
+        kinds[kind].kind = (viv_kind)kind;
+        kinds[kind].kind_name = row != NULL ? row->name : "?";
+        out[(*out_count)++] = kinds[kind];
+    }
+    return VIV_OK;
+}

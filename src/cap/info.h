@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a process holds, for people and tools: its handles by number, kind, rights, bytes. Nothing
+// is stopped for it: handles that are opened and closed meanwhile may be missing or shown.
+#ifndef VIV_CAP_INFO_H
+#define VIV_CAP_INFO_H
+
+#include "cap/htab.h"
+
+struct viv_handle_info {
+    viv_handle hdl;
+    viv_kind kind;
+    const char *kind_name;
+    viv_rights rights;
+    viv_rid rid, owner; // owner none: the runtime, or it has ended
+    uint8_t phase;      // enum viv_phase
+    bool is_revoked, is_derived;
+    uint64_t charge_bytes, age_s;
+    char label[VIV_RES_LABEL_MAX + 1];
+};
+
+// Up to n handles of the process from *cursor on (0 to begin), in the order of their indices; 0
+// when through, and for a process that holds nothing. Thread: any with a member, in a read section.
+// Errors: NOTFOUND, KIND.
+enum viv_err viv_res_handles(struct viv_reg *reg, viv_rid proc, uint32_t *cursor,
+                             struct viv_handle_info *out, uint32_t n,
+                             uint32_t *out_count) VIV_MUST_CHECK;
+
+struct viv_kind_info {
+    viv_kind kind;
+    const char *kind_name;
+    uint64_t count, charge_bytes;
+};
+// What the process owns, by kind; only kinds that there are, in order of their numbers. Cost:
+// linear in what it owns. Errors: NOTFOUND.
+enum viv_err viv_res_owned_kinds(struct viv_reg *reg, viv_rid proc, struct viv_kind_info *out,
+                                 uint32_t n, uint32_t *out_count) VIV_MUST_CHECK;
+
+#endif
