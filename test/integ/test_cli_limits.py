@@ -185,6 +185,13 @@ class Limits(PolicyTest):
         self.assertEqual(self.count("handles=24", "handles", "50"), 20)
         self.assertEqual(self.count("handles=none", "handles", "50"), 50)
 
+    def test_timers_that_have_fired_do_not_count(self):
+        """Of lunatic, whose guests need not cancel them."""
+        self.assertEqual(self.count("timers=3", "l_timers", "50"), 50)
+        ended = self.limited("timers=0", "l_timers", "1")
+        self.assertEqual(ended.status, 134)
+        self.assertIn("lunatic::timer::send_after: too many timers", ended.err)
+
     def test_no_process_at_all(self):
         self.refused(self.limited("processes=0", "random"), 1, "over a limit")
 
