@@ -276,6 +276,15 @@ class Audit(PolicyTest):
         self.number("register", "x" * 1000, options=("--use", "none", "--audit", "audit.jsonl"))
         self.assertEqual([event["object"] for event in self.denials()], ["x" * 256])
 
+    def test_objects_are_processes(self):
+        """Whom it was about, and how."""
+        for action, shown in (("send_self", r"<0\.1\.0>"), ("send", r"<0\.\d+\.0>"), ("monitor", r"<0\.\d+\.0>"),
+                              ("exit", r"exit <0\.\d+\.0>"), ("kill", r"kill <0\.\d+\.0>"), ("l_kill", r"kill <0\.\d+\.0>"),
+                              ("l_exists", r"<0\.1\.0>")):
+            with self.subTest(action=action):
+                self.number(action, options=("--use", "none", "--audit", "audit.jsonl"))
+                self.assertRegex(self.denials()[0]["object"], rf"\A{shown}\Z")
+
     def test_an_older_file_is_replaced(self):
         path = pathlib.Path(self.file("audit.jsonl", "old\n" * 1000))
         self.viv("run", "--audit", path, self.file("r.wat", RETURNS))
