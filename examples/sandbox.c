@@ -264,7 +264,7 @@ static void try_flood_output(void)
 
 static void try_forged_handles(void)
 {
-    enum { OWN = 16, MANY = 100000 }; // the lowest numbers are its own standard streams
+    enum { OWN = 16, MANY = 20000 }; // the lowest numbers are its own standard streams
     int64_t found = -VIV_E_BADHANDLE;
     for (int64_t number = OWN; number <= MANY && found == -VIV_E_BADHANDLE; number++) {
         found = answer(viv_res_dup(number, VIV_MAY_STAT));
@@ -451,7 +451,7 @@ static void pause_ms(int64_t ms)
 static int64_t start_once(const struct attempt *attempt)
 {
     struct viv_limits limits = {.memory_bytes = 16u << 20,
-                                .cpu_ns = 300 * VIV_MS,
+                                .cpu_ns = 500 * VIV_MS,
                                 .life_ns = 3 * VIV_SEC,
                                 .output_bytes = 200};
     struct viv_spawn spec = VIV_SPAWN_INIT;
