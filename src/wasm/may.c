@@ -57,6 +57,21 @@ enum viv_err viv_may_spawn(struct viv_inst *inst, const struct viv_module *modul
                                       .name_len = strlen(name)});
 }
 
+// The same; a refusal names the process.
+static enum viv_err ask_of(struct viv_inst *inst, enum viv_cap cap, struct viv_cap_query query,
+                           viv_pid pid)
+{
+    const struct viv_session *session = viv_ses_of(inst->proc);
+    if (session == NULL) return VIV_OK;
+    enum viv_err err = viv_capset_check(viv_ses_held(session), cap, &query);
+    if (err == VIV_OK) return VIV_OK;
+    char text[VIV_PID_TEXT_BYTES];
+    query.name = viv_pid_format(pid, text);
+    query.name_len = strlen(text);
+    query.operation = inst->import != NULL ? inst->import->name : NULL;
+    return viv_gate_refuse(session, viv_proc_pid(inst->proc), cap, &query, err);
+}
+
 static uint32_t relation_to(const struct viv_inst *inst, viv_pid pid)
 {
     const struct viv_proc *self = inst->proc;
@@ -70,18 +85,21 @@ static uint32_t relation_to(const struct viv_inst *inst, viv_pid pid)
 enum viv_err viv_may_reach(struct viv_inst *inst, enum viv_cap cap, viv_pid pid)
 {
     if (is_any(inst, cap)) return VIV_OK;
-    return ask(inst, cap,
-               (struct viv_cap_query){.facets = 1u << VIV_SCOPE_RELATION,
-                                      .relation = relation_to(inst, pid)});
+    return ask_of(inst, cap,
+                  (struct viv_cap_query){.facets = 1u << VIV_SCOPE_RELATION,
+                                         .relation = relation_to(inst, pid)},
+                  pid);
 }
 
 enum viv_err viv_may_signal(struct viv_inst *inst, viv_pid pid, uint32_t signal)
 {
     if (is_any(inst, VIV_CAP_PROC_SIGNAL)) return VIV_OK;
-    return ask(inst, VIV_CAP_PROC_SIGNAL,
-               (struct viv_cap_query){.facets = 1u << VIV_SCOPE_RELATION | 1u << VIV_SCOPE_SIGNALS,
-                                      .relation = relation_to(inst, pid),
-                                      .number = signal});
+    return ask_of(
+        inst, VIV_CAP_PROC_SIGNAL,
+        (struct viv_cap_query){.facets = 1u << VIV_SCOPE_RELATION | 1u << VIV_SCOPE_SIGNALS,
+                               .relation = relation_to(inst, pid),
+                               .number = signal},
+        pid);
 }
 
 enum viv_host viv_may_trap(struct viv_inst *inst, enum viv_cap cap, const char *object, size_t len)

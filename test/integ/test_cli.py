@@ -136,7 +136,8 @@ class Help(CliTest):
     def test_options_are_those_of_the_contract(self):
         self.assertEqual(options_of(self.viv("help", "run").out) - {"--help"}, {
             "--dir", "--no-dir", "--env", "--no-env", "--no-net", "--entry", "--max-memory", "--max-fuel",
-            "--max-time", "--mailbox", "--module", "--engine", "--workers", "--no-cache", "--bench"})
+            "--max-time", "--mailbox", "--module", "--engine", "--workers", "--no-cache", "--bench",
+            "--use", "--policy", "--allow", "--limit", "--audit"})
 
     def test_man_page_and_completion_agree_with_the_help(self):
         told = options_of(self.viv("help", "run").out)

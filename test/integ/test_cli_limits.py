@@ -185,6 +185,13 @@ class Limits(PolicyTest):
         self.assertEqual(self.count("handles=24", "handles", "50"), 20)
         self.assertEqual(self.count("handles=none", "handles", "50"), 50)
 
+    def test_timers_that_have_fired_do_not_count(self):
+        """Of lunatic, whose guests need not cancel them."""
+        self.assertEqual(self.count("timers=3", "l_timers", "50"), 50)
+        ended = self.limited("timers=0", "l_timers", "1")
+        self.assertEqual(ended.status, 134)
+        self.assertIn("lunatic::timer::send_after: too many timers", ended.err)
+
     def test_no_process_at_all(self):
         self.refused(self.limited("processes=0", "random"), 1, "over a limit")
 
@@ -268,6 +275,15 @@ class Audit(PolicyTest):
         self.assertEqual([event["object"] for event in self.denials()], [name])
         self.number("register", "x" * 1000, options=("--use", "none", "--audit", "audit.jsonl"))
         self.assertEqual([event["object"] for event in self.denials()], ["x" * 256])
+
+    def test_objects_are_processes(self):
+        """Whom it was about, and how."""
+        for action, shown in (("send_self", r"<0\.1\.0>"), ("send", r"<0\.\d+\.0>"), ("monitor", r"<0\.\d+\.0>"),
+                              ("exit", r"exit <0\.\d+\.0>"), ("kill", r"kill <0\.\d+\.0>"), ("l_kill", r"kill <0\.\d+\.0>"),
+                              ("l_exists", r"<0\.1\.0>")):
+            with self.subTest(action=action):
+                self.number(action, options=("--use", "none", "--audit", "audit.jsonl"))
+                self.assertRegex(self.denials()[0]["object"], rf"\A{shown}\Z")
 
     def test_an_older_file_is_replaced(self):
         path = pathlib.Path(self.file("audit.jsonl", "old\n" * 1000))

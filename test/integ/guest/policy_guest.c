@@ -506,6 +506,19 @@ static int64_t do_l_send_after(void)
     return l_send_after(NOBODY, 0) < 0;
 }
 
+// So many timers one after the other, each of which fires before the next is made; how many came.
+static int64_t do_l_timers(void)
+{
+    int64_t count = 0;
+    while (count < number(0)) {
+        l_create_data(1, 0);
+        l_send_after(viv_self(), 0);
+        if (l_receive(NULL, 0, 5000) != 0) break;
+        count++;
+    }
+    return count;
+}
+
 static int64_t do_l_compile(void)
 {
     int64_t id;
@@ -696,6 +709,7 @@ static const struct action {
     ACTION(l_get),
     ACTION(l_remove),
     ACTION(l_send_after),
+    ACTION(l_timers),
     ACTION(l_compile),
     ACTION(l_create_config),
     ACTION(l_spawn),
