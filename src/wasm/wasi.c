@@ -94,6 +94,7 @@ uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, u
 void viv_wasi__close(struct viv_inst *inst, uint32_t fd)
 {
     struct viv_wasi *wasi = inst->wasi;
+    VIV_ASSERT(wasi->slots != NULL && fd < wasi->cap);
     viv_held_close(inst, wasi->slots[fd].hdl);
     wasi->slots[fd] = (struct viv_wasi_slot){0};
     if (fd < wasi->free_from) wasi->free_from = fd;
