@@ -89,11 +89,11 @@ struct viv_env {
     uint32_t number;
     struct viv_env_limits limits;
     struct viv_proc_limits proc_limits;
+    _Atomic(void *) words[VIV_PROC_WORDS]; // read at every turn, hence not beside the counters
     VIV_CACHE_ALIGNED _Atomic uint64_t proc_count;
     _Atomic uint64_t timer_count;
     struct viv_spin names_lock;
     struct viv_trie names; // struct name (names.c) by hash
-    _Atomic(void *) words[VIV_PROC_WORDS];
 };
 
 struct viv_kernel {
