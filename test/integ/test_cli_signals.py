@@ -66,7 +66,7 @@ class Signals(CliTest):
     def test_writing_to_nobody(self):
         """A pipe that is full and not read."""
         process = self.start("run", GUEST, "flood", "100000000")
-        time.sleep(0.5)
+        time.sleep(0.5 * FACTOR)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(timeout=self.SOON), 130)
 
@@ -74,20 +74,20 @@ class Signals(CliTest):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             process = self.start("run", GUEST, "flood", "100000000", stdout=theirs)
-            time.sleep(0.5)
+            time.sleep(0.5 * FACTOR)
             process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(timeout=self.SOON), 130)
 
     def test_a_start_function_that_never_ends(self):
         path = self.file("l.wat", '(module (func $l (loop (br 0))) (start $l) (func (export "_start")))')
         process = self.start("run", path)
-        time.sleep(0.5)
+        time.sleep(0.5 * FACTOR)
         self.check(process, ready=None)
 
     def test_a_start_function_of_a_child(self):
         path = self.file("l.wat", '(module (func $l (loop (br 0))) (start $l) (func (export "go")))')
         process = self.start("run", "--module", f"l={path}", GUEST, "module", "l", "go")
-        time.sleep(0.5)
+        time.sleep(0.5 * FACTOR)
         self.check(process, ready=None)
 
     def test_a_second_signal(self):
