@@ -51,8 +51,9 @@ static bool add_module(struct viv_run_options *options, const char *value)
 
 static bool set_no_dir(struct viv_run_options *options, const char *value)
 {
+    (void)options; // the policy has it
     (void)value;
-    return options->no_dir = true;
+    return true;
 }
 
 static bool set_no_env(struct viv_run_options *options, const char *value)
@@ -114,8 +115,9 @@ static bool set_entry(struct viv_run_options *options, const char *value)
 
 static bool set_max_memory(struct viv_run_options *options, const char *value)
 {
-    if (viv_parse_size(value, &options->max_memory_bytes) != VIV_OK ||
-        options->max_memory_bytes == 0)
+    uint64_t bytes;
+    (void)options; // the policy has it
+    if (viv_parse_size(value, &bytes) != VIV_OK || bytes == 0)
         return bad_value("max-memory", value, "want a size such as 64M");
     return true;
 }
@@ -129,7 +131,9 @@ static bool set_max_fuel(struct viv_run_options *options, const char *value)
 
 static bool set_max_time(struct viv_run_options *options, const char *value)
 {
-    if (viv_parse_duration(value, &options->max_time_ns) != VIV_OK || options->max_time_ns == 0)
+    uint64_t ns;
+    (void)options; // the policy has it
+    if (viv_parse_duration(value, &ns) != VIV_OK || ns == 0)
         return bad_value("max-time", value, "want a duration such as 500ms, 10s, 2m");
     return true;
 }

@@ -20,13 +20,13 @@ struct viv_run_options {
     int arg_count;
     const char *dirs[VIV_RUN_LIST_MAX], *envs[VIV_RUN_LIST_MAX], *modules[VIV_RUN_LIST_MAX];
     uint32_t dir_count, env_count, module_count;
-    bool no_dir, no_env, no_net, no_cache, bench, help;
+    bool no_env, no_net, no_cache, bench, help;
     // --policy, --use, --allow, --limit and the short forms, in their order (cap/policy_options.h).
     struct viv_run_policy_option policy[VIV_RUN_POLICY_MAX];
     uint32_t policy_count;
     const char *audit; // file; NULL: none
     const char *entry;
-    uint64_t max_memory_bytes, max_fuel_units, max_time_ns; // 0: not given
+    uint64_t max_fuel_units; // 0: not given
     bool has_mailbox;
     uint64_t mailbox_count, mailbox_bytes;
     enum viv_mailbox_policy mailbox_policy;

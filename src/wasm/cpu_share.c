@@ -8,6 +8,7 @@ struct viv_cpu_share {
     struct viv_timer timer; // pending: a window is open
     struct viv_proc *proc;  // alive while the timer is pending
     uint64_t used_ns;       // of the window
+    uint16_t worker;        // always the same wheel: its lock waits for a call that is under way
 };
 
 static void on_window(struct viv_timer *timer)
@@ -22,6 +23,7 @@ static struct viv_cpu_share *share_of(struct viv_inst *inst)
     if (share == NULL) return NULL;
     viv_timer_init(&share->timer, on_window);
     share->proc = inst->proc;
+    share->worker = (uint16_t)viv_worker_index(viv_worker_current());
     inst->cpu_share = share;
     return share;
 }
@@ -43,7 +45,7 @@ bool viv_cpu_share_begin(struct viv_inst *inst)
         struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
         share->used_ns = share->used_ns > part ? share->used_ns - part : 0;
         viv_timer_start(sched, &share->timer, viv_sched_now_ns(sched) + WINDOW_MS * VIV_NS_PER_MS,
-                        VIV_TIMER_HERE);
+                        share->worker);
     }
     return share->used_ns < part;
 }
