@@ -86,10 +86,12 @@ bool viv_ids_drop(struct viv_inst *inst, enum viv_id_kind kind, uint64_t id)
 {
     struct viv_trie_node *node = viv_trie_find(&inst->ids.by_id[kind], id);
     if (node == NULL) return false;
-    bool is_known = viv_ids_find(inst, kind, id) != NULL;
+    struct number *number = number_of(node);
+    void *object;
+    bool is_known = viv_held_use(inst, number->hdl, kind_of(kind), 0, &object) == VIV_OK;
     viv_trie_remove(&inst->ids.by_id[kind], node);
-    viv_held_close(inst, number_of(node)->hdl);
-    viv_free(number_of(node), sizeof(struct number), VIV_TAG_WASM);
+    viv_held_close(inst, number->hdl);
+    viv_free(number, sizeof(*number), VIV_TAG_WASM);
     return is_known;
 }
 
