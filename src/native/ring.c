@@ -82,9 +82,9 @@ static uint64_t raise_front(struct viv_log_ring *ring, uint64_t to, _Atomic uint
 {
     uint64_t front = load(&ring->head.front);
     // Acq_rel: who sees the new front sees what the raiser had seen; pairs with load.
-    while (front < to && !atomic_compare_exchange_weak_explicit(&ring->head.front, &front, to,
-                                                                memory_order_acq_rel,
-                                                                memory_order_acquire))
+    while (front < to &&
+           !atomic_compare_exchange_weak_explicit(&ring->head.front, &front, to,
+                                                  memory_order_acq_rel, memory_order_acquire))
         ;
     if (front >= to) return 0;
     // Relaxed: a sum; the fence below orders nothing for it.
@@ -185,8 +185,8 @@ static uint64_t used_bytes(struct viv_log_ring *ring)
     return own_end(ring) - load(&ring->head.front);
 }
 
-// Grows until half of the storage or all that is wanted is free, as long as there is memory.
-static void make_space(struct viv_log_ring *ring, size_t want_bytes)
+// Grows until half of the storage or all that is wanted is free. False: there is no memory.
+static bool make_space(struct viv_log_ring *ring, size_t want_bytes)
 {
     const uint64_t full = full_size(ring);
     const struct viv_log_store *store = own_store(ring);
@@ -194,31 +194,33 @@ static void make_space(struct viv_log_ring *ring, size_t want_bytes)
     while (size < full && size - used_bytes(ring) < viv_min_u64(want_bytes, size / 2 + 1)) {
         const uint64_t next = size == 0 ? FIRST_BYTES : 2 * size;
         size = next < ring->cap ? next : full;
-        if (!grow(ring, size)) return;
+        if (!grow(ring, size)) return false;
     }
+    return true;
 }
 
-// What may be written now. Only if storage could not grow are bytes evicted before others came: an
-// eighth of what there is.
-static uint64_t free_bytes(struct viv_log_ring *ring, const struct viv_log_store *store)
+// What may be written now. Only if storage could not grow are bytes evicted before others came, so
+// that an eighth of it is free.
+static uint64_t free_bytes(struct viv_log_ring *ring, const struct viv_log_store *store,
+                           bool has_grown)
 {
     if (ring->is_backpressure) {
         const uint64_t bound = viv_min_u64(ring->cap, store->size);
         const uint64_t used = used_bytes(ring);
         return used < bound ? bound - used : 0;
     }
-    const uint64_t keep = store->size - store->size / 8;
-    if (store->size < full_size(ring) && used_bytes(ring) > keep)
+    const uint64_t keep = store->size - (store->size + 7) / 8;
+    if (!has_grown && used_bytes(ring) > keep)
         (void)raise_front(ring, own_end(ring) - keep, &ring->head.evicted);
     return viv_min_u64(store->size - used_bytes(ring), ring->cap);
 }
 
 size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct iovec out_space[2])
 {
-    make_space(ring, want_bytes);
+    const bool has_grown = make_space(ring, want_bytes);
     struct viv_log_store *store = own_store(ring);
     if (store == NULL) return 0;
-    const size_t room = (size_t)viv_min_u64(want_bytes, free_bytes(ring, store));
+    const size_t room = (size_t)viv_min_u64(want_bytes, free_bytes(ring, store, has_grown));
     const size_t at = (size_t)(own_end(ring) % store->size);
     const size_t first = (size_t)viv_min_u64(room, store->size - at);
     out_space[0] = (struct iovec){store->bytes + at, first};
@@ -248,8 +250,7 @@ static bool begins_run(const struct viv_log_ring *ring, uint64_t end, size_t len
 {
     const uint64_t run_bytes = viv_min_u64(VIV_LOG_RUN_BYTES, viv_max_u64(ring->cap / 4, 1));
     return ring->is_run_broken || sequence != ring->sequence + 1 ||
-           now_ns - ring->run_ns >= VIV_LOG_RUN_NS ||
-           end + len - ring->run_offset > run_bytes;
+           now_ns - ring->run_ns >= VIV_LOG_RUN_NS || end + len - ring->run_offset > run_bytes;
 }
 
 static void add_entry(struct viv_log_ring *ring, uint64_t end, uint64_t now_ns, uint64_t sequence)

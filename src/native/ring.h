@@ -8,8 +8,8 @@
 // commit. Readers copy without a lock and then look whether `front` passed. A drainer raises
 // `front`; who raises it counts the bytes, so received = retained + evicted + drained always.
 //
-// Threads: functions of the writer are called by one thread at a time; the others by any thread in a
-// reading section (a member of the kernel's QSBR domain that is online).
+// Threads: functions of the writer are called by one thread at a time; the others by any thread in
+// a reading section (a member of the kernel's QSBR domain that is online).
 #ifndef VIV_NATIVE_RING_H
 #define VIV_NATIVE_RING_H
 
@@ -54,8 +54,8 @@ struct viv_log_ring {
     _Atomic(struct viv_log_store *) store; // NULL before the first byte and when idle
     _Atomic(struct viv_log_index *) index;
     // Writer.
-    uint64_t cap;        // bytes retained at most
-    uint64_t last_ns, sequence;   // of the last append
+    uint64_t cap;                // bytes retained at most
+    uint64_t last_ns, sequence;  // of the last append
     uint64_t run_ns, run_offset; // of the last entry
     bool has_index, is_backpressure;
     bool is_run_broken; // the next append begins a run

@@ -258,8 +258,8 @@ static void entries_begin_where_they_should(void **state)
     ring_open(&ring, 1 << 20);
     assert_false(viv_log_ring_find_run(&ring, 0, &entry));
     append("a\n", 100, 1);
-    append("b\n\n", 100 + 999999, 2);    // of the same run
-    append("c", 100 + VIV_NS_PER_MS, 3); // 1 ms
+    append("b\n\n", 100 + 999999, 2);      // of the same run
+    append("c", 100 + VIV_NS_PER_MS, 3);   // 1 ms
     append("d\n", 100 + VIV_NS_PER_MS, 5); // the other stream had 4
     append("e", 100 + VIV_NS_PER_MS, 6);
     assert_run(0, 0, 1, 100, 0);
