@@ -129,6 +129,11 @@ bool viv_is_equal_ct(const void *a, const void *b, size_t len_bytes)
     return CRYPTO_memcmp(a, b, len_bytes) == 0;
 }
 
+void viv_wipe(void *secret, size_t len_bytes)
+{
+    OPENSSL_cleanse(secret, len_bytes);
+}
+
 // ---- SHA-256 ----
 
 struct viv_sha256 {

@@ -26,6 +26,7 @@ void viv_siphash_128(const uint8_t key[VIV_SIPHASH_KEY_BYTES], const void *data,
                      uint64_t out_hash[2]);
 // In a time that depends on the length only.
 bool viv_is_equal_ct(const void *a, const void *b, size_t len_bytes);
+void viv_wipe(void *secret, size_t len_bytes); // zeroes that the compiler keeps
 
 #define VIV_SHA256_BYTES 32
 // Incremental; final frees the state. Errors: EXHAUSTED.
