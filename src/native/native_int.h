@@ -96,12 +96,12 @@ enum { VIV_KNOB_LIFETIME, VIV_KNOB_IDLE, VIV_KNOB_RETENTION, VIV_KNOB_GRACE, VIV
 
 // What others want of the step. Under the program's lock; the step takes all of it at once.
 struct viv_native_orders {
-    uint64_t group_signals, leader_signals;         // bit n - 1: signal n
-    enum viv_native_cause stop;                     // NONE: no stop asked for
-    uint64_t grace_ns;                              // of that stop
-    int stop_signal;                                // of that stop; 0: its own
-    bool kill, moved, drained, has_size, end_stdin; // moved: in the queue of stdin
-    uint32_t close_output;                          // bits of streams
+    uint64_t group_signals, leader_signals;                       // bit n - 1: signal n
+    enum viv_native_cause stop;                                   // NONE: no stop asked for
+    uint64_t grace_ns;                                            // of that stop
+    int stop_signal;                                              // of that stop; 0: its own
+    bool kill, moved, drained, has_size, end_stdin, end_terminal; // moved: in the queue of stdin
+    uint32_t close_output;                                        // bits of streams
     uint16_t rows, columns;
 };
 
@@ -156,7 +156,7 @@ struct viv_program {
     _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
     // The same bits: to be tried at once, waited for, without room for more.
     uint32_t hot, armed, full;
-    bool wants_in, has_veof;
+    bool wants_in;
     const struct viv_reason *broken; // of a link
     enum viv_native_cause cause;
     uint64_t stop_kill_ns; // when SIGKILL follows; VIV_FOREVER_NS: no stop

@@ -370,7 +370,6 @@ void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
     remove_group(program);
-    viv_program__forget_id(program);
     viv_program__drop_key(program);
 }
 
