@@ -153,6 +153,7 @@ static enum viv_step step_starting(struct viv_program *program, struct viv_proc 
             return VIV_STEP_DONE;
         }
     }
+    // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
         return VIV_STEP_WAIT;

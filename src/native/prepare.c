@@ -3,7 +3,7 @@
 // the clone. A step that fails undoes those before it in reverse order.
 //
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
-#include "native/native_int.h"
+#include "native/program.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
