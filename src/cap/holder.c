@@ -140,10 +140,11 @@ viv_rid viv_cap_env(const struct viv_env *env)
 
 enum viv_err viv_cap_end_env(struct viv_cap_kernel *cap, struct viv_env *env)
 {
-    const struct viv_holder *holder = env_holder(env);
+    enum { KILLS_AT_ONCE = 8192 };
+    struct viv_holder *holder = env_holder(env);
     if (holder == NULL) return VIV_E_NOTFOUND;
     if (viv_env_proc_count(env) > 0) {
-        viv_env_kill(env);
+        if (viv_env_kill_some(env, &holder->index, KILLS_AT_ONCE)) holder->index = 0;
         return VIV_E_AGAIN;
     }
     const viv_rid rid = holder->rid;

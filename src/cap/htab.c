@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/sim.h"
 #include "cap/grant_int.h"
+#include "cap/reg_end.h"
 #include <string.h>
 
 #define PAGE_BYTES (VIV_HTAB_PAGE_ENTRIES * sizeof(struct viv_htab_entry))
@@ -344,7 +345,7 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
         if (*budget == 0) return false;
         const uint32_t count = free_entries(tab, table, from, budget, ress);
         for (uint32_t i = 0; i < count; i++)
-            viv_res__unhold(ress[i]);
+            viv_res__unhold_within(ress[i], budget);
     }
     return true;
 }

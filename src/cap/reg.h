@@ -156,7 +156,8 @@ enum viv_err viv_res_initialise(struct viv_reg *reg, viv_rid rid, viv_kind kind,
 // STATE (reserved), BUSY (pinned or borrowed).
 enum viv_err viv_res_remove(struct viv_reg *reg, viv_rid rid, viv_kind kind,
                             void **out_obj) VIV_MUST_CHECK;
-// Ends the resource, its children and what it owns. Errors: NOTFOUND.
+// Ends the resource, its children and what it owns; of more than 8,192 a worker ends the rest in
+// later turns. Errors: NOTFOUND.
 enum viv_err viv_res_discard(struct viv_reg *reg, viv_rid rid) VIV_MUST_CHECK;
 
 // ---- use ----

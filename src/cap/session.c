@@ -6,6 +6,7 @@
 // drop retires it: readers may still look at the set it held.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/reg_end.h"
 #include "cap/retire.h"
 #include "cap/session_int.h"
 #include <string.h>

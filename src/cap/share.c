@@ -10,6 +10,7 @@
 #include "cap/gate.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
+#include "cap/reg_end.h"
 #include <string.h>
 
 enum { AT_ONCE = 64, EXPIRE_BUDGET = 1024 };
