@@ -33,6 +33,12 @@ struct viv_holder {
     struct viv_res_ending ending;
 };
 
+// An environment's.
+struct viv_env_holder {
+    struct viv_holder base;
+    struct viv_members members;
+};
+
 struct viv_cap_kernel {
     struct viv_kernel *kernel; // immutable, as all but nobody
     struct viv_reg *reg;

@@ -113,7 +113,14 @@ void viv_room_close(struct viv_room *room)
 enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
                               const struct viv_policy *policy)
 {
-    VIV_TRY(viv_cap_add_env(room->holders, env, NULL));
+    struct viv_limits sums;
+    struct viv_account_limits account;
+    viv_limits_sums(policy, &sums);
+    viv_limits_account(&sums, &account);
+    VIV_TRY(viv_cap_add_env(room->holders, env, &account));
+    struct viv_members *members = viv_cap_members(env);
+    members->cpu_percent = sums.bounds[VIV_POLICY_CPU].value;
+    members->output_max = sums.bounds[VIV_POLICY_OUTPUT].value;
     const struct viv_ses_root root = {.env = viv_cap_env(env),
                                       .proc_env = env,
                                       .mask = policy == NULL ? VIV_CAP_ALL : 0,

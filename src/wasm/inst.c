@@ -239,6 +239,15 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
 
 // ---- the end ----
 
+// Whoever learns of the end may have what it had. The pages go with the store, in a moment.
+static void give_back_memory(struct viv_inst *inst)
+{
+    if (inst->reserved_bytes != 0)
+        viv_account_credit(inst->account.above, VIV_COUNTER_MEMORY_BYTES, inst->reserved_bytes);
+    inst->reserved_bytes = 0;
+    viv_slots_leave_above(&inst->account);
+}
+
 static bool release_inst(struct viv_proc *proc, void *state)
 {
     (void)proc;
@@ -258,6 +267,8 @@ static bool release_inst(struct viv_proc *proc, void *state)
     if (!viv_ids_clear(&inst->ids, RELEASE_BUDGET)) return false;
     if (inst->wasi != NULL) viv_wasi_free(inst);
     inst->wasi = NULL;
+    viv_held_forget_all(inst);
+    give_back_memory(inst);
     return true;
 }
 

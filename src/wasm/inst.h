@@ -74,6 +74,9 @@ struct viv_inst {
     struct viv_session *child_session; // made last for a child with fewer rights; NULL: none
     uint64_t child_lacks;              // the classes it lacks
     // others
+    struct viv_members *members; // what the environment's processes use together; NULL: not said
+    uint64_t output_bytes;       // written, or about to be (output.h)
+    uint64_t reserved_bytes;     // charged ahead for a memory that the engine keeps (fast)
     struct viv_cpu_share *cpu_share; // NULL: not limited (cpu_share.h)
     struct viv_timer life;           // ends the process after config->life_ns
     _Atomic uint32_t life_over;

@@ -189,7 +189,6 @@ struct viv_wasi {
     struct viv_wasi_slot *slots; // by number; NULL until the guest asks for the first one
     uint32_t cap, free_from;     // no free one below
     struct viv_capture_part *part;
-    uint64_t output_bytes; // written to standard streams
 };
 // Errors (all of these): a WASI errno. need: rights the call takes. The entry is valid until the
 // slice ends, or it is closed.

@@ -627,6 +627,143 @@ static int64_t do_fill(void)
     return count;
 }
 
+// Timers and futures of sleep in turn, until there may be no more; the number.
+static int64_t do_timers_and_sleeps(void)
+{
+    uint64_t ns = 100 * VIV_SEC;
+    int64_t count = 0;
+    for (; count < number(0); count++) {
+        if (count % 2 == 0) {
+            if (viv_timer(100 * VIV_SEC, 1) < 0) break;
+            continue;
+        }
+        int64_t future = answer(viv_fut_create(VIV_OP_SLEEP, &ns, sizeof(ns)));
+        if (future < 0 || answer(viv_fut_poll(future, 0, place, sizeof(place))) < 0) break;
+    }
+    return count;
+}
+
+// A line of 10 bytes in the log, so many times.
+static int64_t do_log_lines(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        viv_log(VIV_LOG_ERROR, "1234567890", 10);
+    return 0;
+}
+
+// ---- several processes: a member does what the tag of a message says, so many times as it has
+// bytes, and answers with the number of times that it could ----
+
+enum { GROW = 1, WRITE, OPEN, CHANNEL };
+
+static int member_does(int64_t what)
+{
+    int64_t channel;
+    switch (what) {
+    case GROW:
+        return __builtin_wasm_memory_grow(0, 16) != SIZE_MAX; // a MiB
+    case WRITE:
+        return write(2, "123456789\n", 10) == 10;
+    case OPEN:
+        return open("file", O_RDONLY) >= 0;
+    default:
+        return make_channel(64, &channel) == 0;
+    }
+}
+
+VIV_EXPORT("member") void member(void)
+{
+    struct viv_msg msg;
+    while (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) == 0) {
+        int64_t count = 0;
+        for (int32_t i = 0; i < (int32_t)msg.size; i++)
+            count += member_does(msg.tag);
+        viv_send(msg.from, 100 + count, NULL, 0, NULL, 0, 0);
+    }
+}
+
+// So many members, one after the other, each so many times; what they could together.
+static int64_t members_do(int64_t what)
+{
+    static const char times[100];
+    int64_t sum = 0;
+    for (int64_t i = 0; i < number(0); i++) {
+        struct viv_spawn spec = VIV_SPAWN_INIT;
+        struct viv_msg msg;
+        int64_t pid;
+        spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+        spec.entry = "member";
+        spec.entry_len = 6;
+        if (viv_spawn(&spec, &pid) < 0) return sum;
+        viv_monitor(pid, 100); // one that fails has done nothing
+        if (viv_send(pid, what, times, (size_t)number(1), NULL, 0, 0) != 0) return -1;
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return -2;
+        sum += msg.tag - 100;
+    }
+    return sum;
+}
+
+static int64_t do_members_grow(void)
+{
+    return members_do(GROW);
+}
+
+static int64_t do_members_write(void)
+{
+    return members_do(WRITE);
+}
+
+static int64_t do_members_open(void)
+{
+    return members_do(OPEN);
+}
+
+static int64_t do_members_channel(void)
+{
+    return members_do(CHANNEL);
+}
+
+VIV_EXPORT("spin") void spin(void)
+{
+    for (volatile uint64_t turns = 0;; turns++) {
+    }
+}
+
+static int64_t do_members_spin(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        if (spawn("spin", "") != 1) return -1;
+    return do_stay();
+}
+
+// A member that grows, and ends: the next one has what it had.
+VIV_EXPORT("grow_once") void grow_once(void)
+{
+    struct viv_msg msg;
+    viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg);
+    viv_send(msg.from, 100 + member_does(GROW), NULL, 0, NULL, 0, 0);
+}
+
+static int64_t do_members_take_turns(void)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < number(0); i++) {
+        struct viv_spawn spec = VIV_SPAWN_INIT;
+        struct viv_msg msg;
+        int64_t pid;
+        spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+        spec.entry = "grow_once";
+        spec.entry_len = 9;
+        if (viv_spawn(&spec, &pid) < 0) break;
+        viv_monitor(pid, 7);
+        viv_send(pid, 1, NULL, 0, NULL, 0, 0);
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) break;
+        count += msg.tag - 100;
+        viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg); // its end
+    }
+    return count;
+}
+
 // Writes so many lines of 10 bytes to stderr.
 static int64_t do_output(void)
 {
@@ -727,6 +864,14 @@ static const struct action {
     ACTION(handles),
     ACTION(fill),
     ACTION(output),
+    ACTION(timers_and_sleeps),
+    ACTION(log_lines),
+    ACTION(members_grow),
+    ACTION(members_write),
+    ACTION(members_open),
+    ACTION(members_channel),
+    ACTION(members_spin),
+    ACTION(members_take_turns),
     ACTION(denied),
 };
 
