@@ -82,7 +82,7 @@ struct viv_res_config {
 struct viv_res_hooks {
     void *arg;
     // A process without tokens left has tried another shared handle. Own thread.
-    void (*guess)(void *arg, viv_pid pid);
+    void (*guess)(void *arg, const struct viv_htab *tab);
     // All parked operations of the instance that were started through the handle (0: all of them)
     // end with this error. Any thread, in a read section, under no lock.
     void (*fail_ops)(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err);

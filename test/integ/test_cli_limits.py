@@ -338,6 +338,14 @@ class Audit(PolicyTest):
                                      ("entropy", "random_get", "", "DENIED"))
                     self.assertRegex(event["pid"], r"\A<0\.\d+\.\d+>\Z")
 
+    def test_26_guesses_name_process_and_session(self):
+        self.assertEqual(self.number("guesses", 17, options=("--use", "guest", "--audit", "audit.jsonl")), -10)  # QUOTA
+        session = [event for event in self.events() if event["event"] == "session-create"][0]["session"]
+        found = [event for event in self.events() if event["event"] == "attach-guess"]
+        self.assertEqual([(event["session"], event["operation"], event["outcome"], event["environment"])
+                          for event in found], [(session, "res_attach", "QUOTA", 1)])
+        self.assertRegex(found[0]["pid"], r"\A<0\.\d+\.\d+>\Z")
+
     def test_order_and_numbers(self):
         self.number("denied", 100, options=("--use", "none", "--audit", "audit.jsonl"))
         found = self.events()

@@ -781,6 +781,15 @@ static int64_t do_denied(void)
     return last;
 }
 
+// Tries so many numbers as shared handles; the last result.
+static int64_t do_guesses(void)
+{
+    int64_t last = 0;
+    for (int64_t i = 0; i < number(0); i++)
+        last = answer(viv_res_attach((i + 1) << 33));
+    return last;
+}
+
 static const struct action {
     const char *name;
     int64_t (*run)(void);
@@ -873,6 +882,7 @@ static const struct action {
     ACTION(members_spin),
     ACTION(members_take_turns),
     ACTION(denied),
+    ACTION(guesses),
 };
 
 int main(int argc, const char **argv)
