@@ -20,6 +20,7 @@ enum {
     VIV_WASI_ACCES = 2,
     VIV_WASI_AGAIN = 6,
     VIV_WASI_BADF = 8,
+    VIV_WASI_DQUOT = 19,
     VIV_WASI_FAULT = 21,
     VIV_WASI_ILSEQ = 25,
     VIV_WASI_INVAL = 28,

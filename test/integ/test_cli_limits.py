@@ -181,6 +181,10 @@ class Limits(PolicyTest):
                     self.assertEqual(self.count(f"{limit}={number + more}", *action.split()), number)
             with self.subTest(limit=limit, action=action):
                 self.assertEqual(self.count(f"{limit}=50000", *action.split()), 50)
+        # By the contract's letter: mfile for descriptors (wasm 14), dquot for what an account counts (resources 1.4).
+        self.assertEqual(self.count("fds=10", "open_errno", "50", "file"), 33)
+        for limit in ("handles=10", "resources=20", "resource_bytes=4K"):
+            self.assertEqual(self.count(limit, "open_errno", "50", "file"), 19, limit)
         # Descriptors and handles: the three standard streams and the directory are some already.
         self.assertEqual(self.count("fds=10", "files", "50", "file"), 6)
         self.assertEqual(self.count("fds=4", "files", "50", "file"), 0)

@@ -606,6 +606,14 @@ static int64_t do_files(void)
     return count;
 }
 
+// The errno of the file that may not be opened any more; 0: all could.
+static int64_t do_open_errno(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        if (open(word(1), O_RDONLY) < 0) return errno;
+    return 0;
+}
+
 // Opens modules until it may not; the number.
 static int64_t do_handles(void)
 {
@@ -870,6 +878,7 @@ static const struct action {
     ACTION(spin),
     ACTION(stay),
     ACTION(files),
+    ACTION(open_errno),
     ACTION(handles),
     ACTION(fill),
     ACTION(output),
