@@ -244,7 +244,9 @@ static inline uint64_t viv_wasi__u64(const wasmtime_val_t *args, size_t index)
 {
     return (uint64_t)args[index].of.i64;
 }
-void viv_wasi__put_filestat(uint8_t *at, const struct stat *st, uint8_t filetype);
+// Without the wall clock (class time.read) the times are 0.
+void viv_wasi__put_filestat(struct viv_inst *inst, uint8_t *at, const struct stat *st,
+                            uint8_t filetype);
 // What fstflags and the two times mean. Errors: inval.
 uint32_t viv_wasi__times(uint64_t atim, uint64_t mtim, uint32_t flags,
                          struct timespec out_times[2]) VIV_MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "viv/viv_res.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,25 @@ static int64_t do_timer(void)
     return timer < 0 ? timer : 0;
 }
 
+// A receive that ends: in the time named, at once (0), or never (-1; there is a message).
+static int64_t do_receive(void)
+{
+    static const int64_t none[] = {2}, some[] = {1};
+    struct viv_msg msg;
+    if (number(0) < 0) viv_send(viv_self(), 1, NULL, 0, NULL, 0, 0);
+    return viv_receive(number(0) < 0 ? some : none, 1, number(0), NULL, 0, &msg);
+}
+
+static int64_t do_fut_wait(void)
+{
+    return viv_fut_wait(number(0));
+}
+
+static int64_t do_l_receive(void)
+{
+    return l_receive(NULL, 0, number(0));
+}
+
 // As many timers as there may be; the number.
 static int64_t do_timers(void)
 {
@@ -379,6 +399,23 @@ static int64_t do_channel(void)
 {
     int64_t channel;
     return make_channel((uint32_t)number(0), &channel);
+}
+
+// 1: the age of a channel is shown after more than a second; 2: a file's times are.
+static int64_t do_ages(void)
+{
+    struct viv_res_stat about = {0};
+    int64_t channel;
+    struct stat st = {0};
+    if (make_channel(64, &channel) != 0) return -1;
+    for (int i = 0; i < 110; i++)
+        usleep(10000);
+    viv_res_stat(channel, &about, sizeof(about));
+    int fd = open(word(0), O_RDONLY);
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size != 7) return -errno;
+    bool by_fd = st.st_mtim.tv_sec != 0, by_path = false;
+    if (stat(word(0), &st) == 0) by_path = st.st_atim.tv_sec != 0 && st.st_ctim.tv_sec != 0;
+    return (about.age_ns != 0) + 2 * (by_fd && by_path) + 4 * (by_fd != by_path);
 }
 
 static int64_t do_channels(void)
@@ -844,6 +881,10 @@ static const struct action {
     ACTION(module_name),
     ACTION(timer),
     ACTION(timers),
+    ACTION(receive),
+    ACTION(fut_wait),
+    ACTION(l_receive),
+    ACTION(ages),
     ACTION(log),
     ACTION(times),
     ACTION(channel),
