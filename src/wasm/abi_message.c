@@ -217,6 +217,7 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (viv_proc_send(inst->proc, to, &msg->msg) == VIV_SEND_REFUSED)
         return viv_abi__fail(inst, v, VIV_E_FULL);
     if ((flags & FLAG_DUP) == 0) viv_abi__moved(inst, handles);
+    if (viv_proc_has_send_pause(inst->proc)) viv_inst_end_slice(inst);
     return viv_abi__answer(inst, v, 0);
 }
 

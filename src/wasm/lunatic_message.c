@@ -164,6 +164,7 @@ static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to
         (void)viv_proc_send(inst->proc, to, &msg->msg);
     else
         viv_signal_drop(&msg->msg.sig);
+    if (viv_proc_has_send_pause(inst->proc)) viv_inst_end_slice(inst);
 }
 
 enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *v)

@@ -14,7 +14,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-from policy_cli import NOTCAPABLE, PolicyTest  # noqa: E402
+from policy_cli import ACTS, NOTCAPABLE, PolicyTest  # noqa: E402
 from viv_cli import FACTOR, RETURNS, SPINS  # noqa: E402
 
 # ---- case 59: directories ----
@@ -214,6 +214,23 @@ class Limits(PolicyTest):
         self.ends(self.limited("mailbox=10", "fill", "100", "0"), "limit(mailbox): 11 messages")
         self.ends(self.limited("mailbox_bytes=1K", "fill", "100", "100"), "limit(mailbox)")
         self.assertEqual(self.count("mailbox=100", "fill", "100", "0"), 100)
+
+    def test_a_full_mailbox_suspends_who_sends(self):
+        """Nobody dies, nothing is lost, and the mailbox has few at a time: the sender gives way to the receiver."""
+        def flood(limit):
+            ended = self.viv("run", "--workers", "1", "--use", "guest", "--limit", limit, ACTS, "flood", "900")
+            self.assertEqual(ended.status, 0, ended)
+            answer = int(ended.out)
+            return answer // 1000000, answer // 1000 % 1000, answer % 1000  # refused, counted, the most at a time
+        for limit in ("mailbox=10 suspend", "mailbox_bytes=64 suspend"):
+            refused, counted, most = flood(limit)
+            self.assertEqual((refused, counted), (0, 900))
+            self.assertLessEqual(most, 12, limit)
+        self.assertEqual(flood("mailbox=none")[:2], (0, 900))
+        refused, counted, most = flood("mailbox=10 refuse")
+        self.assertEqual(refused + counted, 900)
+        self.assertTrue(refused > 0 and most <= 10)
+        self.assertEqual(flood("mailbox=10 kill")[1:], (999, 998))  # -2: its end
 
     def test_output(self):
         """kill ends the process at the write that goes over; drop goes on without it."""

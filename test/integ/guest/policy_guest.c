@@ -768,6 +768,41 @@ static int64_t do_members_channel(void)
     return members_do(CHANNEL);
 }
 
+// Counts what comes, and how many were the most in its mailbox; a message of tag 2 ends it.
+VIV_EXPORT("counts") void counts(void)
+{
+    int64_t count = 0, most = 0;
+    struct viv_msg msg;
+    do {
+        struct viv_usage usage = {0};
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return;
+        viv_info(VIV_INFO_USAGE, &usage, sizeof(usage));
+        if ((int64_t)usage.mailbox_count > most) most = (int64_t)usage.mailbox_count;
+        count += msg.tag == 1;
+    } while (msg.tag != 2);
+    viv_send(msg.from, count * 1000 + most, NULL, 0, NULL, 0, 0);
+}
+
+// Sends so many messages to one that counts, as fast as it may; what that says, and how many of
+// them were refused.
+static int64_t do_flood(void)
+{
+    struct viv_spawn spec = VIV_SPAWN_INIT;
+    struct viv_msg msg;
+    int64_t pid, refused = 0;
+    spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+    spec.entry = "counts";
+    spec.entry_len = 6;
+    if (viv_spawn(&spec, &pid) < 0) return -1;
+    viv_monitor(pid, -2);
+    for (int64_t i = 0; i < number(0); i++)
+        refused += viv_send(pid, 1, place, 10, NULL, 0, 0) != 0;
+    l_sleep_ms(300); // a mailbox that refuses is empty by then
+    viv_send(pid, 2, NULL, 0, NULL, 0, 0);
+    if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return -3;
+    return msg.tag + refused * 1000000;
+}
+
 VIV_EXPORT("spin") void spin(void)
 {
     for (volatile uint64_t turns = 0;; turns++) {
@@ -930,6 +965,7 @@ static const struct action {
     ACTION(members_open),
     ACTION(members_channel),
     ACTION(members_spin),
+    ACTION(flood),
     ACTION(members_take_turns),
     ACTION(denied),
     ACTION(guesses),
