@@ -221,6 +221,10 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     inst->slice = slice;
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
     if (!viv_cpu_share_begin(inst)) return VIV_STEP_WAIT;
+    if (VIV_UNLIKELY(viv_lost_close(&inst->lost, proc))) {
+        slice->left = 0; // that was a slice's worth
+        return VIV_STEP_YIELD;
+    }
     uint64_t began_ns = viv_sched_now_ns(sched);
     inst->step_began_ns = began_ns;
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
