@@ -216,7 +216,11 @@ bool viv_cascade__run(void *arg, struct viv_proc *proc, const struct viv_reason 
         uint64_t state;
         struct cascade cascade = {.cap = cap, .proc = proc, .holder = holder};
         cascade.res = viv_res__find(cap->reg, holder->rid, &state);
-        if (cascade.res != NULL && !run(&cascade, reason)) return false;
+        const uint64_t began_ns = viv_sched_now_ns(cap->reg->sched);
+        const bool is_over = cascade.res == NULL || run(&cascade, reason);
+        viv_res__count_cascade(cap->reg, viv_sched_now_ns(cap->reg->sched) - began_ns);
+        if (!is_over) return false;
+        viv_res__count(cap->reg, VIV_COUNT_CASCADES, 1);
         viv_proc_set_word(proc, VIV_PROC_WORD_HOLDER, &cap->nobody);
     }
     if (cap->hooks.end_session != NULL && viv_proc_word(proc, VIV_PROC_WORD_SESSION) != NULL)

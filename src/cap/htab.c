@@ -610,10 +610,16 @@ static enum viv_err check_entry(const struct viv_htab_table *table, viv_handle h
     return VIV_OK;
 }
 
+static enum viv_err counted(const struct viv_htab *tab, enum viv_err err)
+{
+    if (err != VIV_OK) viv_res__count(tab->reg, VIV_COUNT_FAILURES + ((uint32_t)err & 31), 1);
+    return err;
+}
+
 enum viv_err viv_htab__check_entry(const struct viv_htab *tab, viv_handle hdl,
                                    struct viv_htab_entry **out_entry)
 {
-    return check_entry(&tab->handles, hdl, out_entry);
+    return counted(tab, check_entry(&tab->handles, hdl, out_entry));
 }
 
 static enum viv_err check_phase(const struct viv_htab_entry *entry)
@@ -622,8 +628,8 @@ static enum viv_err check_phase(const struct viv_htab_entry *entry)
     return (state & VIV_RES_REVOKED) != 0 ? VIV_E_REVOKED : viv_res__phase_err(state);
 }
 
-enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
-                             viv_rights need, struct viv_htab_entry **out_entry)
+static enum viv_err check_one(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
+                              viv_rights need, struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->handles, hdl, &entry));
@@ -635,8 +641,14 @@ enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kin
     return VIV_OK;
 }
 
-enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
-                                 viv_rights asked, struct viv_htab_entry **out_entry)
+enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
+                             viv_rights need, struct viv_htab_entry **out_entry)
+{
+    return counted(tab, check_one(tab, hdl, kind, need, out_entry));
+}
+
+static enum viv_err check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
+                              viv_rights asked, struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->handles, hdl, &entry));
@@ -646,6 +658,12 @@ enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv
     if (err != VIV_OK && err != VIV_E_STATE) return err;
     *out_entry = entry;
     return VIV_OK;
+}
+
+enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
+                                 viv_rights asked, struct viv_htab_entry **out_entry)
+{
+    return counted(tab, check_any(tab, hdl, need, asked, out_entry));
 }
 
 enum viv_err viv_htab_use_slow(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,

@@ -256,6 +256,9 @@ static void finish(struct viv_res_ending *ending, struct viv_res *res)
     ending->owed.count += weight.count;
     ending->owed.bytes += weight.bytes;
     ending->owed.chan_bytes += weight.chan_bytes;
+    viv_res__count(reg, VIV_COUNT_ENDED + res->kind, 1);
+    if (res->charge64 != 0)
+        viv_res__count(reg, VIV_COUNT_BYTES + res->kind, 0 - UINT64_C(64) * res->charge64);
     drop_ext(reg, res);
     viv_res_unpin(res);
 }
