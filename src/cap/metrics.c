@@ -5,17 +5,10 @@
 #include "cap/reg_int.h"
 #include <string.h>
 
-void viv_res__count(struct viv_reg *reg, enum viv_res_count which, uint64_t more)
+void viv_res__count_shared(_Atomic uint64_t *count, uint64_t more)
 {
-    struct viv_res_shard *shard = viv_res__own_shard(reg);
-    _Atomic uint64_t *count = &shard->counts->of[which];
-    if (shard == &reg->shards[reg->shard_count - 1]) { // relaxed: see the head of the file
-        atomic_fetch_add_explicit(count, more, memory_order_relaxed);
-        return;
-    }
-    // Relaxed: as above; and no other thread writes it.
-    const uint64_t sum = atomic_load_explicit(count, memory_order_relaxed) + more;
-    atomic_store_explicit(count, sum, memory_order_relaxed);
+    // Relaxed: see the head of the file.
+    atomic_fetch_add_explicit(count, more, memory_order_relaxed);
 }
 
 static uint64_t sum_of(const struct viv_reg *reg, uint32_t which)

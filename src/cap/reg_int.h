@@ -129,7 +129,11 @@ struct viv_reg {
 void viv_res__lock_all(struct viv_reg *reg);
 void viv_res__unlock_all(struct viv_reg *reg);
 // Of this thread; the last one is for all that are no workers.
-struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg);
+static inline struct viv_res_shard *viv_res__own_shard(const struct viv_reg *reg)
+{
+    const uint32_t last = reg->shard_count - 1, index = viv_sched_worker_here(reg->sched);
+    return &reg->shards[index < last ? index : last];
+}
 enum viv_err viv_res__slots_init(struct viv_reg *reg);
 void viv_res__slots_deinit(struct viv_reg *reg);
 // A free record, or NULL when memory or slots are exhausted. It stays FREE.
@@ -154,7 +158,19 @@ enum viv_err viv_res__ext_grow(struct viv_reg *reg) VIV_MUST_CHECK;
 uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard);
 
 // ---- metrics.c ----
-void viv_res__count(struct viv_reg *reg, enum viv_res_count which, uint64_t more); // modulo 2^64
+void viv_res__count_shared(_Atomic uint64_t *count, uint64_t more);
+static inline void viv_res__count(struct viv_reg *reg, enum viv_res_count which, uint64_t more)
+{ // modulo 2^64
+    const struct viv_res_shard *shard = viv_res__own_shard(reg);
+    _Atomic uint64_t *count = &shard->counts->of[which];
+    if (VIV_UNLIKELY(shard == &reg->shards[reg->shard_count - 1])) {
+        viv_res__count_shared(count, more);
+        return;
+    }
+    // Relaxed: see metrics.c; and no other thread writes it.
+    const uint64_t sum = atomic_load_explicit(count, memory_order_relaxed) + more;
+    atomic_store_explicit(count, sum, memory_order_relaxed);
+}
 void viv_res__count_cascade(struct viv_reg *reg, uint64_t ns);
 
 // ---- reg.c ----

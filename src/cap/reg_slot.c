@@ -85,12 +85,6 @@ void viv_res__unlock_all(struct viv_reg *reg)
 
 // ---- taking and returning ----
 
-struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg)
-{
-    const uint32_t last = reg->shard_count - 1, index = viv_sched_worker_here(reg->sched);
-    return &reg->shards[index < last ? index : last];
-}
-
 static struct viv_res *take_free(struct viv_reg *reg, struct viv_res_shard *shard)
 {
     if (shard->free == 0) // acquire pairs with the release in viv_res__put_slot
