@@ -16,6 +16,7 @@
 // they charged is given back soon, which E6 waits for.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/holder_int.h"
 #include "cap/later.h"
 #include "cap/reg_end.h"

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/chan_int.h"
+#include "cap/counts.h"
 #include "cap/reg_int.h"
 #include <string.h>
 

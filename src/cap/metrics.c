@@ -2,6 +2,7 @@
 // Adding up what the workers have counted. All orders are relaxed: the numbers say how much, and
 // order nothing else.
 #include "cap/metrics.h"
+#include "cap/counts.h"
 #include "cap/reg_int.h"
 #include <string.h>
 

@@ -24,6 +24,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/sim.h"
+#include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
 

@@ -62,24 +62,6 @@ struct viv_res_weight {
     uint64_t count, bytes, chan_bytes; // chan_bytes: of `bytes`, those of channels
 };
 
-// What is counted for metrics.h; the first three and the failures are one number a kind, or code.
-enum viv_res_count {
-    VIV_COUNT_CREATED = 0,
-    VIV_COUNT_ENDED = VIV_KINDS_MAX,
-    VIV_COUNT_BYTES = 2 * VIV_KINDS_MAX, // modulo 2^64
-    VIV_COUNT_FAILURES = 3 * VIV_KINDS_MAX,
-    VIV_COUNT_CASCADES = VIV_COUNT_FAILURES + 32,
-    VIV_COUNT_CASCADE_NS,
-    VIV_COUNT_CASCADE_MOST_NS, // the largest
-    VIV_COUNT_FRAMES,
-    VIV_COUNT_FRAME_BYTES,
-    VIV_COUNT_RING_OVERFLOWS,
-    VIV_COUNTS
-};
-struct viv_res_counts {
-    VIV_CACHE_ALIGNED _Atomic uint64_t of[VIV_COUNTS];
-};
-
 struct viv_res_shard {
     _Atomic uint32_t returned
         VIV_CACHE_ALIGNED; // stack of free slots, linked by `owner`; any thread
@@ -91,7 +73,7 @@ struct viv_res_shard {
     uint64_t born_turn;
     _Atomic uint64_t retired;               // a part of the sum; this shard's worker writes it
     _Atomic(struct viv_res *) *segs;        // pointers are written once
-    struct viv_res_counts *counts;          // immutable; the numbers as `retired`
+    struct viv_res_counts *counts;          // immutable (counts.h)
     struct viv_spin gate VIV_CACHE_ALIGNED; // see viv_res__lock_all
 };
 
@@ -156,22 +138,6 @@ char *viv_res__ext_put(struct viv_reg *reg, struct viv_res *res); // the label, 
 enum viv_err viv_res__ext_grow(struct viv_reg *reg) VIV_MUST_CHECK;
 // Slots of a shard that were ever used: [1, end) without headers. For the walker.
 uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard);
-
-// ---- metrics.c ----
-void viv_res__count_shared(_Atomic uint64_t *count, uint64_t more);
-static inline void viv_res__count(struct viv_reg *reg, enum viv_res_count which, uint64_t more)
-{ // modulo 2^64
-    const struct viv_res_shard *shard = viv_res__own_shard(reg);
-    _Atomic uint64_t *count = &shard->counts->of[which];
-    if (VIV_UNLIKELY(shard == &reg->shards[reg->shard_count - 1])) {
-        viv_res__count_shared(count, more);
-        return;
-    }
-    // Relaxed: see metrics.c; and no other thread writes it.
-    const uint64_t sum = atomic_load_explicit(count, memory_order_relaxed) + more;
-    atomic_store_explicit(count, sum, memory_order_relaxed);
-}
-void viv_res__count_cascade(struct viv_reg *reg, uint64_t ns);
 
 // ---- reg.c ----
 struct viv_res_birth {

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/sim.h"
+#include "cap/counts.h"
 #include "cap/reg_end.h"
 #include "cap/reg_int.h"
 

@@ -10,6 +10,7 @@
 // ever popped from it one by one (no ABA).
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/reg_int.h"
 #include <string.h>
 

@@ -6,6 +6,7 @@
 // and capacity are our own, and every address is computed from the memory of this call.
 #include "cap/ring.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/fut_int.h"
 #include "cap/reg_int.h"
 
