@@ -100,7 +100,7 @@ static enum viv_err start_merge(struct merge *merge, const struct viv_log_cursor
 {
     const struct viv_log_source *sources = merge->sources;
     struct viv_log_view view;
-    struct viv_log_mark mark = {0};
+    struct viv_log_mark mark;
     if (cursor == NULL) {
         for (uint32_t i = 0; i < 2 && sources[i].ring != NULL; i++) {
             viv_log_ring_look(sources[i].ring, &view);

@@ -354,8 +354,9 @@ void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view)
 
 // May race with the writer; torn bytes are thrown away. A sanitizer's memcpy would be watched
 // wherever it stands, hence the loop.
-__attribute__((no_sanitize("thread"))) static void copy_racy(uint8_t *to, const uint8_t *from,
-                                                             size_t len)
+static void copy_racy(uint8_t *to, const uint8_t *from, size_t len)
+    __attribute__((no_sanitize("thread")));
+static void copy_racy(uint8_t *to, const uint8_t *from, size_t len)
 {
 #if VIV_SANITIZE
     for (size_t i = 0; i < len; i++)
