@@ -22,7 +22,10 @@ enum viv_err viv_log__start(const struct viv_log_source *source,
     }
     const enum viv_err err =
         viv_log_cursor_open(source->key, cursor, source->stream, source->generation, &mark);
-    if (err != VIV_OK || mark.offset > view.end) return viv_diag_set(diag, VIV_E_INVAL, "cursor");
+    if (err != VIV_OK || mark.offset > view.end) {
+        (void)viv_diag_set(diag, VIV_E_INVAL, "cursor");
+        return VIV_E_INVAL;
+    }
     *out_mark = mark;
     return VIV_OK;
 }
