@@ -31,6 +31,13 @@ struct viv_body {
     enum viv_step (*step)(struct viv_proc *proc, void *state, struct viv_slice *slice);
     // Optional. A message is about to enter the mailbox; true: the body consumed it.
     bool (*deliver)(struct viv_proc *proc, void *state, VIV_OWN struct viv_signal *sig);
+    // Optional, for bodies that end in their own time. It is to end for this reason (exit, kill, a
+    // limit); called for each such signal, also when it is ending already. The process goes on
+    // until its step returns VIV_STEP_DONE. Without it the process ends at once.
+    void (*end)(struct viv_proc *proc, void *state, VIV_OWN const struct viv_reason *reason);
+    // Optional, for bodies whose code does not run in their step: stops it, or lets it go on. Their
+    // step is called while they are suspended.
+    void (*suspend)(struct viv_proc *proc, void *state, bool is_suspended);
     // Optional. Releases what the process holds for others to see (files, timers, ids) before links
     // are told. Called until it returns true; each call does a bounded amount of work.
     bool (*release)(struct viv_proc *proc, void *state);
@@ -120,7 +127,8 @@ bool viv_proc_is_killed(
 // One wake-up timer a process. Starting it again replaces it. deadline VIV_FOREVER_NS: none.
 void viv_proc_set_alarm(struct viv_proc *proc, uint64_t deadline_ns);
 void viv_proc_clear_alarm(struct viv_proc *proc);
-uint64_t viv_proc_next_ref(struct viv_proc *proc); // 1, 2, 3 …
+bool viv_proc_is_watched(const struct viv_proc *proc); // somebody links or monitors it
+uint64_t viv_proc_next_ref(struct viv_proc *proc);     // 1, 2, 3 …
 void viv_proc_add_cpu_ns(struct viv_proc *proc, uint64_t ns);
 uint64_t viv_proc_cpu_ns(const struct viv_proc *proc);
 void viv_proc_set_memory_bytes(struct viv_proc *proc, uint64_t bytes); // what info reports

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared by the files of this room: the room itself, whom its programs belong to, and what they may
+// use together. A program: program.h.
+#ifndef VIV_NATIVE_NATIVE_INT_H
+#define VIV_NATIVE_NATIVE_INT_H
+
+#include "base/trie.h"
+#include "native/idtable.h"
+#include "native/launcher.h"
+#include "native/native.h"
+#include "os/thread.h"
+
+#define VIV_NATIVE_UNIT_BYTES_MAX 256
+
+// Counts of what is reserved, and their bounds. Under the room's lock.
+struct viv_native_use {
+    struct viv_native_quota used, max;
+};
+
+// An environment that may have programs.
+struct viv_native_tenant {
+    struct viv_native_tenant *next; // of the room, appended before its first program
+    struct viv_env *env;
+    int root_fd;
+    char *root; // absolute
+    struct viv_launch_tenant launches;
+    struct viv_native_use use; // under the room's lock
+    struct viv_trie by_key;    // live programs with a key; likewise
+};
+
+// (environment, unit): whose programs are seen together. Lives as long as one of its programs.
+struct viv_native_scope {
+    struct viv_list link; // of the room's scopes; all fields under the room's lock
+    struct viv_native_tenant *tenant;
+    struct viv_native_use use;
+    struct viv_list programs; // by number
+    uint32_t ref_count;
+    char unit[VIV_NATIVE_UNIT_BYTES_MAX + 1];
+};
+
+struct viv_native {
+    // Immutable after open:
+    struct viv_kernel *kernel;
+    struct viv_sched *sched;
+    struct viv_room *cap;
+    struct viv_launcher *launcher;
+    struct viv_prog_ids *ids;
+    const char *const *env_pass;
+    uint64_t launch_ns, shutdown_ns;
+    uint64_t fd_max;    // descriptors this program may have
+    uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard
+    cpu_set_t cpus;     // as then
+    bool direct;
+    struct viv_native_quota scope_max, env_max;
+    int cgroup_fd;      // where programs get theirs; -1: none can be made
+    int cgroup_base_fd; // and where that is
+    char cgroup_name[32];
+    uint32_t cgroup_controllers;
+    _Atomic uint64_t cgroup_count;
+
+    struct viv_spin lock; // NATIVE
+    // Under it:
+    struct viv_native_tenant *tenants;
+    struct viv_list scopes;
+    struct viv_native_use use;
+    struct viv_trie by_pid, by_number;
+    struct viv_list programs; // by number, for operators
+    uint64_t last_number;
+    bool stops;
+    _Atomic uint32_t live; // programs with a process; futex of viv_native_stop
+};
+
+// ---- quota.c ----
+// All three or none. Errors: QUOTA, RETAINED.
+enum viv_err viv_native__reserve(struct viv_native *native, struct viv_native_scope *scope,
+                                 const struct viv_native_quota *amount) VIV_MUST_CHECK;
+void viv_native__unreserve(struct viv_native *native, struct viv_native_scope *scope,
+                           const struct viv_native_quota *amount);
+// Counted. Errors: EXHAUSTED.
+enum viv_err viv_native__scope(struct viv_native *native, struct viv_native_tenant *tenant,
+                               const char *unit,
+                               struct viv_native_scope **out_scope) VIV_MUST_CHECK;
+void viv_native__scope_drop(struct viv_native *native, struct viv_native_scope *scope);
+
+// ---- spawn.c ----
+bool viv_native__is_unbounded(const struct viv_native_ctx *ctx);
+struct viv_session *viv_native__session(const struct viv_native_ctx *ctx); // NULL: may do all
+// Asks the caller's session; a refusal is audited. Errors: DENIED.
+enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
+                             const struct viv_cap_query *query) VIV_MUST_CHECK;
+
+// ---- groups.c ----
+// Removes the group and those in it that are empty. 0, or a negated errno (-EBUSY: not empty).
+int viv_native__remove_groups(int base_fd, const char *name);
+
+#endif
