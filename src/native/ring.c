@@ -249,7 +249,7 @@ static bool begins_run(const struct viv_log_ring *ring, uint64_t end, size_t len
                        uint64_t sequence)
 {
     const uint64_t run_bytes = viv_min_u64(VIV_LOG_RUN_BYTES, viv_max_u64(ring->cap / 4, 1));
-    return ring->is_run_broken || sequence != ring->sequence + 1 ||
+    return ring->is_run_broken || sequence - ring->sequence > 1 ||
            now_ns - ring->run_ns >= VIV_LOG_RUN_NS || end + len - ring->run_offset > run_bytes;
 }
 
