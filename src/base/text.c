@@ -46,6 +46,7 @@ size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code)
 
 bool viv_utf8_is_valid(const void *data, size_t len_bytes)
 {
+    if (len_bytes == 0) return true; // data may be NULL
     const uint8_t *at = data;
     const uint8_t *end = at + len_bytes;
     while (at < end) {

@@ -67,6 +67,7 @@ static bool check_exact(struct bytes text)
 static void utf8(void **state)
 {
     (void)state;
+    assert_true(viv_utf8_is_valid(NULL, 0));
     for (size_t i = 0; i < VIV_COUNT_OF(valid); i++)
         assert_true(check_exact(valid[i]));
     for (size_t i = 0; i < VIV_COUNT_OF(invalid); i++)
