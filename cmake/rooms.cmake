@@ -27,10 +27,11 @@ viv_room(os LINKS viv_base)
 viv_room(sched LINKS viv_os)
 viv_room(proc LINKS viv_sched)
 viv_room(cap LINKS viv_proc)
-set(VIV_TOP_ROOM viv_cap)
+viv_room(native LINKS viv_cap)
+set(VIV_TOP_ROOM viv_native) # bodies do not see each other: the top is a list
 if(VIV_WASMTIME)
   viv_room(wasm LINKS viv_cap viv_wasmtime)
-  set(VIV_TOP_ROOM viv_wasm)
+  list(APPEND VIV_TOP_ROOM viv_wasm)
 endif()
 
 if(VIV_ROOM_OBJECTS)

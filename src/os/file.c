@@ -334,6 +334,32 @@ int viv_os_fcntl_setfl(int fd, int flags)
     return viv_os__settle_int(r);
 }
 
+int viv_os_set_nonblocking(int fd)
+{
+    const int flags = viv_os_fcntl_getfl(fd);
+    return flags < 0 ? flags : viv_os_fcntl_setfl(fd, flags | O_NONBLOCK);
+}
+
+int viv_os_pipe_resize(int fd, size_t size_bytes)
+{
+    int r;
+    do
+        r = viv_os__is_faulted("fcntl") ? -1 : fcntl(fd, F_SETPIPE_SZ, size_bytes);
+    while (viv_os__is_interrupted(r));
+    return viv_os__settle_int(r);
+}
+
+int viv_os_path_of(int fd, char *buf, size_t cap)
+{
+    char link[32];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t n = viv_os_readlinkat(AT_FDCWD, link, buf, cap);
+    if (n < 0) return (int)n;
+    if ((size_t)n >= cap) return -ENAMETOOLONG;
+    buf[n] = '\0';
+    return 0;
+}
+
 int viv_os_fionread(int fd)
 {
     int count = 0;

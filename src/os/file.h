@@ -51,6 +51,10 @@ int viv_os_getcwd(char *buf, size_t cap);                 // terminated
 bool viv_os_isatty(int fd);
 bool viv_os_is_stream_socket(int fd);
 int viv_os_pipe(int out_fds[2]);
+int viv_os_pipe_resize(int fd, size_t size_bytes); // the new size; -EPERM: above the user's share
+int viv_os_set_nonblocking(int fd);
+// The absolute path, without symbolic links, of what a descriptor has open; terminated.
+int viv_os_path_of(int fd, char *buf, size_t cap);
 
 // The whole of a regular file, at most max_bytes. Freed with viv_free(data, len, tag) of the tag
 // given (len 0: NULL). Errors: NOTFOUND, PERM, ISDIR, TOOBIG, EXHAUSTED, IO.

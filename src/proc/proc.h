@@ -31,6 +31,13 @@ struct viv_body {
     enum viv_step (*step)(struct viv_proc *proc, void *state, struct viv_slice *slice);
     // Optional. A message is about to enter the mailbox; true: the body consumed it.
     bool (*deliver)(struct viv_proc *proc, void *state, VIV_OWN struct viv_signal *sig);
+    // Optional, for bodies that end in their own time. It is to end for this reason (exit, kill, a
+    // limit); called for each such signal, also when it is ending already. The process goes on
+    // until its step returns VIV_STEP_DONE. Without it the process ends at once.
+    void (*end)(struct viv_proc *proc, void *state, VIV_OWN const struct viv_reason *reason);
+    // Optional, for bodies whose code does not run in their step: stops it, or lets it go on. Their
+    // step is called while they are suspended.
+    void (*suspend)(struct viv_proc *proc, void *state, bool is_suspended);
     // Optional. Releases what the process holds for others to see (files, timers, ids) before links
     // are told. Called until it returns true; each call does a bounded amount of work.
     bool (*release)(struct viv_proc *proc, void *state);

@@ -213,6 +213,15 @@ enum viv_err viv_proc_resume(struct viv_env *env, viv_pid pid)
 
 // ---- handling ----
 
+// Something from outside wants the process to end.
+static void ask_to_end(struct viv_proc *self, const struct viv_reason *reason)
+{
+    if (self->body->end != NULL)
+        self->body->end(self, self->state, reason);
+    else
+        viv_proc_set_reason(self, reason);
+}
+
 static void on_message(struct viv_proc *self, struct viv_signal *sig)
 {
     count_relaxed(&self->received, 1);
@@ -227,10 +236,10 @@ static void on_message(struct viv_proc *self, struct viv_signal *sig)
     if (limits->mailbox_policy != VIV_MAILBOX_KILL) return;
     if ((limits->mailbox_count != 0 && self->mbox.count > limits->mailbox_count) ||
         (limits->mailbox_bytes != 0 && self->mbox.bytes > limits->mailbox_bytes))
-        viv_proc_set_reason(self, viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_MAILBOX,
-                                                  "%llu messages, %llu bytes",
-                                                  (unsigned long long)self->mbox.count,
-                                                  (unsigned long long)self->mbox.bytes));
+        ask_to_end(self,
+                   viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_MAILBOX, "%llu messages, %llu bytes",
+                                   (unsigned long long)self->mbox.count,
+                                   (unsigned long long)self->mbox.bytes));
 }
 
 static void on_exit_signal(struct viv_proc *self, struct viv_signal *sig)
@@ -248,7 +257,20 @@ static void on_exit_signal(struct viv_proc *self, struct viv_signal *sig)
         return;
     }
     if (untrappable || (!normal && (self->flags & VIV_PROC_TRAP_EXITS) == 0))
-        viv_proc_set_reason(self, viv_reason_take(reason));
+        ask_to_end(self, viv_reason_take(reason));
+    viv_signal_drop(sig);
+}
+
+static void on_suspend(struct viv_proc *self, struct viv_signal *sig)
+{
+    const bool was_suspended = self->suspends > 0;
+    if (sig->kind == VIV_SIG_SUSPEND)
+        self->suspends++;
+    else if (was_suspended)
+        self->suspends--;
+    const bool is_suspended = self->suspends > 0;
+    if (self->body->suspend != NULL && is_suspended != was_suspended)
+        self->body->suspend(self, self->state, is_suspended);
     viv_signal_drop(sig);
 }
 
@@ -280,15 +302,11 @@ static void handle(struct viv_proc *self, struct viv_signal *sig)
         viv_proc__on_demonitor(self, (struct viv_monitor *)(void *)sig);
         return;
     case VIV_SIG_KILL:
-        viv_proc_set_reason(self, viv_reason_of(VIV_REASON_KILLED));
+        ask_to_end(self, viv_reason_of(VIV_REASON_KILLED));
         return;
     case VIV_SIG_SUSPEND:
-        self->suspends++;
-        viv_signal_drop(sig);
-        return;
     case VIV_SIG_RESUME:
-        if (self->suspends > 0) self->suspends--;
-        viv_signal_drop(sig);
+        on_suspend(self, sig);
         return;
     case VIV_SIG_FLAGS:
         self->flags |= (uint16_t)((uint64_t)sig->tag & UINT16_MAX);
@@ -342,9 +360,11 @@ enum viv_point viv_proc_handle_signals(struct viv_proc *self)
     take_inbox(self);
     if (self->held == NULL && self->suspends == 0 && self->reason == NULL) return VIV_POINT_GO;
     // A kill may be noticed ahead of earlier signals: no guest code runs between.
-    if (viv_proc_is_killed(self)) viv_proc_set_reason(self, viv_reason_of(VIV_REASON_KILLED));
+    if (self->body->end == NULL && viv_proc_is_killed(self))
+        viv_proc_set_reason(self, viv_reason_of(VIV_REASON_KILLED));
     while (self->reason == NULL) {
-        if (self->suspends > 0 && stays_suspended(self)) return VIV_POINT_SUSPENDED;
+        if (self->suspends > 0 && self->body->suspend == NULL && stays_suspended(self))
+            return VIV_POINT_SUSPENDED;
         struct viv_signal *sig = self->held;
         if (sig == NULL) return VIV_POINT_GO;
         self->held = sig->next;

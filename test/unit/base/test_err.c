@@ -23,6 +23,13 @@ static void table_is_complete(void **state)
     assert_int_equal(VIV_E_NOTFOUND, 6);
     assert_int_equal(VIV_E_INVAL, 14);
     assert_int_equal(VIV_E_MODULE, 27);
+    assert_int_equal(VIV_E_ESCAPE, 64);
+    assert_int_equal(VIV_E_RETAINED, 65);
+    assert_int_equal(VIV_E_NOPROGRAM, 66);
+    assert_int_equal(VIV_E_NOEXEC, 67);
+    assert_int_equal(VIV_E_IO, 68);
+    assert_int_equal(VIV_E_LOST, 69);
+    assert_int_equal(VIV_E_INTERNAL, 70);
     assert_int_equal(VIV_E_AGAIN, 200);
     assert_string_equal(viv_err_name(VIV_E_NOTFOUND), "NOTFOUND");
     assert_string_equal(viv_err_beam_reason(VIV_E_NOTFOUND), "enoent");
