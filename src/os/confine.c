@@ -24,9 +24,10 @@ struct port_attr {
 
 int viv_os_landlock_abi(void)
 {
-    const long r = viv_os__is_faulted("landlock_create_ruleset")
-                       ? -1
-                       : syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    const long r =
+        viv_os__is_faulted("landlock_create_ruleset")
+            ? -1
+            : syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     return (int)viv_os__settle(r);
 }
 
@@ -80,8 +81,8 @@ int viv_os_drop_caps(void)
         if (r < 0 && errno == EINVAL && cap > 0) break;
         if (r < 0) return -errno;
     }
-    long r = viv_os__is_faulted("prctl") ? -1
-                                         : prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    long r =
+        viv_os__is_faulted("prctl") ? -1 : prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (r >= 0) r = viv_os__is_faulted("capset") ? -1 : syscall(SYS_capset, &header, none);
     return (int)viv_os__settle(r);
 }
@@ -123,4 +124,12 @@ VIV_RAW_CODE int viv_os_confine(void *arg)
         return (int)-r;
     }
     return 0;
+}
+
+int viv_os_confine_self(struct viv_confine *confine)
+{
+    const int r = viv_os__is_faulted("prctl") ? -1 : prctl(PR_SET_NO_NEW_PRIVS, 1L, 0, 0, 0);
+    if (r < 0) return -errno;
+    viv_os_confine_prepare(confine);
+    return -viv_os_confine(confine);
 }

@@ -31,14 +31,14 @@ struct viv_landlock {
     uint64_t scoped; // 1: abstract sockets, 2: signals, to outside
 };
 
-int viv_os_landlock_abi(void);                      // 1, 2, …
-uint64_t viv_os_landlock_file_rights(int abi);      // all that it knows
+int viv_os_landlock_abi(void);                 // 1, 2, …
+uint64_t viv_os_landlock_file_rights(int abi); // all that it knows
 int viv_os_landlock_new(const struct viv_landlock *handled);
 int viv_os_landlock_allow_path(int rules_fd, int fd, uint64_t rights);
 int viv_os_landlock_allow_port(int rules_fd, uint16_t port, uint64_t rights);
 
-// The hook `confine` of struct viv_launch: Landlock, then seccomp; both need no_new_privs. Raw system
-// calls only.
+// The hook `confine` of struct viv_launch: Landlock, then seccomp; both need no_new_privs. Raw
+// system calls only.
 enum viv_confine_step { VIV_CONFINE_NONE, VIV_CONFINE_LANDLOCK, VIV_CONFINE_SECCOMP };
 struct viv_confine {
     int rules_fd;                     // -1: none
@@ -48,7 +48,8 @@ struct viv_confine {
     int injected[3];            // errno each step fails with; for tests, by viv_os_confine_prepare
 };
 void viv_os_confine_prepare(struct viv_confine *confine);
-int viv_os_confine(void *arg); // 0 or an errno, as the hook
+int viv_os_confine(void *arg);                        // 0 or an errno, as the hook
+int viv_os_confine_self(struct viv_confine *confine); // no_new_privs, then the same
 
 // All capabilities out of every set of the calling process, for good: what it executes has none.
 int viv_os_drop_caps(void);

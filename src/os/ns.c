@@ -69,13 +69,14 @@ int viv_os_set_dumpable(bool is_dumpable)
 
 int viv_os_set_host_name(const char *name)
 {
-    return viv_os__settle_int(
-        viv_os__is_faulted("sethostname") ? -1 : sethostname(name, strlen(name)));
+    return viv_os__settle_int(viv_os__is_faulted("sethostname") ? -1
+                                                                : sethostname(name, strlen(name)));
 }
 
 int viv_os_raise_loopback(void)
 {
-    const int fd = viv_os__is_faulted("socket") ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const int fd =
+        viv_os__is_faulted("socket") ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
     const int r =

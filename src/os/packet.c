@@ -6,6 +6,7 @@
 #include "os/os_int.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,12 +31,6 @@ int viv_os_packet_pair(int out_fds[2])
     out_fds[0] = fds[0];
     out_fds[1] = fds[1];
     return 0;
-}
-
-int viv_os_set_nonblocking(int fd)
-{
-    const int flags = viv_os_fcntl_getfl(fd);
-    return flags < 0 ? flags : viv_os_fcntl_setfl(fd, flags | O_NONBLOCK);
 }
 
 int viv_os_packet_send(int fd, const struct viv_packet *packet)
@@ -98,4 +93,21 @@ ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet)
     }
     packet->len = (size_t)r;
     return r;
+}
+
+int viv_os_sealed_file(const char *name, const void *data, size_t len)
+{
+    const int fd = viv_os__is_faulted("memfd_create")
+                       ? -1
+                       : memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -errno;
+    ssize_t r = 1;
+    for (size_t done = 0; done < len && r > 0; done += r > 0 ? (size_t)r : 0)
+        r = viv_os_write(fd, (const uint8_t *)data + done, len - done);
+    const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    if (r > 0)
+        r = viv_os__is_faulted("fcntl") ? -errno : viv_os__settle(fcntl(fd, F_ADD_SEALS, seals));
+    if (r >= 0) return fd;
+    VIV_IGNORE(viv_os_close(fd), "it failed already");
+    return (int)r;
 }

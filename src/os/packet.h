@@ -9,8 +9,7 @@
 
 #define VIV_PACKET_FDS_MAX 16
 
-int viv_os_packet_pair(int out_fds[2]); // both block; viv_os_set_nonblocking changes one
-int viv_os_set_nonblocking(int fd);
+int viv_os_packet_pair(int out_fds[2]); // both block
 
 struct viv_packet {
     void *data;
@@ -23,5 +22,8 @@ int viv_os_packet_send(int fd, const struct viv_packet *packet);
 // Length, 0 at the end; the descriptors are the caller's, closed on exec. A message that does not
 // fit is -EMSGSIZE, its descriptors closed.
 ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet);
+
+// Bytes for somebody else, more than a message holds: a file in memory that nobody can change.
+int viv_os_sealed_file(const char *name, const void *data, size_t len);
 
 #endif

@@ -2,8 +2,8 @@
 // Ends of any child, and signals to all descendants.
 //
 // A walk reads (number, parent, start) of every process of /proc, marks those that descend from the
-// caller, and then looks again at each: with a pidfd of it open, each ancestor up to the caller must
-// still be the process of the walk. So a number that was reused in between reaches nobody.
+// caller, and then looks again at each: with a pidfd of it open, each ancestor up to the caller
+// must still be the process of the walk. So a number that was reused in between reaches nobody.
 #include "os/tree.h"
 #include "base/alloc.h"
 #include "os/file.h"
@@ -51,7 +51,8 @@ int viv_os_signal_all(int signo)
     return viv_os__settle_int(viv_os__is_faulted("kill") ? -1 : kill(-1, signo));
 }
 
-// ----------------------------------------------------------------------------------- ends, and time
+// ----------------------------------------------------------------------------------- ends, and
+// time
 
 // The number first, which stays the child's own until it is waited for by a descriptor.
 pid_t viv_os_reap_any(struct viv_child_end *out_end)

@@ -6,7 +6,6 @@
 
 #include "os/child.h"
 
-
 int viv_os_die_with_parent(void); // SIGKILL when the thread that forked the caller ends
 int viv_os_pidfd_open(pid_t pid);
 // The number a pidfd stands for, as this process sees it; -ESRCH once it is reaped.

@@ -3,14 +3,14 @@
 // that either appends each field or reads it, so the two cannot disagree.
 //
 //   number: 8 bytes     string: length (8 bytes), bytes, NUL     list: count, elements
-#include "holder/plan.h"
+#include "native/holder/plan.h"
 #include "base/assert.h"
 #include "base/limits.h"
 #include <string.h>
 
 struct pass {
-    struct viv_buf *out;   // encoding
-    const uint8_t *at;     // decoding
+    struct viv_buf *out; // encoding
+    const uint8_t *at;   // decoding
     size_t left;
     enum viv_err err; // the first; nothing happens after it
 };
@@ -66,8 +66,7 @@ static void walk_string(struct pass *pass, const char **text)
 {
     static const char nul = '\0';
     const bool encodes = pass->out != NULL;
-    const uint64_t len =
-        walk_number(pass, encodes ? strlen(*text) : 0, VIV_PLAN_BYTES_MAX);
+    const uint64_t len = walk_number(pass, encodes ? strlen(*text) : 0, VIV_PLAN_BYTES_MAX);
     if (!encodes) *text = "";
     if (pass->err != VIV_OK) return;
     if (encodes) {
@@ -158,6 +157,7 @@ static void walk_leader(struct pass *pass, struct viv_plan *plan)
     walk_bool(pass, &plan->lingers);
     walk_bool(pass, &plan->gains);
     walk_bool(pass, &plan->has_ready_fd);
+    walk_bool(pass, &plan->controls_tty);
     walk_bool(pass, &plan->has_pty);
     walk_bool(pass, &plan->pty_is_raw);
     walk_u16(pass, &plan->rows);
@@ -223,8 +223,7 @@ enum viv_err viv_plan_decode(const uint8_t *data, size_t len_bytes, struct viv_p
 
 static void free_list(const char ***list, uint32_t count)
 {
-    if (*list != NULL)
-        viv_free((void *)*list, ((size_t)count + 1) * sizeof **list, VIV_TAG_NATIVE);
+    if (*list != NULL) viv_free((void *)*list, ((size_t)count + 1) * sizeof **list, VIV_TAG_NATIVE);
     *list = NULL;
 }
 

@@ -15,11 +15,11 @@ enum {
     VIV_PLAN_RULES_MAX = 128, // a grant each, what a level itself allows
     VIV_PLAN_PORTS_MAX = 64,
     VIV_PLAN_GROUPS_MAX = 64,
-    VIV_PLAN_LIMITS_MAX = 16,           // resources of setrlimit(2)
-    VIV_PLAN_ARGS_MAX = 8192,           // the request's bound
-    VIV_PLAN_ENV_MAX = 320,             // 256 of the request, what the kernel adds
-    VIV_PLAN_BYTES_MAX = 4 << 20,       // argv and environment are 1 MiB
-    VIV_PLAN_FILTER_MAX = 4096,         // instructions, as Linux
+    VIV_PLAN_LIMITS_MAX = 16,     // resources of setrlimit(2)
+    VIV_PLAN_ARGS_MAX = 8192,     // the request's bound
+    VIV_PLAN_ENV_MAX = 320,       // 256 of the request, what the kernel adds
+    VIV_PLAN_BYTES_MAX = 4 << 20, // argv and environment are 1 MiB
+    VIV_PLAN_FILTER_MAX = 4096,   // instructions, as Linux
 };
 
 enum viv_rung { VIV_RUNG_PIDNS, VIV_RUNG_CGROUP, VIV_RUNG_TREE, VIV_RUNGS };
@@ -40,9 +40,9 @@ enum viv_view_op {
 };
 struct viv_view_step {
     enum viv_view_op op;
-    bool may_miss;              // no source, or no target to hide: no error
-    uint64_t attrs;             // VIV_MOUNT_…
-    uint64_t device, inode;     // BIND: what the source must still be; 0, 0: anything
+    bool may_miss;          // no source, or no target to hide: no error
+    uint64_t attrs;         // VIV_MOUNT_…
+    uint64_t device, inode; // BIND: what the source must still be; 0, 0: anything
     uint64_t number;
     uint32_t mode;
     const char *source, *target;
@@ -85,11 +85,12 @@ struct viv_plan {
     const struct sock_filter *filter; // seccomp; NULL: none
     uint16_t filter_length;
     // The leader.
-    bool is_gated;      // it starts on order
-    bool lingers;       // its end leaves the tree alone (linger=wait)
-    bool gains;         // no_new_privs is not set (allow_setuid)
-    bool has_ready_fd;  // a fourth descriptor comes with the plan
-    bool has_pty;       // the new devpts gives 0, 1, 2
+    bool is_gated;     // it starts on order
+    bool lingers;      // its end leaves the tree alone (linger=wait)
+    bool gains;        // no_new_privs is not set (allow_setuid)
+    bool has_ready_fd; // a fourth descriptor comes with the plan
+    bool controls_tty; // 0 becomes its controlling terminal
+    bool has_pty;      // 0, 1, 2 are a terminal of the new devpts, its master goes to the kernel
     bool pty_is_raw;
     uint16_t rows, cols;
     uint64_t deadman_ns; // CLOCK_BOOTTIME; 0: none

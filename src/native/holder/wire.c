@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frames: lengths, checks, sending.
-#include "holder/wire.h"
+#include "native/holder/wire.h"
 #include "base/assert.h"
 #include "os/packet.h"
 #include <string.h>
@@ -15,13 +15,13 @@ int viv_frame_length(uint16_t type)
         [VIV_FRAME_DEADMAN] = sizeof(struct viv_frame_deadman),
     };
     static const uint8_t reports[VIV_FRAME_REPORTS_END - VIV_FRAME_INIT] = {
-        [VIV_FRAME_READY - VIV_FRAME_INIT] = sizeof(struct viv_frame_ready),
         [VIV_FRAME_FAILED - VIV_FRAME_INIT] = sizeof(struct viv_frame_failed),
         [VIV_FRAME_EXIT - VIV_FRAME_INIT] = sizeof(struct viv_frame_exit),
         [VIV_FRAME_GONE - VIV_FRAME_INIT] = sizeof(struct viv_frame_gone),
     };
     if (type >= VIV_FRAME_PLAN && type < VIV_FRAME_ORDERS_END) return orders[type];
-    if (type >= VIV_FRAME_INIT && type < VIV_FRAME_REPORTS_END) return reports[type - VIV_FRAME_INIT];
+    if (type >= VIV_FRAME_INIT && type < VIV_FRAME_REPORTS_END)
+        return reports[type - VIV_FRAME_INIT];
     return -1;
 }
 

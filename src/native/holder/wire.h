@@ -21,7 +21,7 @@
 #define VIV_NATIVE_HOLDER_WIRE_H
 
 #include "base/defs.h"
-#include <sys/resource.h>
+#include "gen/holder_build.h" // VIV_HOLDER_BUILD
 
 enum {
     VIV_HOLDER_PROTOCOL = 1,
@@ -37,9 +37,9 @@ enum viv_frame_type {
     VIV_FRAME_DEADMAN, // struct viv_frame_deadman
     VIV_FRAME_ACK,
     VIV_FRAME_ORDERS_END,
-    VIV_FRAME_INIT = 32,  // pidfd; none: the process that was started is init
-    VIV_FRAME_TERMINAL,   // the master
-    VIV_FRAME_READY,      // struct viv_frame_ready
+    VIV_FRAME_INIT = 32, // pidfd; none: the process that was started is init
+    VIV_FRAME_TERMINAL,  // the master
+    VIV_FRAME_READY,
     VIV_FRAME_STARTED,    // pidfd
     VIV_FRAME_FAILED,     // struct viv_frame_failed
     VIV_FRAME_EXIT,       // struct viv_frame_exit
@@ -66,9 +66,6 @@ struct viv_frame_signal {
 };
 struct viv_frame_deadman {
     uint64_t at_ns; // CLOCK_BOOTTIME; 0: none
-};
-struct viv_frame_ready {
-    uint64_t start_ticks; // of init, as /proc/PID/stat has it
 };
 
 // What failed; also the name that users see.
@@ -129,7 +126,6 @@ struct viv_frame {
         struct viv_frame_plan plan;
         struct viv_frame_signal signal;
         struct viv_frame_deadman deadman;
-        struct viv_frame_ready ready;
         struct viv_frame_failed failed;
         struct viv_frame_exit exit;
         struct viv_frame_gone gone;
