@@ -6,7 +6,7 @@
 // Bytes of the well-formed UTF-8 sequence that starts at `at`, 0 when there is none. The tightened
 // range of the second byte is what excludes overlong forms (E0, F0), surrogates (ED) and what is
 // above U+10FFFF (F4).
-static size_t sequence_bytes(const uint8_t *at, size_t left, uint32_t *out_code)
+size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code)
 {
     uint8_t lead = at[0];
     uint8_t low = 0x80, high = 0xBF;
@@ -32,7 +32,7 @@ static size_t sequence_bytes(const uint8_t *at, size_t left, uint32_t *out_code)
     } else {
         return 0;
     }
-    if (left < len || at[1] < low || at[1] > high) return 0;
+    if (left_bytes < len || at[1] < low || at[1] > high) return 0;
     code = code << 6 | (at[1] & 0x3Fu);
     for (size_t i = 2; i < len; i++) {
         if ((at[i] & 0xC0) != 0x80) return 0;
@@ -56,7 +56,7 @@ bool viv_utf8_is_valid(const void *data, size_t len_bytes)
             }
         }
         uint32_t code;
-        size_t len = sequence_bytes(at, (size_t)(end - at), &code);
+        size_t len = viv_utf8_decode(at, (size_t)(end - at), &code);
         if (len == 0) return false;
         at += len;
     }
@@ -79,7 +79,7 @@ size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_
     if (cap_bytes == 0) return 0;
     while (len_bytes > 0) {
         uint32_t code = 0;
-        size_t taken = sequence_bytes(at, len_bytes, &code);
+        size_t taken = viv_utf8_decode(at, len_bytes, &code);
         const void *piece = at;
         size_t piece_len = taken;
         if (taken == 0) {

@@ -7,6 +7,9 @@
 
 // Strict UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
 bool viv_utf8_is_valid(const void *data, size_t len_bytes);
+// Bytes of the sequence at the start of what is left (at least one byte), and its code; 0: none
+// starts there.
+size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code);
 // Copies for display: control characters and bytes that are not UTF-8 become '?' or U+FFFD. Always
 // terminated; returns the length.
 size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_bytes);
