@@ -4,7 +4,6 @@
 #include "native/init_link.h"
 #include "base/assert.h"
 #include "os/file.h"
-#include "os/launch.h"
 #include "os/packet.h"
 #include <errno.h>
 #include <sched.h>
@@ -53,6 +52,35 @@ void viv_init_link_close(struct viv_init_link *link)
 {
     if (link->fd >= 0) VIV_IGNORE(viv_os_close(link->fd), "a socket");
     link->fd = -1;
+}
+
+void viv_init_launch(struct viv_launch_room *room, const struct viv_init_start *start,
+                     struct viv_launch_result *out_result)
+{
+    static const char *const argv[] = {"viv-holder", "init", NULL};
+    static const char *const envp[] = {NULL};
+    const int null_fd = viv_os_open("/dev/null", O_RDWR, 0);
+    if (null_fd < 0) {
+        // Relaxed: nobody has been told of it yet.
+        atomic_store_explicit(&out_result->pidfd, -1, memory_order_relaxed);
+        out_result->pid = 0;
+        out_result->stage = VIV_STAGE_FILES;
+        out_result->err = -null_fd;
+        return;
+    }
+    const struct viv_launch launch = {.exe_fd = start->holder_fd,
+                                      .argv = argv,
+                                      .envp = envp,
+                                      .fds = {null_fd, null_fd, null_fd, start->socket_fd},
+                                      .fd_count = VIV_HOLDER_FD + 1,
+                                      .cwd_fd = start->cwd_fd,
+                                      .cgroup_fd = start->cgroup_fd,
+                                      .new_session = true,
+                                      .dies_with_parent = true,
+                                      .umask = 022,
+                                      .cpus = start->cpus};
+    viv_os_launch(room, &launch, out_result);
+    VIV_IGNORE(viv_os_close(null_fd), "the child has its own");
 }
 
 enum viv_err viv_init_link_send_plan(struct viv_init_link *link, const struct viv_plan *plan,
@@ -219,7 +247,8 @@ enum viv_err viv_init_failure(const struct viv_plan *plan, const struct viv_fram
     if (failed->err == EMFILE || failed->err == ENFILE)
         return viv_diag_set(diag, VIV_E_EXHAUSTED, "fds: stage %s", viv_holder_stage_name(stage));
     if (failed->err == ENOMEM)
-        return viv_diag_set(diag, VIV_E_EXHAUSTED, "memory: stage %s", viv_holder_stage_name(stage));
+        return viv_diag_set(diag, VIV_E_EXHAUSTED, "memory: stage %s",
+                            viv_holder_stage_name(stage));
     switch (stage) {
     case VIV_HOLDER_USER:
         return viv_diag_set(diag, VIV_E_INVAL, "user: %s", strerror(failed->err));
@@ -244,6 +273,7 @@ enum viv_err viv_init_failure(const struct viv_plan *plan, const struct viv_fram
         return viv_diag_set(diag, VIV_E_INTERNAL, "%s: %s",
                             viv_launch_stage_name((enum viv_launch_stage)failed->detail),
                             strerror(failed->err));
+    case VIV_HOLDER_NAMESPACES:
     case VIV_HOLDER_PROTOCOL_CHECK:
     case VIV_HOLDER_PLAN:
     case VIV_HOLDER_REAPER:

@@ -7,6 +7,7 @@
 
 #include "native/holder/plan.h"
 #include "native/holder/wire.h"
+#include "os/launch.h"
 
 struct viv_init_link {
     int fd; // to be watched for reading; -1: closed
@@ -17,6 +18,17 @@ struct viv_init_link {
 enum viv_err viv_init_link_open(struct viv_init_link *link, int *out_holder_fd) VIV_MUST_CHECK;
 // The kernel's end is closed: init kills the tree and ends, if it has not ended.
 void viv_init_link_close(struct viv_init_link *link);
+
+// Starts the holder, opened as holder_fd, in the role init with its end of the pair. It runs in
+// cgroup_fd (-1: the caller's), from cwd_fd (-1: the caller's), which is the leader's where the
+// plan names none, on `cpus` (NULL: the caller's). Blocks. Thread: one that lives as long as
+// programs.
+struct viv_init_start {
+    int holder_fd, socket_fd, cgroup_fd, cwd_fd;
+    const cpu_set_t *cpus;
+};
+void viv_init_launch(struct viv_launch_room *room, const struct viv_init_start *start,
+                     struct viv_launch_result *out_result);
 
 // What goes with the plan. All are borrowed.
 struct viv_init_fds {
@@ -37,9 +49,9 @@ enum viv_err viv_init_link_set_deadman(struct viv_init_link *link, uint64_t at_n
 enum viv_err viv_init_link_ack(struct viv_init_link *link) VIV_MUST_CHECK;
 
 enum viv_init_event_type {
-    VIV_INIT_EVENT_NONE, // nothing to read now
-    VIV_INIT_EVENT_INIT, // fd: pidfd of init, which is a child of this process; -1: init is the
-                         // process that was started
+    VIV_INIT_EVENT_NONE,     // nothing to read now
+    VIV_INIT_EVENT_INIT,     // fd: pidfd of init, which is a child of this process; -1: init is the
+                             // process that was started
     VIV_INIT_EVENT_TERMINAL, // fd: the master, non-blocking
     VIV_INIT_EVENT_READY,    // the containment exists, the leader does not
     VIV_INIT_EVENT_STARTED,  // fd: pidfd of the leader, to look at and not to signal

@@ -21,7 +21,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STAT_BYTES = 1024, ENTRIES_BYTES = 4096, FIRST_ROWS = 256, DEPTH_MAX = 100000 };
+enum {
+    STAT_BYTES = 1024,
+    ENTRIES_BYTES = 4096,
+    FIRST_ROWS = 256,
+    DEPTH_MAX = 100000,
+    TO_PROCESS_GROUP = 1 << 2 /* PIDFD_SIGNAL_PROCESS_GROUP */
+};
 
 int viv_os_die_with_parent(void)
 {
@@ -44,6 +50,18 @@ pid_t viv_os_pidfd_number(int pidfd)
     if (line == NULL) return -EBADF;
     const long number = strtol(line + 5, NULL, 10);
     return number > 0 ? (pid_t)number : -ESRCH;
+}
+
+int viv_os_pidfd_group_works(void)
+{
+    const int pidfd = viv_os_pidfd_open(getpid());
+    if (pidfd < 0) return pidfd;
+    const long r = viv_os__is_faulted("pidfd_send_signal")
+                       ? -1
+                       : syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, TO_PROCESS_GROUP);
+    const int result = (int)viv_os__settle(r);
+    VIV_IGNORE(viv_os_close(pidfd), "a pidfd");
+    return result < 0 ? result : 0;
 }
 
 int viv_os_signal_all(int signo)

@@ -10,6 +10,8 @@ int viv_os_die_with_parent(void); // SIGKILL when the thread that forked the cal
 int viv_os_pidfd_open(pid_t pid);
 // The number a pidfd stands for, as this process sees it; -ESRCH once it is reaped.
 pid_t viv_os_pidfd_number(int pidfd);
+// 0: a signal can be sent to the group of a pidfd (Linux 6.9).
+int viv_os_pidfd_group_works(void);
 int viv_os_signal_all(int signo); // all that the caller may: in a pid namespace, all of it
 // Waits for any child that has ended: its number; 0: none has, -ECHILD: there is none.
 pid_t viv_os_reap_any(struct viv_child_end *out_end);

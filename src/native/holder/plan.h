@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 enum {
-    VIV_PLAN_STEPS_MAX = 256, // 64 grants, 64 hidden paths, what a level itself mounts
-    VIV_PLAN_RULES_MAX = 128, // a grant each, what a level itself allows
+    VIV_PLAN_STEPS_MAX = 640, // 256 grants, 256 hidden paths, what a level itself mounts
+    VIV_PLAN_RULES_MAX = 320, // a grant each, what a level itself allows
     VIV_PLAN_PORTS_MAX = 64,
     VIV_PLAN_GROUPS_MAX = 64,
     VIV_PLAN_LIMITS_MAX = 16,     // resources of setrlimit(2)
