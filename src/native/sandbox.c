@@ -320,6 +320,16 @@ static void add_proc(struct maker *maker)
     add_rule(maker, "/proc", maker->all_rights);
 }
 
+// Landlock adds up what it finds from a file to the root, so a grant inside of a wider one, or of
+// the private /tmp, has that one's rights there too: what it must not have, the mount refuses.
+static uint64_t grant_attrs(const struct maker *maker, enum viv_native_grant mode)
+{
+    if (mode == VIV_NATIVE_GRANT_RW) return PRIVATE;
+    const bool may_execute =
+        mode == VIV_NATIVE_GRANT_EXEC || maker->request->level == VIV_NATIVE_SANDBOX_DEFAULT;
+    return may_execute ? READ_ONLY : READ_ONLY | VIV_MOUNT_NOEXEC;
+}
+
 static void bind_grants(struct maker *maker)
 {
     const struct viv_sandbox *sandbox = maker->sandbox;
@@ -331,7 +341,7 @@ static void bind_grants(struct maker *maker)
             mode = wider(mode, sandbox->paths[i + 1].mode);
         const bool is_rw = mode == VIV_NATIVE_GRANT_RW;
         const struct viv_view_step step = {.op = VIV_VIEW_BIND,
-                                           .attrs = is_rw ? PRIVATE : READ_ONLY,
+                                           .attrs = grant_attrs(maker, mode),
                                            .device = grant->device,
                                            .inode = grant->inode,
                                            .source = grant->path,
