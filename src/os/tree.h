@@ -12,7 +12,8 @@ int viv_os_pidfd_open(pid_t pid);
 pid_t viv_os_pidfd_number(int pidfd);
 // 0: a signal can be sent to the group of a pidfd (Linux 6.9).
 int viv_os_pidfd_group_works(void);
-int viv_os_signal_all(int signo); // all that the caller may: in a pid namespace, all of it
+// To all others in the pid namespace of the caller, who must be its first process.
+int viv_os_signal_all(int signo);
 // Waits for any child that has ended: its number; 0: none has, -ECHILD: there is none.
 pid_t viv_os_reap_any(struct viv_child_end *out_end);
 

@@ -6,6 +6,7 @@
 #include "native/holder/plan.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include <sched.h>
 #include <string.h>
 
 struct pass {
@@ -217,6 +218,8 @@ enum viv_err viv_plan_decode(const uint8_t *data, size_t len_bytes, struct viv_p
     memset(out_plan, 0, sizeof *out_plan);
     walk_plan(&pass, out_plan);
     if (pass.err == VIV_OK && pass.left != 0) refuse(&pass);
+    const bool is_first = (out_plan->namespaces & CLONE_NEWPID) != 0;
+    if (is_first != (out_plan->rung == VIV_RUNG_PIDNS)) refuse(&pass);
     if (pass.err != VIV_OK) viv_plan_deinit(out_plan);
     return pass.err;
 }

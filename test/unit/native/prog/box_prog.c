@@ -322,6 +322,14 @@ static void put_cwd(void)
     char path[4096];
     printf("cwd: %s\n", getcwd(path, sizeof path) != NULL ? path : "?");
 }
+static void put_tty(void)
+{
+    struct winsize size = {0};
+    const char *name = ttyname(0);
+    ioctl(0, TIOCGWINSZ, &size);
+    printf("tty: %d %d %d %dx%d %s\n", isatty(0), isatty(1), isatty(2), size.ws_row, size.ws_col,
+           name != NULL ? name : "?");
+}
 static void put_host(void)
 {
     char name[256] = "";
@@ -444,8 +452,8 @@ static const struct {
     const char *word;
     void (*put)(void);
 } puts_it[] = {
-    {"ids", put_ids},   {"fds", put_fds},         {"cwd", put_cwd},
-    {"host", put_host}, {"signals", put_signals}, {"bomb", bomb},
+    {"ids", put_ids}, {"fds", put_fds},         {"cwd", put_cwd}, {"host", put_host},
+    {"tty", put_tty}, {"signals", put_signals}, {"bomb", bomb},
 };
 
 static void report(const char *word, int r)
