@@ -9,6 +9,7 @@
 #include <linux/mount.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -384,10 +385,14 @@ static void await_signal(int number)
 {
     const struct timespec nap = {30, 0};
     struct sigaction action = {.sa_handler = note_signal};
+    sigset_t set, before;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_BLOCK, &set, &before); // it comes while ppoll waits, or stays until then
     sigaction(number, &action, NULL);
     printf("ready\n");
     fflush(stdout);
-    nanosleep(&nap, NULL);
+    ppoll(NULL, 0, &nap, &before);
     printf("caught %d\n", (int)caught);
 }
 static void nap_ms(const char *text)
