@@ -124,7 +124,7 @@ def c_member(row):
 
 
 def make_header(fields):
-    body = ["// Numbers of records.", "enum viv_native_key {"]
+    body = ["// Numbers of records.", "enum viv_native_key {", "    VIV_NATIVE_KEY_NONE = 0,"]
     body += [f"    VIV_NATIVE_KEY_{row['name'].upper()} = {row['key']}," for row in fields]
     body += [f"    VIV_NATIVE_KEYS_END = {fields[-1]['key'] + 1}", "};", ""]
     for row in fields:

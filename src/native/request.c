@@ -228,6 +228,7 @@ static enum viv_err fill_text(struct decoder *dec, const struct viv_native_row *
         (row->type == VIV_NATIVE_TYPE_ENV && !viv_native_env_scan(data, &text)))
         return refuse(dec, VIV_E_INVAL, row->name);
     if (is_grant) text.mode = record->data[0];
+    VIV_ASSERT(dec->next_text != NULL);
     if (text.len > 0) memcpy(dec->next_text, data, text.len);
     dec->next_text[text.len] = '\0';
     dec->next_text += text.len + 1;
@@ -326,7 +327,7 @@ static enum viv_err settle_numbers(struct decoder *dec)
     return VIV_OK;
 }
 
-// The first field that cannot be had together with the others, or 0.
+// The first field that cannot be had together with the others.
 static enum viv_native_key find_stream_conflict(const struct viv_native_fields *f)
 {
     const bool has_pty = f->pty.rows != 0;
@@ -334,7 +335,7 @@ static enum viv_native_key find_stream_conflict(const struct viv_native_fields *
     if (has_pty && f->std_err == VIV_NATIVE_STDERR_NULL) return VIV_NATIVE_KEY_STDERR;
     if (!has_pty && f->pty_raw) return VIV_NATIVE_KEY_PTY_RAW;
     if (f->io_fds != 0 && (f->io_fds != 3 || has_pty)) return VIV_NATIVE_KEY_IO_FDS;
-    return (enum viv_native_key)0;
+    return VIV_NATIVE_KEY_NONE;
 }
 
 static enum viv_native_key find_sandbox_conflict(const struct viv_native_fields *f)
@@ -348,7 +349,7 @@ static enum viv_native_key find_sandbox_conflict(const struct viv_native_fields 
     if (is_bare && f->cwd_ro) return VIV_NATIVE_KEY_CWD_RO;
     if (!is_strict && !f->runtime) return VIV_NATIVE_KEY_RUNTIME;
     if (!is_bare && f->allow_setuid) return VIV_NATIVE_KEY_ALLOW_SETUID;
-    return (enum viv_native_key)0;
+    return VIV_NATIVE_KEY_NONE;
 }
 
 static enum viv_native_key find_health_conflict(const struct viv_native_fields *f)
@@ -364,15 +365,15 @@ static enum viv_native_key find_health_conflict(const struct viv_native_fields *
     if ((f->ready == VIV_NATIVE_READY_LINE) != (f->ready_line.data != NULL))
         return VIV_NATIVE_KEY_READY_LINE;
     if (f->restart_delay_max_ms < f->restart_delay_ms) return VIV_NATIVE_KEY_RESTART_DELAY_MAX_MS;
-    return (enum viv_native_key)0;
+    return VIV_NATIVE_KEY_NONE;
 }
 
 static enum viv_native_key find_spill_conflict(const struct viv_native_req *req)
 {
-    if (req->fields.spill_dir.data != NULL) return (enum viv_native_key)0;
+    if (req->fields.spill_dir.data != NULL) return VIV_NATIVE_KEY_NONE;
     for (uint32_t key = VIV_NATIVE_KEY_SPILL_FILE_BYTES; key <= VIV_NATIVE_KEY_SPILL_KEEP; key++)
         if (viv_native_is_given(req, (enum viv_native_key)key)) return (enum viv_native_key)key;
-    return (enum viv_native_key)0;
+    return VIV_NATIVE_KEY_NONE;
 }
 
 static enum viv_err check_conflicts(const struct decoder *dec)
@@ -382,7 +383,7 @@ static enum viv_err check_conflicts(const struct decoder *dec)
         find_stream_conflict(fields), find_sandbox_conflict(fields), find_health_conflict(fields),
         find_spill_conflict(dec->req)};
     for (size_t i = 0; i < VIV_COUNT_OF(found); i++)
-        if (found[i] != 0) return refuse_key(dec, found[i]);
+        if (found[i] != VIV_NATIVE_KEY_NONE) return refuse_key(dec, found[i]);
     return VIV_OK;
 }
 

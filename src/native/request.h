@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "gen/native.h"
+#include "native/field.h"
 #include "native/label.h"
 
 #define VIV_NATIVE_VECTOR_BYTES_MAX (1u << 20) // argv and environment, with their pointers

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// An output ring: the last bytes of one stream of a program, addressed by absolute offsets.
+//
+//        0 ....... front ................ end
+//        gone      retained, <= cap       where the next byte goes
+//
+// One writer, the program's step, which reads from a pipe straight into free space: room, readv,
+// commit. Readers copy without a lock and then look whether `front` passed. A drainer raises
+// `front`; who raises it counts the bytes, so received = retained + evicted + drained always.
+//
+// Threads: functions of the writer are called by one thread at a time; the others by any thread in
+// a reading section (a member of the kernel's QSBR domain that is online).
+#ifndef VIV_NATIVE_RING_H
+#define VIV_NATIVE_RING_H
+
+#include "base/qsbr.h"
+#include "base/spin.h"
+#include <sys/uio.h>
+
+#define VIV_LOG_IDLE_NS VIV_NS_PER_SEC // storage of a drained ring is kept for so long
+#define VIV_LOG_RUN_NS VIV_NS_PER_MS   // an index entry covers less than that
+#define VIV_LOG_RUN_BYTES 16384        // and at most that, or one append
+#define VIV_LOG_DRAINS 16              // ranges of drained bytes that are kept apart
+
+enum { VIV_LOG_STARVED = 1 }; // flags: storage could not grow
+
+// What readers look at; nothing in it but numbers.
+struct viv_log_head {
+    // Writer. `version` is odd while end and newlines change.
+    _Atomic uint64_t version, end, newlines;
+    _Atomic uint64_t evicted;
+    _Atomic uint64_t index_front, index_end; // entries, counted like bytes
+    _Atomic uint32_t flags;
+    // Writer and drainers.
+    _Atomic uint64_t front, drained;
+};
+
+// A run of bytes that came without a pause and without the other stream between them.
+struct viv_log_entry {
+    uint64_t offset;   // of its first byte
+    uint64_t sequence; // of the append that began it
+    uint64_t time_ns;  // monotonic
+    uint64_t newlines; // before it
+};
+struct viv_log_range {
+    uint64_t from, to;
+    uint64_t drained; // of these bytes; less than all where ranges had to be merged
+};
+
+struct viv_log_store;
+struct viv_log_index;
+struct viv_log_ring {
+    struct viv_log_head head;
+    _Atomic(struct viv_log_store *) store; // NULL before the first byte and when idle
+    _Atomic(struct viv_log_index *) index;
+    // Writer.
+    uint64_t cap;                // bytes retained at most
+    uint64_t last_ns, sequence;  // of the last append
+    uint64_t run_ns, run_offset; // of the last entry
+    bool has_index, is_backpressure;
+    bool is_run_broken; // the next append begins a run
+    // Lock.
+    struct viv_spin lock;
+    uint32_t drain_count;
+    struct viv_log_range drains[VIV_LOG_DRAINS]; // ascending
+};
+
+struct viv_log_ring_config {
+    uint64_t cap_bytes; // > 0
+    bool has_index;
+    bool is_backpressure; // else the oldest bytes make room
+};
+void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_config *config);
+void viv_log_ring_deinit(struct viv_log_ring *ring); // no reader is left
+
+// ---- writer ----
+
+// Free space for at most `want` bytes, in up to two pieces (the second may be empty); they stay
+// free until the next call. Evicts if growing fails. 0: full (backpressure; any rise of `front`
+// makes room), or no memory for a first piece of storage (flag starved; try again later).
+size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct iovec out_space[2]);
+// The first `len_bytes` of that space are filled. sequence: counts appends of both streams of the
+// program, from 1.
+void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t now_ns,
+                         uint64_t sequence);
+// Another incarnation: the next append begins a new entry.
+void viv_log_ring_break_run(struct viv_log_ring *ring);
+void viv_log_ring_set_backpressure(struct viv_log_ring *ring, bool is_backpressure);
+// The program's tree is dead: what is left in the pipe, at most `more_bytes`, is kept beyond cap.
+void viv_log_ring_add_cap(struct viv_log_ring *ring, uint64_t more_bytes);
+// Returns the storage when everything is drained and nothing came for VIV_LOG_IDLE_NS. The time at
+// which to ask again, VIV_FOREVER_NS when there is nothing to return.
+uint64_t viv_log_ring_trim(struct viv_log_ring *ring, uint64_t now_ns);
+
+// ---- readers ----
+
+struct viv_log_view {
+    uint64_t front, end, newlines; // newlines: before end
+    uint64_t evicted, drained;
+    uint32_t flags;
+};
+// end and newlines belong together; front <= end.
+void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view);
+// Copies up to `max_bytes` from *offset, or from `front` if that is later; *offset is then where
+// the copy begins. 0 bytes: at the end, or overtaken again and again.
+size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out, size_t max_bytes);
+// Takes up to `max_bytes` from the front; nobody else gets them. *out_from: where they begin.
+size_t viv_log_ring_drain(struct viv_log_ring *ring, void *out, size_t max_bytes,
+                          uint64_t *out_from);
+// Raises `front` to at most `to`; the bytes count as drained. How many they were.
+uint64_t viv_log_ring_consume(struct viv_log_ring *ring, uint64_t to);
+// How many of the bytes from `from` to `to` (at most `front`) were drained; the others were
+// evicted. Exact unless they begin within ranges that had to be merged.
+uint64_t viv_log_ring_count_drained(struct viv_log_ring *ring, uint64_t from, uint64_t to);
+
+// The entry whose run has the byte at `offset`: the last that begins there or before, else the
+// first one (what is before it counts to it). False: no index, or it is empty.
+bool viv_log_ring_find_run(struct viv_log_ring *ring, uint64_t offset,
+                           struct viv_log_entry *out_entry);
+// The first entry that begins behind `offset`.
+bool viv_log_ring_next_run(struct viv_log_ring *ring, uint64_t offset,
+                           struct viv_log_entry *out_entry);
+// The first entry that is not older.
+bool viv_log_ring_find_time(struct viv_log_ring *ring, uint64_t time_ns,
+                            struct viv_log_entry *out_entry);
+
+#endif
