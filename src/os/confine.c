@@ -99,7 +99,9 @@ void viv_os_confine_prepare(struct viv_confine *confine)
     static const char *const names[] = {"", "landlock_restrict_self", "seccomp"};
     confine->step = VIV_CONFINE_NONE;
     for (int step = VIV_CONFINE_LANDLOCK; step <= VIV_CONFINE_SECCOMP; step++) {
-        const int fault = viv_fault_check__(names[step]);
+        const bool is_used =
+            step == VIV_CONFINE_LANDLOCK ? confine->rules_fd >= 0 : confine->filter != NULL;
+        const int fault = is_used ? viv_fault_check__(names[step]) : 0;
         confine->injected[step] = fault > 0 ? fault : 0;
     }
 }

@@ -81,10 +81,9 @@ static void kill_again(struct viv_init *init)
 {
     kill_tree(init);
     const bool is_late = viv_os_now_ns() - init->kill_started_ns >= UNKILLABLE_NS;
-    if (!is_late || init->told_unkillable || init->socket < 0) return;
+    if (!is_late || init->told_unkillable) return;
     init->told_unkillable = true;
-    VIV_IGNORE(viv_frame_send(init->socket, VIV_FRAME_UNKILLABLE, NULL, NULL, 0),
-               "a kernel that is gone is seen at the next look");
+    viv_init__report(init, VIV_FRAME_UNKILLABLE, NULL, NULL);
 }
 
 // --------------------------------------------------------------------------------------- children
@@ -94,8 +93,7 @@ static void report_gone(struct viv_init *init)
     const struct viv_frame_gone gone = {.cause = (uint32_t)init->cause};
     init->phase = VIV_INIT_GONE;
     viv_tree_seen_deinit(&init->seen);
-    if (init->socket >= 0 && viv_frame_send(init->socket, VIV_FRAME_GONE, &gone, NULL, 0) < 0)
-        viv_init__drop_fd(&init->socket);
+    viv_init__report(init, VIV_FRAME_GONE, &gone, NULL);
 }
 
 // The leader's status is taken first: while it is not waited for, its group can be meant.

@@ -48,6 +48,8 @@ struct viv_init {
     struct viv_tree_seen seen; // who has been stopped
 };
 
+// Sends a report. One that cannot be sent ends the exchange: the kernel must not miss a part.
+void viv_init__report(struct viv_init *init, uint16_t type, const void *body, const int *fd);
 // Reports and gives up; the caller ends.
 void viv_init__fail(struct viv_init *init, enum viv_holder_stage stage, uint32_t detail, int err);
 // Up to READY. False: a failure was reported, or this process is not init and has done its part.

@@ -97,8 +97,7 @@ bool viv_init__start_leader(struct viv_init *init)
     init->leader = result.pid;
     init->phase = VIV_INIT_RUNNING;
     give_up_rest(init);
-    VIV_IGNORE(viv_frame_send(init->socket, VIV_FRAME_STARTED, NULL, &init->leader_fd, 1),
-               "a kernel that is gone is seen at the next look");
+    viv_init__report(init, VIV_FRAME_STARTED, NULL, &init->leader_fd);
     return true;
 }
 
@@ -122,7 +121,5 @@ void viv_init__report_end(struct viv_init *init, const struct viv_child_end *end
         .involuntary_switches = end->involuntary_switches,
     };
     viv_init__drop_fd(&init->leader_fd);
-    if (init->socket >= 0)
-        VIV_IGNORE(viv_frame_send(init->socket, VIV_FRAME_EXIT, &exit, NULL, 0),
-                   "a kernel that is gone is seen at the next look");
+    viv_init__report(init, VIV_FRAME_EXIT, &exit, NULL);
 }

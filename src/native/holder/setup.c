@@ -10,7 +10,10 @@
 #include "os/packet.h"
 #include "os/pty.h"
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+
+enum { SEND_TRIES = 3 };
 
 void viv_init__drop_fd(int *fd)
 {
@@ -18,12 +21,18 @@ void viv_init__drop_fd(int *fd)
     *fd = -1;
 }
 
+void viv_init__report(struct viv_init *init, uint16_t type, const void *body, const int *fd)
+{
+    if (init->socket < 0) return;
+    if (viv_frame_send(init->socket, type, body, fd, fd != NULL ? 1 : 0) < 0)
+        viv_init__drop_fd(&init->socket);
+}
+
 void viv_init__fail(struct viv_init *init, enum viv_holder_stage stage, uint32_t detail, int err)
 {
     const struct viv_frame_failed failed = {
         .stage = (uint32_t)stage, .detail = detail, .err = err > 0 ? err : EIO};
-    VIV_IGNORE(viv_frame_send(init->socket, VIV_FRAME_FAILED, &failed, NULL, 0),
-               "the end of the file tells too");
+    viv_init__report(init, VIV_FRAME_FAILED, &failed, NULL);
 }
 
 // ------------------------------------------------------------------------------------- the plan
@@ -110,9 +119,11 @@ static bool enter_namespaces(struct viv_init *init, bool *out_is_init, int *out_
     if (pid == 0) return true;
     *out_is_init = false;
     if (pid > 0) {
-        const int sent = viv_frame_send(init->socket, VIV_FRAME_INIT, NULL, &pidfd, 1);
-        // Nobody else knows that it is there.
-        if (sent < 0) VIV_IGNORE(viv_os_child_signal(pidfd, 9), "it may have ended");
+        int sent = -EAGAIN;
+        // Nobody else knows that it is there, and the kernel is to wait for it.
+        for (int i = 0; i < SEND_TRIES && sent < 0; i++)
+            sent = viv_frame_send(init->socket, VIV_FRAME_INIT, NULL, &pidfd, 1);
+        if (sent < 0) VIV_IGNORE(viv_os_child_signal(pidfd, SIGKILL), "it may have ended");
         *out_err = -sent;
     } else {
         *out_err = (int)-pid;

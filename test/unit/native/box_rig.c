@@ -298,7 +298,8 @@ static void reap(int *pidfd)
 void box_finish(struct box_run *run)
 {
     if (run->outer_fd >= 0) {
-        if (!run->is_failed && !run->is_closed) box_await(run, &run->is_gone);
+        CHECK_WAIT((look(run, 10), run->is_gone || run->is_failed || run->is_closed), 20,
+                   print_state(run));
         if (run->link.fd >= 0 && run->is_gone) CHECK(viv_init_link_ack(&run->link) == VIV_OK);
         if (!run->is_closed) box_await(run, &run->is_closed);
     }
