@@ -8,10 +8,6 @@
 #include <sched.h>
 #include <sys/types.h>
 
-#ifndef CLONE_NEWCGROUP
-#define CLONE_NEWCGROUP 0x02000000
-#endif
-
 // Forks a sibling (a child of the caller's parent) into new namespaces, CLONE_NEW… flags. 0 in the
 // sibling; its number in the caller, with *out_pidfd.
 pid_t viv_os_fork_sibling(uint64_t namespaces, int *out_pidfd);
