@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mixing and hashing of keys (not cryptographic), SHA-256 through OpenSSL.
+// Mixing and hashing of keys (not cryptographic), SipHash, SHA-256 through OpenSSL.
 #ifndef VIV_BASE_HASH_H
 #define VIV_BASE_HASH_H
 
@@ -16,6 +16,17 @@ static inline uint64_t viv_mix_u64(uint64_t x)
 }
 
 uint64_t viv_hash_bytes(const void *data, size_t len_bytes, uint64_t seed);
+
+// SipHash-2-4 (Aumasson, Bernstein 2012): keyed, for tables that outsiders fill and for short
+// authenticators. The 128-bit form is the authors' later variant.
+#define VIV_SIPHASH_KEY_BYTES 16
+uint64_t viv_siphash_64(const uint8_t key[VIV_SIPHASH_KEY_BYTES], const void *data,
+                        size_t len_bytes);
+void viv_siphash_128(const uint8_t key[VIV_SIPHASH_KEY_BYTES], const void *data, size_t len_bytes,
+                     uint64_t out_hash[2]);
+// In a time that depends on the length only.
+bool viv_is_equal_ct(const void *a, const void *b, size_t len_bytes);
+void viv_wipe(void *secret, size_t len_bytes); // zeroes that the compiler keeps
 
 #define VIV_SHA256_BYTES 32
 // Incremental; final frees the state. Errors: EXHAUSTED.

@@ -160,3 +160,50 @@ enum viv_err viv_parse_u64(const char *text, uint64_t *out_value)
     static const struct unit units[] = {{"", 1}};
     return parse_with_unit(text, units, VIV_COUNT_OF(units), out_value);
 }
+
+// ---- base32 ----
+
+static size_t base32_chars(size_t len_bytes)
+{
+    return (8 * len_bytes + 4) / 5;
+}
+
+void viv_base32_encode(const uint8_t *data, size_t len_bytes, char *out_text)
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+    uint32_t bits = 0, count = 0; // not yet written: the low `count` bits
+    for (size_t i = 0; i < len_bytes; i++) {
+        bits = bits << 8 | data[i];
+        for (count += 8; count >= 5; count -= 5)
+            *out_text++ = digits[bits >> (count - 5) & 31];
+    }
+    if (count > 0) *out_text++ = digits[bits << (5 - count) & 31];
+    *out_text = '\0';
+}
+
+// The value of a digit, 32 or more for anything else; without a branch on the character, which may
+// be a secret.
+static uint32_t base32_value(uint8_t digit)
+{
+    const uint32_t letter = (uint32_t)digit - 'a', number = (uint32_t)digit - '2';
+    const uint32_t is_letter = 0 - (uint32_t)(letter < 26), is_number = 0 - (uint32_t)(number < 6);
+    return (letter & is_letter) | ((number + 26) & is_number) | (~(is_letter | is_number) & 32);
+}
+
+enum viv_err viv_base32_decode(const char *text, size_t text_len, uint8_t *out_data,
+                               size_t len_bytes)
+{
+    uint32_t bits = 0, count = 0, wrong = 0;
+    if (text_len != base32_chars(len_bytes)) return VIV_E_INVAL;
+    for (size_t i = 0; i < text_len; i++) {
+        const uint32_t value = base32_value((uint8_t)text[i]);
+        wrong |= value & 32;
+        bits = bits << 5 | (value & 31);
+        count += 5;
+        if (count < 8) continue;
+        count -= 8;
+        *out_data++ = (uint8_t)(bits >> count);
+    }
+    wrong |= bits & ((UINT32_C(1) << count) - 1); // the filler
+    return wrong == 0 ? VIV_OK : VIV_E_INVAL;
+}

@@ -13,6 +13,12 @@ size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code)
 // Copies for display: control characters and bytes that are not UTF-8 become '?' or U+FFFD. Always
 // terminated; returns the length.
 size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_bytes);
+// RFC 4648 base32, lower case, without padding: ceil(8 len / 5) characters and the terminator.
+void viv_base32_encode(const uint8_t *data, size_t len_bytes, char *out_text);
+// Exactly that many characters of [a-z2-7], unused bits zero. Looks at all of them in any case.
+// Errors: INVAL.
+enum viv_err viv_base32_decode(const char *text, size_t text_len, uint8_t *out_data,
+                               size_t len_bytes) VIV_MUST_CHECK;
 // "64", "64K", "10M", "1G" (powers of 1024). Errors: INVAL.
 enum viv_err viv_parse_size(const char *text, uint64_t *out_bytes) VIV_MUST_CHECK;
 // "5" (seconds), "250ms", "3s", "2m", "1h", "1d". Errors: INVAL.

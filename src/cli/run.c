@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cap/room.h"
 #include "cli/cli.h"
+#include "cli/exec.h"
 #include "cli/run_audit.h"
 #include "cli/run_options.h"
 #include "cli/run_policy.h"
@@ -338,6 +339,9 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
 
 int viv_cli_run(int count, char **args)
 {
+    static struct viv_exec_options exec; // as the next
+    if (viv_exec_options_are_meant(count, args))
+        return viv_exec_options_parse(count, args, &exec) ? viv_cli_exec(&exec) : VIV_STATUS_USAGE;
     static struct run run; // too large for a stack, one a program
     if (!viv_run_options_parse(count, args, &run.options)) return VIV_STATUS_USAGE;
     if (run.options.help) return viv_cli_print_help("run");

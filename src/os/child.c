@@ -83,6 +83,15 @@ int viv_os_child_reap(int pidfd, struct viv_child_end *out_end)
     return 0;
 }
 
+void viv_os_child_await(int pidfd)
+{
+    siginfo_t info;
+    int r;
+    do
+        r = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+    while (viv_os__is_interrupted(r));
+}
+
 // As Linux has it; headers of this age lack it.
 struct pidfd_info {
     __u64 mask, cgroup;

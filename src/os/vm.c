@@ -63,15 +63,20 @@ void viv_vm_release(void *base, size_t size_bytes)
     unmap(base, size_bytes);
 }
 
+static bool advise(void *base, size_t size_bytes, int advice)
+{
+    int r;
+    do
+        r = viv_os__is_faulted("madvise") ? -1 : madvise(base, size_bytes, advice);
+    while (r < 0 && (errno == EINTR || errno == EAGAIN));
+    return r == 0;
+}
+
 void viv_vm_discard(void *base, size_t size_bytes)
 {
     VIV_ASSERT(is_page_multiple(size_bytes));
-    int r;
-    do
-        r = viv_os__is_faulted("madvise") ? -1 : madvise(base, size_bytes, MADV_DONTNEED);
-    while (r < 0 && (errno == EINTR || errno == EAGAIN));
     // Locked pages cannot be given back. They must read as zero all the same.
-    if (r < 0) memset(base, 0, size_bytes);
+    if (!advise(base, size_bytes, MADV_DONTNEED)) memset(base, 0, size_bytes);
 }
 
 // A fresh mapping in place of what is there, which becomes one with equal neighbours.
@@ -114,6 +119,14 @@ enum viv_err viv_vm_protect(void *base, size_t size_bytes, bool accessible)
         r = viv_os__is_faulted("mprotect") ? -1 : mprotect(base, size_bytes, protection);
     while (viv_os__is_interrupted(r));
     return r == 0 ? VIV_OK : VIV_E_EXHAUSTED;
+}
+
+enum viv_err viv_vm_make_secret(void *base, size_t size_bytes)
+{
+    VIV_ASSERT(is_page_multiple(size_bytes));
+    const bool is_secret =
+        advise(base, size_bytes, MADV_DONTDUMP) && advise(base, size_bytes, MADV_WIPEONFORK);
+    return is_secret ? VIV_OK : VIV_E_UNSUPPORTED;
 }
 
 uint64_t viv_vm_rss_bytes(void)

@@ -22,6 +22,9 @@ enum viv_err viv_vm_move(void *from, void *to, size_t size_bytes) VIV_MUST_CHECK
 void viv_vm_renew(void *base, size_t size_bytes);
 // Makes the range inaccessible (guard) or accessible again. Errors: EXHAUSTED.
 enum viv_err viv_vm_protect(void *base, size_t size_bytes, bool accessible) VIV_MUST_CHECK;
+// For secrets: the range is left out of core dumps and reads as zero in a forked child. Errors:
+// UNSUPPORTED.
+enum viv_err viv_vm_make_secret(void *base, size_t size_bytes) VIV_MUST_CHECK;
 
 // Of the whole process: resident bytes, page table bytes, number of mappings (from /proc/self). 0
 // where unknown.

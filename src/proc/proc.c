@@ -251,6 +251,11 @@ void viv_proc_clear_alarm(struct viv_proc *proc)
     (void)viv_timer_cancel(proc->env->kernel->sched, &proc->alarm);
 }
 
+bool viv_proc_is_watched(const struct viv_proc *proc)
+{
+    return proc->links.count + proc->watchers.count > 0;
+}
+
 uint64_t viv_proc_next_ref(struct viv_proc *proc)
 {
     return ++proc->last_ref;

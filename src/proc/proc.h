@@ -127,7 +127,8 @@ bool viv_proc_is_killed(
 // One wake-up timer a process. Starting it again replaces it. deadline VIV_FOREVER_NS: none.
 void viv_proc_set_alarm(struct viv_proc *proc, uint64_t deadline_ns);
 void viv_proc_clear_alarm(struct viv_proc *proc);
-uint64_t viv_proc_next_ref(struct viv_proc *proc); // 1, 2, 3 …
+bool viv_proc_is_watched(const struct viv_proc *proc); // somebody links or monitors it
+uint64_t viv_proc_next_ref(struct viv_proc *proc);     // 1, 2, 3 …
 void viv_proc_add_cpu_ns(struct viv_proc *proc, uint64_t ns);
 uint64_t viv_proc_cpu_ns(const struct viv_proc *proc);
 void viv_proc_set_memory_bytes(struct viv_proc *proc, uint64_t bytes); // what info reports

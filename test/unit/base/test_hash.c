@@ -53,6 +53,47 @@ static void pieces_add_up(void **state)
     assert_digest(digest, digest_of_million_a);
 }
 
+static void assert_sip(size_t len, const char *hex64, const char *hex128)
+{
+    uint8_t key[VIV_SIPHASH_KEY_BYTES], data[64];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)i;
+        if (i < sizeof key) key[i] = (uint8_t)i;
+    }
+    char text[33];
+    const uint64_t short_hash = viv_siphash_64(key, data, len);
+    uint64_t hash[2];
+    viv_siphash_128(key, data, len, hash);
+    viv_hex_encode((const uint8_t *)&short_hash, 8,
+                   text); // both in the order of the authors' bytes
+    assert_string_equal(text, hex64);
+    viv_hex_encode((const uint8_t *)hash, 16, text);
+    assert_string_equal(text, hex128);
+}
+
+// The vectors that the authors publish with their reference: key 00 … 0f, input 00, 01, …
+static void siphash_known_vectors(void **state)
+{
+    (void)state;
+    assert_sip(0, "310e0edd47db6f72", "a3817f04ba25a8e66df67214c7550293");
+    assert_sip(1, "fd67dc93c539f874", "da87c1d86b99af44347659119b22fc45");
+    assert_sip(2, "5a4fa9d909806c0d", "8177228da4a45dc7fca38bdef60affe4");
+    assert_sip(3, "2d7efbd796666785", "9c70b60c5267a94e5f33b6b02985ed51");
+    assert_sip(8, "6224939a79f5f593", "3b62a9ba6258f5610f83e264f31497b4");
+    assert_sip(15, "e545be4961ca29a1", "5493e99933b0a8117e08ec0f97cfc3d9");
+}
+
+static void equality_looks_at_all_bytes(void **state)
+{
+    (void)state;
+    uint8_t a[32] = {1}, b[32] = {1};
+    assert_true(viv_is_equal_ct(a, b, sizeof a));
+    assert_true(viv_is_equal_ct(a, b, 0));
+    b[31] = 1;
+    assert_false(viv_is_equal_ct(a, b, sizeof a));
+    assert_true(viv_is_equal_ct(a, b, 31));
+}
+
 static void allocation_failure(void **state)
 {
     (void)state;
@@ -137,6 +178,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_vectors),
         cmocka_unit_test(pieces_add_up),
+        cmocka_unit_test(siphash_known_vectors),
+        cmocka_unit_test(equality_looks_at_all_bytes),
         cmocka_unit_test(allocation_failure),
         cmocka_unit_test(hex),
         cmocka_unit_test(mixer_is_a_bijection_that_spreads),

@@ -224,6 +224,34 @@ static void plain_numbers(void **state)
     assert_true(value == 0);
 }
 
+// RFC 4648, section 10, in lower case and without padding; then what is refused.
+static void base32(void **state)
+{
+    (void)state;
+    static const char *const vectors[][2] = {{"", ""},
+                                             {"f", "my"},
+                                             {"fo", "mzxq"},
+                                             {"foo", "mzxw6"},
+                                             {"foob", "mzxw6yq"},
+                                             {"fooba", "mzxw6ytb"},
+                                             {"foobar", "mzxw6ytboi"}};
+    for (size_t i = 0; i < VIV_COUNT_OF(vectors); i++) {
+        const size_t len = strlen(vectors[i][0]);
+        char text[16];
+        uint8_t data[8] = {0};
+        viv_base32_encode((const uint8_t *)vectors[i][0], len, text);
+        assert_string_equal(text, vectors[i][1]);
+        assert_int_equal(viv_base32_decode(text, strlen(text), data, len), VIV_OK);
+        assert_memory_equal(data, vectors[i][0], len);
+    }
+    static const char *const wrong[] = {"mzxw6ytb",   "mzxw6ytboia", "MZXW6YTBOI", "mzxw6ytbo1",
+                                        "mzxw6ytbo8", "mzxw6ytbo=",  "mzxw6ytboj", "mzxw6ytbo\x80"};
+    for (size_t i = 0; i < VIV_COUNT_OF(wrong); i++) {
+        uint8_t data[8];
+        assert_int_equal(viv_base32_decode(wrong[i], strlen(wrong[i]), data, 6), VIV_E_INVAL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +261,7 @@ int main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(durations),
         cmocka_unit_test(plain_numbers),
+        cmocka_unit_test(base32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

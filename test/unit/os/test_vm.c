@@ -6,6 +6,7 @@
 #include "os/vm.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -185,6 +186,51 @@ static void tells_what_the_process_uses(void **state)
     viv_fault_set("*", 0, 0);
 }
 
+// Whether the mapping of `base` has the flag, as smaps abbreviates it.
+static bool has_flag(const void *base, const char *flag)
+{
+    char line[512], start[32];
+    bool is_ours = false, found = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(maps);
+    (void)snprintf(start, sizeof start, "%lx-", (unsigned long)(uintptr_t)base);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (strstr(line, "VmFlags:") != line) {
+            is_ours |= strncmp(line, start, strlen(start)) == 0;
+            continue;
+        }
+        found |= is_ours && strstr(line, flag) != NULL;
+        is_ours = false;
+    }
+    (void)fclose(maps);
+    return found;
+}
+
+static void secrets_stay_here(void **state)
+{
+    (void)state;
+    const size_t size = 4 * viv_vm_page_bytes();
+    char *base = NULL;
+    int status;
+    assert_int_equal(viv_vm_reserve(size, viv_vm_page_bytes(), (void **)&base), VIV_OK);
+    assert_int_equal(viv_vm_make_secret(base, size), VIV_OK);
+    memset(base, 's', size);
+    assert_true(has_flag(base, " dd")); // no dump
+    assert_true(has_flag(base, " wf")); // wiped on fork
+    const pid_t pid = fork();
+    if (pid == 0) _exit(is_filled(base, size, 0) ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(is_filled(base, size, 's'));
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        viv_fault_set("madvise", nth, EINVAL);
+        assert_int_equal(viv_vm_make_secret(base, size), VIV_E_UNSUPPORTED);
+        assert_true(viv_fault_hit());
+    }
+    viv_fault_set("*", 0, 0);
+    viv_vm_release(base, size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +240,7 @@ int main(void)
         cmocka_unit_test(pages_move),
         cmocka_unit_test(guards),
         cmocka_unit_test(failures),
+        cmocka_unit_test(secrets_stay_here),
         cmocka_unit_test(tells_what_the_process_uses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+// The body of a program's process. Its step runs when a descriptor is ready, an order was left, a
+// deadline has come or a signal arrived; it owns no thread.
+//
+//   starting: the launch is under way ──> born: running … ──> exited: ends
+//       └─ it failed: never born, the spawner is told
+#include "native/call.h"
+
+#include "base/assert.h"
+#include "os/cgroup.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/pty.h"
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CPU_SAMPLE_NS (50 * VIV_NS_PER_MS)
+#define STARVED_PAUSE_NS (10 * VIV_NS_PER_MS)
+#define KILL_AGAIN_NS (100 * VIV_NS_PER_MS)
+enum { LAST_SIGNAL = 64, NS_PER_US = 1000 };
+
+static uint64_t now(const struct viv_program *program)
+{
+    return viv_sched_now_ns(program->native->sched);
+}
+
+void viv_program__wake(struct viv_program *program)
+{
+    (void)viv_proc_wake_pid(program->native->kernel, program->pid);
+}
+
+void viv_program__touch(struct viv_program *program, uint32_t on, uint64_t now_ns)
+{
+    if ((program->req.fields.idle_on & on) != 0)
+        // Relaxed: a clock that others read as of about now.
+        atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed);
+}
+
+// ------------------------------------------------------------------------------------- the launch
+
+void viv_native__launched(struct viv_launch_job *job)
+{
+    struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
+    const struct viv_native_quota queued = {.queued = 1};
+    viv_native__unreserve(program->native, program->scope, &queued);
+    // Seq_cst: what the launch wrote is seen by the step that this wakes. From here on the program
+    // may end; its process is in place for this read section.
+    struct viv_proc *proc = program->proc;
+    atomic_store_explicit(&program->launch_is_done, true, memory_order_seq_cst);
+    viv_proc_wake(proc);
+}
+
+// The resource through which others hold it; without one, when its owner has ended, it ends.
+static void own(struct viv_program *program, uint64_t now_ns)
+{
+    const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
+                                      .owner = program->owner,
+                                      .charge_bytes = program->reserved.ring_bytes,
+                                      .label = NULL};
+    const enum viv_err err = viv_res_add(viv_room_reg(program->native->cap), &spec,
+                                         viv_program__take(program), &program->resource);
+    if (err == VIV_OK) return;
+    program->resource = VIV_RID_NONE;
+    viv_program__stop(program, err == VIV_E_NOTFOUND ? VIV_CAUSE_OWNER : VIV_CAUSE_START, 0,
+                      now_ns);
+}
+
+// Tells who asked, unless it has ended meanwhile.
+static void tell_spawner(struct viv_program *program, enum viv_err err)
+{
+    struct viv_wakes wakes = {0};
+    viv_spin_lock(&program->lock);
+    struct viv_native_call *call = program->spawner;
+    program->spawner = NULL;
+    if (call != NULL) {
+        call->named = program->key_holder;
+        call->diag = program->launch_diag;
+        call->spawned.pid = program->pid;
+        call->spawned.number = program->number;
+        if (err == VIV_OK) viv_prog_id_format(viv_prog_entry_id(program->id), call->spawned.id);
+        viv_native_call_complete_locked(&call->op, err, &wakes);
+    }
+    viv_spin_unlock(&program->lock);
+    viv_wakes_flush(&wakes);
+}
+
+static void take_over(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns)
+{
+    const struct viv_launch_result *launched = &program->launched;
+    // Relaxed: the launch is done.
+    program->pidfd = atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
+    program->leader = launched->pid;
+    program->spawned_ns = now_ns;
+    program->wall_offset_ns = viv_os_wall_ns() - now_ns;
+    program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
+    program->exit.incarnation = 1;
+    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN;
+    atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
+    for (uint32_t i = 0; i < 2; i++)
+        if (program->streams[i].fd < 0) viv_program__close_stream(program, i, false);
+    viv_spin_lock(&program->lock);
+    program->phase = VIV_NATIVE_RUNNING;
+    program->ready_flag = true;
+    viv_spin_unlock(&program->lock);
+    viv_program__list(program);
+    viv_proc_publish(proc);
+    own(program, now_ns);
+}
+
+static void kill_launch(struct viv_program *program)
+{
+    // Seq_cst: pairs with the load after the launch. Relaxed: set before the child runs.
+    atomic_store_explicit(&program->launch_is_late, true, memory_order_seq_cst);
+    const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
+    if (pidfd >= 0) VIV_IGNORE(viv_os_child_signal(pidfd, SIGKILL), "it may have ended");
+}
+
+// While it lasts: company for a slow one, an end for one that takes too long.
+static void watch_launch(struct viv_program *program, uint64_t now_ns)
+{
+    const uint64_t began_ns = atomic_load_explicit(&program->launch_began_ns, memory_order_seq_cst);
+    uint64_t next_ns = now_ns + VIV_LAUNCH_SLOW_NS;
+    if (began_ns != 0) {
+        const uint64_t end_ns = began_ns + program->native->launch_ns;
+        if (now_ns >= end_ns) kill_launch(program);
+        next_ns = now_ns >= end_ns ? now_ns + KILL_AGAIN_NS : viv_min_u64(next_ns, end_ns);
+    }
+    if (now_ns - program->posted_ns >= VIV_LAUNCH_SLOW_NS)
+        viv_launcher_hurry(program->native->launcher);
+    viv_proc_set_alarm(program->proc, next_ns);
+}
+
+static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
+{
+    struct viv_native *native = program->native;
+    const struct viv_native_quota queued = {.queued = 1};
+    VIV_TRY(viv_native__reserve(native, program->scope, &queued));
+    program->posted_ns = now_ns;
+    const enum viv_err err =
+        viv_launcher_post(native->launcher, &program->scope->tenant->launches, &program->job);
+    if (err != VIV_OK) viv_native__unreserve(native, program->scope, &queued);
+    return err;
+}
+
+static enum viv_step step_starting(struct viv_program *program, struct viv_proc *proc,
+                                   uint64_t now_ns)
+{
+    if (program->posted_ns == 0) {
+        const enum viv_err err = post_launch(program, now_ns);
+        if (err != VIV_OK) {
+            tell_spawner(program, err);
+            return VIV_STEP_DONE;
+        }
+    }
+    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
+        watch_launch(program, now_ns);
+        return VIV_STEP_WAIT;
+    }
+    viv_proc_clear_alarm(proc);
+    const enum viv_err err = program->launch_err;
+    if (err != VIV_OK) {
+        const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
+        if (pidfd >= 0) VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+        tell_spawner(program, err);
+        return VIV_STEP_DONE;
+    }
+    take_over(program, proc, now_ns);
+    tell_spawner(program, VIV_OK);
+    return VIV_STEP_YIELD;
+}
+
+// ----------------------------------------------------------------------------------------- orders
+
+static void send_signals(struct viv_program *program, uint64_t signals, bool leader)
+{
+    for (int signo = 1; signo <= LAST_SIGNAL && signals != 0; signo++, signals >>= 1)
+        if ((signals & 1) != 0) viv_tree__signal(program, signo, leader);
+}
+
+// End of input for a terminal is a character; it cannot be closed one way.
+static void end_terminal_input(struct viv_program *program)
+{
+    uint8_t veof;
+    if (program->tty_fd < 0 || viv_os_pty_eof_char(program->tty_fd, &veof) < 0) return;
+    viv_spin_lock(&program->lock);
+    if (program->in.state == VIV_STDIN_DRAINING && !program->has_veof) {
+        VIV_IGNORE(viv_stdin_push_veof(&program->in, veof), "without memory it is not told");
+        program->has_veof = true;
+    }
+    viv_spin_unlock(&program->lock);
+}
+
+static void take_orders(struct viv_program *program, uint64_t now_ns)
+{
+    viv_spin_lock(&program->lock);
+    const struct viv_native_orders orders = program->orders;
+    program->orders = (struct viv_native_orders){0};
+    viv_spin_unlock(&program->lock);
+    if (orders.has_size && program->tty_fd >= 0)
+        VIV_IGNORE(viv_os_pty_resize(program->tty_fd, orders.rows, orders.columns),
+                   "the terminal is gone");
+    send_signals(program, orders.group_signals, false);
+    send_signals(program, orders.leader_signals, true);
+    for (uint32_t i = 0; i < 2; i++)
+        if ((orders.close_output >> i & 1) != 0 && program->streams[i].fd >= 0)
+            viv_program__close_stream(program, i, true);
+    if (orders.end_stdin) viv_program__close_stdin(program);
+    if (orders.moved) end_terminal_input(program);
+    if (orders.moved) program->hot |= VIV_READY_IN;
+    if (orders.drained) {
+        program->hot |= program->full;
+        program->full = 0;
+    }
+    if (orders.stop != VIV_CAUSE_NONE) viv_program__stop_with(program, &orders, now_ns);
+    if (orders.kill) viv_program__kill(program, VIV_CAUSE_KILL, now_ns);
+}
+
+// ----------------------------------------------------------------------------------------- limits
+
+static uint64_t knob(struct viv_program *program, uint32_t index)
+{
+    viv_spin_lock(&program->lock);
+    const uint64_t value = program->knobs[index];
+    viv_spin_unlock(&program->lock);
+    return value;
+}
+
+static bool is_watched(struct viv_program *program)
+{
+    const uint32_t on = program->req.fields.idle_on;
+    bool is = (on & VIV_NATIVE_IDLE_ON_HELD) != 0 && viv_proc_is_watched(program->proc);
+    viv_spin_lock(&program->lock);
+    if ((on & VIV_NATIVE_IDLE_ON_WAIT) != 0)
+        is = is || !viv_list_is_empty(&program->waiters) ||
+             !viv_list_is_empty(&program->both_readers) ||
+             !viv_list_is_empty(&program->streams[0].readers) ||
+             !viv_list_is_empty(&program->streams[1].readers);
+    viv_spin_unlock(&program->lock);
+    return is;
+}
+
+static uint64_t later(uint64_t at_ns, uint64_t by_ns)
+{
+    return by_ns > VIV_FOREVER_NS - at_ns ? VIV_FOREVER_NS : at_ns + by_ns;
+}
+
+// When it has been idle for too long; VIV_FOREVER_NS: it is not idle.
+static uint64_t idle_end_ns(struct viv_program *program, uint64_t now_ns)
+{
+    const uint64_t idle_ns = knob(program, VIV_KNOB_IDLE);
+    if (idle_ns == VIV_FOREVER_NS) return VIV_FOREVER_NS;
+    if (is_watched(program)) {
+        atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
+        return later(now_ns, idle_ns);
+    }
+    return later(atomic_load_explicit(&program->touched_ns, memory_order_relaxed), idle_ns);
+}
+
+static void check_cpu(struct viv_program *program, uint64_t now_ns)
+{
+    const uint64_t max_ms = program->req.fields.max_cpu_ms;
+    if (max_ms == VIV_NATIVE_NONE || program->cgroup_fd < 0 || now_ns < program->cpu_check_ns)
+        return;
+    uint64_t used_us = 0;
+    VIV_IGNORE(viv_cgroup_read_u64(program->cgroup_fd, "cpu.stat", "usage_usec", &used_us),
+               "looked at again soon");
+    if (used_us * NS_PER_US >= max_ms * VIV_NS_PER_MS)
+        viv_program__stop(program, VIV_CAUSE_CPU, 0, now_ns);
+    program->cpu_check_ns = now_ns + CPU_SAMPLE_NS;
+}
+
+// The next moment at which a limit may be reached.
+static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->stop_kill_ns != VIV_FOREVER_NS || program->kill_ns != 0) return VIV_FOREVER_NS;
+    const uint64_t grace_ns = knob(program, VIV_KNOB_GRACE);
+    if (program->is_over_output) viv_program__stop(program, VIV_CAUSE_OUTPUT, 0, now_ns);
+    check_cpu(program, now_ns);
+    const uint64_t lifetime_ns = later(program->spawned_ns, knob(program, VIV_KNOB_LIFETIME));
+    if (now_ns >= lifetime_ns) viv_program__stop(program, VIV_CAUSE_LIFETIME, grace_ns, now_ns);
+    const uint64_t idle_ns = idle_end_ns(program, now_ns);
+    if (now_ns >= idle_ns) viv_program__stop(program, VIV_CAUSE_IDLE, grace_ns, now_ns);
+    const uint64_t next_ns = viv_min_u64(lifetime_ns, idle_ns);
+    const bool has_cpu = program->req.fields.max_cpu_ms != VIV_NATIVE_NONE;
+    return has_cpu ? viv_min_u64(next_ns, program->cpu_check_ns) : next_ns;
+}
+
+// ------------------------------------------------------------------------------------------- step
+
+// What others may still want of it is answered; its process ends.
+static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
+{
+    struct viv_native *native = program->native;
+    viv_program__close_all(program);
+    viv_program__drop_key(program);
+    viv_program__complete_all(program, &program->waiters, VIV_OK);
+    viv_program__complete_all(program, &program->stoppers, VIV_OK);
+    viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
+    const struct viv_native_quota live = {.live = 1};
+    viv_native__unreserve(native, program->scope, &live);
+    program->reserved.live = 0;
+    viv_spin_lock(&program->lock);
+    const bool release = program->release_at_exit;
+    const uint64_t retention_ns = program->knobs[VIV_KNOB_RETENTION];
+    viv_spin_unlock(&program->lock);
+    viv_proc_set_reason(proc, viv_native_reason(&program->exit, program->broken));
+    if (release || retention_ns == 0)
+        viv_program__release(program);
+    else
+        viv_program__expire_later(program, retention_ns);
+    return VIV_STEP_DONE;
+}
+
+// A ring without memory: one that drops is never full otherwise.
+static bool is_starved(const struct viv_program *program)
+{
+    return program->full != 0 && !program->streams[VIV_OUT].ring.is_backpressure;
+}
+
+// Storage of rings that nothing is in goes back; a ring that got none tries again.
+static uint64_t tend_rings(struct viv_program *program, uint64_t now_ns)
+{
+    uint64_t next_ns = VIV_FOREVER_NS;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct viv_native_stream *stream = &program->streams[i];
+        next_ns = viv_min_u64(next_ns, viv_log_ring_trim(&stream->ring, now_ns));
+    }
+    return is_starved(program) ? viv_min_u64(next_ns, now_ns + STARVED_PAUSE_NS) : next_ns;
+}
+
+static enum viv_step step_running(struct viv_program *program, struct viv_proc *proc,
+                                  uint64_t now_ns)
+{
+    // Seq_cst: pairs with the or of I/O, which wakes.
+    const uint32_t ready = atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
+    program->armed &= ~ready;
+    program->hot |= ready;
+    take_orders(program, now_ns);
+    if (is_starved(program)) {
+        program->hot |= program->full;
+        program->full = 0;
+    }
+    const bool more = viv_program__move_bytes(program, now_ns);
+    const uint64_t limit_ns = check_limits(program, now_ns);
+    if (viv_program__look_after(program, now_ns)) return finish(program, proc);
+    program->hot &= ~(uint32_t)VIV_READY_PID;
+    if (more || (program->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
+    if (viv_program__arm(program) != VIV_OK) {
+        viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
+        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_PID;
+        return VIV_STEP_WAIT;
+    }
+    const uint64_t ring_ns = tend_rings(program, now_ns);
+    viv_proc_set_alarm(
+        proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_program__next_deadline(program)));
+    return VIV_STEP_WAIT;
+}
+
+static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *slice)
+{
+    (void)slice;
+    struct viv_program *program = state;
+    const uint64_t now_ns = now(program);
+    switch (program->phase) { // only this thread changes it
+    case VIV_NATIVE_STARTING:
+        return step_starting(program, proc, now_ns);
+    case VIV_NATIVE_RUNNING:
+    case VIV_NATIVE_STOPPING:
+        return step_running(program, proc, now_ns);
+    case VIV_NATIVE_HELD:
+    case VIV_NATIVE_EXITED:
+        break;
+    }
+    VIV_UNREACHABLE();
+}
+
+// ---------------------------------------------------------------------------------------- signals
+
+static void on_end(struct viv_proc *proc, void *state, const struct viv_reason *reason)
+{
+    struct viv_program *program = state;
+    const bool is_kill = viv_reason_kind(reason) == VIV_REASON_KILLED;
+    if (program->broken == NULL)
+        program->broken = reason;
+    else
+        viv_reason_drop(reason);
+    if (!viv_proc_is_born(proc)) {
+        program->orders.kill = true; // once it is born, or never
+        return;
+    }
+    if (is_kill)
+        viv_program__kill(program, VIV_CAUSE_KILL, now(program));
+    else
+        viv_program__stop(program, VIV_CAUSE_LINK, knob(program, VIV_KNOB_GRACE), now(program));
+}
+
+static void on_suspend(struct viv_proc *proc, void *state, bool is_suspended)
+{
+    (void)proc;
+    struct viv_program *program = state;
+    viv_tree__freeze(program, is_suspended);
+    viv_spin_lock(&program->lock);
+    program->is_suspended = is_suspended;
+    viv_spin_unlock(&program->lock);
+}
+
+// A message is bytes for stdin.
+static bool on_message(struct viv_proc *proc, void *state, struct viv_signal *sig)
+{
+    (void)proc;
+    struct viv_program *program = state;
+    viv_program__feed_message(program, (struct viv_msg *)(void *)sig);
+    viv_signal_drop(sig);
+    return true;
+}
+
+static void destroy(struct viv_proc *proc, void *state)
+{
+    (void)proc;
+    struct viv_program *program = state;
+    struct viv_native *native = program->native;
+    program->proc = NULL;
+    if (program->is_counted) viv_ses_native_sub(program->session);
+    viv_program__drop(program);
+    // Release: who waits for 0 sees what the program did.
+    if (atomic_fetch_sub_explicit(&native->live, 1, memory_order_acq_rel) == 1)
+        viv_futex_wake(&native->live, UINT32_MAX);
+}
+
+const struct viv_body viv_native_body = {
+    .name = "native",
+    .step = step,
+    .deliver = on_message,
+    .end = on_end,
+    .suspend = on_suspend,
+    .destroy = destroy,
+};

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// The room for one kernel: what is known of this host when it opens, environments, and the end,
+// which stops every program before the kernel stops.
+#include "native/native_int.h"
+
+#include "base/log.h"
+#include "os/cgroup.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LAUNCH_NS (10 * VIV_NS_PER_SEC)
+#define SHUTDOWN_NS (10 * VIV_NS_PER_SEC)
+#define KILLED_NS (5 * VIV_NS_PER_SEC) // what SIGKILL may take
+
+static const struct viv_native_quota scope_default = {8, 32, UINT64_C(64) << 20, 8};
+static const struct viv_native_quota env_default = {256, 1024, UINT64_C(1) << 30, 1024};
+static const struct viv_native_quota total_default = {16384, 131072, UINT64_C(8) << 30, 4096};
+static const char *const env_pass_default[] = {"LANG", "LC_ALL", "LC_CTYPE", "TZ", NULL};
+
+// --------------------------------------------------------------------------- the kind `child`
+
+static void stop_from_outside(struct viv_program *program, enum viv_native_cause cause,
+                              uint64_t grace_max_ns)
+{
+    viv_spin_lock(&program->lock);
+    const uint64_t own_ns = program->knobs[VIV_KNOB_GRACE];
+    viv_spin_unlock(&program->lock);
+    const struct viv_native_orders order = {.stop = cause,
+                                            .grace_ns = viv_min_u64(own_ns, grace_max_ns)};
+    (void)viv_program__order_stop(program, &order);
+}
+
+static void close_child(void *obj, enum viv_close_why why)
+{
+    struct viv_program *program = obj;
+    const bool is_owned = program->req.fields.survive == VIV_NATIVE_SURVIVE_OWNER;
+    if (why == VIV_WHY_OWNER_END || why == VIV_WHY_PARENT_END)
+        stop_from_outside(program, is_owned ? VIV_CAUSE_OWNER : VIV_CAUSE_ENV_END, UINT64_MAX);
+    else if (why == VIV_WHY_SHUTDOWN)
+        stop_from_outside(program, VIV_CAUSE_KERNEL_END, program->native->shutdown_ns);
+}
+
+static void destroy_child(void *obj)
+{
+    viv_program__drop(obj);
+}
+
+// ------------------------------------------------------------------------------------- this host
+
+static void read_limits(struct viv_native *native)
+{
+    struct rlimit files = {1024, 1024};
+    VIV_IGNORE(getrlimit(RLIMIT_NOFILE, &files), "the least a system gives");
+    native->nofile[0] = files.rlim_cur;
+    native->nofile[1] = files.rlim_max;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = native->nofile[0];
+    native->fd_max = files.rlim_cur;
+    CPU_ZERO(&native->cpus);
+    if (sched_getaffinity(0, sizeof native->cpus, &native->cpus) != 0)
+        memset(&native->cpus, 0xFF, sizeof native->cpus);
+}
+
+static void boot_name(char out_text[9])
+{
+    char text[64] = "00000000";
+    const int fd = viv_os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
+    if (fd >= 0) {
+        const ssize_t n = viv_os_read(fd, text, sizeof text - 1);
+        VIV_IGNORE(viv_os_close(fd), "read only");
+        if (n < 8) (void)strcpy(text, "00000000");
+    }
+    memcpy(out_text, text, 8);
+    out_text[8] = '\0';
+}
+
+// The directory below which programs get their groups; without one they cannot have any.
+static void open_group(struct viv_native *native, const char *base)
+{
+    char own[PATH_MAX];
+    native->cgroup_fd = native->cgroup_base_fd = -1;
+    if (base == NULL && viv_cgroup_own(own, sizeof own) == VIV_OK) base = own;
+    if (base == NULL) return;
+    const int base_fd = viv_os_open(base, O_RDONLY | O_DIRECTORY, 0);
+    if (base_fd < 0) return;
+    char boot[9];
+    boot_name(boot);
+    (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d", boot, getpid());
+    native->cgroup_fd = viv_cgroup_make(base_fd, native->cgroup_name);
+    native->cgroup_base_fd = base_fd;
+    if (native->cgroup_fd < 0) {
+        VIV_LOG(VIV_LOG_INFO, "no control groups below %s: %s", base, strerror(-native->cgroup_fd));
+        return;
+    }
+    VIV_IGNORE(viv_cgroup_delegate(native->cgroup_fd,
+                                   VIV_CGROUP_CPU | VIV_CGROUP_MEMORY | VIV_CGROUP_PIDS),
+               "what is there is read back");
+    native->cgroup_controllers = viv_cgroup_controllers(native->cgroup_fd);
+}
+
+static void close_group(struct viv_native *native)
+{
+    if (native->cgroup_fd >= 0) {
+        VIV_IGNORE(viv_cgroup_kill(native->cgroup_fd), "nothing should be left in it");
+        VIV_IGNORE(viv_os_close(native->cgroup_fd), "a directory");
+        for (int tries = 0; tries < 100; tries++) { // what was killed takes a moment to go
+            const int r = viv_native__remove_groups(native->cgroup_base_fd, native->cgroup_name);
+            if (r != -EBUSY) break;
+            viv_os_sleep_ns(VIV_NS_PER_MS);
+        }
+    }
+    if (native->cgroup_base_fd >= 0) VIV_IGNORE(viv_os_close(native->cgroup_base_fd), "likewise");
+}
+
+// -------------------------------------------------------------------------------------- the room
+
+static const struct viv_native_quota *or_default(const struct viv_native_quota *quota,
+                                                 const struct viv_native_quota *by_default)
+{
+    return quota->live == 0 && quota->retained == 0 ? by_default : quota;
+}
+
+static enum viv_err random_bytes(void *arg, void *out, size_t len_bytes)
+{
+    return viv_sched_random(arg, out, len_bytes);
+}
+
+static void configure(struct viv_native *native, const struct viv_native_config *config)
+{
+    native->kernel = config->kernel;
+    native->sched = viv_kernel_sched(config->kernel);
+    native->cap = config->cap;
+    native->direct = config->direct;
+    native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
+    native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;
+    native->shutdown_ns = config->shutdown_ns != 0 ? config->shutdown_ns : SHUTDOWN_NS;
+    native->scope_max = *or_default(&config->scope, &scope_default);
+    native->env_max = *or_default(&config->environment, &env_default);
+    native->use.max = *or_default(&config->total, &total_default);
+    viv_spin_init(&native->lock, VIV_LOCK_NATIVE);
+    viv_list_init(&native->scopes);
+    viv_list_init(&native->programs);
+}
+
+enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_native **out_native)
+{
+    struct viv_native *native = viv_try_calloc(1, sizeof *native, VIV_TAG_NATIVE);
+    if (native == NULL) return VIV_E_EXHAUSTED;
+    configure(native, config);
+    const struct viv_prog_random random = {random_bytes, native->sched};
+    struct viv_diag diag;
+    enum viv_err err = viv_prog_ids_new(&random, &native->ids, &diag);
+    if (err != VIV_OK) goto fail_ids;
+    err = viv_launcher_new(native->sched, &native->launcher);
+    if (err != VIV_OK) goto fail_launcher;
+    err = viv_res_kind_bind(viv_room_reg(config->cap), VIV_KIND_CHILD,
+                            &(struct viv_res_kind){.close = close_child, .destroy = destroy_child});
+    if (err != VIV_OK) goto fail_kind;
+    read_limits(native);
+    open_group(native, config->cgroup);
+    *out_native = native;
+    return VIV_OK;
+fail_kind:
+    viv_launcher_free(native->launcher);
+fail_launcher:
+    viv_prog_ids_free(native->ids);
+fail_ids:
+    viv_free(native, sizeof *native, VIV_TAG_NATIVE);
+    return err;
+}
+
+enum viv_err viv_native_add_env(struct viv_native *native, struct viv_env *env, const char *root)
+{
+    struct viv_native_tenant *tenant = viv_try_calloc(1, sizeof *tenant, VIV_TAG_NATIVE);
+    if (tenant == NULL) return VIV_E_EXHAUSTED;
+    tenant->env = env;
+    tenant->use.max = native->env_max;
+    tenant->root_fd = viv_os_open(root, O_PATH | O_DIRECTORY, 0);
+    enum viv_err err = tenant->root_fd < 0 ? VIV_E_NOTFOUND : VIV_OK;
+    if (err == VIV_OK) {
+        viv_spin_lock(&native->lock);
+        if (viv_native__tenant_locked(native, env) != NULL) {
+            err = VIV_E_STATE;
+        } else {
+            tenant->next = native->tenants;
+            native->tenants = tenant;
+        }
+        viv_spin_unlock(&native->lock);
+    }
+    if (err == VIV_OK) return VIV_OK;
+    if (tenant->root_fd >= 0) VIV_IGNORE(viv_os_close(tenant->root_fd), "a directory");
+    viv_free(tenant, sizeof *tenant, VIV_TAG_NATIVE);
+    return err;
+}
+
+// --------------------------------------------------------------------------------------- the end
+
+// The first listed program; counted. NULL: none.
+static struct viv_program *first_program(struct viv_native *native, uint64_t after)
+{
+    struct viv_program *found = NULL;
+    viv_spin_lock(&native->lock);
+    struct viv_list *at = native->programs.next;
+    while (at != &native->programs &&
+           VIV_CONTAINER_OF(at, struct viv_program, in_room)->number <= after)
+        at = at->next;
+    if (at != &native->programs)
+        found = viv_program__take(VIV_CONTAINER_OF(at, struct viv_program, in_room));
+    viv_spin_unlock(&native->lock);
+    return found;
+}
+
+static void order_all(struct viv_native *native, bool kill)
+{
+    uint64_t after = 0;
+    for (struct viv_program *program; (program = first_program(native, after)) != NULL;) {
+        after = program->number;
+        if (kill)
+            stop_from_outside(program, VIV_CAUSE_KERNEL_END, 0);
+        else
+            stop_from_outside(program, VIV_CAUSE_KERNEL_END, native->shutdown_ns);
+        viv_program__drop(program);
+    }
+}
+
+static bool wait_for_none(struct viv_native *native, uint64_t timeout_ns)
+{
+    const uint64_t end_ns = viv_os_now_ns() + timeout_ns;
+    for (;;) {
+        // Acquire pairs with the release of the last one.
+        const uint32_t live = atomic_load_explicit(&native->live, memory_order_acquire);
+        const uint64_t now_ns = viv_os_now_ns();
+        if (live == 0) return true;
+        if (now_ns >= end_ns) return false;
+        viv_futex_wait(&native->live, live, end_ns - now_ns);
+    }
+}
+
+void viv_native_stop(struct viv_native *native)
+{
+    struct viv_qsbr_member *member;
+    if (viv_sched_enter(native->sched, &member) != VIV_OK) return; // the kernel's end kills
+    viv_spin_lock(&native->lock);
+    native->stops = true;
+    viv_spin_unlock(&native->lock);
+    order_all(native, false);
+    viv_qsbr_offline(member);
+    const bool is_done = wait_for_none(native, native->shutdown_ns);
+    viv_qsbr_online(member);
+    if (!is_done) {
+        order_all(native, true);
+        viv_qsbr_offline(member);
+        if (!wait_for_none(native, KILLED_NS))
+            VIV_LOG(VIV_LOG_WARN, "programs are left that cannot be killed");
+        viv_qsbr_online(member);
+    }
+    for (struct viv_program *program; (program = first_program(native, 0)) != NULL;) {
+        viv_program__release(program);
+        viv_program__drop(program);
+    }
+    viv_sched_leave(member);
+}
+
+void viv_native_close(struct viv_native *native)
+{
+    viv_launcher_free(native->launcher);
+    viv_prog_ids_free(native->ids);
+    close_group(native);
+    while (native->tenants != NULL) {
+        struct viv_native_tenant *tenant = native->tenants;
+        native->tenants = tenant->next;
+        VIV_IGNORE(viv_os_close(tenant->root_fd), "a directory");
+        viv_free(tenant, sizeof *tenant, VIV_TAG_NATIVE);
+    }
+    viv_free(native, sizeof *native, VIV_TAG_NATIVE);
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asking for a program: what needs no system call is checked on the caller's thread; then a process
+// is made that prepares itself unborn, while the caller waits.
+#include "cap/gate.h"
+#include "native/call.h"
+#include "native/native_int.h"
+
+#include <string.h>
+
+// ---- what the session says ----
+
+struct viv_session *viv_native__session(const struct viv_native_ctx *ctx)
+{
+    if (ctx->is_operator) return NULL;
+    return ctx->proc != NULL ? viv_ses_of(ctx->proc)
+                             : viv_env_word(ctx->env, VIV_PROC_WORD_SESSION);
+}
+
+enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
+                             const struct viv_cap_query *query)
+{
+    const struct viv_session *session = viv_native__session(ctx);
+    if (session == NULL) return VIV_OK;
+    const enum viv_err err = viv_capset_check(viv_ses_held(session), cap, query);
+    if (err == VIV_OK) return VIV_OK;
+    const viv_pid pid = ctx->proc != NULL ? viv_proc_pid(ctx->proc) : VIV_PID_NONE;
+    return viv_gate_refuse(session, pid, cap, query, err);
+}
+
+static enum viv_err ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
+                        struct viv_cap_query query)
+{
+    query.operation = "native.spawn";
+    return viv_native__ask(ctx, cap, &query);
+}
+
+static enum viv_err ask_word(const struct viv_native_ctx *ctx, uint32_t word)
+{
+    return ask(ctx, VIV_CAP_NATIVE_MODE,
+               (struct viv_cap_query){.facets = 1u << VIV_SCOPE_WORDS, .number = word});
+}
+
+// Whether the class is held at all; what it admits is asked once the executable is known.
+static enum viv_err ask_spawn(const struct viv_native_ctx *ctx)
+{
+    const struct viv_session *session = viv_native__session(ctx);
+    if (session == NULL) return VIV_OK;
+    const struct viv_capset *held = viv_ses_held(session);
+    if (((held->any | held->listed) & VIV_CAP_BIT(VIV_CAP_NATIVE_SPAWN)) != 0) return VIV_OK;
+    return ask(ctx, VIV_CAP_NATIVE_SPAWN, (struct viv_cap_query){0});
+}
+
+static enum viv_err ask_need(const struct viv_native_ctx *ctx, enum viv_native_need need)
+{
+    static const struct {
+        enum viv_native_need need;
+        uint32_t word;
+    } words[] = {
+        {VIV_NATIVE_NEED_PERSIST, VIV_NATIVE_WORD_PERSIST},
+        {VIV_NATIVE_NEED_HOLD, VIV_NATIVE_WORD_HOLD},
+        {VIV_NATIVE_NEED_SCOPE, VIV_NATIVE_WORD_SCOPE},
+        {VIV_NATIVE_NEED_UNSANDBOXED, VIV_NATIVE_WORD_UNSANDBOXED},
+        {VIV_NATIVE_NEED_ENV, VIV_NATIVE_WORD_ENV},
+        {VIV_NATIVE_NEED_USER, VIV_NATIVE_WORD_USER},
+    };
+    if (ctx->is_operator) return VIV_OK;
+    for (size_t i = 0; i < VIV_COUNT_OF(words); i++)
+        if (words[i].need == need) return ask_word(ctx, words[i].word);
+    if (need == VIV_NATIVE_NEED_TTY) return ask(ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
+    if (need != VIV_NATIVE_NEED_NET) return VIV_E_DENIED; // an operator's
+    const enum viv_err err = ask(ctx, VIV_CAP_NET_BIND, (struct viv_cap_query){0});
+    return err == VIV_OK ? ask(ctx, VIV_CAP_NET_CONNECT, (struct viv_cap_query){0}) : err;
+}
+
+static enum viv_err ask_needs(const struct viv_native_ctx *ctx, uint32_t needs,
+                              struct viv_diag *diag)
+{
+    for (uint32_t need = 1; need <= needs; need <<= 1) {
+        if ((needs & need) == 0) continue;
+        const enum viv_err err = ask_need(ctx, (enum viv_native_need)need);
+        if (err != VIV_OK)
+            return viv_diag_set(diag, err, "%s", viv_native_need_name((enum viv_native_need)need));
+    }
+    return VIV_OK;
+}
+
+bool viv_native__is_unbounded(const struct viv_native_ctx *ctx)
+{
+    const struct viv_session *session = viv_native__session(ctx);
+    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_WORDS,
+                                        .number = VIV_NATIVE_WORD_UNBOUNDED};
+    return session == NULL || // no question: it is no refusal if the answer is no
+           viv_capset_check(viv_ses_held(session), VIV_CAP_NATIVE_MODE, &query) == VIV_OK;
+}
+
+// ---- the program and its process ----
+
+static uint64_t ms_to_ns(uint64_t ms)
+{
+    return ms > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
+}
+
+static void init_stream(struct viv_native_stream *stream,
+                        void (*ready)(struct viv_io_wait *wait, uint32_t events))
+{
+    viv_io_init(&stream->wait, ready);
+    viv_list_init(&stream->readers);
+    stream->fd = -1;
+}
+
+static void set_ready(struct viv_program *program, uint32_t bit)
+{
+    // Seq_cst: published before the wake (sched.h).
+    atomic_fetch_or_explicit(&program->ready, bit, memory_order_seq_cst);
+    viv_proc_wake(program->proc); // it disarms before it ends
+}
+
+static void on_out(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_OUT].wait), VIV_READY_OUT);
+}
+
+static void on_err(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_ERR].wait), VIV_READY_ERR);
+}
+
+static void on_in(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, in_wait), VIV_READY_IN);
+}
+
+static void on_pid(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, pid_wait), VIV_READY_PID);
+}
+
+static void init_program(struct viv_program *program, struct viv_native *native)
+{
+    program->native = native;
+    program->refs = 1;
+    viv_spin_init(&program->lock, VIV_LOCK_PROGRAM);
+    init_stream(&program->streams[VIV_OUT], on_out);
+    init_stream(&program->streams[VIV_ERR], on_err);
+    viv_io_init(&program->in_wait, on_in);
+    viv_io_init(&program->pid_wait, on_pid);
+    viv_list_init(&program->writers);
+    viv_list_init(&program->waiters);
+    viv_list_init(&program->stoppers);
+    viv_list_init(&program->both_readers);
+    viv_list_init(&program->in_scope);
+    viv_list_init(&program->in_room);
+    program->in_fd = program->tty_fd = program->pidfd = program->cgroup_fd = program->cwd_fd = -1;
+    for (int i = 0; i < 3; i++)
+        program->child_fds[i] = -1;
+    program->launched.pidfd = -1;
+    program->stop_kill_ns = VIV_FOREVER_NS;
+    program->phase = VIV_NATIVE_STARTING;
+    program->job = (struct viv_launch_job){.run = viv_native__launch, .done = viv_native__launched};
+    viv_program__init_retention(program);
+}
+
+static void set_knobs(struct viv_program *program)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    const bool is_owned = fields->survive == VIV_NATIVE_SURVIVE_OWNER;
+    const bool has_idle = viv_native_is_given(&program->req, VIV_NATIVE_KEY_IDLE_MS);
+    program->knobs[VIV_KNOB_LIFETIME] = ms_to_ns(fields->max_lifetime_ms);
+    program->knobs[VIV_KNOB_IDLE] =
+        is_owned && !has_idle ? VIV_FOREVER_NS : ms_to_ns(fields->idle_ms);
+    program->knobs[VIV_KNOB_RETENTION] = ms_to_ns(fields->retention_ms);
+    program->knobs[VIV_KNOB_GRACE] = ms_to_ns(fields->stop_grace_ms);
+    memcpy(program->label, program->req.label, sizeof program->label);
+}
+
+// Whose resource it will be, and under whose session it runs.
+static enum viv_err set_owner(struct viv_program *program, const struct viv_native_ctx *ctx)
+{
+    program->owner = viv_cap_env(ctx->env);
+    if (ctx->proc != NULL && program->req.fields.survive == VIV_NATIVE_SURVIVE_OWNER) {
+        struct viv_htab *tab;
+        VIV_TRY(viv_room_htab(ctx->proc, &tab));
+        program->owner = viv_res_process_id(tab);
+    }
+    struct viv_session *session = viv_native__session(ctx);
+    if (session == NULL) return VIV_OK;
+    VIV_TRY(viv_ses_native_add(session));
+    program->is_counted = true;
+    program->session = viv_ses_take(session);
+    return VIV_OK;
+}
+
+static enum viv_err check_request(struct viv_program *program, struct viv_native_call *call,
+                                  const void *block, size_t len_bytes)
+{
+    const struct viv_native_ctx *ctx = &call->ctx;
+    struct viv_native_ceilings ceilings;
+    VIV_TRY(ask_spawn(ctx));
+    if (viv_native__is_unbounded(ctx))
+        viv_native_ceilings_hard(&ceilings);
+    else
+        viv_native_ceilings_guest(&ceilings);
+    VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
+    VIV_TRY(ask_needs(ctx, program->req.needs, &call->diag));
+    if (program->req.fields.start != VIV_NATIVE_START_NOW)
+        return viv_diag_set(&call->diag, VIV_E_UNSUPPORTED, "start");
+    return VIV_OK;
+}
+
+static enum viv_err join_scope(struct viv_program *program, struct viv_native_call *call)
+{
+    struct viv_native *native = program->native;
+    const char *unit = program->req.fields.scope.data;
+    viv_spin_lock(&native->lock);
+    const bool stops = native->stops;
+    struct viv_native_tenant *tenant = viv_native__tenant_locked(native, call->ctx.env);
+    viv_spin_unlock(&native->lock);
+    if (stops) return VIV_E_CANCELLED;
+    if (tenant == NULL) return viv_diag_set(&call->diag, VIV_E_UNSUPPORTED, "environment");
+    return viv_native__scope(native, tenant, unit != NULL ? unit : call->ctx.unit, &program->scope);
+}
+
+static enum viv_err make_process(struct viv_program *program, const struct viv_native_ctx *ctx)
+{
+    const struct viv_proc_spec spec = {
+        .env = ctx->env,
+        .body = &viv_native_body,
+        .state = program,
+        .prio = VIV_PRIO_NORMAL,
+        .name = program->label,
+        .parent = ctx->proc != NULL ? viv_proc_pid(ctx->proc) : VIV_PID_NONE,
+    };
+    struct viv_proc *proc;
+    VIV_TRY(viv_proc_new(&spec, &proc));
+    program->proc = proc;
+    program->pid = viv_proc_pid(proc);
+    return VIV_OK;
+}
+
+enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, size_t len_bytes)
+{
+    struct viv_native *native = call->ctx.native;
+    struct viv_program *program = viv_try_calloc(1, sizeof *program, VIV_TAG_NATIVE);
+    if (program == NULL) return VIV_E_EXHAUSTED;
+    init_program(program, native);
+    enum viv_err err = check_request(program, call, block, len_bytes);
+    if (err != VIV_OK) goto fail;
+    set_knobs(program);
+    err = join_scope(program, call);
+    if (err == VIV_OK) err = set_owner(program, &call->ctx);
+    if (err == VIV_OK) err = make_process(program, &call->ctx);
+    if (err != VIV_OK) goto fail;
+    struct viv_proc *proc = program->proc;
+    atomic_fetch_add_explicit(&native->live, 1, memory_order_relaxed); // orders nothing
+    err = viv_room_admit(proc, call->ctx.proc, NULL);
+    if (err != VIV_OK) {
+        viv_proc_abandon(proc); // which drops the program
+        return err;
+    }
+    viv_native_call_park(call, VIV_NATIVE_CALL_SPAWN, program, NULL);
+    program->spawner = call;
+    viv_proc_incubate(proc);
+    return VIV_E_AGAIN;
+fail:
+    if (program->is_counted) viv_ses_native_sub(program->session);
+    viv_program__drop(program);
+    return err;
+}
