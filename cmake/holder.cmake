@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `viv-holder`: a small static program of base, os and native/holder alone, without the libraries and sanitizers of the
 # rest, so that it starts fast and costs little memory. The kernel and it are of one build, which both check.
+include(GNUInstallDirs)
 file(GLOB viv_holder_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/native/holder/*.c)
 file(GLOB viv_holder_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/native/holder/*.h)
 set(viv_holder_digests)
@@ -17,6 +18,7 @@ file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/holder_build.h CONTENT
 #ifndef VIV_GEN_HOLDER_BUILD_H
 #define VIV_GEN_HOLDER_BUILD_H
 #define VIV_HOLDER_BUILD 0x@viv_holder_build@u
+#define VIV_HOLDER_PATH \"${CMAKE_INSTALL_FULL_LIBEXECDIR}/viv/viv-holder\" // where it is installed
 #endif
 " @ONLY)
 

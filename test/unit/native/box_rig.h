@@ -29,6 +29,8 @@ struct box_run {
     const char *argv[BOX_ARGS], *envp[8];
     const char *path;                      // default: viv-box-prog
     void (*change)(struct viv_plan *plan); // NULL, or the last word about the plan
+    const cpu_set_t *cpus;                 // NULL: those of the test
+    int ready_fd;                          // -1, or what becomes descriptor 3
     int cgroup_fd;                         // -1; else rung cgroup
     // After box_start.
     enum viv_err err; // of planning, or what a failure report means

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,6 +167,43 @@ static void attributes_arrive(struct box *box)
         const char *line = strstr(run.output, "Max open files");
         CHECK(line != NULL && strstr(line, " 9 ") != NULL);
         CHECK(strstr(run.output, " 25 5 ") != NULL); // priority and nice
+    }
+}
+
+static void cpus_are_those_of_the_start(struct box *box)
+{
+    static const char *const words[] = {"cpus", NULL};
+    cpu_set_t mine, one;
+    CHECK(sched_getaffinity(0, sizeof mine, &mine) == 0);
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &mine)) CPU_SET(cpu, &one);
+    FOR_EACH_LEVEL(level)
+    {
+        prepare(box, level, words);
+        run.cpus = &one;
+        box_go(&run);
+        box_expect(&run, "cpus: 1");
+    }
+}
+
+static void readiness_has_a_descriptor(struct box *box)
+{
+    static const char *const words[] = {"ready", "fds", NULL};
+    FOR_EACH_LEVEL(level)
+    {
+        int fds[2];
+        char text[16] = "";
+        CHECK(viv_os_pipe(fds) == 0);
+        prepare(box, level, words);
+        run.ready_fd = fds[1];
+        box_go(&run);
+        box_expect(&run, "ready: 8");
+        box_expect(&run, "fds: 0 1 2 3");
+        viv_os_close(fds[1]);
+        CHECK(viv_os_read(fds[0], text, sizeof text) == 8 && strcmp(text, "READY=1\n") == 0);
+        CHECK(viv_os_read(fds[0], text, sizeof text) == 0); // nobody else holds it
+        viv_os_close(fds[0]);
     }
 }
 
@@ -534,6 +572,8 @@ PAIR(n18_a_name_with_a_dash_runs, dashes_are_ordinary)
 PAIR(n28_three_descriptors_arrive, descriptors_are_three)
 PAIR(n29_signals_are_default, signals_are_default)
 PAIR(n29_limits_and_nice_arrive, attributes_arrive)
+PAIR(n29_the_affinity_is_the_first, cpus_are_those_of_the_start)
+PAIR(n106_readiness_has_a_descriptor, readiness_has_a_descriptor)
 PAIR(n32_ends_are_true_at_all_levels, ends_are_true)
 PAIR(n32_core_dumps_are_told, core_dumps_are_told)
 PAIR(n37_init_killed_invents_nothing, init_is_killed)
@@ -558,6 +598,8 @@ int main(void)
         cmocka_unit_test(n28_three_descriptors_arrive),
         cmocka_unit_test(n29_signals_are_default),
         cmocka_unit_test(n29_limits_and_nice_arrive),
+        cmocka_unit_test(n29_the_affinity_is_the_first),
+        cmocka_unit_test(n106_readiness_has_a_descriptor),
         cmocka_unit_test(n32_ends_are_true_at_all_levels),
         cmocka_unit_test(n32_core_dumps_are_told),
         cmocka_unit_test(n37_init_killed_invents_nothing),

@@ -323,6 +323,15 @@ static void put_cwd(void)
     char path[4096];
     printf("cwd: %s\n", getcwd(path, sizeof path) != NULL ? path : "?");
 }
+static void put_cpus(void)
+{
+    cpu_set_t set;
+    printf("cpus: %d\n", sched_getaffinity(0, sizeof set, &set) < 0 ? -1 : CPU_COUNT(&set));
+}
+static void put_ready(void)
+{
+    printf("ready: %zd\n", write(3, "READY=1\n", 8));
+}
 static void put_tty(void)
 {
     struct winsize size = {0};
@@ -457,8 +466,9 @@ static const struct {
     const char *word;
     void (*put)(void);
 } puts_it[] = {
-    {"ids", put_ids}, {"fds", put_fds},         {"cwd", put_cwd}, {"host", put_host},
-    {"tty", put_tty}, {"signals", put_signals}, {"bomb", bomb},
+    {"ids", put_ids},     {"fds", put_fds},         {"cwd", put_cwd},
+    {"host", put_host},   {"tty", put_tty},         {"cpus", put_cpus},
+    {"ready", put_ready}, {"signals", put_signals}, {"bomb", bomb},
 };
 
 static void report(const char *word, int r)
