@@ -283,15 +283,17 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
                              struct viv_launch_room *room)
 {
     const struct viv_native *native = program->native;
+    // Who kills the group must not be in it.
+    const bool holds_group = program->rung == VIV_RUNG_CGROUP;
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
         .ready_fd = -1,
-        .cgroup_fd = program->rung == VIV_RUNG_CGROUP ? program->cgroup_fd : -1};
+        .cgroup_fd = holds_group ? program->cgroup_fd : -1};
     int holder_end;
     VIV_TRY(viv_init_link_open(&program->link, &holder_end));
     const struct viv_init_start start = {.holder_fd = native->holder_fd,
                                          .socket_fd = holder_end,
-                                         .cgroup_fd = program->cgroup_fd,
+                                         .cgroup_fd = holds_group ? -1 : program->cgroup_fd,
                                          .cwd_fd = program->cwd_fd,
                                          .cpus = &native->cpus};
     viv_init_launch(room, &start, &program->launched);
