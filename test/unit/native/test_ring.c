@@ -28,7 +28,11 @@ static void n63_the_oldest_make_room(void **state)
     (void)state;
     ring_open(&ring, 4);
     assert_bytes(0, "", 0);
-    assert_int_equal(ring_text(&ring, "abcdef"), 6);
+    assert_int_equal(ring_text(&ring, "abcd"), 4);
+    assert_int_equal(ring_look(&ring).front, 0);
+    assert_int_equal(ring_text(&ring, "e"), 1);
+    assert_int_equal(ring_look(&ring).front, 1); // one byte over, one byte gone
+    assert_int_equal(ring_text(&ring, "f"), 1);
     assert_bytes(0, "cdef", 2);
     assert_bytes(3, "def", 3);
     assert_bytes(6, "", 6);
@@ -261,7 +265,7 @@ static void entries_begin_where_they_should(void **state)
     append("b\n\n", 100 + 999999, 2);      // of the same run
     append("c", 100 + VIV_NS_PER_MS, 3);   // 1 ms
     append("d\n", 100 + VIV_NS_PER_MS, 5); // the other stream had 4
-    append("e", 100 + VIV_NS_PER_MS, 5); // more of the same turn
+    append("e", 100 + VIV_NS_PER_MS, 5);   // more of the same turn
     assert_run(0, 0, 1, 100, 0);
     assert_run(4, 0, 1, 100, 0);
     assert_run(5, 5, 3, 100 + VIV_NS_PER_MS, 3);
