@@ -28,6 +28,7 @@ endfunction()
 viv_generator(generate.py ROOM base TABLES errors.tab alloc_tags.tab locks.tab caps.tab OUTPUTS errors.h errors.c alloc_tags.h alloc_tags.c locks.h locks.c caps.h caps.c)
 viv_generator(kinds.py ROOM cap TABLES kinds.tab OUTPUTS kinds.h kinds.c)
 viv_generator(guestops.py ROOM cap TABLES guestops.tab OUTPUTS guestops.h)
+viv_generator(seccomp.py ROOM native TABLES seccomp.tab OUTPUTS seccomp.h seccomp.c)
 viv_generator(native.py ROOM native TABLES native.tab OUTPUTS native.h native.c)
 viv_generator(wasm_imports.py ROOM wasm TABLES wasm_imports.tab OUTPUTS wasm_imports.h wasm_imports.c)
 

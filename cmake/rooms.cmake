@@ -6,6 +6,8 @@ set(VIV_ROOM_OBJECTS)
 function(viv_room room)
   cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.c)
+  # Of viv-holder (cmake/holder.cmake) the rooms have only what they share with it.
+  list(FILTER sources EXCLUDE REGEX "/holder/(init|leader|main|setup|view)\\.c$")
   if(NOT sources)
     add_library(viv_${room} INTERFACE)
     target_link_libraries(viv_${room} INTERFACE ${ARG_LINKS} viv_flags)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of gen/generate.py: what a table says arrives in the C, and a broken table is refused with its line."""
+"""Tests of gen/generate.py and gen/seccomp.py: what a table says arrives in the C, and a broken table is refused with its line."""
 
 import pathlib
 import subprocess
@@ -93,6 +93,49 @@ class GuestopsTest(unittest.TestCase):
             status, error, header = self.generate(text)
             self.assertEqual((status, header), (1, None), text)
             self.assertIn(what, error)
+
+
+SECCOMP_GOOD = "read | 0 | 63 | allow | allow\nsome | 1 | - | eperm arg0/0xf0=0x10,0x20; allow | enosys\n"
+
+
+class SeccompTest(unittest.TestCase):
+    def generate(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            tables, out = pathlib.Path(folder) / "tables", pathlib.Path(folder) / "out"
+            tables.mkdir()
+            (tables / "seccomp.tab").write_text(text, encoding="utf-8")
+            done = subprocess.run([sys.executable, ROOT / "gen" / "seccomp.py", "--tables", tables, "--out", out],
+                                  capture_output=True, text=True, check=False)
+            files = {path.name: path.read_text(encoding="utf-8") for path in out.glob("*")}
+            return done.returncode, done.stderr, files
+
+    def test_good(self):
+        status, _, files = self.generate(SECCOMP_GOOD)
+        self.assertEqual(status, 0)
+        self.assertEqual(set(files), {"seccomp.h", "seccomp.c"})
+        for program in ("x86_64_default", "x86_64_strict", "arm64_default", "arm64_strict"):
+            self.assertIn(f"struct sock_filter {program}[]", files["seccomp.c"])
+
+    def test_refused(self):
+        for text, where in (
+                ("read | 0 | 63 | allow\n", "seccomp.tab:1"),
+                ("Read | 0 | 63 | allow | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | allow | allow\nread | 1 | 64 | allow | allow\n", "seccomp.tab:2"),
+                ("read | 0 | 63 | allow | allow\nwrite | 0 | 64 | allow | allow\n", "seccomp.tab:2"),
+                ("read | 1024 | 63 | allow | allow\n", "seccomp.tab:1"),
+                ("read | x | 63 | allow | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | maybe | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | allow arg0=1 | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | allow; eperm | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | eperm arg6=1; allow | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | eperm arg0; allow | allow\n", "seccomp.tab:1"),
+                ("read | 0 | 63 | eperm arg0=0x100000000; allow | allow\n", "seccomp.tab:1"),
+                ("# nothing\n", "seccomp.tab")):
+            with self.subTest(text=text):
+                status, errors, files = self.generate(text)
+                self.assertEqual(status, 1)
+                self.assertIn(where, errors)
+                self.assertEqual(files, {})
 
 
 if __name__ == "__main__":
