@@ -371,12 +371,14 @@ static size_t copy_valid(struct viv_log_ring *ring, uint64_t start, uint64_t end
 {
     // Acquire, and behind the look at end: rule 2 above.
     struct viv_log_store *store = atomic_load_explicit(&ring->store, memory_order_acquire);
+    VIV_SIM_POINT();
     for (uint64_t at = start; store != NULL && at < end;) {
         const size_t place = (size_t)(at % store->size);
         const size_t len =
             (size_t)viv_min_u64(viv_min_u64(end - at, store->size - place), PIECE_BYTES);
         copy_racy(out + (at - start), store->bytes + place, len);
         at += len;
+        VIV_SIM_POINT();
     }
     atomic_thread_fence(memory_order_acquire); // rule 1 above: pairs with raise_front
     const uint64_t front = atomic_load_explicit(&ring->head.front, memory_order_relaxed);
@@ -388,6 +390,7 @@ size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out,
     uint8_t *bytes = out;
     for (uint32_t i = 0; i < TRIES; i++) {
         const uint64_t end = load(&ring->head.end);
+        VIV_SIM_POINT();
         const uint64_t start = viv_max_u64(*offset, load(&ring->head.front));
         if (start >= end || max_bytes == 0) {
             *offset = viv_max_u64(*offset, viv_min_u64(start, end));
@@ -409,6 +412,7 @@ size_t viv_log_ring_drain(struct viv_log_ring *ring, void *out, size_t max_bytes
     uint8_t *bytes = out;
     uint64_t from = 0;
     size_t len = viv_log_ring_copy(ring, &from, bytes, max_bytes);
+    VIV_SIM_POINT();
     // What others took or evicted meanwhile is not ours; the rest is the end of the copy.
     const size_t taken = (size_t)viv_log_ring_consume(ring, from + len);
     const size_t ours = taken < len ? taken : len;
