@@ -43,7 +43,7 @@ endif()
 
 # The kernel compiled once more with VIV_SIM=1, for the tests of test/sim in builds that are not the preset sim.
 set(VIV_KERNEL_SOURCES ${VIV_SOURCES_base} ${VIV_SOURCES_os} ${VIV_SOURCES_sched} ${VIV_SOURCES_proc}
-    ${VIV_SOURCES_cap})
+    ${VIV_SOURCES_cap} ${VIV_SOURCES_native})
 if(VIV_SIM OR NOT VIV_KERNEL_SOURCES)
   set(VIV_SIM_KERNEL ${VIV_TOP_ROOM})
 else()
