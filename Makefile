@@ -71,7 +71,9 @@ cov: setup ## coverage of the tests: build/cov/report
 	@$(NINJA) cov
 	@tools/coverage build/cov
 
-soak: setup ## all tests SOAK_RUNS times in a row under preset stress
+soak: setup ## cases with their full numbers; then all tests SOAK_RUNS times under preset stress
+	@$(NINJA) release
+	@tools/soak build/release
 	@$(NINJA) stress
 	@$(CTEST) stress --repeat until-fail:$(SOAK_RUNS)
 

@@ -217,7 +217,7 @@ int32_t viv_send(int64_t pid, int64_t tag, const void *data, size_t len, const i
 // matches nothing), and waits up to timeout nanoseconds for one; 0: only looks, VIV_FOREVER: no
 // limit. 0, and *msg and the first buf_len bytes of the payload are written. It is the current
 // message for viv_read and viv_take until the next receive succeeds. Other messages stay.
-// Errors: TIMEOUT; INVAL (over 65 536 tags).
+// Errors: TIMEOUT; INVAL (over 65 536 tags); DENIED (a timeout is a sleep: class time.timer).
 VIV_IMPORT("receive")
 int32_t viv_receive(const int64_t *tags, size_t tag_count, int64_t timeout, void *buf,
                     size_t buf_len, struct viv_msg *msg);

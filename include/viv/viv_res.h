@@ -93,7 +93,7 @@ struct viv_res_stat {
     uint32_t phase;  // 1 reserved, 2 live, 3 ending, 4 ended
     uint32_t grants; // between this handle and the resource
     uint64_t charged_bytes;
-    uint64_t age_ns;
+    uint64_t age_ns; // 0 without class time.read, word mono
     uint32_t is_own; // this process owns it
     uint32_t zero[3];
 };
@@ -139,7 +139,7 @@ int64_t viv_fut_poll(int64_t future, int32_t task, void *out, size_t cap);
 // READY: it had happened. CANCELLED: it has not. FAILED: BADHANDLE, FAULT.
 VIV_RES_IMPORT("fut_drop") int64_t viv_fut_drop(int64_t future, void *out, size_t cap);
 // Waits until the ring names a task. 0: it does; 1: timeout (VIV_FOREVER: none); 2: the process is
-// ending.
+// ending. Errors: DENIED (a timeout is a sleep: class time.timer).
 VIV_RES_IMPORT("fut_wait") int32_t viv_fut_wait(int64_t timeout_ns);
 
 // The ring: 32 bytes and then `capacity` slots (a power of two, 8 … 65 536), 8-aligned. The guest

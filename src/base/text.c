@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // UTF-8 checks, text made safe for a terminal, and the numbers users type.
 #include "base/text.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 // Bytes of the well-formed UTF-8 sequence that starts at `at`, 0 when there is none. The tightened
@@ -44,6 +46,7 @@ size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code)
 
 bool viv_utf8_is_valid(const void *data, size_t len_bytes)
 {
+    if (len_bytes == 0) return true; // data may be NULL
     const uint8_t *at = data;
     const uint8_t *end = at + len_bytes;
     while (at < end) {
@@ -144,6 +147,20 @@ enum viv_err viv_parse_size(const char *text, uint64_t *out_bytes)
         {"T", UINT64_C(1) << 40},
     };
     return parse_with_unit(text, units, VIV_COUNT_OF(units), out_bytes);
+}
+
+const char *viv_size_format(uint64_t bytes, bool is_up, char out[VIV_SIZE_TEXT_BYTES])
+{
+    const uint64_t kib = UINT64_C(1) << 10, mib = UINT64_C(1) << 20;
+    if (bytes >= mib)
+        (void)snprintf(out, VIV_SIZE_TEXT_BYTES, "%" PRIu64 " MiB",
+                       bytes / mib + (is_up && bytes % mib != 0));
+    else if (bytes % kib == 0 && bytes != 0)
+        (void)snprintf(out, VIV_SIZE_TEXT_BYTES, "%" PRIu64 " KiB", bytes / kib);
+    else
+        (void)snprintf(out, VIV_SIZE_TEXT_BYTES, "%" PRIu64 " byte%s", bytes,
+                       bytes == 1 ? "" : "s");
+    return out;
 }
 
 enum viv_err viv_parse_duration(const char *text, uint64_t *out_ns)

@@ -21,6 +21,10 @@ enum viv_err viv_base32_decode(const char *text, size_t text_len, uint8_t *out_d
                                size_t len_bytes) VIV_MUST_CHECK;
 // "64", "64K", "10M", "1G" (powers of 1024). Errors: INVAL.
 enum viv_err viv_parse_size(const char *text, uint64_t *out_bytes) VIV_MUST_CHECK;
+// "0 bytes", "100 bytes", "64 KiB", "16 MiB": exact below 1 MiB, from there on whole MiB, rounded
+// up or down. Returns out.
+#define VIV_SIZE_TEXT_BYTES 32
+const char *viv_size_format(uint64_t bytes, bool is_up, char out[VIV_SIZE_TEXT_BYTES]);
 // "5" (seconds), "250ms", "3s", "2m", "1h", "1d". Errors: INVAL.
 enum viv_err viv_parse_duration(const char *text, uint64_t *out_ns) VIV_MUST_CHECK;
 // Decimal, whole string. Errors: INVAL.

@@ -207,6 +207,18 @@ uint64_t viv_account_used(const struct viv_account *account, enum viv_counter co
            in_cells(account, counter);
 }
 
+bool viv_account_has_room(const struct viv_account *account, enum viv_counter counter,
+                          uint64_t amount)
+{
+    for (; account != NULL; account = account->above) {
+        const uint64_t max = viv_account_max(account, counter);
+        if (max != VIV_UNLIMITED &&
+            viv_add_sat_u64(viv_account_used(account, counter), amount) > max)
+            return false;
+    }
+    return true;
+}
+
 uint64_t viv_account_peak(const struct viv_account *account, enum viv_counter counter)
 {
     return atomic_load_explicit(&account->peak[counter], memory_order_relaxed); // relaxed: a count

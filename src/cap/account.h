@@ -68,6 +68,9 @@ void viv_account_deinit(struct viv_account *account);
 enum viv_err viv_account_charge(struct viv_account *account, enum viv_counter counter,
                                 uint64_t amount) VIV_MUST_CHECK;
 void viv_account_credit(struct viv_account *account, enum viv_counter counter, uint64_t amount);
+// Whether a charge would go well now.
+bool viv_account_has_room(const struct viv_account *account, enum viv_counter counter,
+                          uint64_t amount);
 struct viv_amount {
     enum viv_counter counter;
     uint64_t amount;

@@ -16,10 +16,12 @@
 // they charged is given back soon, which E6 waits for.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/holder_int.h"
 #include "cap/later.h"
+#include "cap/reg_end.h"
 
-enum { PIECE = 512, CALL_MAX = 8192, ACCOUNT_TRIES = 100000 };
+enum { ACCOUNT_TRIES = 100000 };
 
 struct cascade {
     struct viv_cap_kernel *cap;
@@ -127,6 +129,8 @@ static bool end_instance(struct cascade *cascade, uint32_t *budget)
 static bool settle(struct cascade *cascade)
 {
     struct viv_holder *holder = cascade->holder;
+    // What it has discarded may still be ending.
+    if (viv_res__has_rest(cascade->cap->reg, cascade->res)) return false;
     const bool is_zero = holder->account != NULL
                              ? viv_account_is_zero(holder->account)
                              : viv_res__owns_nothing(cascade->cap->reg, cascade->res);
@@ -192,13 +196,13 @@ static bool run(struct cascade *cascade, const struct viv_reason *reason)
     struct viv_holder *holder = cascade->holder;
     const struct viv_sched *sched = viv_kernel_sched(cascade->cap->kernel);
     const uint64_t until_ns = viv_sched_now_ns(sched) + VIV_NS_PER_MS;
-    for (uint32_t used = 0; used < CALL_MAX && holder->step != VIV_CASCADE_OVER;) {
-        uint32_t budget = PIECE;
+    for (uint32_t used = 0; used < VIV_RES_END_MAX && holder->step != VIV_CASCADE_OVER;) {
+        uint32_t budget = VIV_RES_END_PIECE;
         while (budget > 0 && step(cascade, reason, &budget)) {
             if (++holder->step != VIV_CASCADE_OVER) continue;
             return true; // the holder may be gone
         }
-        used += PIECE - budget;
+        used += VIV_RES_END_PIECE - budget;
         if (viv_sched_now_ns(sched) >= until_ns) break;
     }
     return false;
@@ -213,7 +217,11 @@ bool viv_cascade__run(void *arg, struct viv_proc *proc, const struct viv_reason 
         uint64_t state;
         struct cascade cascade = {.cap = cap, .proc = proc, .holder = holder};
         cascade.res = viv_res__find(cap->reg, holder->rid, &state);
-        if (cascade.res != NULL && !run(&cascade, reason)) return false;
+        const uint64_t began_ns = viv_sched_now_ns(cap->reg->sched);
+        const bool is_over = cascade.res == NULL || run(&cascade, reason);
+        viv_res__count_cascade(cap->reg, viv_sched_now_ns(cap->reg->sched) - began_ns);
+        if (!is_over) return false;
+        viv_res__count(cap->reg, VIV_COUNT_CASCADES, 1);
         viv_proc_set_word(proc, VIV_PROC_WORD_HOLDER, &cap->nobody);
     }
     if (cap->hooks.end_session != NULL && viv_proc_word(proc, VIV_PROC_WORD_SESSION) != NULL)

@@ -46,8 +46,8 @@ static struct viv_chan *new_chan(struct viv_reg *reg, const struct viv_chan_opts
 enum viv_err viv_chan_create(struct viv_htab *tab, const struct viv_chan_opts *opts,
                              viv_handle *out_hdl)
 {
-    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_MAX,
-                                        .number = opts->capacity_bytes};
+    const struct viv_cap_query query = {
+        .facets = 1u << VIV_SCOPE_MAX, .number = opts->capacity_bytes, .operation = "chan_create"};
     VIV_TRY(viv_htab_gate(tab, VIV_CAP_CHAN_CREATE, &query));
     VIV_TRY(check_opts(opts));
     struct viv_chan *chan = new_chan(tab->reg, opts);
@@ -144,9 +144,11 @@ static enum viv_err insert_end(struct viv_htab *tab, viv_handle chan, viv_kind k
     const struct viv_res_spec spec = {.kind = kind, .charge_bytes = sizeof(struct viv_chan_end)};
     viv_rid rid;
     VIV_TRY(viv_res_entry(tab, chan, &rid));
-    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_RIDS, .number = rid.w};
-    VIV_TRY(viv_htab_gate(tab, kind == VIV_KIND_READER ? VIV_CAP_CHAN_READ : VIV_CAP_CHAN_WRITE,
-                          &query));
+    const bool reads = kind == VIV_KIND_READER;
+    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_RIDS,
+                                        .number = rid.w,
+                                        .operation = reads ? "chan_reader" : "chan_writer"};
+    VIV_TRY(viv_htab_gate(tab, reads ? VIV_CAP_CHAN_READ : VIV_CAP_CHAN_WRITE, &query));
     if (strength != VIV_CHAN_STRONG && strength != VIV_CHAN_WEAK) return VIV_E_INVAL;
     struct viv_chan_end *end = viv_try_calloc(1, sizeof(*end), VIV_TAG_CAP);
     if (end == NULL) return VIV_E_EXHAUSTED;

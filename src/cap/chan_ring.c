@@ -12,6 +12,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/chan_int.h"
+#include "cap/counts.h"
+#include "cap/reg_int.h"
 #include <string.h>
 
 static uint64_t pow2_at_least(uint64_t n)
@@ -159,6 +161,8 @@ void viv_chan__finish_locked(struct viv_chan *chan, uint64_t seq, bool is_whole)
     if (is_whole) {
         chan->frames_in++;
         chan->bytes_in += desc->len_bytes;
+        viv_res__count(chan->reg, VIV_COUNT_FRAMES, 1);
+        viv_res__count(chan->reg, VIV_COUNT_FRAME_BYTES, desc->len_bytes);
     } else {
         chan->aborted++;
     }

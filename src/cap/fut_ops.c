@@ -287,7 +287,8 @@ static const struct viv_fut_class class_sleep = {.poll = poll_sleep, .drop = dro
 static void start_sleep(struct viv_fut *fut, const uint8_t *args)
 {
     enum { WORD_MONO = 1 }; // wall mono cpu, in the order of gen/caps.tab
-    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_WORDS, .number = WORD_MONO};
+    const struct viv_cap_query query = {
+        .facets = 1u << VIV_SCOPE_WORDS, .number = WORD_MONO, .operation = "sleep"};
     enum viv_err err = viv_htab_gate(fut->tab, VIV_CAP_TIME_TIMER, &query);
     uint64_t duration_ns;
     memcpy(&duration_ns, args + VIV_GUESTOP_SLEEP_ARGS_DURATION_NS_AT, sizeof(duration_ns));

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The class gate of a handle table, and what a refusal leaves behind.
 #include "cap/gate.h"
+#include "cap/metrics.h"
+#include "cap/session_int.h"
 
 enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enum viv_cap cap,
                              const struct viv_cap_query *query, enum viv_err err)
 {
     struct viv_audit *audit = viv_ses_audit(session);
+    const size_t class = cap < VIV_CAP_COUNT ? (size_t)cap : VIV_CAP_COUNT;
+    // Relaxed: a count.
+    atomic_fetch_add_explicit(&session->tree->all->denials[class], 1, memory_order_relaxed);
     if (audit == NULL) return err;
     struct viv_audit_event event;
     viv_audit_init_event(&event, VIV_AUDIT_DENIED);
@@ -16,6 +21,12 @@ enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enu
     viv_audit_set_query(&event, cap, query);
     viv_audit_write(audit, &event);
     return err;
+}
+
+uint64_t viv_ses_denials(const struct viv_sessions *all, enum viv_cap cap)
+{
+    const size_t class = cap < VIV_CAP_COUNT ? (size_t)cap : VIV_CAP_COUNT;
+    return atomic_load_explicit(&all->denials[class], memory_order_relaxed); // relaxed: a count
 }
 
 enum viv_err viv_htab_gate(struct viv_htab *tab, enum viv_cap cap,

@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/sim.h"
 #include "cap/grant_int.h"
+#include "cap/reg_end.h"
 #include "cap/transit.h"
 
 enum { REVOKE_AT_ONCE = 64, REVOKE_BUDGET = 1024 };
@@ -323,6 +324,7 @@ struct harvest {
     } entries[REVOKE_AT_ONCE];
     struct viv_res *ends[REVOKE_AT_ONCE];
     uint32_t entry_count, end_count;
+    uint32_t *ends_left; // in this call
 };
 
 static void revoke_leaf(struct harvest *harvest, struct viv_grant *node)
@@ -362,7 +364,7 @@ static void reap(struct harvest *harvest)
         hooks->fail_ops(hooks->arg, harvest->entries[i].tab, harvest->entries[i].hdl,
                         VIV_E_REVOKED);
     for (uint32_t i = 0; i < harvest->end_count; i++)
-        viv_res__end(harvest->reg, harvest->ends[i], VIV_WHY_REVOKED);
+        viv_res__end_within(harvest->reg, harvest->ends[i], VIV_WHY_REVOKED, harvest->ends_left);
     viv_share__free(harvest->reg, &harvest->scrap);
 }
 
@@ -390,9 +392,10 @@ bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void 
                             uint32_t *budget)
 {
     bool is_over = false;
+    uint32_t ends_left = VIV_RES_END_MAX;
     while (!is_over && *budget > 0) {
         const uint32_t most = *budget < REVOKE_AT_ONCE ? *budget : REVOKE_AT_ONCE;
-        struct harvest harvest = {.reg = reg};
+        struct harvest harvest = {.reg = reg, .ends_left = &ends_left};
         VIV_SIM_POINT();
         viv_spin_lock(&reg->lock);
         struct viv_grant *top = find(arg);
@@ -403,7 +406,7 @@ bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void 
         reap(&harvest);
         *budget -= most;
     }
-    return is_over;
+    return is_over && !viv_res__has_revoked_rest(reg);
 }
 
 static struct viv_grant *itself(void *arg)

@@ -17,10 +17,16 @@ static void destroy_holder(void *obj)
     viv_free(holder, sizeof(*holder), VIV_TAG_CAP);
 }
 
+static void destroy_env_holder(void *obj)
+{
+    viv_free(obj, sizeof(struct viv_env_holder), VIV_TAG_CAP);
+}
+
 enum viv_err viv_cap_open(struct viv_kernel *kernel, const struct viv_res_config *config,
                           struct viv_cap_kernel **out_cap)
 {
-    const struct viv_res_kind functions = {.destroy = destroy_holder};
+    const struct viv_res_kind process = {.destroy = destroy_holder};
+    const struct viv_res_kind environment = {.destroy = destroy_env_holder};
     struct viv_res_config own = {0};
     if (config != NULL)
         own = *config;
@@ -36,8 +42,8 @@ enum viv_err viv_cap_open(struct viv_kernel *kernel, const struct viv_res_config
         return err;
     }
     // Nobody has bound anything yet.
-    VIV_ASSERT(viv_res_kind_bind(cap->reg, VIV_KIND_PROCESS, &functions) == VIV_OK &&
-               viv_res_kind_bind(cap->reg, VIV_KIND_ENVIRONMENT, &functions) == VIV_OK);
+    VIV_ASSERT(viv_res_kind_bind(cap->reg, VIV_KIND_PROCESS, &process) == VIV_OK &&
+               viv_res_kind_bind(cap->reg, VIV_KIND_ENVIRONMENT, &environment) == VIV_OK);
     viv_kernel_on_end(kernel, viv_cascade__run, cap);
     *out_cap = cap;
     return VIV_OK;
@@ -66,18 +72,26 @@ void viv_cap_set_hooks(struct viv_cap_kernel *cap, const struct viv_holder_hooks
 
 // ---- making ----
 
-static enum viv_err new_holder(struct viv_cap_kernel *cap, viv_kind kind, viv_rid owner,
-                               viv_pid pid, struct viv_holder **out_holder)
+// Makes the resource of a zeroed holder, or of what begins with one.
+static enum viv_err add_holder(struct viv_cap_kernel *cap, const struct viv_res_spec *spec,
+                               viv_pid pid, struct viv_holder *holder)
 {
-    struct viv_holder *holder = viv_try_calloc(1, sizeof(*holder), VIV_TAG_CAP);
+    viv_rid rid;
     if (holder == NULL) return VIV_E_EXHAUSTED;
     holder->cap = cap;
     holder->pid = pid;
-    const struct viv_res_spec spec = {
-        .kind = kind, .owner = owner, .charge_bytes = sizeof(*holder)};
-    viv_rid rid;
-    VIV_TRY(viv_res_add(cap->reg, &spec, holder, &rid));
+    VIV_TRY(viv_res_add(cap->reg, spec, holder, &rid));
     holder->rid = rid; // before anybody finds the holder; the registry reads it never
+    return VIV_OK;
+}
+
+static enum viv_err new_holder(struct viv_cap_kernel *cap, viv_rid owner, viv_pid pid,
+                               struct viv_holder **out_holder)
+{
+    struct viv_holder *holder = viv_try_calloc(1, sizeof(*holder), VIV_TAG_CAP);
+    const struct viv_res_spec spec = {
+        .kind = VIV_KIND_PROCESS, .owner = owner, .charge_bytes = sizeof(*holder)};
+    VIV_TRY(add_holder(cap, &spec, pid, holder));
     *out_holder = holder;
     return VIV_OK;
 }
@@ -101,8 +115,7 @@ static enum viv_err holder_of(struct viv_proc *proc, struct viv_holder **out_hol
         const struct viv_holder *above = env_holder(viv_proc_env(proc));
         if (above == NULL) return VIV_E_STATE;
         struct viv_holder *made;
-        const enum viv_err err =
-            new_holder(above->cap, VIV_KIND_PROCESS, above->rid, viv_proc_pid(proc), &made);
+        const enum viv_err err = new_holder(above->cap, above->rid, viv_proc_pid(proc), &made);
         if (err != VIV_OK)
             return err == VIV_E_NOTFOUND ? VIV_E_STATE : err; // its environment ended
         VIV_SIM_POINT(); // another may be faster, or the process end
@@ -120,16 +133,26 @@ static enum viv_err holder_of(struct viv_proc *proc, struct viv_holder **out_hol
 enum viv_err viv_cap_add_env(struct viv_cap_kernel *cap, struct viv_env *env,
                              const struct viv_account_limits *limits)
 {
-    struct viv_holder *holder;
     if (env_holder(env) != NULL) return VIV_E_STATE;
-    VIV_TRY(new_holder(cap, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_PID_NONE, &holder));
+    struct viv_env_holder *made = viv_try_calloc(1, sizeof(*made), VIV_TAG_CAP);
+    struct viv_holder *holder = made != NULL ? &made->base : NULL;
+    const struct viv_res_spec spec = {.kind = VIV_KIND_ENVIRONMENT, .charge_bytes = sizeof(*made)};
+    VIV_TRY(add_holder(cap, &spec, VIV_PID_NONE, holder));
     const enum viv_err err = viv_res_open_account(cap->reg, holder->rid, limits, &holder->account);
     if (err != VIV_OK) {
         VIV_IGNORE(viv_res_discard(cap->reg, holder->rid), "nobody has seen it");
         return err;
     }
+    viv_members_init(&made->members, holder->account);
     viv_env_set_word(env, VIV_PROC_WORD_HOLDER, holder);
     return VIV_OK;
+}
+
+struct viv_members *viv_cap_members(const struct viv_env *env)
+{
+    struct viv_holder *holder = env_holder(env);
+    if (holder == NULL) return NULL;
+    return &VIV_CONTAINER_OF(holder, struct viv_env_holder, base)->members;
 }
 
 viv_rid viv_cap_env(const struct viv_env *env)
@@ -140,10 +163,11 @@ viv_rid viv_cap_env(const struct viv_env *env)
 
 enum viv_err viv_cap_end_env(struct viv_cap_kernel *cap, struct viv_env *env)
 {
-    const struct viv_holder *holder = env_holder(env);
+    enum { KILLS_AT_ONCE = 8192 };
+    struct viv_holder *holder = env_holder(env);
     if (holder == NULL) return VIV_E_NOTFOUND;
     if (viv_env_proc_count(env) > 0) {
-        viv_env_kill(env);
+        if (viv_env_kill_some(env, &holder->index, KILLS_AT_ONCE)) holder->index = 0;
         return VIV_E_AGAIN;
     }
     const viv_rid rid = holder->rid;

@@ -13,6 +13,7 @@
 #define VIV_CAP_HOLDER_H
 
 #include "cap/htab.h"
+#include "cap/members.h"
 #include "proc/proc.h"
 
 struct viv_cap_kernel;
@@ -43,9 +44,12 @@ void viv_cap_set_hooks(struct viv_cap_kernel *cap, const struct viv_holder_hooks
 enum viv_err viv_cap_add_env(struct viv_cap_kernel *cap, struct viv_env *env,
                              const struct viv_account_limits *limits) VIV_MUST_CHECK;
 viv_rid viv_cap_env(const struct viv_env *env); // none: not added
-// Kills its processes; once they have ended, releases what it owns itself. AGAIN: they have not
-// yet; call again. No process may be started in it any more. Thread: in a read section. Errors:
-// NOTFOUND (not added, or ended).
+// What its processes use together, for as long as one of them runs; NULL: not added.
+struct viv_members *viv_cap_members(const struct viv_env *env);
+// Kills its processes, thousands a call; once they have ended, releases what it owns itself (on a
+// worker in turns, as viv_res_discard does). AGAIN: they have not yet; call again. No process may
+// be started in it any more. Thread: one at a time, in a read section. Errors: NOTFOUND (not added,
+// or ended).
 enum viv_err viv_cap_end_env(struct viv_cap_kernel *cap, struct viv_env *env) VIV_MUST_CHECK;
 
 // ---- processes; own thread: the process, or who makes it before it is born ----

@@ -5,6 +5,7 @@
 
 #include "cap/grant_int.h"
 #include "cap/holder.h"
+#include "cap/reg_end.h"
 
 // How far the end of a process is (the contract's 4.3).
 enum viv_cascade_step {
@@ -27,9 +28,15 @@ struct viv_holder {
     _Atomic(const struct viv_reason *) reason; // once ended
     // Its end; own thread.
     enum viv_cascade_step step;
-    uint32_t index; // of the next entry
+    uint32_t index; // of the next entry; an environment's: the next process
     uint32_t tries; // of E6
     struct viv_res_ending ending;
+};
+
+// An environment's.
+struct viv_env_holder {
+    struct viv_holder base;
+    struct viv_members members;
 };
 
 struct viv_cap_kernel {

@@ -13,7 +13,9 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/sim.h"
+#include "cap/counts.h"
 #include "cap/grant_int.h"
+#include "cap/reg_end.h"
 #include <string.h>
 
 #define PAGE_BYTES (VIV_HTAB_PAGE_ENTRIES * sizeof(struct viv_htab_entry))
@@ -344,7 +346,7 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
         if (*budget == 0) return false;
         const uint32_t count = free_entries(tab, table, from, budget, ress);
         for (uint32_t i = 0; i < count; i++)
-            viv_res__unhold(ress[i]);
+            viv_res__unhold_within(ress[i], budget);
     }
     return true;
 }
@@ -609,10 +611,16 @@ static enum viv_err check_entry(const struct viv_htab_table *table, viv_handle h
     return VIV_OK;
 }
 
+static enum viv_err counted(const struct viv_htab *tab, enum viv_err err)
+{
+    if (err != VIV_OK) viv_res__count(tab->reg, VIV_COUNT_FAILURES + ((uint32_t)err & 31), 1);
+    return err;
+}
+
 enum viv_err viv_htab__check_entry(const struct viv_htab *tab, viv_handle hdl,
                                    struct viv_htab_entry **out_entry)
 {
-    return check_entry(&tab->handles, hdl, out_entry);
+    return counted(tab, check_entry(&tab->handles, hdl, out_entry));
 }
 
 static enum viv_err check_phase(const struct viv_htab_entry *entry)
@@ -621,8 +629,8 @@ static enum viv_err check_phase(const struct viv_htab_entry *entry)
     return (state & VIV_RES_REVOKED) != 0 ? VIV_E_REVOKED : viv_res__phase_err(state);
 }
 
-enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
-                             viv_rights need, struct viv_htab_entry **out_entry)
+static enum viv_err check_one(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
+                              viv_rights need, struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->handles, hdl, &entry));
@@ -634,8 +642,14 @@ enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kin
     return VIV_OK;
 }
 
-enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
-                                 viv_rights asked, struct viv_htab_entry **out_entry)
+enum viv_err viv_htab__check(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,
+                             viv_rights need, struct viv_htab_entry **out_entry)
+{
+    return counted(tab, check_one(tab, hdl, kind, need, out_entry));
+}
+
+static enum viv_err check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
+                              viv_rights asked, struct viv_htab_entry **out_entry)
 {
     struct viv_htab_entry *entry;
     VIV_TRY(check_entry(&tab->handles, hdl, &entry));
@@ -645,6 +659,12 @@ enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv
     if (err != VIV_OK && err != VIV_E_STATE) return err;
     *out_entry = entry;
     return VIV_OK;
+}
+
+enum viv_err viv_htab__check_any(const struct viv_htab *tab, viv_handle hdl, viv_rights need,
+                                 viv_rights asked, struct viv_htab_entry **out_entry)
+{
+    return counted(tab, check_any(tab, hdl, need, asked, out_entry));
 }
 
 enum viv_err viv_htab_use_slow(const struct viv_htab *tab, viv_handle hdl, viv_kind kind,

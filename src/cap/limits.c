@@ -19,6 +19,17 @@ void viv_limits_of_policy(const struct viv_policy *policy, struct viv_limits *ou
         out->bounds[i] = viv_policy_bound_of(policy, (enum viv_policy_limit)i);
 }
 
+void viv_limits_sums(const struct viv_policy *policy, struct viv_limits *out)
+{
+    const uint64_t of_one = UINT64_C(1) << VIV_POLICY_MAILBOX |
+                            UINT64_C(1) << VIV_POLICY_MAILBOX_BYTES |
+                            UINT64_C(1) << VIV_POLICY_CPU_TIME | UINT64_C(1) << VIV_POLICY_WALL;
+    viv_limits_none(out);
+    if (policy == NULL) return;
+    for (int i = 0; i < VIV_POLICY_LIMITS; i++)
+        if ((policy->limits_set & ~of_one) >> i & 1) out->bounds[i] = policy->bounds[i];
+}
+
 enum viv_err viv_limits_below(const struct viv_limits *parent, const struct viv_policy *policy,
                               struct viv_limits *out, struct viv_diag *diag)
 {

@@ -15,6 +15,10 @@ struct viv_limits {
 void viv_limits_none(struct viv_limits *out); // no limit at all
 // What the policy says, else the defaults of its profiles.
 void viv_limits_of_policy(const struct viv_policy *policy, struct viv_limits *out);
+// What the members of an environment with this policy may use together: the limits that its text
+// names, but those that are one process's by nature (mailboxes, times). A profile's defaults are
+// for each process alone. policy NULL: none.
+void viv_limits_sums(const struct viv_policy *policy, struct viv_limits *out);
 // As that, below a parent: what the policy says must lie within the parent's limits, a default that
 // does not is the parent's. Errors: DENIED (diag names the limit).
 enum viv_err viv_limits_below(const struct viv_limits *parent, const struct viv_policy *policy,

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/htab_int.h"
+#include "cap/reg_end.h"
 #include <string.h>
 
 #define CHARGE_MAX (UINT64_C(64) * UINT32_MAX)
@@ -80,7 +81,8 @@ static void end_owned(struct viv_reg *reg, viv_kind kind)
     for (;;) {
         struct viv_res *found = NULL;
         viv_res__lock_all(reg);
-        for (uint32_t rank = 0; rank < VIV_END_RANKS && found == NULL; rank++) {
+        const uint32_t first = kind == 0 ? 0 : reg->kinds[kind].end_rank;
+        for (uint32_t rank = first; rank < VIV_END_RANKS && found == NULL; rank++) {
             uint32_t slot = reg->root.owned[rank];
             while (slot != 0 && found == NULL) {
                 struct viv_res *res = viv_res__at(reg, slot);

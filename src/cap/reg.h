@@ -82,7 +82,7 @@ struct viv_res_config {
 struct viv_res_hooks {
     void *arg;
     // A process without tokens left has tried another shared handle. Own thread.
-    void (*guess)(void *arg, viv_pid pid);
+    void (*guess)(void *arg, const struct viv_htab *tab);
     // All parked operations of the instance that were started through the handle (0: all of them)
     // end with this error. Any thread, in a read section, under no lock.
     void (*fail_ops)(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err);
@@ -156,7 +156,8 @@ enum viv_err viv_res_initialise(struct viv_reg *reg, viv_rid rid, viv_kind kind,
 // STATE (reserved), BUSY (pinned or borrowed).
 enum viv_err viv_res_remove(struct viv_reg *reg, viv_rid rid, viv_kind kind,
                             void **out_obj) VIV_MUST_CHECK;
-// Ends the resource, its children and what it owns. Errors: NOTFOUND.
+// Ends the resource, its children and what it owns; of more than 8,192 a worker ends the rest in
+// later turns. Errors: NOTFOUND.
 enum viv_err viv_res_discard(struct viv_reg *reg, viv_rid rid) VIV_MUST_CHECK;
 
 // ---- use ----

@@ -17,9 +17,14 @@
 // the lists in its place and goes on; so nothing here waits, and the other's close may then run
 // after the parent's. The parent's object is there all the same: its grace period cannot end while
 // the other thread is in its read section.
+//
+// On a worker one call ends 8,192 resources at most; what is left goes on between turns. It is out
+// of reach from its top on: each of it ends before what stands above it does.
+#include "cap/reg_end.h"
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/sim.h"
+#include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
 
@@ -82,6 +87,16 @@ bool viv_res__drop_hold(struct viv_res *res, bool may_end)
 void viv_res__unhold(struct viv_res *res)
 {
     if (viv_res__drop_hold(res, true)) viv_res__end(viv_res__reg(res), res, VIV_WHY_LAST_CLOSE);
+}
+
+void viv_res__unhold_within(struct viv_res *res, uint32_t *budget)
+{
+    enum { AT_LEAST = 256 };
+    if (!viv_res__drop_hold(res, true)) return;
+    const uint32_t most = *budget > AT_LEAST ? *budget : AT_LEAST;
+    uint32_t left = most;
+    viv_res__end_within(viv_res__reg(res), res, VIV_WHY_LAST_CLOSE, &left);
+    *budget -= most - left < *budget ? most - left : *budget;
 }
 
 bool viv_res__leave(struct viv_res *res)
@@ -242,6 +257,9 @@ static void finish(struct viv_res_ending *ending, struct viv_res *res)
     ending->owed.count += weight.count;
     ending->owed.bytes += weight.bytes;
     ending->owed.chan_bytes += weight.chan_bytes;
+    viv_res__count(reg, VIV_COUNT_ENDED + res->kind, 1);
+    if (res->charge64 != 0)
+        viv_res__count(reg, VIV_COUNT_BYTES + res->kind, 0 - UINT64_C(64) * res->charge64);
     drop_ext(reg, res);
     viv_res_unpin(res);
 }
@@ -270,23 +288,125 @@ bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget)
     return true;
 }
 
-void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why)
+// ---- large ones ----
+
+// What is left of an end that was too large for one piece: the stack of claimed records. A worker
+// goes on with it each time this comes out of a grace period, between turns of its processes.
+struct rest {
+    struct viv_qsbr_item item;
+    struct viv_reg *reg;
+    viv_rid proc; // whose end waits for it; none: nobody's
+    uint32_t top;
+    bool is_revoked;
+};
+
+// Whether this thread may do all of it: no process waits for a thread that is no worker.
+static bool may_finish(void)
+{
+    return viv_worker_current() == NULL;
+}
+
+// The nearest process that owns it; under the lock.
+static viv_rid process_above(struct viv_reg *reg, const struct viv_res *res)
+{
+    while (!viv_res__is_unlinked(res) && res->owner != 0) {
+        res = viv_res__at(reg, res->owner);
+        if (res->kind == VIV_KIND_PROCESS) return viv_res_id(res);
+    }
+    return VIV_RID_NONE;
+}
+
+static void count_rest(const struct rest *rest, uint32_t more)
+{
+    struct viv_reg *reg = rest->reg;
+    viv_res__lock_all(reg);
+    const struct viv_res *proc = viv_res__live(reg, rest->proc);
+    if (proc != NULL && proc->ext != 0) viv_res__ext(reg, proc->ext)->rests += more;
+    if (rest->is_revoked) reg->revoked_rests += more;
+    viv_res__unlock_all(reg);
+}
+
+bool viv_res__has_rest(struct viv_reg *reg, const struct viv_res *proc)
+{
+    viv_res__lock_all(reg);
+    const bool has = proc->ext != 0 && viv_res__ext(reg, proc->ext)->rests != 0;
+    viv_res__unlock_all(reg);
+    return has;
+}
+
+bool viv_res__has_revoked_rest(struct viv_reg *reg)
+{
+    viv_spin_lock(&reg->lock);
+    const bool has = reg->revoked_rests != 0;
+    viv_spin_unlock(&reg->lock);
+    return has;
+}
+
+static void go_on(struct viv_qsbr_item *item)
+{
+    struct rest *rest = VIV_CONTAINER_OF(item, struct rest, item);
+    struct viv_reg *reg = rest->reg;
+    struct viv_res_ending ending = {.reg = reg, .top = rest->top};
+    const uint64_t until_ns = viv_sched_now_ns(reg->sched) + VIV_NS_PER_MS;
+    bool is_over = false;
+    for (uint32_t used = 0; !is_over && used < VIV_RES_END_MAX; used += VIV_RES_END_PIECE) {
+        uint32_t budget = may_finish() ? UINT32_MAX : VIV_RES_END_PIECE;
+        is_over = viv_res__end_some(&ending, &budget);
+        if (viv_sched_now_ns(reg->sched) >= until_ns) break;
+    }
+    pay_back(&ending);
+    rest->top = ending.top;
+    if (!is_over) {
+        viv_res__free_scrap(&ending.scrap);
+        viv_qsbr_retire(viv_sched_member(), &rest->item, go_on);
+        return;
+    }
+    count_rest(rest, UINT32_MAX);
+    viv_res__count_retired(reg, UINT64_MAX);
+    viv_free(rest, sizeof(*rest), VIV_TAG_CAP);
+}
+
+// False: no memory.
+static bool leave_rest(struct viv_res_ending *ending, viv_rid proc, bool is_revoked)
+{
+    struct rest *rest = viv_try_alloc(sizeof(*rest), VIV_TAG_CAP);
+    if (rest == NULL) return false;
+    *rest = (struct rest){
+        .reg = ending->reg, .proc = proc, .top = ending->top, .is_revoked = is_revoked};
+    viv_res__free_scrap(&ending->scrap);
+    count_rest(rest, 1);
+    viv_res__count_retired(ending->reg, 1);
+    viv_qsbr_retire(viv_sched_member(), &rest->item, go_on);
+    return true;
+}
+
+void viv_res__end_within(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why,
+                         uint32_t *budget)
 {
     struct viv_res_ending ending = {.reg = reg};
-    uint32_t budget = UINT32_MAX;
     VIV_SIM_POINT(); // claimed, and linked still
     if (viv_res__unlink_leaf(reg, res)) {
         res->u.end.why = (uint32_t)why;
         finish(&ending, res);
         pay_back(&ending);
+        *budget -= *budget != 0;
         return;
     }
     viv_res__lock_all(reg);
+    const viv_rid proc = process_above(reg, res);
     push(&ending, res, why);
     viv_res__unlock_all(reg);
-    while (!viv_res__end_some(&ending, &budget))
-        budget = UINT32_MAX;
+    while (!viv_res__end_some(&ending, budget)) {
+        if (!may_finish() && leave_rest(&ending, proc, why == VIV_WHY_REVOKED)) return;
+        *budget = UINT32_MAX;
+    }
     pay_back(&ending);
+}
+
+void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why)
+{
+    uint32_t budget = VIV_RES_END_MAX + 1; // itself, and so many below it
+    viv_res__end_within(reg, res, why, &budget);
 }
 
 // ---- what an owner leaves behind ----
@@ -388,6 +508,7 @@ enum viv_err viv_res__remove(struct viv_res *res, void **out_obj)
     viv_res__unlock(res);
     VIV_TRY(err);
     *out_obj = res->obj;
-    viv_res__end(viv_res__reg(res), res, VIV_WHY_DISCARD);
+    uint32_t all = UINT32_MAX; // its children may use the object
+    viv_res__end_within(viv_res__reg(res), res, VIV_WHY_DISCARD, &all);
     return VIV_OK;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the files of the registry share: layout, records and shards (reg_slot.c), life (reg.c),
-// relations (reg_link.c), ends (reg_end.c), the walker (reg_check.c). Names with __ are for this
+// relations (reg_link.c), ends (reg_end.h), the walker (reg_check.c). Names with __ are for this
 // folder only.
 #ifndef VIV_CAP_REG_INT_H
 #define VIV_CAP_REG_INT_H
@@ -48,6 +48,7 @@ struct viv_res_ext {
     struct viv_later *later;     // ends what has outlived its owner
     struct viv_grant *derived;   // it was made through a derived handle: its node below that
     char *label;
+    uint32_t rests;     // of a process: ends of what it owned that go on in later turns
     uint32_t next_free; // number of the next free side record
 };
 
@@ -61,16 +62,6 @@ struct viv_res_weight {
     uint64_t count, bytes, chan_bytes; // chan_bytes: of `bytes`, those of channels
 };
 
-// An end that is under way (reg_end.c).
-struct viv_res_ending {
-    struct viv_reg *reg;
-    uint32_t top; // of the stack of claimed records
-    // What goes back to an account (R6) with the next that is another's, or at the end of a piece.
-    struct viv_account *account;
-    struct viv_res_weight owed;
-    struct viv_res_scrap scrap;
-};
-
 struct viv_res_shard {
     _Atomic uint32_t returned
         VIV_CACHE_ALIGNED; // stack of free slots, linked by `owner`; any thread
@@ -82,6 +73,7 @@ struct viv_res_shard {
     uint64_t born_turn;
     _Atomic uint64_t retired;               // a part of the sum; this shard's worker writes it
     _Atomic(struct viv_res *) *segs;        // pointers are written once
+    struct viv_res_counts *counts;          // immutable (counts.h)
     struct viv_spin gate VIV_CACHE_ALIGNED; // see viv_res__lock_all
 };
 
@@ -100,7 +92,8 @@ struct viv_reg {
     struct viv_spin slot_lock;  // the last shard
     struct viv_res_hooks hooks; // immutable after start
 
-    struct viv_spin lock; // the relations' lock: all below, and owner ... ext of every record
+    struct viv_spin lock;   // the relations' lock: all below, and owner ... ext of every record
+    uint32_t revoked_rests; // ends by revocation that go on in later turns
     struct viv_res_ext root;
     struct viv_res_ext **ext_segs;
     uint32_t ext_seg_count, ext_free, ext_free_count;
@@ -118,7 +111,11 @@ struct viv_reg {
 void viv_res__lock_all(struct viv_reg *reg);
 void viv_res__unlock_all(struct viv_reg *reg);
 // Of this thread; the last one is for all that are no workers.
-struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg);
+static inline struct viv_res_shard *viv_res__own_shard(const struct viv_reg *reg)
+{
+    const uint32_t last = reg->shard_count - 1, index = viv_sched_worker_here(reg->sched);
+    return &reg->shards[index < last ? index : last];
+}
 enum viv_err viv_res__slots_init(struct viv_reg *reg);
 void viv_res__slots_deinit(struct viv_reg *reg);
 // A free record, or NULL when memory or slots are exhausted. It stays FREE.
@@ -222,25 +219,6 @@ viv_rid viv_res__env_of(struct viv_reg *reg, const struct viv_res *res);
 enum viv_err viv_res__link_instance(struct viv_reg *reg, viv_rid inst, viv_rid proc,
                                     struct viv_account **out_account,
                                     viv_rid *out_env) VIV_MUST_CHECK;
-
-// ---- reg_end.c ----
-// R1: DYING if it is LIVE or RESERVED. The winner must call viv_res__end.
-bool viv_res__claim(struct viv_res *res, uint64_t more_bits);
-void viv_res__end(struct viv_reg *reg, struct viv_res *res, enum viv_close_why why);
-// In pieces: *budget counts down with each resource. True: through.
-bool viv_res__end_some(struct viv_res_ending *ending, uint32_t *budget);
-// What a process owns that has ENDED, of end ranks below rank_end, in the order of release. False
-// with *out_lingering: that goes on below the owner's owner.
-bool viv_res__end_owned_some(struct viv_res_ending *ending, struct viv_res *owner,
-                             uint32_t rank_end, struct viv_res **out_lingering, uint32_t *budget);
-// Drops a hold. True: it was the last, and the resource is DYING now (the caller ends it); never
-// without may_end, which takes back a hold that led to nothing.
-bool viv_res__drop_hold(struct viv_res *res, bool may_end);
-void viv_res__unhold(struct viv_res *res); // and ends it with LAST_CLOSE when it was the last
-void viv_res__keep(struct viv_res *res);   // it stays without holds
-// It goes with its last hold. True: nobody holds it, and it is DYING now (the caller ends it).
-bool viv_res__leave(struct viv_res *res);
-enum viv_err viv_res__remove(struct viv_res *res, void **out_obj) VIV_MUST_CHECK;
 
 // ---- records ----
 

@@ -14,6 +14,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/sim.h"
+#include "cap/counts.h"
+#include "cap/reg_end.h"
 #include "cap/reg_int.h"
 
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
@@ -336,6 +338,9 @@ static void fill_and_publish(struct viv_reg *reg, const struct new_link *link,
     atomic_store_explicit(&res->state,
                           VIV_RES_IN_PHASE(birth->phase) | birth->holds * VIV_RES_HOLD_ONE,
                           memory_order_release);
+    viv_res__count(reg, VIV_COUNT_CREATED + res->kind, 1);
+    if (res->charge64 != 0)
+        viv_res__count(reg, VIV_COUNT_BYTES + res->kind, UINT64_C(64) * res->charge64);
 }
 
 static enum viv_err link_new(struct viv_reg *reg, void *arg)
@@ -462,6 +467,7 @@ static enum viv_err charge_more(struct viv_reg *reg, void *arg)
     VIV_TRY(charge(viv_res__payer(reg, res->owner), weight));
     sum_below(reg, owner_of(reg, res), weight, true);
     res->charge64 += (uint32_t)(growth->bytes / 64);
+    viv_res__count(reg, VIV_COUNT_BYTES + res->kind, weight.bytes);
     return VIV_OK;
 }
 
@@ -480,6 +486,7 @@ void viv_res__charge_less(struct viv_reg *reg, viv_rid rid, uint64_t bytes)
         credit(viv_res__payer(reg, res->owner), weight);
         sum_below(reg, owner_of(reg, res), weight, false);
         res->charge64 -= (uint32_t)(bytes / 64);
+        viv_res__count(reg, VIV_COUNT_BYTES + res->kind, 0 - weight.bytes);
     }
     viv_res__unlock_all(reg);
 }

@@ -10,6 +10,7 @@
 // ever popped from it one by one (no ABA).
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/reg_int.h"
 #include <string.h>
 
@@ -23,6 +24,10 @@ enum viv_err viv_res__slots_init(struct viv_reg *reg)
         struct viv_res_shard *shard = &reg->shards[i];
         shard->segs = viv_try_calloc(RES_SEGS_MAX, sizeof(*shard->segs), VIV_TAG_CAP);
         if (shard->segs == NULL) return VIV_E_EXHAUSTED;
+        shard->counts =
+            viv_try_alloc_aligned(sizeof(*shard->counts), VIV_CACHE_LINE_BYTES, VIV_TAG_CAP);
+        if (shard->counts == NULL) return VIV_E_EXHAUSTED;
+        memset(shard->counts, 0, sizeof(*shard->counts));
         viv_spin_init(&shard->gate, VIV_LOCK_RES_GATE);
     }
     return VIV_OK;
@@ -32,6 +37,7 @@ void viv_res__slots_deinit(struct viv_reg *reg)
 {
     for (uint32_t i = 0; reg->shards != NULL && i < reg->shard_count; i++) {
         struct viv_res_shard *shard = &reg->shards[i];
+        if (shard->counts != NULL) viv_free(shard->counts, sizeof(*shard->counts), VIV_TAG_CAP);
         if (shard->segs == NULL) continue;
         for (uint32_t k = 0; k < RES_SEGS_MAX; k++) // relaxed: no other thread is left
             viv_free(atomic_load_explicit(&shard->segs[k], memory_order_relaxed), RES_SEG_BYTES,
@@ -79,12 +85,6 @@ void viv_res__unlock_all(struct viv_reg *reg)
 }
 
 // ---- taking and returning ----
-
-struct viv_res_shard *viv_res__own_shard(struct viv_reg *reg)
-{
-    const uint32_t last = reg->shard_count - 1, index = viv_sched_worker_here(reg->sched);
-    return &reg->shards[index < last ? index : last];
-}
 
 static struct viv_res *take_free(struct viv_reg *reg, struct viv_res_shard *shard)
 {

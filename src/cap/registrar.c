@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/htab_int.h"
+#include "cap/reg_end.h"
 
 struct place {
     uint32_t index;

@@ -6,7 +6,9 @@
 // and capacity are our own, and every address is computed from the memory of this call.
 #include "cap/ring.h"
 #include "base/assert.h"
+#include "cap/counts.h"
 #include "cap/fut_int.h"
+#include "cap/reg_int.h"
 
 enum { TURN = 64 }; // ids delivered before the lock is let go of
 
@@ -83,6 +85,8 @@ bool viv_ring_flush(struct viv_htab *tab, struct viv_guest_mem mem)
         futs->left_count != 0) {
         VIV_SIM_POINT();
         futs->left_count = deliver(futs, ring, head);
+        if (ring != NULL && futs->left_count != 0)
+            viv_res__count(tab->reg, VIV_COUNT_RING_OVERFLOWS, 1);
     }
     if (ring == NULL) return futs->left_count != 0;
     if (head != futs->ring_tail) put(ring, VIV_RING_FLAG_AT, 1);

@@ -21,35 +21,10 @@ static uint64_t now_ns(void *arg)
     return viv_sched_now_ns(viv_kernel_sched(room->kernel));
 }
 
-static void on_guess(void *arg, viv_pid pid)
-{
-    const struct viv_room *room = arg;
-    struct viv_audit_event event;
-    viv_audit_init_event(&event, VIV_AUDIT_ATTACH_GUESS);
-    event.pid = pid;
-    event.outcome = VIV_E_QUOTA;
-    viv_audit_write(room->audit, &event);
-}
-
 static void fail_ops(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err)
 {
     (void)arg;
     viv_ops_fail(tab, hdl, err);
-}
-
-static void end_session(void *arg, struct viv_proc *proc)
-{
-    (void)arg;
-    viv_ses_unbind(proc);
-}
-
-static void on_leak(void *arg, viv_pid pid)
-{
-    const struct viv_room *room = arg;
-    struct viv_audit_event event;
-    viv_audit_init_event(&event, VIV_AUDIT_ACCOUNT_LEAK);
-    event.pid = pid;
-    viv_audit_write(room->audit, &event);
 }
 
 static void wake_if_below(void *arg, struct viv_proc *proc)
@@ -81,11 +56,12 @@ static enum viv_err open_parts(struct viv_room *room)
         .shrunk_arg = room,
     };
     VIV_TRY(viv_sessions_new(&config, &room->sessions));
-    viv_res_set_hooks(
-        reg, &(struct viv_res_hooks){.arg = room, .guess = on_guess, .fail_ops = fail_ops});
-    viv_cap_set_hooks(room->holders, &(struct viv_holder_hooks){.arg = room,
-                                                                .end_session = end_session,
-                                                                .account_leak = on_leak});
+    viv_res_set_hooks(reg, &(struct viv_res_hooks){.arg = room->sessions,
+                                                   .guess = viv_ses_hook_guess,
+                                                   .fail_ops = fail_ops});
+    viv_cap_set_hooks(room->holders, &(struct viv_holder_hooks){.arg = room->sessions,
+                                                                .end_session = viv_ses_hook_end,
+                                                                .account_leak = viv_ses_hook_leak});
     return VIV_OK;
 }
 
@@ -113,7 +89,14 @@ void viv_room_close(struct viv_room *room)
 enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
                               const struct viv_policy *policy)
 {
-    VIV_TRY(viv_cap_add_env(room->holders, env, NULL));
+    struct viv_limits sums;
+    struct viv_account_limits account;
+    viv_limits_sums(policy, &sums);
+    viv_limits_account(&sums, &account);
+    VIV_TRY(viv_cap_add_env(room->holders, env, &account));
+    struct viv_members *members = viv_cap_members(env);
+    members->cpu_percent = sums.bounds[VIV_POLICY_CPU].value;
+    members->output_max = sums.bounds[VIV_POLICY_OUTPUT].value;
     const struct viv_ses_root root = {.env = viv_cap_env(env),
                                       .proc_env = env,
                                       .mask = policy == NULL ? VIV_CAP_ALL : 0,

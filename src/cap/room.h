@@ -15,8 +15,9 @@ struct viv_room;
 enum viv_err viv_room_open(struct viv_kernel *kernel, struct viv_room **out_room) VIV_MUST_CHECK;
 // Between viv_kernel_stop and viv_kernel_free. Thread: the one that stopped it. Blocks.
 void viv_room_close(struct viv_room *room);
-// An environment whose processes may do what the policy says, each within its limits; NULL:
-// everything, and no limits but the environment's own. Before its first process. Thread: any.
+// An environment whose processes may do what the policy says, each within its limits, and together
+// within those that it names (viv_limits_sums); NULL: everything, and no limits but the
+// environment's own. Before its first process. Thread: any.
 // Errors: EXHAUSTED, STATE (added before).
 enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
                               const struct viv_policy *policy) VIV_MUST_CHECK;

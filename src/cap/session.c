@@ -6,6 +6,7 @@
 // drop retires it: readers may still look at the set it held.
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "cap/reg_end.h"
 #include "cap/retire.h"
 #include "cap/session_int.h"
 #include <string.h>
@@ -435,22 +436,26 @@ void viv_ses_hook_end(void *all, struct viv_proc *proc)
     viv_ses_unbind(proc);
 }
 
-static void audit_pid(const struct viv_sessions *all, enum viv_audit_kind kind, viv_pid pid,
-                      enum viv_err outcome)
-{
-    struct viv_audit_event event;
-    viv_audit_init_event(&event, kind);
-    event.pid = pid;
-    event.outcome = outcome;
-    viv_audit_write(all->config.audit, &event);
-}
-
 void viv_ses_hook_leak(void *all, viv_pid pid)
 {
-    audit_pid(all, VIV_AUDIT_ACCOUNT_LEAK, pid, VIV_OK);
+    const struct viv_sessions *sessions = all;
+    struct viv_audit_event event;
+    viv_audit_init_event(&event, VIV_AUDIT_ACCOUNT_LEAK);
+    event.pid = pid;
+    viv_audit_write(sessions->config.audit, &event);
 }
 
-void viv_ses_hook_guess(void *all, viv_pid pid)
+void viv_ses_hook_guess(void *all, const struct viv_htab *tab)
 {
-    audit_pid(all, VIV_AUDIT_ATTACH_GUESS, pid, VIV_E_QUOTA);
+    const struct viv_sessions *sessions = all;
+    struct viv_audit_event event;
+    viv_audit_init_event(&event, VIV_AUDIT_ATTACH_GUESS);
+    event.pid = tab->pid;
+    event.operation = "res_attach";
+    event.outcome = VIV_E_QUOTA;
+    if (tab->session != NULL) {
+        event.session = viv_ses_id(tab->session);
+        event.environment = viv_ses_environment(tab->session);
+    }
+    viv_audit_write(sessions->config.audit, &event);
 }

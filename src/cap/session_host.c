@@ -2,6 +2,7 @@
 // Sessions that the host makes: roots of environments, children from a policy, children with fewer
 // classes.
 #include "base/alloc.h"
+#include "cap/reg_end.h"
 #include "cap/session_int.h"
 #include <string.h>
 

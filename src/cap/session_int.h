@@ -78,7 +78,8 @@ struct viv_sessions {
     struct viv_sessions_config config; // immutable
     struct viv_sched *sched;
     struct viv_capset *empty;
-    struct viv_session *nobody; // holds nothing; of processes that have ended
+    struct viv_session *nobody;                  // holds nothing; of processes that have ended
+    _Atomic uint64_t denials[VIV_CAP_COUNT + 1]; // by class; the last: of none
 };
 
 // A change of a tree: planned, then made in one step or not at all.

@@ -10,6 +10,7 @@
 #include "cap/gate.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
+#include "cap/reg_end.h"
 #include <string.h>
 
 enum { AT_ONCE = 64, EXPIRE_BUDGET = 1024 };
@@ -290,9 +291,17 @@ static uint64_t find_plain(struct viv_reg *reg, struct viv_htab_entry *entry, vi
     return value;
 }
 
+static const char *operation_of(enum viv_cap cap)
+{
+    if (cap == VIV_CAP_RES_SHARE) return "res_share";
+    if (cap == VIV_CAP_RES_ATTACH) return "res_attach";
+    return cap == VIV_CAP_RES_SEND ? "send" : "take";
+}
+
 enum viv_err viv_htab__gate_kind(struct viv_htab *tab, enum viv_cap cap, viv_kind kind)
 {
-    const struct viv_cap_query query = {.facets = 1u << VIV_SCOPE_KINDS, .number = kind};
+    const struct viv_cap_query query = {
+        .facets = 1u << VIV_SCOPE_KINDS, .number = kind, .operation = operation_of(cap)};
     return tab->session == NULL ? VIV_OK : viv_htab_gate(tab, cap, &query);
 }
 
@@ -504,7 +513,7 @@ enum viv_err viv_res_attach(struct viv_htab *tab, viv_shared shared, viv_handle 
     struct attaching attaching = {
         .tab = tab, .shared = shared, .now_ns = viv_sched_now_ns(tab->reg->sched)};
     if (!may_guess(tab, attaching.now_ns)) {
-        if (hooks->guess != NULL) hooks->guess(hooks->arg, tab->pid);
+        if (hooks->guess != NULL) hooks->guess(hooks->arg, tab);
         return VIV_E_QUOTA;
     }
     const enum viv_err err = attach(&attaching, out_hdl);

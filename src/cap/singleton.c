@@ -17,7 +17,10 @@ static enum viv_err gate(struct viv_htab *tab, enum viv_cap cap, const viv_dep *
     return viv_htab_gate(tab, cap,
                          &(struct viv_cap_query){.facets = 1u << VIV_SCOPE_NAMES,
                                                  .name = name,
-                                                 .name_len = sizeof(name)});
+                                                 .name_len = sizeof(name),
+                                                 .operation = cap == VIV_CAP_SINGLETON_REGISTER
+                                                                  ? "singleton_register"
+                                                                  : "singleton_lookup"});
 }
 
 enum viv_err viv_res_publish(struct viv_htab *tab, viv_handle hdl, viv_dep dep, viv_rights rights)

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cap/grant_int.h"
+#include "cap/reg_end.h"
 
 struct viv_transit {
     struct viv_reg *reg;    // immutable

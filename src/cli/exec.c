@@ -126,7 +126,7 @@ static void pass_signal(struct exec *exec, int signo)
         return;
     case SIGTSTP:
         VIV_IGNORE(viv_native_signal(&exec->ctx, &exec->ref, SIGTSTP, false), "it has ended");
-        (void)raise(SIGSTOP);
+        viv_os_stop_self();
         VIV_IGNORE(viv_native_signal(&exec->ctx, &exec->ref, SIGCONT, false), "it has ended");
         return;
     default:

@@ -153,6 +153,7 @@ static enum viv_step step_starting(struct viv_program *program, struct viv_proc 
             return VIV_STEP_DONE;
         }
     }
+    // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
         return VIV_STEP_WAIT;
@@ -162,6 +163,7 @@ static enum viv_step step_starting(struct viv_program *program, struct viv_proc 
     if (err != VIV_OK) {
         const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
         if (pidfd >= 0) VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+        viv_program__forget_id(program);
         tell_spawner(program, err);
         return VIV_STEP_DONE;
     }
@@ -184,10 +186,7 @@ static void end_terminal_input(struct viv_program *program)
     uint8_t veof;
     if (program->tty_fd < 0 || viv_os_pty_eof_char(program->tty_fd, &veof) < 0) return;
     viv_spin_lock(&program->lock);
-    if (program->in.state == VIV_STDIN_DRAINING && !program->has_veof) {
-        VIV_IGNORE(viv_stdin_push_veof(&program->in, veof), "without memory it is not told");
-        program->has_veof = true;
-    }
+    VIV_IGNORE(viv_stdin_push_veof(&program->in, veof), "it was ended before");
     viv_spin_unlock(&program->lock);
 }
 
@@ -206,7 +205,7 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
         if ((orders.close_output >> i & 1) != 0 && program->streams[i].fd >= 0)
             viv_program__close_stream(program, i, true);
     if (orders.end_stdin) viv_program__close_stdin(program);
-    if (orders.moved) end_terminal_input(program);
+    if (orders.end_terminal) end_terminal_input(program);
     if (orders.moved) program->hot |= VIV_READY_IN;
     if (orders.drained) {
         program->hot |= program->full;

@@ -3,7 +3,7 @@
 #ifndef VIV_NATIVE_CALL_H
 #define VIV_NATIVE_CALL_H
 
-#include "native/native_int.h"
+#include "native/program.h"
 
 // Counts the program for the call. list: one of the program's, appended to under its lock; NULL:
 // none. The call is idle.

@@ -4,7 +4,7 @@
 //
 //   stop: signal ── grace ──> SIGKILL to the tree ── 30 s ──> unkillable (and kept)
 //   exited: the leader is waited for ─ its tree is dead ─ every stream is at its end
-#include "native/native_int.h"
+#include "native/program.h"
 
 #include "os/cgroup.h"
 #include "os/file.h"

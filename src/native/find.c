@@ -2,7 +2,7 @@
 // Which program is meant, and whether the caller may see it. Unknown, malformed, released and
 // foreign references answer NOTFOUND alike, before anything is looked at that depends on the
 // program.
-#include "native/native_int.h"
+#include "native/program.h"
 
 #include <string.h>
 

@@ -49,6 +49,7 @@ size_t viv_label_of_command(char out[VIV_LABEL_SIZE], const char *cmd, size_t le
 enum viv_err viv_label_escape(struct viv_buf *buf, const void *data, size_t len_bytes)
 {
     static const char digits[] = "0123456789abcdef";
+    if (len_bytes == 0) return VIV_OK; // data may be NULL
     if (len_bytes > SIZE_MAX / 4) return VIV_E_EXHAUSTED;
     VIV_TRY(viv_buf_reserve(buf, 4 * len_bytes));
     const uint8_t *at = data;

@@ -176,9 +176,11 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
     VIV_TRY(open_read(ctx, ref, read, false, &program));
     const struct viv_log_source source = source_of(program, read->stream);
     struct viv_diag diag;
+    lines->out = read->buf;
+    lines->max_bytes = read->max;
     lines->line_max = program->req.fields.line_max;
-    const enum viv_err err = viv_log_read_lines(&source, read->cursor, read->buf, read->max, lines,
-                                                out_count, out_chunk, &diag);
+    const enum viv_err err = viv_log_read_lines(&source, read->cursor, lines, out_chunk, &diag);
+    if (err == VIV_OK) *out_count = lines->count;
     viv_program__drop(program);
     return err;
 }

@@ -163,6 +163,8 @@ enum viv_err viv_native_close_stdin(const struct viv_native_ctx *ctx,
     viv_spin_lock(&program->lock);
     if (discard)
         program->orders.end_stdin = true; // the step may be writing what is queued
+    else if (program->req.fields.pty.rows != 0)
+        program->orders.end_terminal = true; // a character, which the step knows
     else
         viv_stdin_drain(&program->in);
     program->orders.moved = true;

@@ -3,7 +3,7 @@
 // the clone. A step that fails undoes those before it in reverse order.
 //
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
-#include "native/native_int.h"
+#include "native/program.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -370,7 +370,6 @@ void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
     remove_group(program);
-    viv_program__forget_id(program);
     viv_program__drop_key(program);
 }
 

@@ -22,7 +22,10 @@ enum viv_err viv_log__start(const struct viv_log_source *source,
     }
     const enum viv_err err =
         viv_log_cursor_open(source->key, cursor, source->stream, source->generation, &mark);
-    if (err != VIV_OK || mark.offset > view.end) return viv_diag_set(diag, VIV_E_INVAL, "cursor");
+    if (err != VIV_OK || mark.offset > view.end) {
+        (void)viv_diag_set(diag, VIV_E_INVAL, "cursor");
+        return VIV_E_INVAL;
+    }
     *out_mark = mark;
     return VIV_OK;
 }
@@ -100,7 +103,7 @@ static enum viv_err start_merge(struct merge *merge, const struct viv_log_cursor
 {
     const struct viv_log_source *sources = merge->sources;
     struct viv_log_view view;
-    struct viv_log_mark mark = {0};
+    struct viv_log_mark mark;
     if (cursor == NULL) {
         for (uint32_t i = 0; i < 2 && sources[i].ring != NULL; i++) {
             viv_log_ring_look(sources[i].ring, &view);

@@ -50,15 +50,16 @@ struct viv_log_line {
     bool is_partial;  // unfinished; `next` is before it
 };
 struct viv_log_lines {
-    struct viv_log_line *lines; // room for `max`
-    uint32_t max;
-    size_t line_max;
+    void *out; // the buffer
+    size_t max_bytes, line_max;
+    struct viv_log_line *lines;
+    uint32_t max;   // of them
+    uint32_t count; // answer
 };
 // Whole lines from the cursor on. A line longer than line_max or the buffer comes in pieces with
 // one number. out_chunk->len: bytes used of the buffer. Errors: INVAL.
 enum viv_err viv_log_read_lines(const struct viv_log_source *source,
-                                const struct viv_log_cursor *cursor, void *out, size_t max_bytes,
-                                const struct viv_log_lines *lines, uint32_t *out_count,
+                                const struct viv_log_cursor *cursor, struct viv_log_lines *lines,
                                 struct viv_log_chunk *out_chunk,
                                 struct viv_diag *diag) VIV_MUST_CHECK;
 

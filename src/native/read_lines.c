@@ -139,17 +139,16 @@ static size_t fetch(const struct viv_log_source *source, uint64_t *offset, void 
 }
 
 enum viv_err viv_log_read_lines(const struct viv_log_source *source,
-                                const struct viv_log_cursor *cursor, void *out, size_t max_bytes,
-                                const struct viv_log_lines *lines, uint32_t *out_count,
+                                const struct viv_log_cursor *cursor, struct viv_log_lines *lines,
                                 struct viv_log_chunk *out_chunk, struct viv_diag *diag)
 {
     struct viv_log_view view;
     struct viv_log_mark start;
     VIV_TRY(viv_log__start(source, cursor, &start, diag));
     struct viv_log_mark next = start;
-    struct cutter cut = {.source = source, .lines = lines, .data = out};
+    struct cutter cut = {.source = source, .lines = lines, .data = lines->out};
     viv_log_ring_look(source->ring, &view);
-    cut.len = fetch(source, &next.offset, out, max_bytes, &cut.number);
+    cut.len = fetch(source, &next.offset, lines->out, lines->max_bytes, &cut.number);
     cut.offset = next.offset;
     cut.has_all = cut.offset + cut.len >= view.end;
     const bool begins_line =
@@ -162,7 +161,7 @@ enum viv_err viv_log_read_lines(const struct viv_log_source *source,
     next.offset += cut.at;
     const bool ends_line = cut.at > 0 ? cut.data[cut.at - 1] == '\n' : begins_line;
     next.flags = ends_line ? VIV_LOG_LINE_START : 0;
-    *out_count = cut.count;
+    lines->count = cut.count;
     viv_log__finish(source, cursor != NULL, &start, &next, out_chunk);
     return VIV_OK;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a request means on this machine: its directory, opened, and its executable, resolved and
 // allowed. Thread: a spawner's, outside of a read section, since file systems may hang.
-#include "native/native_int.h"
+#include "native/program.h"
 #include "os/file.h"
 #include <errno.h>
 #include <limits.h>

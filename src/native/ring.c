@@ -249,7 +249,7 @@ static bool begins_run(const struct viv_log_ring *ring, uint64_t end, size_t len
                        uint64_t sequence)
 {
     const uint64_t run_bytes = viv_min_u64(VIV_LOG_RUN_BYTES, viv_max_u64(ring->cap / 4, 1));
-    return ring->is_run_broken || sequence != ring->sequence + 1 ||
+    return ring->is_run_broken || sequence - ring->sequence > 1 ||
            now_ns - ring->run_ns >= VIV_LOG_RUN_NS || end + len - ring->run_offset > run_bytes;
 }
 
@@ -354,8 +354,9 @@ void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view)
 
 // May race with the writer; torn bytes are thrown away. A sanitizer's memcpy would be watched
 // wherever it stands, hence the loop.
-__attribute__((no_sanitize("thread"))) static void copy_racy(uint8_t *to, const uint8_t *from,
-                                                             size_t len)
+static void copy_racy(uint8_t *to, const uint8_t *from, size_t len)
+    __attribute__((no_sanitize("thread")));
+static void copy_racy(uint8_t *to, const uint8_t *from, size_t len)
 {
 #if VIV_SANITIZE
     for (size_t i = 0; i < len; i++)

@@ -79,8 +79,8 @@ void viv_log_ring_deinit(struct viv_log_ring *ring); // no reader is left
 // free until the next call. Evicts if growing fails. 0: full (backpressure; any rise of `front`
 // makes room), or no memory for a first piece of storage (flag starved; try again later).
 size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct iovec out_space[2]);
-// The first `len_bytes` of that space are filled. sequence: counts appends of both streams of the
-// program, from 1.
+// The first `len_bytes` of that space are filled. sequence: counts, from 1, appends of both streams
+// of the program, or turns of one stream; a number that is left out was the other stream's.
 void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t now_ns,
                          uint64_t sequence);
 // Another incarnation: the next append begins a new entry.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The room for one kernel: what is known of this host when it opens, environments, and the end,
 // which stops every program before the kernel stops.
-#include "native/native_int.h"
+#include "native/program.h"
 
 #include "base/log.h"
 #include "os/cgroup.h"
@@ -63,22 +63,19 @@ static void read_limits(struct viv_native *native)
     files.rlim_cur = files.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = native->nofile[0];
     native->fd_max = files.rlim_cur;
-    CPU_ZERO(&native->cpus);
-    if (sched_getaffinity(0, sizeof native->cpus, &native->cpus) != 0)
-        memset(&native->cpus, 0xFF, sizeof native->cpus);
+    viv_os_cpu_set(&native->cpus);
 }
 
 static void boot_name(char out_text[9])
 {
-    char text[64] = "00000000";
+    char text[64] = "";
     const int fd = viv_os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
     if (fd >= 0) {
         const ssize_t n = viv_os_read(fd, text, sizeof text - 1);
         VIV_IGNORE(viv_os_close(fd), "read only");
-        if (n < 8) (void)strcpy(text, "00000000");
+        if (n < 8) text[0] = '\0';
     }
-    memcpy(out_text, text, 8);
-    out_text[8] = '\0';
+    (void)snprintf(out_text, 9, "%.8s", text[0] != '\0' ? text : "00000000");
 }
 
 // The directory below which programs get their groups; without one they cannot have any.

@@ -3,7 +3,7 @@
 // is made that prepares itself unborn, while the caller waits.
 #include "cap/gate.h"
 #include "native/call.h"
-#include "native/native_int.h"
+#include "native/program.h"
 
 #include <string.h>
 

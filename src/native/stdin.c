@@ -26,17 +26,18 @@ struct piece {
 void viv_stdin_init(struct viv_stdin_queue *queue, const struct viv_stdin_config *config)
 {
     const bool has_prelude = config->prelude != NULL;
-    const bool is_newline = config->prelude_len > 0 &&
-                            ((const uint8_t *)config->prelude)[config->prelude_len - 1] == '\n';
+    const uint8_t *prelude = config->prelude;
+    const size_t prelude_len = has_prelude ? config->prelude_len : 0;
+    const bool is_newline = prelude_len > 0 && prelude[prelude_len - 1] == '\n';
     *queue = (struct viv_stdin_queue){
         .state = config->is_kept_open ? VIV_STDIN_OPEN
                  : has_prelude        ? VIV_STDIN_DRAINING
                                       : VIV_STDIN_NONE,
-        .ends_line = config->prelude_len == 0 || is_newline,
+        .ends_line = prelude_len == 0 || is_newline,
         .bound_bytes = config->bound_bytes,
-        .accepted = has_prelude ? config->prelude_len : 0,
-        .prelude = config->prelude,
-        .prelude_len = has_prelude ? config->prelude_len : 0,
+        .accepted = prelude_len,
+        .prelude = prelude,
+        .prelude_len = prelude_len,
     };
 }
 
@@ -85,6 +86,7 @@ static void fill(struct viv_stdin_queue *queue, const uint8_t *data, size_t len)
 {
     if (len == 0) return;
     struct viv_stdin_chunk *last = queue->last;
+    VIV_ASSERT(last != NULL && len <= last->cap - last->len);
     memcpy(last->bytes + last->len, data, len);
     last->len += len;
     queue->accepted += len;

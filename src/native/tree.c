@@ -5,7 +5,7 @@
 //   group    the leader's process group and session; who leaves both escapes, which was asked for
 //
 // The leader's number is used only while it has not been waited for.
-#include "native/native_int.h"
+#include "native/program.h"
 #include "os/cgroup.h"
 #include <errno.h>
 #include <signal.h>

@@ -138,3 +138,13 @@ uint32_t viv_os_cpu_count(void)
     }
     return cpus != 0 ? cpus : 1;
 }
+
+void viv_os_cpu_set(cpu_set_t *out_set)
+{
+    CPU_ZERO(out_set);
+    if (!viv_os__is_faulted("sched_getaffinity") &&
+        sched_getaffinity(0, sizeof *out_set, out_set) == 0)
+        return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        CPU_SET(cpu, out_set); // those that exist
+}

@@ -42,3 +42,8 @@ enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic 
     }
     return VIV_OK;
 }
+
+void viv_os_stop_self(void)
+{
+    (void)raise(SIGSTOP); // cannot fail, nor be handled
+}

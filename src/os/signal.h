@@ -14,4 +14,7 @@ void viv_os_ignore_sigpipe(void);
 enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,
                                _Atomic uint32_t *count) VIV_MUST_CHECK;
 
+// Stops this program as ^Z does, until somebody continues it.
+void viv_os_stop_self(void);
+
 #endif

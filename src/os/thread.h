@@ -4,6 +4,7 @@
 #define VIV_OS_THREAD_H
 
 #include "base/err.h"
+#include <sched.h>
 #include <stdatomic.h>
 
 struct viv_thread;
@@ -44,5 +45,6 @@ void viv_cond_broadcast(struct viv_cond *cond);
 
 // CPUs this process may use: affinity and cgroup v2 (and v1) quota, rounded up, at least 1.
 uint32_t viv_os_cpu_count(void);
+void viv_os_cpu_set(cpu_set_t *out_set); // its affinity alone
 
 #endif

@@ -47,6 +47,11 @@ void viv_env_kill(struct viv_env *env)
     viv_kernel_each_proc(env->kernel, kill_one, env);
 }
 
+bool viv_env_kill_some(struct viv_env *env, uint32_t *slot, uint32_t n)
+{
+    return viv_kernel_each_some(env->kernel, slot, n, kill_one, env);
+}
+
 // Kills all until none is left; a process that was being born during one round is caught by the
 // next.
 static enum viv_err drain(struct viv_kernel *kernel, uint64_t timeout_ns)

@@ -55,6 +55,9 @@ uint64_t viv_kernel_proc_count(const struct viv_kernel *kernel);
 // read section.
 void viv_kernel_each_proc(struct viv_kernel *kernel,
                           void (*visit)(void *arg, struct viv_proc *proc), void *arg);
+// The same in pieces: of up to n slots from *slot on (0 to begin). True: through.
+bool viv_kernel_each_some(struct viv_kernel *kernel, uint32_t *slot, uint32_t n,
+                          void (*visit)(void *arg, struct viv_proc *proc), void *arg);
 
 // ---- environments: processes that see each other's pids and names ----
 struct viv_env_limits {
@@ -82,6 +85,8 @@ void *viv_env_word(const struct viv_env *env, enum viv_proc_word word);
 void viv_env_set_word(struct viv_env *env, enum viv_proc_word word, void *value);
 // Kills all its processes; they end soon after. Thread: in a read section.
 void viv_env_kill(struct viv_env *env);
+// In pieces, as viv_kernel_each_some.
+bool viv_env_kill_some(struct viv_env *env, uint32_t *slot, uint32_t n);
 // Counts a pending timer of the environment. Errors: QUOTA.
 enum viv_err viv_env_timer_add(struct viv_env *env) VIV_MUST_CHECK;
 void viv_env_timer_sub(struct viv_env *env);

@@ -278,6 +278,11 @@ void viv_proc_set_memory_bytes(struct viv_proc *proc, uint64_t bytes)
     atomic_store_explicit(&proc->memory_bytes, bytes, memory_order_relaxed); // a statistic
 }
 
+bool viv_proc_has_send_pause(const struct viv_proc *proc)
+{
+    return proc->send_pause != 0;
+}
+
 bool viv_proc_take_send_pause(struct viv_proc *proc)
 {
     bool pause = proc->send_pause != 0;

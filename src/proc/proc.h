@@ -137,6 +137,7 @@ const struct viv_reason *viv_proc_reason(
 // True once: the mailbox policy `suspend` of a receiver asked the sender to give way at its next
 // signal point.
 bool viv_proc_take_send_pause(struct viv_proc *proc);
+bool viv_proc_has_send_pause(const struct viv_proc *proc); // it will be true
 
 // ---- signals; self is the process whose slice this is ----
 enum viv_send {

@@ -149,16 +149,25 @@ struct viv_proc *viv_proc_find(struct viv_kernel *kernel, const struct viv_env *
     return env == NULL || proc->env == env ? proc : NULL;
 }
 
-void viv_kernel_each_proc(struct viv_kernel *kernel,
+bool viv_kernel_each_some(struct viv_kernel *kernel, uint32_t *slot, uint32_t n,
                           void (*visit)(void *arg, struct viv_proc *proc), void *arg)
 {
-    uint32_t fresh = atomic_load_explicit(&kernel->table.fresh, memory_order_acquire);
-    for (uint32_t slot = 1; slot < fresh; slot++) {
-        struct viv_table_entry *entry = entry_of(&kernel->table, slot);
+    const uint32_t fresh = atomic_load_explicit(&kernel->table.fresh, memory_order_acquire);
+    if (*slot == 0) *slot = 1;
+    for (; *slot < fresh && n > 0; (*slot)++, n--) {
+        struct viv_table_entry *entry = entry_of(&kernel->table, *slot);
         struct viv_proc *proc =
             atomic_load_explicit(&entry->proc, memory_order_acquire); // as viv_proc_find
         if (proc != NULL) visit(arg, proc);
     }
+    return *slot >= fresh;
+}
+
+void viv_kernel_each_proc(struct viv_kernel *kernel,
+                          void (*visit)(void *arg, struct viv_proc *proc), void *arg)
+{
+    uint32_t slot = 0;
+    (void)viv_kernel_each_some(kernel, &slot, UINT32_MAX, visit, arg);
 }
 
 const char *viv_pid_format(viv_pid pid, char out[VIV_PID_TEXT_BYTES])

@@ -30,6 +30,8 @@ enum { POLL_TURNS = 64, POLL_WORK = 2000, TIMERS_A_TURN = 256, TURN_COST = 4 };
 // The worker of this thread. Thread-local rather than passed, because wakes come from code that has
 // no worker.
 static _Thread_local struct viv_worker *current_worker;
+_Thread_local struct viv_sched_here viv_sched__here
+    __attribute__((tls_model("initial-exec"))) = {NULL, UINT32_MAX};
 
 struct viv_worker *viv_worker_current(void)
 {
@@ -39,12 +41,8 @@ struct viv_worker *viv_worker_current(void)
 void viv_sched__set_current(struct viv_worker *worker)
 {
     current_worker = worker;
-}
-
-uint32_t viv_sched_worker_here(const struct viv_sched *sched)
-{
-    const struct viv_worker *worker = viv_worker_current();
-    return worker != NULL && worker->sched == sched ? worker->index : UINT32_MAX;
+    viv_sched__here.sched = worker != NULL ? worker->sched : NULL;
+    viv_sched__here.index = worker != NULL ? worker->index : UINT32_MAX;
 }
 
 uint32_t viv_worker_index(const struct viv_worker *worker)

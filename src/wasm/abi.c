@@ -11,6 +11,7 @@
 #include "wasm/import.h"
 #include "wasm/may.h"
 #include "wasm/message.h"
+#include "wasm/output.h"
 #include "wasm/send_timer.h"
 #include "wasm/trap.h"
 #include <stdio.h>
@@ -327,6 +328,9 @@ enum viv_host viv_wasm__abi_log(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (err != VIV_OK) return viv_abi__fail(inst, v, err);
     if (viv_log_is_on((enum viv_log_level)level) && admit_line(inst)) {
         char pid[VIV_PID_TEXT_BYTES];
+        const enum viv_output output = viv_output_take(inst, len);
+        if (output == VIV_OUTPUT_ENDS) return viv_output_end(inst);
+        if (output == VIV_OUTPUT_DROPPED) return viv_abi__answer(inst, v, 0);
         viv_log_write((enum viv_log_level)level, "process %s '%s': %.*s",
                       viv_pid_format(viv_proc_pid(inst->proc), pid), inst->entry, (int)len, text);
     }

@@ -217,6 +217,7 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
     if (viv_proc_send(inst->proc, to, &msg->msg) == VIV_SEND_REFUSED)
         return viv_abi__fail(inst, v, VIV_E_FULL);
     if ((flags & FLAG_DUP) == 0) viv_abi__moved(inst, handles);
+    if (viv_proc_has_send_pause(inst->proc)) viv_inst_end_slice(inst);
     return viv_abi__answer(inst, v, 0);
 }
 
@@ -348,7 +349,8 @@ enum viv_host viv_wasm__abi_receive(struct viv_inst *inst, const wasmtime_val_t 
     int64_t few[TAGS_INLINE], *many = NULL;
     size_t bytes = wanted.count * sizeof(int64_t);
     uint8_t *data;
-    enum viv_err err = check_receive(inst, (uint32_t)args[0].of.i32, &wanted, &data);
+    enum viv_err err = viv_may_wait(inst, wanted.timeout_ns);
+    if (err == VIV_OK) err = check_receive(inst, (uint32_t)args[0].of.i32, &wanted, &data);
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, NULL);
     wanted.tags = (const int64_t *)(const void *)data;
     if (wanted.count <= TAGS_INLINE) {

@@ -127,19 +127,19 @@ static char read_value_type(struct cursor *c)
 }
 
 struct limits {
-    uint64_t min;
+    uint64_t min, max; // max UINT64_MAX: none
     uint32_t page_log2;
 };
 
 static struct limits read_limits(struct cursor *c)
 {
     enum { HAS_MAX = 1, IS_64 = 4, HAS_PAGE = 8, KNOWN = 15 };
-    struct limits limits = {.page_log2 = WASM_PAGE_LOG2};
+    struct limits limits = {.max = UINT64_MAX, .page_log2 = WASM_PAGE_LOG2};
     uint8_t flags = read_u8(c);
     if ((flags & ~KNOWN) != 0) c->bad = true;
     uint32_t bits = (flags & IS_64) != 0 ? 64 : 32;
     limits.min = read_leb(c, bits);
-    if ((flags & HAS_MAX) != 0) (void)read_leb(c, bits);
+    if ((flags & HAS_MAX) != 0) limits.max = read_leb(c, bits);
     if ((flags & HAS_PAGE) != 0) limits.page_log2 = read_u32(c);
     if (limits.page_log2 > WASM_PAGE_LOG2) {
         limits.page_log2 = WASM_PAGE_LOG2;
@@ -322,16 +322,23 @@ static void read_tables(struct reader *r, struct cursor *c)
     }
 }
 
+static uint64_t add_pages(uint64_t sum_bytes, uint64_t pages, uint32_t page_log2)
+{
+    uint64_t bytes;
+    if (__builtin_mul_overflow(pages, UINT64_C(1) << page_log2, &bytes)) return UINT64_MAX;
+    return viv_add_sat_u64(sum_bytes, bytes);
+}
+
 static void read_memories(struct reader *r, struct cursor *c)
 {
     uint32_t count = read_count(c);
     r->out->memory_count = count;
     for (uint32_t i = 0; i < count && !c->bad; i++) {
-        struct limits limits = read_limits(c);
-        uint64_t bytes;
-        if (__builtin_mul_overflow(limits.min, UINT64_C(1) << limits.page_log2, &bytes))
-            bytes = UINT64_MAX;
-        r->out->memory_min_bytes = viv_add_sat_u64(r->out->memory_min_bytes, bytes);
+        const struct limits limits = read_limits(c);
+        r->out->memory_min_bytes =
+            add_pages(r->out->memory_min_bytes, limits.min, limits.page_log2);
+        r->out->memory_max_bytes =
+            add_pages(r->out->memory_max_bytes, limits.max, limits.page_log2);
     }
 }
 

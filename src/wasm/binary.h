@@ -38,6 +38,7 @@ struct viv_binary {
     uint32_t import_count, export_count;
     uint32_t memory_count, table_count; // defined, not imported
     uint64_t memory_min_bytes;          // sum over the memories, saturating
+    uint64_t memory_max_bytes;          // likewise; one without a maximum: UINT64_MAX
     uint64_t table_min_elems; // of the largest table; tables behind one with an initialiser are not
                               // looked at
 };

@@ -6,6 +6,9 @@
 //   first slice: window begins, timer for its end ── slices are charged ── part used up: the
 //   process waits ── timer: wake ── next slice: a new window
 //
+// The processes of an environment may have a share together, too (viv_members): who finds that used
+// up waits for the end of that window.
+//
 // The timer also keeps the millisecond tick going, without which a guest that runs alone is never
 // interrupted. Threads: the process's own.
 #ifndef VIV_WASM_CPU_SHARE_H

@@ -87,33 +87,47 @@ static uint32_t *count_of(struct viv_inst *inst, viv_kind kind)
     return NULL;
 }
 
-// Whether the process has as many of a kind as its limits of timers and of descriptors allow.
-static bool is_over_limit(struct viv_inst *inst, viv_kind kind)
+// What the account counts apart, beside the handle; VIV_COUNTERS: nothing.
+static enum viv_counter counter_of(viv_kind kind)
 {
-    if (inst->tab == NULL) return false;
-    const struct viv_account *account = inst->tab->account;
-    if (kind == VIV_KIND_TIMER)
-        return *count_of(inst, kind) >= viv_account_max(account, VIV_COUNTER_TIMERS);
-    if (kind != VIV_KIND_FILE && kind != VIV_KIND_DIR) return false;
-    uint64_t count = (uint64_t)*count_of(inst, VIV_KIND_FILE) + *count_of(inst, VIV_KIND_DIR);
-    return count >= viv_account_max(account, VIV_COUNTER_FDS);
+    if (kind == VIV_KIND_TIMER) return VIV_COUNTER_TIMERS;
+    return kind == VIV_KIND_FILE || kind == VIV_KIND_DIR ? VIV_COUNTER_FDS : VIV_COUNTERS;
 }
 
-static bool is_counted_full(struct viv_inst *inst, viv_kind kind)
+// Before it is there. The table is open. Errors: QUOTA.
+static enum viv_err count_one(struct viv_inst *inst, viv_kind kind)
 {
-    const uint32_t *count = count_of(inst, kind);
-    return count != NULL && (*count >= VIV_WASM_IDS_MAX || is_over_limit(inst, kind));
+    uint32_t *count = count_of(inst, kind);
+    const enum viv_counter counter = counter_of(kind);
+    if (count == NULL) return VIV_OK;
+    if (*count >= VIV_WASM_IDS_MAX) return VIV_E_QUOTA;
+    if (counter != VIV_COUNTERS) VIV_TRY(viv_account_charge(inst->tab->account, counter, 1));
+    (*count)++;
+    return VIV_OK;
+}
+
+static void uncount(struct viv_inst *inst, viv_kind kind, uint32_t less)
+{
+    uint32_t *count = count_of(inst, kind);
+    const enum viv_counter counter = counter_of(kind);
+    if (count == NULL || less == 0) return;
+    *count -= less;
+    if (counter != VIV_COUNTERS) viv_account_credit(inst->tab->account, counter, less);
 }
 
 bool viv_held_is_full(struct viv_inst *inst, viv_kind kind)
 {
-    return is_counted_full(inst, kind);
+    const uint32_t *count = count_of(inst, kind);
+    const enum viv_counter counter = counter_of(kind);
+    if (count == NULL || inst->tab == NULL) return false;
+    return *count >= VIV_WASM_IDS_MAX ||
+           (counter != VIV_COUNTERS && !viv_account_has_room(inst->tab->account, counter, 1));
 }
 
-static void count_one(struct viv_inst *inst, viv_kind kind)
+void viv_held_forget_all(struct viv_inst *inst)
 {
-    uint32_t *count = count_of(inst, kind);
-    if (count != NULL) (*count)++;
+    for (size_t i = 0; i < VIV_HELD_KINDS; i++)
+        uncount(inst, kinds[i].kind, inst->held_count[i]);
 }
 
 enum viv_err viv_held_open(struct viv_inst *inst)
@@ -143,7 +157,7 @@ static enum viv_err add_shared(struct viv_inst *inst, viv_kind kind, void *objec
 enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, void *object, viv_handle *out_hdl)
 {
     enum viv_err err = viv_held_open(inst);
-    if (err == VIV_OK && is_counted_full(inst, kind)) err = VIV_E_QUOTA;
+    if (err == VIV_OK) err = count_one(inst, kind);
     if (err != VIV_OK) {
         destroy(kind, object);
         return err;
@@ -153,7 +167,7 @@ enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, void *object, vi
     else
         err = viv_res_insert(inst->tab, &(struct viv_res_spec){.kind = kind}, object,
                              all_rights(kind), out_hdl);
-    if (err == VIV_OK) count_one(inst, kind);
+    if (err != VIV_OK) uncount(inst, kind, 1);
     return err;
 }
 
@@ -162,12 +176,9 @@ enum viv_err viv_held_count(struct viv_inst *inst, viv_handle hdl)
     viv_kind kind;
     viv_rights rights;
     VIV_TRY(viv_held_look(inst, hdl, &kind, &rights));
-    if (is_counted_full(inst, kind)) {
-        VIV_IGNORE(viv_res_close(inst->tab, hdl), "it was made just now");
-        return VIV_E_QUOTA;
-    }
-    count_one(inst, kind);
-    return VIV_OK;
+    const enum viv_err err = count_one(inst, kind);
+    if (err != VIV_OK) VIV_IGNORE(viv_res_close(inst->tab, hdl), "it was made just now");
+    return err;
 }
 
 enum viv_err viv_held_use(const struct viv_inst *inst, viv_handle hdl, viv_kind kind,
@@ -194,10 +205,10 @@ enum viv_err viv_held_dup(struct viv_inst *inst, viv_handle hdl, viv_rights righ
     viv_kind kind;
     viv_rights held;
     VIV_TRY(viv_held_look(inst, hdl, &kind, &held));
-    if (is_counted_full(inst, kind)) return VIV_E_QUOTA;
-    VIV_TRY(viv_res_dup(inst->tab, hdl, rights, out_hdl));
-    count_one(inst, kind);
-    return VIV_OK;
+    VIV_TRY(count_one(inst, kind));
+    const enum viv_err err = viv_res_dup(inst->tab, hdl, rights, out_hdl);
+    if (err != VIV_OK) uncount(inst, kind, 1);
+    return err;
 }
 
 static void forget_one(struct viv_inst *inst, viv_handle hdl)
@@ -205,8 +216,7 @@ static void forget_one(struct viv_inst *inst, viv_handle hdl)
     viv_kind kind;
     viv_rights rights;
     if (viv_held_look(inst, hdl, &kind, &rights) != VIV_OK) return;
-    uint32_t *count = count_of(inst, kind);
-    if (count != NULL) (*count)--;
+    uncount(inst, kind, 1);
 }
 
 void viv_held_close(struct viv_inst *inst, viv_handle hdl)
@@ -235,11 +245,13 @@ enum viv_err viv_held_import(struct viv_inst *inst, struct viv_transit **transit
 {
     viv_kind kind = viv_res_transit_kind(*transit);
     VIV_TRY(viv_held_open(inst));
-    if (is_counted_full(inst, kind)) return VIV_E_QUOTA;
-    VIV_TRY(viv_res_import(inst->tab, *transit, out_hdl));
-    *transit = NULL;
-    count_one(inst, kind);
-    return VIV_OK;
+    VIV_TRY(count_one(inst, kind));
+    const enum viv_err err = viv_res_import(inst->tab, *transit, out_hdl);
+    if (err == VIV_OK)
+        *transit = NULL;
+    else
+        uncount(inst, kind, 1);
+    return err;
 }
 
 void viv_held_choose_wheel(struct viv_inst *inst)

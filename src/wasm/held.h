@@ -28,8 +28,10 @@ enum viv_err viv_held_open(struct viv_inst *inst) VIV_MUST_CHECK;
 // Counts a handle that came by other means; closes it when there are too many of its kind. Errors:
 // QUOTA.
 enum viv_err viv_held_count(struct viv_inst *inst, viv_handle hdl) VIV_MUST_CHECK;
-// Whether the process may hold no more of a kind: VIV_WASM_IDS_MAX, or its limit of timers or fds.
+// Whether the process may hold no more of a kind: VIV_WASM_IDS_MAX, or a limit of timers or fds.
 bool viv_held_is_full(struct viv_inst *inst, viv_kind kind);
+// The process ends: what it still holds does not count any more.
+void viv_held_forget_all(struct viv_inst *inst);
 // A new resource of the process, with all rights. Errors: QUOTA (also: full of that kind),
 // EXHAUSTED, NOINSTANCE (the process is ending).
 enum viv_err viv_held_add(struct viv_inst *inst, viv_kind kind, VIV_OWN void *object,

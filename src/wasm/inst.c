@@ -221,6 +221,10 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     inst->slice = slice;
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
     if (!viv_cpu_share_begin(inst)) return VIV_STEP_WAIT;
+    if (VIV_UNLIKELY(viv_lost_close(&inst->lost, proc))) {
+        slice->left = 0; // that was a slice's worth
+        return VIV_STEP_YIELD;
+    }
     uint64_t began_ns = viv_sched_now_ns(sched);
     inst->step_began_ns = began_ns;
     struct viv_slot_account *before = viv_slots_set_account(&inst->account);
@@ -238,6 +242,15 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
 }
 
 // ---- the end ----
+
+// Whoever learns of the end may have what it had. The pages go with the store, in a moment.
+static void give_back_memory(struct viv_inst *inst)
+{
+    if (inst->reserved_bytes != 0)
+        viv_account_credit(inst->account.above, VIV_COUNTER_MEMORY_BYTES, inst->reserved_bytes);
+    inst->reserved_bytes = 0;
+    viv_slots_leave_above(&inst->account);
+}
 
 static bool release_inst(struct viv_proc *proc, void *state)
 {
@@ -258,6 +271,8 @@ static bool release_inst(struct viv_proc *proc, void *state)
     if (!viv_ids_clear(&inst->ids, RELEASE_BUDGET)) return false;
     if (inst->wasi != NULL) viv_wasi_free(inst);
     inst->wasi = NULL;
+    viv_held_forget_all(inst);
+    give_back_memory(inst);
     return true;
 }
 

@@ -164,6 +164,7 @@ static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to
         (void)viv_proc_send(inst->proc, to, &msg->msg);
     else
         viv_signal_drop(&msg->msg.sig);
+    if (viv_proc_has_send_pause(inst->proc)) viv_inst_end_slice(inst);
 }
 
 enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
@@ -261,6 +262,8 @@ enum viv_host viv_wasm__message_receive(struct viv_inst *inst, const wasmtime_va
     const int64_t *tags = NULL;
     int64_t few[TAGS_INLINE];
     uint8_t *data;
+    if (viv_may_wait(inst, timeout_ns) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_TIME_TIMER, NULL, 0);
     if (count > VIV_RECEIVE_TAGS_MAX) return viv_host_trap(inst, "%u tags are too many", count);
     if (count > 0) {
         if (!viv_guest_range(inst, (uint32_t)args[0].of.i32, (uint64_t)count * 8, &data))
@@ -301,6 +304,9 @@ enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
                                                          wasmtime_val_t *result)
 {
     (void)result;
+    const uint64_t timeout_ns = viv_timeout_ns((uint64_t)args[2].of.i64);
+    if (viv_may_wait(inst, timeout_ns) != VIV_OK)
+        return viv_may_trap(inst, VIV_CAP_TIME_TIMER, NULL, 0);
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
     if (msg == NULL) return VIV_HOST_TRAP;
     struct viv_wait *op = viv_wait_new(inst, resume_reply, NULL);
@@ -308,7 +314,7 @@ enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
     op->u[0] = (uint64_t)args[1].of.i64;
     op->ptr = viv_mbox_mark(viv_proc_mbox(inst->proc));
     send_scratch(inst, msg, (viv_pid){(uint64_t)args[0].of.i64});
-    viv_wait_set_timeout(op, viv_timeout_ns((uint64_t)args[2].of.i64));
+    viv_wait_set_timeout(op, timeout_ns);
     return VIV_HOST_WAIT;
 }
 

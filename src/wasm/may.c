@@ -37,6 +37,12 @@ enum viv_err viv_may_word(struct viv_inst *inst, enum viv_cap cap, uint32_t word
     return ask(inst, cap, (struct viv_cap_query){.facets = 1u << VIV_SCOPE_WORDS, .number = word});
 }
 
+enum viv_err viv_may_wait(struct viv_inst *inst, uint64_t timeout_ns)
+{
+    if (timeout_ns == 0 || timeout_ns >= UINT64_C(1) << 63) return VIV_OK;
+    return viv_may_word(inst, VIV_CAP_TIME_TIMER, VIV_TIME_MONO);
+}
+
 enum viv_err viv_may_files(struct viv_inst *inst)
 {
     const struct viv_session *session = viv_ses_of(inst->proc);

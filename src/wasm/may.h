@@ -14,6 +14,9 @@ enum viv_err viv_may(struct viv_inst *inst, enum viv_cap cap) VIV_MUST_CHECK; //
 enum viv_err viv_may_name(struct viv_inst *inst, enum viv_cap cap, const char *name,
                           size_t len) VIV_MUST_CHECK;
 enum viv_err viv_may_word(struct viv_inst *inst, enum viv_cap cap, uint32_t word) VIV_MUST_CHECK;
+// A wait that ends in time is a sleep: class time.timer, word mono. Neither is one that looks once
+// (0) or that has no end (2^63 and more).
+enum viv_err viv_may_wait(struct viv_inst *inst, uint64_t timeout_ns) VIV_MUST_CHECK;
 // Files at all; what may be done below which directory lies in the rights of its descriptors.
 enum viv_err viv_may_files(struct viv_inst *inst) VIV_MUST_CHECK;
 enum viv_err viv_may_spawn(struct viv_inst *inst, const struct viv_module *module) VIV_MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "wasm/slots.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -404,11 +405,6 @@ enum viv_err viv_module_export_type(const struct viv_module *module,
     return viv_wasm_type(module->bytes, module->len_bytes, export->type_at, out);
 }
 
-static unsigned long long mebibytes_up(uint64_t bytes)
-{
-    return (bytes >> 20) + ((bytes & 0xfffff) != 0);
-}
-
 enum viv_err viv_module_check(const struct viv_module *module, uint64_t memory_limit_bytes,
                               struct viv_diag *diag)
 {
@@ -420,9 +416,8 @@ enum viv_err viv_module_check(const struct viv_module *module, uint64_t memory_l
         return viv_diag_set(diag, VIV_E_QUOTA, "needs %u tables, the limit is %u",
                             binary->table_count, (unsigned)VIV_WASM_TABLES_MAX);
     if (binary->memory_min_bytes > memory_limit_bytes)
-        return viv_diag_set(diag, VIV_E_QUOTA, "needs %llu MiB, the limit is %llu MiB",
-                            mebibytes_up(binary->memory_min_bytes),
-                            (unsigned long long)(memory_limit_bytes >> 20));
+        return viv_slots_over_limit(binary->memory_min_bytes, memory_limit_bytes, "the limit",
+                                    diag);
     uint64_t tables = viv_max_u64(binary->table_count, 1);
     uint64_t elems = viv_min_u64(VIV_WASM_TABLE_ELEMS_MAX, memory_limit_bytes / 8 / tables);
     if (binary->table_min_elems > elems)

@@ -102,6 +102,7 @@ enum viv_host viv_wasm__res_fut_wait(struct viv_inst *inst, const wasmtime_val_t
                                      wasmtime_val_t *result)
 {
     enum viv_err err = open_futures(inst);
+    if (err == VIV_OK) err = viv_may_wait(inst, (uint64_t)args[0].of.i64);
     if (err != VIV_OK) return viv_abi__fail_async(inst, result, err, NULL);
     struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(inst->proc));
     uint64_t timeout_ns =
@@ -195,8 +196,9 @@ static enum viv_err fill_stat(struct viv_inst *inst, viv_handle hdl, uint8_t *ou
     viv_put_u32(out + 8, is_there ? meta.phase : VIV_RES_DEAD);
     viv_put_u32(out + 12, viv_res_grant_depth(inst->tab, hdl));
     viv_put_u64(out + 16, meta.charge_bytes);
-    uint64_t age_s = viv_res_age_s(inst->tab->reg, &meta);
-    viv_put_u64(out + 24, age_s * VIV_NS_PER_SEC);
+    // A clock by another name: 0 without it.
+    if (viv_may_word(inst, VIV_CAP_TIME_READ, VIV_TIME_MONO) == VIV_OK)
+        viv_put_u64(out + 24, viv_res_age_s(inst->tab->reg, &meta) * VIV_NS_PER_SEC);
     viv_put_u32(out + 32, viv_rid_eq(meta.owner, viv_res_process_id(inst->tab)));
     return VIV_OK;
 }

@@ -18,10 +18,10 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/spin.h"
+#include "base/text.h"
 #include "os/vm.h"
 #include "sched/dirty.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -456,19 +456,30 @@ static void clean_stack(struct viv_slot *slot)
 
 // ---- memories ----
 
+enum viv_err viv_slots_over_limit(uint64_t needs_bytes, uint64_t limit_bytes, const char *whose,
+                                  struct viv_diag *diag)
+{
+    char needs[VIV_SIZE_TEXT_BYTES], limit[VIV_SIZE_TEXT_BYTES];
+    return viv_diag_set(diag, VIV_E_QUOTA, "needs %s, %s is %s",
+                        viv_size_format(needs_bytes, true, needs), whose,
+                        viv_size_format(limit_bytes, false, limit));
+}
+
 static enum viv_err charge(struct viv_slot_account *account, uint64_t more_bytes,
                            struct viv_diag *diag)
 {
     if (account == NULL) return VIV_OK;
-    uint64_t used = viv_add_sat_u64(account->used_bytes, more_bytes);
-    if (used > account->limit_bytes) {
-        account->denied = true;
-        uint64_t needs_mib = (used >> 20) + ((used & 0xfffff) != 0);
-        uint64_t limit_mib = account->limit_bytes >> 20;
-        return viv_diag_set(diag, VIV_E_QUOTA,
-                            "needs %" PRIu64 " MiB, the limit is %" PRIu64 " MiB", needs_mib,
-                            limit_mib);
-    }
+    struct viv_account *above = account->above;
+    const bool was_denied = account->denied;
+    const uint64_t used = viv_add_sat_u64(account->used_bytes, more_bytes);
+    account->denied = true;
+    if (used > account->limit_bytes)
+        return viv_slots_over_limit(used, account->limit_bytes, "the limit", diag);
+    if (above != NULL && viv_account_charge(above, VIV_COUNTER_MEMORY_BYTES, more_bytes) != VIV_OK)
+        return viv_slots_over_limit(
+            viv_add_sat_u64(viv_account_used(above, VIV_COUNTER_MEMORY_BYTES), more_bytes),
+            viv_account_max(above, VIV_COUNTER_MEMORY_BYTES), "the limit of all processes", diag);
+    account->denied = was_denied;
     account->used_bytes = used;
     account->peak_bytes = viv_max_u64(account->peak_bytes, used);
     return VIV_OK;
@@ -476,7 +487,17 @@ static enum viv_err charge(struct viv_slot_account *account, uint64_t more_bytes
 
 static void refund(struct viv_slot_account *account, uint64_t less_bytes)
 {
-    if (account != NULL) account->used_bytes -= less_bytes;
+    if (account == NULL) return;
+    account->used_bytes -= less_bytes;
+    if (account->above != NULL)
+        viv_account_credit(account->above, VIV_COUNTER_MEMORY_BYTES, less_bytes);
+}
+
+void viv_slots_leave_above(struct viv_slot_account *account)
+{
+    if (account->above != NULL)
+        viv_account_credit(account->above, VIV_COUNTER_MEMORY_BYTES, account->used_bytes);
+    account->above = NULL;
 }
 
 static enum viv_err take_of_size(struct viv_slots *slots, uint64_t size_bytes,

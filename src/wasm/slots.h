@@ -14,6 +14,7 @@
 #define VIV_WASM_SLOTS_H
 
 #include "base/err.h"
+#include "cap/account.h"
 #include "sched/sched.h"
 #include <wasmtime.h>
 
@@ -25,9 +26,10 @@ struct viv_slot;
 // thread touches it.
 struct viv_slot_account {
     uint64_t used_bytes, peak_bytes;
-    uint64_t limit_bytes;    // UINT64_MAX: none
-    bool denied;             // something was refused for the limit's sake; the reader clears it
-    struct viv_slot *stacks; // of this room
+    uint64_t limit_bytes;      // UINT64_MAX: none
+    struct viv_account *above; // that of the environment, charged as well; NULL: none
+    bool denied;               // something was refused for the limit's sake; the reader clears it
+    struct viv_slot *stacks;   // of this room
 };
 
 // sched may be NULL: then no thread counts as a worker. Errors: EXHAUSTED.
@@ -42,6 +44,13 @@ struct viv_slot_account *viv_slots_set_account(struct viv_slot_account *account)
 // False: a stack of this process was overrun; the kernel cannot be trusted any more. Cost: a few
 // ns.
 bool viv_slots_stack_is_intact(const struct viv_slot_account *account);
+
+// Sets diag to "needs 2 MiB, WHOSE is 64 KiB"; returns QUOTA.
+enum viv_err viv_slots_over_limit(uint64_t needs_bytes, uint64_t limit_bytes, const char *whose,
+                                  struct viv_diag *diag);
+
+// From now on only the account itself is charged: what it has charged above is given back.
+void viv_slots_leave_above(struct viv_slot_account *account);
 
 // What the engine's callbacks do, for tests and benchmarks.
 // Errors: QUOTA over the account's limit, TOOBIG over 4 GiB, EXHAUSTED; diag says which.

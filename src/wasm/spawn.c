@@ -92,6 +92,8 @@ static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
     inst->config = viv_config_take(spec->config);
     inst->dirs = viv_dirs_take(spec->dirs);
     inst->account.limit_bytes = spec->config->max_memory_bytes;
+    inst->members = viv_cap_members(spec->env);
+    if (inst->members != NULL) inst->account.above = inst->members->account;
     inst->strict_entry = spec->strict_entry;
     inst->run_start = spec->run_start;
     inst->limits = (struct viv_proc_limits){
@@ -376,6 +378,24 @@ static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *data, uint6
     return NULL;
 }
 
+// In mode `fast` the engine keeps the memory, and nobody is asked when it grows: what it may become
+// is charged to the environment at birth, if that has a limit.
+static enum viv_err reserve_memory(struct viv_inst *inst, struct viv_diag *diag)
+{
+    struct viv_account *above = inst->account.above;
+    const uint64_t most = viv_min_u64(viv_module_binary(inst->module)->memory_max_bytes,
+                                      inst->config->max_memory_bytes);
+    if (viv_module_mode(inst->module) != VIV_WASM_FAST || above == NULL ||
+        viv_account_max(above, VIV_COUNTER_MEMORY_BYTES) == VIV_UNLIMITED)
+        return VIV_OK;
+    if (viv_account_charge(above, VIV_COUNTER_MEMORY_BYTES, most) != VIV_OK)
+        return viv_slots_over_limit(
+            viv_add_sat_u64(viv_account_used(above, VIV_COUNTER_MEMORY_BYTES), most),
+            viv_account_max(above, VIV_COUNTER_MEMORY_BYTES), "the limit of all processes", diag);
+    inst->reserved_bytes = most;
+    return VIV_OK;
+}
+
 static enum viv_err make_store(struct viv_inst *inst)
 {
     enum { FUEL_A_UNIT = 100000 };
@@ -426,6 +446,7 @@ enum viv_step viv_spawn__prepare(struct viv_inst *inst)
         err = viv_spawn__check_entry(inst->module, inst->entry, inst->entry_len, inst->args,
                                      inst->arg_count, diag);
     if (err == VIV_OK) err = viv_wasi_new(inst, diag);
+    if (err == VIV_OK) err = reserve_memory(inst, diag);
     if (err != VIV_OK) return fail(inst, err);
     err = make_store(inst);
     if (err != VIV_OK) return fail(inst, viv_diag_set(diag, err, "%s", viv_err_text(err)));

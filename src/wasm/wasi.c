@@ -70,6 +70,14 @@ void viv_wasi__fd_close(struct viv_wasi_fd *entry)
     entry->listing = NULL;
 }
 
+// A limit of descriptors has its own errno (the contract on Wasm); any other limit of the account
+// answers as QUOTA does everywhere.
+static uint32_t held_errno(struct viv_inst *inst, viv_kind kind, enum viv_err err)
+{
+    if (err != VIV_E_QUOTA) return VIV_WASI_NOMEM;
+    return viv_held_is_full(inst, kind) ? VIV_WASI_MFILE : VIV_WASI_DQUOT;
+}
+
 uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, uint32_t *out_fd)
 {
     struct viv_wasi *wasi = inst->wasi;
@@ -84,7 +92,7 @@ uint32_t viv_wasi__add(struct viv_inst *inst, const struct viv_wasi_fd *entry, u
     struct viv_wasi_slot slot = {.kind = entry->file->kind == VIV_WASI_DIR ? VIV_KIND_DIR
                                                                            : VIV_KIND_FILE};
     enum viv_err err = viv_held_add(inst, slot.kind, object, &slot.hdl);
-    if (err != VIV_OK) return err == VIV_E_QUOTA ? VIV_WASI_MFILE : VIV_WASI_NOMEM;
+    if (err != VIV_OK) return held_errno(inst, slot.kind, err);
     VIV_ASSERT(wasi->slots != NULL); // there was room
     *out_fd = wasi->free_from++;
     wasi->slots[*out_fd] = slot;

@@ -171,7 +171,7 @@ enum viv_host viv_wasm__wasi_fd_filestat_get(struct viv_inst *inst, const wasmti
     struct stat st = {.st_nlink = 1}; // of a stream that is not the system's
     if (entry->file->fd >= 0) error = result_of(viv_os_fstat(entry->file->fd, &st));
     if (error == VIV_WASI_SUCCESS)
-        viv_wasi__put_filestat(mem.base + ptr, &st, entry->file->filetype);
+        viv_wasi__put_filestat(inst, mem.base + ptr, &st, entry->file->filetype);
     return viv_wasi__done(result, error);
 }
 

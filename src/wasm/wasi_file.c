@@ -5,6 +5,7 @@
 #include "wasm/wasi_int.h"
 
 #include "sched/io.h"
+#include "wasm/may.h"
 
 struct viv_wasi_file *viv_wasi__file_new(struct viv_sched *sched, int fd, enum viv_wasi_kind kind)
 {
@@ -78,16 +79,19 @@ static uint64_t ns_of(struct timespec time)
     return (uint64_t)time.tv_sec * VIV_NS_PER_SEC + (uint64_t)time.tv_nsec;
 }
 
-void viv_wasi__put_filestat(uint8_t *at, const struct stat *st, uint8_t filetype)
+void viv_wasi__put_filestat(struct viv_inst *inst, uint8_t *at, const struct stat *st,
+                            uint8_t filetype)
 {
+    // A file that was just written has the time in it.
+    const bool sees_times = viv_may_word(inst, VIV_CAP_TIME_READ, VIV_TIME_WALL) == VIV_OK;
     viv_put_u64(at, st->st_dev);
     viv_put_u64(at + 8, st->st_ino);
     viv_put_u64(at + 16, filetype);
     viv_put_u64(at + 24, st->st_nlink);
     viv_put_u64(at + 32, (uint64_t)st->st_size);
-    viv_put_u64(at + 40, ns_of(st->st_atim));
-    viv_put_u64(at + 48, ns_of(st->st_mtim));
-    viv_put_u64(at + 56, ns_of(st->st_ctim));
+    viv_put_u64(at + 40, sees_times ? ns_of(st->st_atim) : 0);
+    viv_put_u64(at + 48, sees_times ? ns_of(st->st_mtim) : 0);
+    viv_put_u64(at + 56, sees_times ? ns_of(st->st_ctim) : 0);
 }
 
 // One time of a pair: to be set, set to now, or left alone.

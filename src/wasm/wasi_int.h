@@ -20,6 +20,7 @@ enum {
     VIV_WASI_ACCES = 2,
     VIV_WASI_AGAIN = 6,
     VIV_WASI_BADF = 8,
+    VIV_WASI_DQUOT = 19,
     VIV_WASI_FAULT = 21,
     VIV_WASI_ILSEQ = 25,
     VIV_WASI_INVAL = 28,
@@ -189,7 +190,6 @@ struct viv_wasi {
     struct viv_wasi_slot *slots; // by number; NULL until the guest asks for the first one
     uint32_t cap, free_from;     // no free one below
     struct viv_capture_part *part;
-    uint64_t output_bytes; // written to standard streams
 };
 // Errors (all of these): a WASI errno. need: rights the call takes. The entry is valid until the
 // slice ends, or it is closed.
@@ -244,7 +244,9 @@ static inline uint64_t viv_wasi__u64(const wasmtime_val_t *args, size_t index)
 {
     return (uint64_t)args[index].of.i64;
 }
-void viv_wasi__put_filestat(uint8_t *at, const struct stat *st, uint8_t filetype);
+// Without the wall clock (class time.read) the times are 0.
+void viv_wasi__put_filestat(struct viv_inst *inst, uint8_t *at, const struct stat *st,
+                            uint8_t filetype);
 // What fstflags and the two times mean. Errors: inval.
 uint32_t viv_wasi__times(uint64_t atim, uint64_t mtim, uint32_t flags,
                          struct timespec out_times[2]) VIV_MUST_CHECK;

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "gen/wasm_imports.h"
 #include "sched/io.h"
+#include "wasm/output.h"
 #include "wasm/runtime.h"
 #include "wasm/wasi_int.h"
 #include <errno.h>
@@ -33,6 +34,7 @@ struct io {
     int64_t offset; // -1: the file's own
     uint64_t total; // bytes of the vectors
     uint64_t moved;
+    uint64_t output_bytes; // taken for output (output.h)
     uint32_t error;
     // turn
     struct viv_turn_node turn;
@@ -206,23 +208,25 @@ static void append_copy(struct io *io, struct viv_guest_mem mem)
         viv_capture__append(io->copy->capture, io->copy->part, iov[i].iov_base, iov[i].iov_len);
 }
 
-// Tells the guest. A process over its output limit ends.
+// What was taken for output and not written goes back.
+static void give_back_output(struct io *io)
+{
+    if (io->output_bytes > io->moved) viv_output_give(io->inst, io->output_bytes - io->moved);
+    io->output_bytes = 0;
+}
+
+// Tells the guest.
 static enum viv_host finish(struct io *io, struct viv_guest_mem mem, wasmtime_val_t *result)
 {
     struct viv_inst *inst = io->inst;
     leave_turn(io);
+    give_back_output(io);
     if (io->moved == 0 && io->error != VIV_WASI_SUCCESS) return viv_wasi__done(result, io->error);
     viv_put_u32(mem.base + io->out_ptr, (uint32_t)io->moved);
     viv_host_charge_bytes(inst, io->moved);
     if (io->is_write) {
         if (!io->file->is_kernels) io->file->was_written = true;
         if (io->copy != NULL) append_copy(io, mem);
-        if (io->is_standard) inst->wasi->output_bytes += io->moved;
-        uint64_t limit = inst->config->output_bytes;
-        if (limit != 0 && inst->wasi->output_bytes > limit)
-            return viv_inst_exit(inst, viv_reason_newf(VIV_REASON_LIMIT, VIV_LIMIT_OUTPUT,
-                                                       "more than %llu bytes of output",
-                                                       (unsigned long long)limit));
     }
     return viv_wasi__done(result, VIV_WASI_SUCCESS);
 }
@@ -363,6 +367,7 @@ static void free_io(struct io *io)
     if (io->is_armed) (void)viv_io_disarm(io->file->sched, &io->wait);
     if (io->job != NULL) viv_bg_leave(&io->job->bg);
     leave_turn(io);
+    give_back_output(io);
     viv_free(io, sizeof(*io), VIV_TAG_WASI);
 }
 
@@ -378,6 +383,7 @@ static enum viv_host wait_for(struct io *tried, struct viv_guest_mem mem, enum t
     struct io *io = viv_try_alloc(sizeof(*io), VIV_TAG_WASI);
     if (io == NULL) {
         leave_turn(tried);
+        give_back_output(tried);
         return viv_wasi__done(result, VIV_WASI_NOMEM);
     }
     *io = *tried;
@@ -422,16 +428,6 @@ static uint32_t find_file(struct io *io, uint32_t fd)
     return VIV_WASI_SUCCESS;
 }
 
-// A write that would go over the output limit of a process that drops: the guest is told of
-// success.
-static bool is_dropped(const struct io *io)
-{
-    const struct viv_config *config = io->inst->config;
-    return io->is_write && io->is_standard && config->drops_output && config->output_bytes != 0 &&
-           io->total > config->output_bytes -
-                           viv_min_u64(io->inst->wasi->output_bytes, config->output_bytes);
-}
-
 static enum viv_host transfer(struct viv_inst *inst, const wasmtime_val_t *args,
                               wasmtime_val_t *result, bool is_write, bool is_at)
 {
@@ -446,10 +442,14 @@ static enum viv_host transfer(struct viv_inst *inst, const wasmtime_val_t *args,
     if (error == VIV_WASI_SUCCESS && is_at && offset > INT64_MAX - io.total) error = VIV_WASI_INVAL;
     if (error == VIV_WASI_SUCCESS) error = find_file(&io, viv_wasi__u32(args, 0));
     if (error != VIV_WASI_SUCCESS) return viv_wasi__done(result, error);
-    if (is_dropped(&io)) {
+    const enum viv_output output =
+        io.is_write && io.is_standard ? viv_output_take(inst, io.total) : VIV_OUTPUT_FITS;
+    if (output == VIV_OUTPUT_ENDS) return viv_output_end(inst);
+    if (output == VIV_OUTPUT_DROPPED) { // the guest is told of success
         viv_put_u32(mem.base + io.out_ptr, (uint32_t)io.total);
         return viv_wasi__done(result, VIV_WASI_SUCCESS);
     }
+    if (io.is_write && io.is_standard) io.output_bytes = io.total;
     enum todo todo = attempt(&io, mem);
     if (todo == TODO_DONE) return finish(&io, mem, result);
     return wait_for(&io, mem, todo, result);

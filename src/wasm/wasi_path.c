@@ -368,9 +368,9 @@ static uint32_t work_stat(struct viv_wasi_job *job)
 static uint32_t finish_stat(struct viv_inst *inst, struct viv_guest_mem mem,
                             struct viv_wasi_job *job)
 {
-    (void)inst;
     if (!viv_guest_in(mem, job->out[0], 64)) return VIV_WASI_FAULT;
-    viv_wasi__put_filestat(mem.base + job->out[0], &job->st, viv_wasi__filetype(&job->st, -1));
+    viv_wasi__put_filestat(inst, mem.base + job->out[0], &job->st,
+                           viv_wasi__filetype(&job->st, -1));
     return VIV_WASI_SUCCESS;
 }
 

@@ -279,7 +279,7 @@ class Limits(CliTest):
         self.assertEqual(self.guest("grow", 4).out, "grew all\n")
         self.assertRegex(self.guest("grow", 4, options=["--max-memory", "3M"]).out, r"\Agrew [0-2] MiB\n\Z")
         ended = self.guest("grow", 4, options=["--max-memory", "1"])
-        self.refused(ended, 1, "cli_guest.wasm", "needs", "MiB, the limit is")
+        self.refused(ended, 1, "cli_guest.wasm", "needs", "KiB, the limit is 1 byte")
 
     def test_time(self):
         self.failed(self.guest("wait", "spin", options=["--max-time", "100ms"]), 137, "time")

@@ -14,7 +14,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-from policy_cli import NOTCAPABLE, PolicyTest  # noqa: E402
+from policy_cli import ACTS, NOTCAPABLE, PolicyTest  # noqa: E402
 from viv_cli import FACTOR, RETURNS, SPINS  # noqa: E402
 
 # ---- case 59: directories ----
@@ -144,8 +144,10 @@ class Limits(PolicyTest):
         self.assertEqual(self.count("memory=8M", "grow", "64"), 0)
         self.assertEqual(self.count("memory=8M", "grow", "128"), -1)
         self.assertEqual(self.count("memory=none", "grow", "1024"), 0)
-        self.refused(self.limited("memory=64K", "grow", "0"), 1, "needs 1 MiB, the limit is")
-        self.refused(self.limited("memory=0", "grow", "0"), 1, "needs 1 MiB, the limit is")
+        for limit, shown in (("64K", "64 KiB"), ("0", "0 bytes"), ("100000", "100000 bytes")):
+            ended = self.limited(f"memory={limit}", "grow", "0")
+            self.refused(ended, 1, f", the limit is {shown}")
+            self.assertRegex(ended.err, r"needs \d+ [KM]iB, ")
 
     def test_cpu_time(self):
         self.ends(self.limited("cpu_time=200ms", "spin"), "limit(cpu)")
@@ -179,6 +181,10 @@ class Limits(PolicyTest):
                     self.assertEqual(self.count(f"{limit}={number + more}", *action.split()), number)
             with self.subTest(limit=limit, action=action):
                 self.assertEqual(self.count(f"{limit}=50000", *action.split()), 50)
+        # By the contract's letter: mfile for descriptors (wasm 14), dquot for what an account counts (resources 1.4).
+        self.assertEqual(self.count("fds=10", "open_errno", "50", "file"), 33)
+        for limit in ("handles=10", "resources=20", "resource_bytes=4K"):
+            self.assertEqual(self.count(limit, "open_errno", "50", "file"), 19, limit)
         # Descriptors and handles: the three standard streams and the directory are some already.
         self.assertEqual(self.count("fds=10", "files", "50", "file"), 6)
         self.assertEqual(self.count("fds=4", "files", "50", "file"), 0)
@@ -209,12 +215,32 @@ class Limits(PolicyTest):
         self.ends(self.limited("mailbox_bytes=1K", "fill", "100", "100"), "limit(mailbox)")
         self.assertEqual(self.count("mailbox=100", "fill", "100", "0"), 100)
 
+    def test_a_full_mailbox_suspends_who_sends(self):
+        """Nobody dies, nothing is lost, and the mailbox has few at a time: the sender gives way to the receiver."""
+        def flood(limit):
+            ended = self.viv("run", "--workers", "1", "--use", "guest", "--limit", limit, ACTS, "flood", "900")
+            self.assertEqual(ended.status, 0, ended)
+            answer = int(ended.out)
+            return answer // 1000000, answer // 1000 % 1000, answer % 1000  # refused, counted, the most at a time
+        for limit in ("mailbox=10 suspend", "mailbox_bytes=64 suspend"):
+            refused, counted, most = flood(limit)
+            self.assertEqual((refused, counted), (0, 900))
+            self.assertLessEqual(most, 12, limit)
+        self.assertEqual(flood("mailbox=none")[:2], (0, 900))
+        refused, counted, most = flood("mailbox=10 refuse")
+        self.assertEqual(refused + counted, 900)
+        self.assertTrue(refused > 0 and most <= 10)
+        self.assertEqual(flood("mailbox=10 kill")[1:], (999, 998))  # -2: its end
+
     def test_output(self):
         """kill ends the process at the write that goes over; drop goes on without it."""
         line = "123456789\n"
         ended = self.limited("output=100", "output", "50")
         self.ends(ended, "limit(output): more than 100 bytes of output")
-        self.assertEqual(ended.err[:111], line * 11 + "v")
+        self.assertEqual(ended.err[:101], line * 10 + "v")  # not one byte too many (I12)
+        ended = self.limited("output=105", "output", "50")
+        self.ends(ended, "limit(output): more than 105 bytes of output")
+        self.assertEqual(ended.err[:101], line * 10 + "v")
         ended = self.limited("output=100 drop", "output", "50")
         self.assertEqual((ended.status, ended.out, ended.err), (0, "", line * 10))
         ended = self.limited("output=105 drop", "output", "10")
@@ -223,12 +249,81 @@ class Limits(PolicyTest):
         self.ends(self.limited("output=0", "output", "5"), "limit(output)")
         self.assertEqual(self.limited("output=none", "output", "3"), (0, "0\n", line * 3))
 
+    def test_log_lines_are_output(self):
+        """Lines of the log count by their text (10 bytes each), with what is written."""
+        lines = lambda ended: ended.err.count(": 1234567890\n")
+        ended = self.limited("output=100", "log_lines", "50")
+        self.ends(ended, "limit(output): more than 100 bytes of output")
+        self.assertEqual(lines(ended), 10)
+        ended = self.limited("output=57 drop", "log_lines", "50")
+        self.assertEqual((ended.status, lines(ended)), (0, 5))
+        self.assertEqual(lines(self.limited("output=none", "log_lines", "50")), 50)
+
+    def test_timers_of_both_kinds_are_one_count(self):
+        for number in (1, 6, 7):
+            self.assertEqual(self.count(f"timers={number}", "timers_and_sleeps", "50"), number)
+        self.assertEqual(self.count("timers=none", "timers_and_sleeps", "50"), 50)
+
     def test_the_last_one_counts(self):
         options = ("--limit", "shares=3", "--limit", "shares=5", "--use", "guest")
         self.assertEqual(self.number("shares", "50", options=options), 5)
         path = self.file("p", "use guest\nlimit shares=3\nlimit shares=4\n")
         self.assertEqual(self.number("shares", "50", options=("--policy", path)), 4)
         self.assertEqual(self.number("shares", "50", options=("--policy", path, "--limit", "shares=6")), 6)
+
+
+class Members(PolicyTest):
+    """What a policy limits, all processes of the program have together."""
+
+    def count(self, limits, *args, engine="many"):
+        text = "use guest\nallow fs=.:r\n" + "".join(f"limit {limit}\n" for limit in limits)
+        ended = self.act(*args, options=("--engine", engine, "--policy", self.file("members.policy", text)))
+        self.assertEqual(ended.status, 0, ended)
+        return int(ended.out or 0), ended.err.count("123456789\n")
+
+    def test_memory(self):
+        """A member begins with some memory and grows by 4 MiB; together they do not pass the limit."""
+        self.assertEqual(self.count(["memory=none"], "members_grow", 6, 4)[0], 24)
+        few, many = (self.count([f"memory={limit}"], "members_grow", 6, 4)[0] for limit in ("8M", "16M"))
+        self.assertTrue(1 <= few < 8, few)
+        self.assertTrue(8 <= many < 16, many)
+        self.assertEqual(many, few + 8 if few >= 4 else many)
+
+    def test_what_has_ended_does_not_count(self):
+        self.assertEqual(self.count(["memory=8M"], "members_take_turns", 40)[0], 40)
+
+    def test_memory_of_heavy_processes(self):
+        """The engine `fast` keeps memories itself: what one may become counts from its birth."""
+        self.assertEqual(self.count(["memory=none"], "members_grow", 3, 2, engine="fast")[0], 6)
+        self.assertEqual(self.count(["memory=64M"], "members_grow", 3, 2, engine="fast")[0], 0)
+
+    def test_cpu_share(self):
+        """Three that spin have a fifth of a core together."""
+        for limit, least, most in (("cpu=20%", 0.15, 0.8), ("cpu=none", 1.0, 9)):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            ended = self.act("members_spin", "3", options=("--limit", limit, "--limit", "wall=2s"))
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.assertEqual(ended.status, 137)
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            if FACTOR == 1:
+                self.assertTrue(least <= used <= most, (limit, used))
+
+    def test_output(self):
+        self.assertEqual(self.count(["output=none"], "members_write", 3, 4), (12, 12))
+        self.assertEqual(self.count(["output=100 drop"], "members_write", 3, 4)[1], 10)
+
+    def test_descriptors_handles_channels(self):
+        self.file("file")
+        self.assertEqual(self.count(["fds=none"], "members_open", 3, 5)[0], 15)
+        self.assertLess(self.count(["fds=16"], "members_open", 3, 5)[0], 12)
+        self.assertEqual(self.count(["channel_bytes=none"], "members_channel", 3, 5)[0], 15)
+        alone = self.count(["channel_bytes=2K"], "members_channel", 1, 50)[0]
+        self.assertTrue(1 < alone < 50, alone)
+        self.assertEqual(self.count(["channel_bytes=2K"], "members_channel", 2, 50)[0], alone)
+
+    def test_defaults_are_of_each(self):
+        """Limits that no line names hold for each process alone: 1,024 descriptors and 64 MiB of channels."""
+        self.assertEqual(self.count([], "members_channel", 3, 50)[0], 150)
 
 
 # ---- case 64: the audit ----
@@ -263,6 +358,14 @@ class Audit(PolicyTest):
                     self.assertEqual((event["class"], event["operation"], event["object"], event["outcome"]),
                                      ("entropy", "random_get", "", "DENIED"))
                     self.assertRegex(event["pid"], r"\A<0\.\d+\.\d+>\Z")
+
+    def test_26_guesses_name_process_and_session(self):
+        self.assertEqual(self.number("guesses", 17, options=("--use", "guest", "--audit", "audit.jsonl")), -10)  # QUOTA
+        session = [event for event in self.events() if event["event"] == "session-create"][0]["session"]
+        found = [event for event in self.events() if event["event"] == "attach-guess"]
+        self.assertEqual([(event["session"], event["operation"], event["outcome"], event["environment"])
+                          for event in found], [(session, "res_attach", "QUOTA", 1)])
+        self.assertRegex(found[0]["pid"], r"\A<0\.\d+\.\d+>\Z")
 
     def test_order_and_numbers(self):
         self.number("denied", 100, options=("--use", "none", "--audit", "audit.jsonl"))

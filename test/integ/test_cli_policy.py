@@ -286,8 +286,8 @@ GATES = (
     Gate("monitor", "proc.link", "monitor", DENIED, 0, ENV, ("self", "children", "descendants")),
     Gate("send", "msg.send", "send", DENIED, 0, ENV, ("self", "children", "some.name")),
     Gate("send_self", "msg.send", "send", DENIED, 0, SELF, ("some.name",)),
-    Gate("send_handle", "res.send", None, DENIED, 0, ("module",), ("channel",), "msg.send"),
-    Gate("take", "res.receive", None, DENIED, 0, ("module",), ("channel",), "msg.send res.send"),
+    Gate("send_handle", "res.send", "send", DENIED, 0, ("module",), ("channel",), "msg.send"),
+    Gate("take", "res.receive", "take", DENIED, 0, ("module",), ("channel",), "msg.send res.send time.timer"),
     Gate("exit", "proc.signal", "exit", DENIED, 0, ("env", "exit"), ("kill", "self", "children")),
     Gate("kill", "proc.signal", "exit", DENIED, 0, ("env", "kill"), ("exit", "self", "children")),
     Gate("register some.name", "name.register", "register", DENIED, 0, ("some.name", "some.*"), ("some", "other.*")),
@@ -297,16 +297,19 @@ GATES = (
     Gate("module_name some.name", "mod.load", "module", DENIED, NOTFOUND, ("some.name",), ("bytes", "other")),
     Gate("timer", "time.timer", "timer", DENIED, 0, ("mono",), ("wall", "cpu")),
     Gate("log", "log.write", "log", DENIED, 0, (), ()),
-    Gate("channel 64", "chan.create", None, DENIED, 0, ("64", "1K"), ("63",)),
-    Gate("reader", "chan.read", None, DENIED, 0, (), ("#1.1.1",), "chan.create"),
-    Gate("writer", "chan.write", None, DENIED, 0, (), ("#1.1.1",), "chan.create"),
-    Gate("share", "res.share", None, DENIED, 0, ("channel",), ("module",), "chan.create"),
-    Gate("attach", "res.attach", None, DENIED, 0, ("channel",), ("module",), "chan.create res.share"),
-    Gate("publish", "singleton.register", None, DENIED, 0, (b"0123456789abcdef".hex(),), ("a.b",),
+    Gate("channel 64", "chan.create", "chan_create", DENIED, 0, ("64", "1K"), ("63",)),
+    Gate("reader", "chan.read", "chan_reader", DENIED, 0, (), ("#1.1.1",), "chan.create"),
+    Gate("writer", "chan.write", "chan_writer", DENIED, 0, (), ("#1.1.1",), "chan.create"),
+    Gate("share", "res.share", "res_share", DENIED, 0, ("channel",), ("module",), "chan.create"),
+    Gate("attach", "res.attach", "res_attach", DENIED, 0, ("channel",), ("module",), "chan.create res.share"),
+    Gate("publish", "singleton.register", "singleton_register", DENIED, 0, (b"0123456789abcdef".hex(),), ("a.b",),
          "chan.create res.share"),
-    Gate("lookup", "singleton.lookup", None, DENIED, NOTFOUND, (b"0123456789abcdef".hex(),), ("a.b",)),
-    Gate("future_sleep", "time.timer", None, DENIED, 0, ("mono",), ("wall",)),
-    Gate("l_send", "msg.send", "send", 9027, 0, SELF, ("some.name",)),
+    Gate("lookup", "singleton.lookup", "singleton_lookup", DENIED, NOTFOUND, (b"0123456789abcdef".hex(),), ("a.b",)),
+    Gate("future_sleep", "time.timer", "sleep", DENIED, 0, ("mono",), ("wall",)),
+    Gate("receive 1000", "time.timer", "receive", DENIED, -22, ("mono",), ("wall", "cpu")),
+    Gate("fut_wait 1000", "time.timer", "fut_wait", DENIED, 1, ("mono",), ("wall", "cpu")),
+    Gate("l_receive 1", "time.timer", "receive", TRAP, 9027, ("mono",), ("wall",)),
+    Gate("l_send", "msg.send", "send", 9027, 0, SELF, ("some.name",), "time.timer"),
     Gate("l_put", "name.register", "put", TRAP, 0, ("some.*",), ("other.*",), "", "some.name"),
     Gate("l_remove", "name.register", "remove", TRAP, 0, ("some.*",), ("other.*",), "", "some.name"),
     Gate("l_get", "name.lookup", "get", 1, 0, ("some.*",), ("other.*",), "name.register"),
@@ -387,6 +390,22 @@ class Gates(PolicyTest):
                 options += ["--allow", f"time.read={one}"]
             with self.subTest(allow=allow):
                 self.assertEqual(self.number("times", options=options), result)
+
+    def test_waits_without_a_clock(self):
+        """What looks once, or waits for as long as it takes, is no sleep."""
+        options = ("--use", "none", "--allow", "msg.send", "--audit", "audit.jsonl")
+        for action, result in (("receive 0", -22), ("receive -1", 0), ("fut_wait 0", 1), ("l_receive 0", 9027)):
+            with self.subTest(action=action):
+                self.assertEqual(self.number(*action.split(), options=options), result)
+                self.assertEqual(self.denials(), [])
+
+    def test_ages_of_things_are_clocks(self):
+        self.file("file", "content")
+        for allow, result in (((), 0), (("mono",), 1), (("wall",), 2), (("wall", "mono"), 3), (("cpu",), 0)):
+            options = ["--use", "none", "--dir", "."] + [f"--allow={name}" for name in ("chan.create", "time.timer")]
+            options += [f"--allow=time.read={one}" for one in allow]
+            with self.subTest(allow=allow):
+                self.assertEqual(self.number("ages", "file", options=options), result)
 
     def test_no_class_is_forgotten(self):
         """Every class that the sources of the imports name has a row here."""

@@ -9,36 +9,20 @@
 // When nothing can run any more the walker agrees, and after all have ended nothing is charged and
 // no byte is left. Same seed, same trace. VIV_SIM_SEEDS: how many seeds; VIV_TEST_SEED: the first.
 #include "base/alloc.h"
-#include "base/rng.h"
-#include "base/sim.h"
 #include "cap/holder.h"
 #include "cap/share.h"
 #include "cap/transit.h"
-#include "harness/check.h"
+#include "drive.h"
 #include "proc/host.h"
 #include "sched/drive.h"
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <ucontext.h>
-
-#include <cmocka.h>
 
 enum {
     WORKERS_MAX = 3,
-    STACK_BYTES = 256 << 10,
     ACTORS_MAX = 40,
     ACTIONS = 60,
     PLACES = 6, // of values, rids and messages that all use
     HELD = 6,
-    STEPS_MAX = 400000,
-};
-
-struct fibre {
-    ucontext_t context;
-    uint8_t *stack;
-    bool in_turn, idle;
 };
 
 struct actor {
@@ -50,16 +34,12 @@ struct actor {
 };
 
 struct sim {
-    struct viv_rng rng;
-    uint64_t now_ns, trace, steps;
     struct viv_kernel *kernel;
     struct viv_cap_kernel *cap;
     struct viv_reg *reg;
     struct viv_env *env;
     struct viv_sched *sched;
-    uint32_t worker_count, current, switch_chance, actor_count;
-    struct fibre fibres[WORKERS_MAX];
-    ucontext_t main;
+    uint32_t actor_count;
     struct actor actors[ACTORS_MAX];
     uint64_t shares[PLACES];
     viv_rid rids[PLACES];
@@ -68,31 +48,6 @@ struct sim {
 };
 
 static struct sim *sim; // the fibres and the hooks get no argument
-
-static void note(uint64_t what)
-{
-    sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
-}
-
-static uint32_t below(uint32_t bound)
-{
-    return (uint32_t)viv_rng_below(&sim->rng, bound);
-}
-
-static uint64_t sim_now(void *arg)
-{
-    (void)arg;
-    return sim->now_ns;
-}
-
-// Not for secrets: the same seed gives the same values.
-static enum viv_err sim_random(void *arg, void *out, size_t len_bytes)
-{
-    (void)arg;
-    for (size_t i = 0; i < len_bytes; i++)
-        ((uint8_t *)out)[i] = (uint8_t)viv_rng_next(&sim->rng);
-    return VIV_OK;
-}
 
 // ---- objects ----
 
@@ -103,7 +58,7 @@ struct probe {
 static void close_probe(void *obj, enum viv_close_why why)
 {
     struct probe *probe = obj;
-    note(why);
+    drive_note(why);
     CHECK(probe->closes++ == 0);
 }
 
@@ -125,7 +80,7 @@ static struct probe *new_probe(void)
 
 static void put(struct actor *self, viv_handle hdl)
 {
-    viv_handle *place = &self->held[below(HELD)];
+    viv_handle *place = &self->held[drive_below(HELD)];
     const viv_handle old = *place;
     *place = hdl;
     if (old.w == self->revoking.w) self->revoking.w = 0;
@@ -135,10 +90,11 @@ static void put(struct actor *self, viv_handle hdl)
 static void act_insert(struct actor *self)
 {
     static const viv_kind kinds[] = {VIV_KIND_CHANNEL, VIV_KIND_STREAM, VIV_KIND_OTHER};
-    const struct viv_res_spec spec = {.kind = kinds[below(3)], .charge_bytes = below(200)};
+    const struct viv_res_spec spec = {.kind = kinds[drive_below(3)],
+                                      .charge_bytes = drive_below(200)};
     viv_handle hdl;
     CHECK(viv_res_insert(self->tab, &spec, new_probe(), VIV_RIGHTS_COMMON, &hdl) == VIV_OK);
-    CHECK(viv_res_entry(self->tab, hdl, &sim->rids[below(PLACES)]) == VIV_OK);
+    CHECK(viv_res_entry(self->tab, hdl, &sim->rids[drive_below(PLACES)]) == VIV_OK);
     put(self, hdl);
 }
 
@@ -154,18 +110,18 @@ static void act_insert_below(struct actor *self, viv_handle hdl)
 
 static void act_share(struct actor *self, viv_handle hdl)
 {
-    struct viv_share_opts opts = {.rights = VIV_RIGHTS_COMMON, .uses = below(3)};
+    struct viv_share_opts opts = {.rights = VIV_RIGHTS_COMMON, .uses = drive_below(3)};
     viv_shared shared;
-    if (below(3) == 0) opts.ttl_ns = (1 + below(20)) * VIV_NS_PER_MS;
+    if (drive_below(3) == 0) opts.ttl_ns = (1 + drive_below(20)) * VIV_NS_PER_MS;
     if (viv_res_share(self->tab, hdl, &opts, &shared) == VIV_OK)
-        sim->shares[below(PLACES)] = shared.w;
+        sim->shares[drive_below(PLACES)] = shared.w;
 }
 
 static void act_attach(struct actor *self)
 {
     viv_handle hdl;
     self->tab->guesses = VIV_ATTACH_GUESSES; // time stands too often for it to come back
-    if (viv_res_attach(self->tab, (viv_shared){sim->shares[below(PLACES)]}, &hdl) == VIV_OK)
+    if (viv_res_attach(self->tab, (viv_shared){sim->shares[drive_below(PLACES)]}, &hdl) == VIV_OK)
         put(self, hdl);
 }
 
@@ -173,7 +129,7 @@ static void act_send(struct actor *self, viv_handle *hdl)
 {
     struct viv_transit *transit;
     if (viv_res_export(self->tab, *hdl, VIV_RIGHTS_COMMON, 0, &transit) != VIV_OK) return;
-    struct viv_transit **place = &sim->messages[below(PLACES)], *old = *place;
+    struct viv_transit **place = &sim->messages[drive_below(PLACES)], *old = *place;
     *place = transit;
     const viv_handle sent = *hdl;
     hdl->w = 0;
@@ -184,7 +140,7 @@ static void act_send(struct actor *self, viv_handle *hdl)
 
 static void act_receive(struct actor *self)
 {
-    struct viv_transit **place = &sim->messages[below(PLACES)], *transit = *place;
+    struct viv_transit **place = &sim->messages[drive_below(PLACES)], *transit = *place;
     viv_handle hdl;
     if (transit == NULL) return;
     *place = NULL;
@@ -209,7 +165,8 @@ static void act_hold_process(struct actor *self)
     viv_rid rid;
     viv_handle hdl;
     const struct viv_reason *reason;
-    if (viv_res_process(sim->cap, sim->actors[below(sim->actor_count)].pid, &rid) != VIV_OK) return;
+    if (viv_res_process(sim->cap, sim->actors[drive_below(sim->actor_count)].pid, &rid) != VIV_OK)
+        return;
     if (viv_res_insert_id(self->tab, rid, VIV_RIGHT_STAT, &hdl) != VIV_OK) return;
     put(self, hdl);
     if (viv_res_reason(sim->reg, rid, &reason) == VIV_OK) viv_reason_drop(reason);
@@ -222,7 +179,7 @@ static void spawn_actor(void)
     if (sim->actor_count == ACTORS_MAX) return;
     struct actor *actor = &sim->actors[sim->actor_count++];
     memset(actor, 0, sizeof(*actor));
-    actor->actions_left = below(ACTIONS);
+    actor->actions_left = drive_below(ACTIONS);
     viv_pid pid;
     CHECK(viv_host_spawn(&(struct viv_host_spec){.env = sim->env, .fn = actor_step, .arg = actor},
                          &pid) == VIV_OK);
@@ -233,7 +190,7 @@ static void act_on_handle(struct actor *self, viv_handle *hdl)
 {
     viv_handle out;
     void *obj;
-    switch (below(8)) {
+    switch (drive_below(8)) {
     case 0:
     case 1:
         act_share(self, *hdl);
@@ -264,9 +221,9 @@ static void act_on_handle(struct actor *self, viv_handle *hdl)
 
 static void act(struct actor *self)
 {
-    const viv_rid rid = sim->rids[below(PLACES)];
-    const viv_dep dep = {{(uint8_t)below(3)}};
-    switch (below(16)) {
+    const viv_rid rid = sim->rids[drive_below(PLACES)];
+    const viv_dep dep = {{(uint8_t)drive_below(3)}};
+    switch (drive_below(16)) {
     case 0:
     case 1:
     case 2:
@@ -291,13 +248,14 @@ static void act(struct actor *self)
                    "it may be gone, or the name taken");
         return;
     case 10:
-        if (below(3) == 0) (void)viv_proc_kill(sim->env, sim->actors[below(sim->actor_count)].pid);
+        if (drive_below(3) == 0)
+            (void)viv_proc_kill(sim->env, sim->actors[drive_below(sim->actor_count)].pid);
         return;
     case 11:
         spawn_actor();
         return;
     default: {
-        viv_handle *hdl = &self->held[below(HELD)];
+        viv_handle *hdl = &self->held[drive_below(HELD)];
         if (hdl->w != 0) act_on_handle(self, hdl);
     }
     }
@@ -307,18 +265,18 @@ static enum viv_step actor_step(struct viv_proc *proc, void *arg, struct viv_sli
 {
     struct actor *self = arg;
     slice->left -= 500;
-    note(viv_proc_pid(proc).w);
+    drive_note(viv_proc_pid(proc).w);
     if (self->tab == NULL) {
         struct viv_account_limits limits;
         viv_account_limits_none(&limits);
-        if (below(2) == 0) {
+        if (drive_below(2) == 0) {
             const enum viv_err err = viv_holder_set_limits(proc, &limits);
             CHECK(err == VIV_OK);
         }
         CHECK(viv_holder_htab(proc, &self->tab) == VIV_OK);
     }
     if (self->revoking.w != 0) act_revoke(self, self->revoking);
-    if (self->actions_left == 0) return below(2) == 0 ? VIV_STEP_DONE : VIV_STEP_WAIT;
+    if (self->actions_left == 0) return drive_below(2) == 0 ? VIV_STEP_DONE : VIV_STEP_WAIT;
     self->actions_left--;
     act(self);
     return VIV_STEP_YIELD;
@@ -351,78 +309,8 @@ static void on_ended(void *arg, viv_pid pid, const struct viv_reason *reason)
 {
     (void)arg;
     (void)reason;
-    note(pid.w | UINT64_C(1) << 61);
+    drive_note(pid.w | UINT64_C(1) << 61);
     sim->ended++;
-}
-
-// ---- the schedule ----
-
-static void leave_fibre(void)
-{
-    CHECK(swapcontext(&sim->fibres[sim->current].context, &sim->main) == 0);
-}
-
-static void on_sim_point(void)
-{
-    if (!sim->fibres[sim->current].in_turn) return;
-    if (below(256) < sim->switch_chance) leave_fibre();
-}
-
-static void fibre_main(void)
-{
-    for (;;) {
-        struct fibre *self = &sim->fibres[sim->current];
-        self->in_turn = true;
-        const enum viv_turn turn = viv_drive_turn(sim->sched, sim->current);
-        self->in_turn = false;
-        self->idle = turn == VIV_TURN_IDLE;
-        leave_fibre();
-    }
-}
-
-static void make_fibre(struct fibre *fibre)
-{
-    fibre->stack = malloc(STACK_BYTES);
-    CHECK(fibre->stack != NULL);
-    CHECK(getcontext(&fibre->context) == 0);
-    fibre->context.uc_stack.ss_sp = fibre->stack;
-    fibre->context.uc_stack.ss_size = STACK_BYTES;
-    fibre->context.uc_link = NULL;
-    makecontext(&fibre->context, fibre_main, 0);
-}
-
-static void run_fibre(uint32_t index)
-{
-    sim->current = index;
-    note(index | 1u << 20);
-    viv_drive_become(sim->sched, index);
-    CHECK(swapcontext(&sim->main, &sim->fibres[index].context) == 0);
-}
-
-// Until no worker has anything to do and no timer is left that comes within `ns`.
-static void run_until_quiet(uint64_t ns)
-{
-    const uint64_t until_ns = sim->now_ns + ns;
-    for (;;) {
-        CHECK(sim->steps++ < STEPS_MAX);
-        run_fibre(below(sim->worker_count));
-        bool quiet = true;
-        for (uint32_t i = 0; i < sim->worker_count; i++)
-            quiet = quiet && !sim->fibres[i].in_turn && sim->fibres[i].idle;
-        if (!quiet) continue;
-        // Often enough for grace periods; what ends then may give another work.
-        for (uint32_t k = 0; k < 100; k++)
-            for (uint32_t i = 0; i < sim->worker_count; i++) {
-                do
-                    run_fibre(i);
-                while (sim->fibres[i].in_turn);
-                quiet = quiet && sim->fibres[i].idle;
-            }
-        if (!quiet) continue;
-        const uint64_t next_ns = viv_drive_next_deadline_ns(sim->sched);
-        if (next_ns > until_ns) return;
-        sim->now_ns = viv_max_u64(sim->now_ns + VIV_NS_PER_MS, next_ns);
-    }
 }
 
 // ---- one seed ----
@@ -430,8 +318,8 @@ static void run_until_quiet(uint64_t ns)
 static void open_sim(void)
 {
     const struct viv_kernel_config config = {
-        .worker_count = sim->worker_count,
-        .env = {.now_ns = sim_now, .random = sim_random, .simulated = true}};
+        .worker_count = drive.worker_count,
+        .env = {.now_ns = drive_now, .random = drive_random, .simulated = true}};
     const struct viv_res_kind functions = {.close = close_probe, .destroy = destroy_probe};
     const viv_kind kinds[] = {VIV_KIND_CHANNEL, VIV_KIND_STREAM, VIV_KIND_OTHER, VIV_KIND_READER};
     struct viv_res_config res_config = {0};
@@ -450,8 +338,6 @@ static void open_sim(void)
     CHECK(viv_kernel_start(sim->kernel) == VIV_OK);
     viv_drive_become(sim->sched, 0);
     CHECK(viv_cap_add_env(sim->cap, sim->env, NULL) == VIV_OK);
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        make_fibre(&sim->fibres[i]);
 }
 
 static void walk(void)
@@ -465,8 +351,6 @@ static void walk(void)
 
 static void close_sim(void)
 {
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        free(sim->fibres[i].stack);
     viv_drive_become(sim->sched, 0);
     for (uint32_t i = 0; i < PLACES; i++)
         if (sim->messages[i] != NULL) viv_res_transit_drop(sim->messages[i]);
@@ -476,65 +360,48 @@ static void close_sim(void)
     CHECK(sim->made == sim->destroyed);
 }
 
-struct totals {
+static struct { // of all seeds
     uint64_t steps, processes, revoked, received, checked;
-};
+} totals;
 
-static uint64_t current_seed; // for the line that a failed check leaves
-
-static void on_abort(int number)
-{
-    (void)number;
-    fprintf(stderr, "VIV_TEST_SEED=%llu VIV_SIM_SEEDS=1 repeats this\n",
-            (unsigned long long)current_seed);
-}
-
-static uint64_t run_seed(uint64_t seed, struct totals *totals)
+static void run_seed(uint64_t seed)
 {
     const int64_t live_before = viv_alloc_live_bytes_all();
-    struct sim state = {
-        .rng = {seed}, .now_ns = VIV_NS_PER_SEC, .trace = UINT64_C(0xcbf29ce484222325)};
+    struct sim state = {0};
     sim = &state;
-    sim->worker_count = 1 + below(WORKERS_MAX);
-    sim->switch_chance = below(160);
+    drive_begin(seed, WORKERS_MAX, 160);
+    drive.rounds = 100; // grace periods pass
     open_sim();
-    viv_sim_point_hook = on_sim_point;
+    drive_open(sim->sched);
     for (int i = 0; i < 8; i++)
         spawn_actor();
-    run_until_quiet(0);
+    drive_run(0);
     walk();
-    run_until_quiet(100 * VIV_NS_PER_MS); // shares expire
+    drive_run(100 * VIV_NS_PER_MS); // shares expire
     walk();
     viv_drive_become(sim->sched, 0);
     viv_env_kill(sim->env);
-    run_until_quiet(0);
+    drive_run(0);
     CHECK(viv_kernel_proc_count(sim->kernel) == 0);
     CHECK(sim->ended == sim->actor_count);
     walk();
-    run_until_quiet(100 * VIV_NS_PER_SEC); // what has lingered ends
+    drive_run(100 * VIV_NS_PER_SEC); // what has lingered ends
     walk();
-    viv_sim_point_hook = NULL;
+    drive_close();
     close_sim();
-    totals->steps += sim->steps;
-    totals->processes += sim->actor_count;
-    totals->revoked += sim->revoked;
-    totals->received += sim->received;
-    totals->checked += sim->checked;
+    totals.steps += drive.steps;
+    totals.processes += sim->actor_count;
+    totals.revoked += sim->revoked;
+    totals.received += sim->received;
+    totals.checked += sim->checked;
     CHECK(viv_alloc_live_bytes_all() == live_before);
-    return state.trace;
 }
 
 static void random_schedules(void **state)
 {
     (void)state;
-    const uint64_t count = check_env_u64("VIV_SIM_SEEDS", 200);
-    const uint64_t first = check_env_u64("VIV_TEST_SEED", 1);
-    struct totals totals = {0};
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        current_seed = seed;
-        const uint64_t trace = run_seed(seed, &totals);
-        if (seed % 10 == 0) CHECK(run_seed(seed, &totals) == trace); // determinism
-    }
+    const uint64_t count = drive_seed_count(200), first = drive_first_seed();
+    drive_seeds(200, run_seed);
     printf("%" PRIu64 " seeds from %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " processes, %" PRIu64
            " of them looked at before their links, %" PRIu64 " revoked, %" PRIu64 " received\n",
            count, first, totals.steps, totals.processes, totals.checked, totals.revoked,
@@ -543,7 +410,6 @@ static void random_schedules(void **state)
 
 int main(void)
 {
-    signal(SIGABRT, on_abort); // a failed check aborts
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,40 +9,24 @@
 //
 // Same seed, same trace. VIV_SIM_SEEDS: how many seeds; VIV_TEST_SEED: the first.
 #include "base/alloc.h"
-#include "base/rng.h"
-#include "base/sim.h"
 #include "cap/chan.h"
 #include "cap/ring.h"
-#include "harness/check.h"
+#include "drive.h"
 #include "proc/host.h"
 #include "sched/drive.h"
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <ucontext.h>
-
-#include <cmocka.h>
 
 enum {
     WORKERS_MAX = 3,
-    STACK_BYTES = 256 << 10,
     ACTORS = 8,
     CHANNELS = 2,
     ACTIONS = 60,
-    STEPS_MAX = 400000,
     FRAME = 3,    // bytes of a guest's frame
     CAPACITY = 8, // and the most of a writer's
     SLOTS = 4,    // futures of a guest under way
     RING = 256,
     RING_SLOTS = 8,
     OUT = 128,
-};
-
-struct fibre {
-    ucontext_t context;
-    uint8_t *stack;
-    bool in_turn, idle;
 };
 
 enum role { READER, WRITER, GUEST, ROLES };
@@ -63,37 +47,16 @@ struct actor {
 };
 
 struct sim {
-    struct viv_rng rng;
-    uint64_t now_ns, trace, steps;
     struct viv_kernel *kernel;
     struct viv_env *env;
     struct viv_sched *sched;
     struct viv_reg *reg;
     struct viv_htab *host; // makes the channels
     viv_handle channels[CHANNELS];
-    uint32_t worker_count, current, switch_chance;
-    struct fibre fibres[WORKERS_MAX];
-    ucontext_t main;
     struct actor actors[ACTORS];
 };
 
 static struct sim *sim; // the fibres and the hook get no argument
-
-static void note(uint64_t what)
-{
-    sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
-}
-
-static uint32_t below(uint32_t bound)
-{
-    return (uint32_t)viv_rng_below(&sim->rng, bound);
-}
-
-static uint64_t sim_now(void *arg)
-{
-    (void)arg;
-    return sim->now_ns;
-}
 
 // ---- what processes do to each other ----
 
@@ -109,15 +72,15 @@ static void revoke_from(struct actor *victim, viv_handle hdl)
 
 static void disturb(struct viv_proc *self)
 {
-    struct actor *victim = &sim->actors[below(ACTORS)];
-    const uint32_t what = below(64);
+    struct actor *victim = &sim->actors[drive_below(ACTORS)];
+    const uint32_t what = drive_below(64);
     if (!victim->is_alive) return;
     if (what == 0)
         (void)viv_proc_kill(viv_proc_env(self), victim->pid);
     else if (what < 10 && victim->role != GUEST)
         revoke_from(victim, victim->hdl);
     else if (what < 10 && victim->role == GUEST)
-        revoke_from(victim, below(2) == 0 ? victim->reader : victim->writer);
+        revoke_from(victim, drive_below(2) == 0 ? victim->reader : victim->writer);
     else if (what == 10)
         viv_proc_wake(viv_proc_find(viv_proc_kernel(self), NULL, victim->pid) != NULL
                           ? viv_proc_find(viv_proc_kernel(self), NULL, victim->pid)
@@ -126,7 +89,7 @@ static void disturb(struct viv_proc *self)
 
 static void end_channel(struct actor *self)
 {
-    const uint32_t what = below(400);
+    const uint32_t what = drive_below(400);
     if (what == 0)
         VIV_IGNORE(viv_chan_terminate(self->tab, self->chan), "it may be gone");
     else if (what == 1)
@@ -139,10 +102,10 @@ static void open_end(struct actor *self)
 {
     const enum viv_err err =
         self->role == READER
-            ? viv_chan_reader(self->tab, self->chan, below(2), below(3), &self->hdl)
-            : viv_chan_writer(self->tab, self->chan, below(2), &self->hdl);
+            ? viv_chan_reader(self->tab, self->chan, drive_below(2), drive_below(3), &self->hdl)
+            : viv_chan_writer(self->tab, self->chan, drive_below(2), &self->hdl);
     self->is_over = err != VIV_OK;
-    note((uint64_t)err | 1u << 16);
+    drive_note((uint64_t)err | 1u << 16);
 }
 
 static void close_end(struct actor *self)
@@ -164,13 +127,13 @@ static void park(struct actor *self, const uint8_t *data, uint32_t len)
 static void transfer(struct actor *self)
 {
     uint8_t data[CAPACITY] = {0};
-    const uint32_t len = 1 + below(CAPACITY);
+    const uint32_t len = 1 + drive_below(CAPACITY);
     struct viv_frame frame;
     enum viv_io io = VIV_IO_DONE;
     const enum viv_err err =
         self->role == READER ? viv_chan_read(self->tab, self->hdl, data, sizeof(data), &frame, &io)
                              : viv_chan_write(self->tab, self->hdl, data, len, &io);
-    note((uint64_t)err << 8 | io);
+    drive_note((uint64_t)err << 8 | io);
     if (err == VIV_OK && io == VIV_IO_WAIT)
         park(self, data, self->role == WRITER ? len : 0);
     else if ((err != VIV_OK && err != VIV_E_LAGGED) || io == VIV_IO_END)
@@ -182,8 +145,8 @@ static bool is_waiting(struct actor *self)
 {
     if (!self->is_parked) return false;
     const enum viv_err err =
-        below(16) == 0 ? viv_chan_cancel(&self->op) : viv_op_check(&self->op, sim->now_ns);
-    note((uint64_t)err | 1u << 17);
+        drive_below(16) == 0 ? viv_chan_cancel(&self->op) : viv_op_check(&self->op, drive.now_ns);
+    drive_note((uint64_t)err | 1u << 17);
     self->is_parked = err == VIV_E_AGAIN;
     return self->is_parked;
 }
@@ -192,11 +155,11 @@ static void act(struct viv_proc *proc, struct actor *self)
 {
     disturb(proc);
     end_channel(self);
-    if (self->hdl.w != 0 && below(20) == 0) close_end(self);
+    if (self->hdl.w != 0 && drive_below(20) == 0) close_end(self);
     if (self->hdl.w == 0) open_end(self);
     if (self->hdl.w != 0) transfer(self);
-    if (self->is_parked && below(4) == 0) {
-        self->op.deadline_ns = sim->now_ns + below(5) * VIV_NS_PER_MS;
+    if (self->is_parked && drive_below(4) == 0) {
+        self->op.deadline_ns = drive.now_ns + drive_below(5) * VIV_NS_PER_MS;
         viv_proc_set_alarm(proc, self->op.deadline_ns);
     }
 }
@@ -235,7 +198,7 @@ static void poll_slot(struct actor *self, uint32_t slot)
 {
     const struct viv_fut_result result =
         viv_fut_poll(self->tab, mem_of(self), self->futs[slot], slot, OUT, 64);
-    note((uint64_t)viv_fut_word(result));
+    drive_note((uint64_t)viv_fut_word(result));
     if (result.status != VIV_FUT_PENDING) self->futs[slot].w = 0;
 }
 
@@ -252,11 +215,12 @@ static void drain_ring(struct actor *self)
 
 static void open_guest_ends(struct actor *self)
 {
-    if (self->reader.w == 0 || below(30) == 0)
-        VIV_IGNORE(viv_chan_reader(self->tab, self->chan, below(2), below(3), &self->reader),
-                   "the channel may be over");
-    if (self->writer.w == 0 || below(30) == 0)
-        VIV_IGNORE(viv_chan_writer(self->tab, self->chan, below(2), &self->writer),
+    if (self->reader.w == 0 || drive_below(30) == 0)
+        VIV_IGNORE(
+            viv_chan_reader(self->tab, self->chan, drive_below(2), drive_below(3), &self->reader),
+            "the channel may be over");
+    if (self->writer.w == 0 || drive_below(30) == 0)
+        VIV_IGNORE(viv_chan_writer(self->tab, self->chan, drive_below(2), &self->writer),
                    "the channel may be over");
 }
 
@@ -265,14 +229,14 @@ static void start_slot(struct actor *self, uint32_t slot)
     static const uint32_t ops[] = {VIV_GUESTOP_CHAN_READ, VIV_GUESTOP_CHAN_READ,
                                    VIV_GUESTOP_CHAN_WRITE, VIV_GUESTOP_CHAN_WRITE,
                                    VIV_GUESTOP_SLEEP};
-    const uint32_t op = ops[below(VIV_COUNT_OF(ops))];
+    const uint32_t op = ops[drive_below(VIV_COUNT_OF(ops))];
     uint32_t len = 4;
     self->words[0] = self->reader.w;
     if (op == VIV_GUESTOP_CHAN_WRITE) {
         self->words[0] = self->writer.w | (uint64_t)FRAME << 32;
         len = 8 + FRAME;
     } else if (op == VIV_GUESTOP_SLEEP) {
-        self->words[0] = below(4) * VIV_NS_PER_MS;
+        self->words[0] = drive_below(4) * VIV_NS_PER_MS;
         len = 8;
     }
     const struct viv_fut_result result = viv_fut_create(self->tab, mem_of(self), op, 0, len);
@@ -283,13 +247,13 @@ static void start_slot(struct actor *self, uint32_t slot)
 
 static void act_guest(struct viv_proc *proc, struct actor *self)
 {
-    const uint32_t slot = below(SLOTS);
+    const uint32_t slot = drive_below(SLOTS);
     disturb(proc);
     end_channel(self);
     open_guest_ends(self);
     if (self->futs[slot].w == 0) {
         start_slot(self, slot);
-    } else if (below(6) == 0) {
+    } else if (drive_below(6) == 0) {
         (void)viv_fut_drop(self->tab, mem_of(self), self->futs[slot], OUT, 64);
         self->futs[slot].w = 0;
     }
@@ -307,13 +271,13 @@ static enum viv_step step_guest(struct viv_proc *proc, void *arg, struct viv_sli
         if (self->actions_left != 0) {
             self->actions_left--;
             act_guest(proc, self);
-            if (below(2) == 0) continue;
+            if (drive_below(2) == 0) continue;
         }
         const enum viv_fut_wait wait =
-            viv_fut_wait(self->tab, mem_of(self), sim->now_ns, VIV_FOREVER_NS);
-        if (wait == VIV_FUT_PARK && (self->actions_left == 0 || below(3) == 0)) {
+            viv_fut_wait(self->tab, mem_of(self), drive.now_ns, VIV_FOREVER_NS);
+        if (wait == VIV_FUT_PARK && (self->actions_left == 0 || drive_below(3) == 0)) {
             self->is_waiting = true;
-            if (self->actions_left != 0) viv_proc_set_alarm(proc, sim->now_ns + VIV_NS_PER_MS);
+            if (self->actions_left != 0) viv_proc_set_alarm(proc, drive.now_ns + VIV_NS_PER_MS);
             return VIV_STEP_WAIT;
         }
     }
@@ -324,9 +288,9 @@ static enum viv_step step_guest(struct viv_proc *proc, void *arg, struct viv_sli
 
 static void spawn_actor(struct actor *self)
 {
-    *self = (struct actor){.role = (enum role)below(ROLES),
-                           .actions_left = below(ACTIONS),
-                           .chan_index = below(CHANNELS)};
+    *self = (struct actor){.role = (enum role)drive_below(ROLES),
+                           .actions_left = drive_below(ACTIONS),
+                           .chan_index = drive_below(CHANNELS)};
     viv_op_init(&self->op, NULL);
     const struct viv_res_spec spec = {.kind = VIV_KIND_PROCESS};
     struct viv_account *account;
@@ -357,80 +321,9 @@ static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *re
         CHECK(!viv_op_is_parked(&self->op));
         CHECK(viv_res_discard(sim->reg, self->proc) == VIV_OK);
         const enum viv_err err = viv_op_cancel(&self->op, VIV_E_CANCELLED); // frees its bytes
-        note((uint64_t)err | 1u << 18);
+        drive_note((uint64_t)err | 1u << 18);
     }
     return true;
-}
-
-// ---- the schedule ----
-
-static void leave_fibre(void)
-{
-    CHECK(swapcontext(&sim->fibres[sim->current].context, &sim->main) == 0);
-}
-
-static void on_sim_point(void)
-{
-    if (!sim->fibres[sim->current].in_turn) return;
-    if (below(256) < sim->switch_chance) leave_fibre();
-}
-
-static void fibre_main(void)
-{
-    for (;;) {
-        struct fibre *self = &sim->fibres[sim->current];
-        self->in_turn = true;
-        const enum viv_turn turn = viv_drive_turn(sim->sched, sim->current);
-        self->in_turn = false;
-        self->idle = turn == VIV_TURN_IDLE;
-        leave_fibre();
-    }
-}
-
-static void make_fibre(struct fibre *fibre)
-{
-    fibre->stack = malloc(STACK_BYTES);
-    CHECK(fibre->stack != NULL);
-    CHECK(getcontext(&fibre->context) == 0);
-    fibre->context.uc_stack.ss_sp = fibre->stack;
-    fibre->context.uc_stack.ss_size = STACK_BYTES;
-    fibre->context.uc_link = NULL;
-    fibre->in_turn = fibre->idle = false;
-    makecontext(&fibre->context, fibre_main, 0);
-}
-
-static void run_fibre(uint32_t index)
-{
-    sim->current = index;
-    note(index | 1u << 20);
-    viv_drive_become(sim->sched, index);
-    CHECK(swapcontext(&sim->main, &sim->fibres[index].context) == 0);
-}
-
-static bool are_all_idle(void)
-{
-    bool quiet = true;
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        quiet = quiet && !sim->fibres[i].in_turn && sim->fibres[i].idle;
-    for (uint32_t i = 0; quiet && i < sim->worker_count; i++) { // once more: one may have woken one
-        do
-            run_fibre(i);
-        while (sim->fibres[i].in_turn);
-        quiet = sim->fibres[i].idle;
-    }
-    return quiet;
-}
-
-static void run_until_quiet(void)
-{
-    for (;;) {
-        CHECK(sim->steps++ < STEPS_MAX);
-        run_fibre(below(sim->worker_count));
-        if (!are_all_idle()) continue;
-        const uint64_t next_ns = viv_drive_next_deadline_ns(sim->sched);
-        if (next_ns == VIV_FOREVER_NS) return;
-        sim->now_ns = viv_max_u64(sim->now_ns + VIV_NS_PER_MS, next_ns);
-    }
 }
 
 // ---- what must hold when nothing can run ----
@@ -501,19 +394,10 @@ static void kill_all(void *arg, struct viv_proc *proc)
     (void)viv_proc_kill(viv_proc_env(proc), viv_proc_pid(proc));
 }
 
-static uint64_t current_seed; // for the line that a failed check leaves
-
-static void on_abort(int number)
-{
-    (void)number;
-    fprintf(stderr, "VIV_TEST_SEED=%llu VIV_SIM_SEEDS=1 repeats this\n",
-            (unsigned long long)current_seed);
-}
-
 static void open_sim(void)
 {
-    struct viv_kernel_config config = {.worker_count = sim->worker_count,
-                                       .env = {.now_ns = sim_now, .simulated = true}};
+    struct viv_kernel_config config = {.worker_count = drive.worker_count,
+                                       .env = {.now_ns = drive_now, .simulated = true}};
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     CHECK(viv_kernel_new(&config, &sim->kernel) == VIV_OK);
@@ -529,7 +413,8 @@ static void open_sim(void)
     viv_drive_become(sim->sched, 0);
     CHECK(viv_res_instance(sim->reg, &sim->host) == VIV_OK);
     for (uint32_t i = 0; i < CHANNELS; i++) {
-        const struct viv_chan_opts opts = {.capacity_bytes = CAPACITY, .flags = (uint8_t)below(4)};
+        const struct viv_chan_opts opts = {.capacity_bytes = CAPACITY,
+                                           .flags = (uint8_t)drive_below(4)};
         CHECK(viv_chan_create(sim->host, &opts, &sim->channels[i]) == VIV_OK);
     }
 }
@@ -537,11 +422,11 @@ static void open_sim(void)
 // The workers have no turns any more: what each has retired is freed here.
 static void pass_grace_periods(void)
 {
-    for (uint32_t i = 0; i < 1000 * sim->worker_count; i++) { // not every quiet is a step
-        viv_drive_become(sim->sched, i % sim->worker_count);
+    for (uint32_t i = 0; i < 1000 * drive.worker_count; i++) { // not every quiet is a step
+        viv_drive_become(sim->sched, i % drive.worker_count);
         viv_qsbr_quiet(viv_sched_member(), UINT32_MAX);
     }
-    for (uint32_t i = 1; i < sim->worker_count; i++) {
+    for (uint32_t i = 1; i < drive.worker_count; i++) {
         viv_drive_become(sim->sched, i);
         CHECK(viv_qsbr_pending(viv_sched_member()) == 0);
         viv_qsbr_offline(viv_sched_member());
@@ -551,12 +436,11 @@ static void pass_grace_periods(void)
 
 static void close_sim(void)
 {
-    viv_sim_point_hook = NULL;
-    viv_drive_become(sim->sched, 0);
+    drive_close();
     viv_res_instance_drop(sim->host);
     pass_grace_periods();
     viv_res_free(sim->reg); // asserts that nothing is charged
-    for (uint32_t i = 1; i < sim->worker_count; i++) {
+    for (uint32_t i = 1; i < drive.worker_count; i++) {
         viv_drive_become(sim->sched, i);
         viv_qsbr_online(viv_sched_member());
     }
@@ -564,53 +448,40 @@ static void close_sim(void)
     viv_kernel_free(sim->kernel);
 }
 
-static uint64_t run_seed(uint64_t seed, uint64_t *steps)
+static uint64_t steps; // of all seeds
+
+static void run_seed(uint64_t seed)
 {
     const int64_t live_before = viv_alloc_live_bytes_all();
     static struct sim state;
-    state = (struct sim){
-        .rng = {seed}, .now_ns = VIV_NS_PER_SEC, .trace = UINT64_C(0xcbf29ce484222325)};
+    state = (struct sim){0};
     sim = &state;
-    sim->worker_count = 1 + below(WORKERS_MAX);
-    sim->switch_chance = below(160);
+    drive_begin(seed, WORKERS_MAX, 160);
     open_sim();
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        make_fibre(&sim->fibres[i]);
-    viv_sim_point_hook = on_sim_point;
+    drive_open(sim->sched);
     for (uint32_t i = 0; i < ACTORS; i++)
         spawn_actor(&sim->actors[i]);
-    run_until_quiet();
+    drive_run(VIV_FOREVER_NS);
     check_quiet();
     viv_drive_become(sim->sched, 0);
     viv_kernel_each_proc(sim->kernel, kill_all, NULL);
-    run_until_quiet();
+    drive_run(VIV_FOREVER_NS);
     CHECK(viv_kernel_proc_count(sim->kernel) == 0);
     close_sim();
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        free(sim->fibres[i].stack);
-    *steps += sim->steps;
+    steps += drive.steps;
     CHECK(viv_alloc_live_bytes_all() == live_before); // leaks
-    return state.trace;
 }
 
 static void random_schedules(void **state)
 {
     (void)state;
-    const uint64_t count = check_env_u64("VIV_SIM_SEEDS", 400);
-    const uint64_t first = check_env_u64("VIV_TEST_SEED", 1);
-    uint64_t steps = 0;
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        current_seed = seed;
-        const uint64_t trace = run_seed(seed, &steps);
-        if (seed % 10 == 0) CHECK(run_seed(seed, &steps) == trace); // determinism
-    }
-    printf("%llu seeds from %llu: %llu steps\n", (unsigned long long)count,
-           (unsigned long long)first, (unsigned long long)steps);
+    drive_seeds(400, run_seed);
+    printf("%llu seeds from %llu: %llu steps\n", (unsigned long long)drive_seed_count(400),
+           (unsigned long long)drive_first_seed(), (unsigned long long)steps);
 }
 
 int main(void)
 {
-    signal(SIGABRT, on_abort); // a failed check aborts
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

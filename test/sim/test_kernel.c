@@ -14,32 +14,13 @@
 // VIV_TEST_SEED the first.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/rng.h"
-#include "base/sim.h"
-#include "harness/check.h"
+#include "drive.h"
 #include "proc/host.h"
-#include "sched/drive.h"
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <ucontext.h>
-
-#include <cmocka.h>
 
 enum {
-    WORKERS_MAX = 4,
-    STACK_BYTES = 256 << 10,
     ACTORS_MAX = 200,
     ACTIONS = 40, // random actions of one actor before it only listens
-    STEPS_MAX = 400000,
-};
-
-struct fibre {
-    ucontext_t context;
-    uint8_t *stack;
-    bool in_turn;
-    bool idle;
 };
 
 // The model's view of one actor. Indexes into `actors` stand for processes that may be dead.
@@ -59,39 +40,14 @@ struct actor {
 };
 
 struct sim {
-    struct viv_rng rng;
-    uint64_t now_ns;
-    uint64_t trace;
     struct viv_kernel *kernel;
     struct viv_env *env;
     struct viv_sched *sched;
-    uint32_t worker_count;
-    uint32_t current;
-    struct fibre fibres[WORKERS_MAX];
-    ucontext_t main;
-    uint32_t switch_chance; // in 1/256 at a sim point
     struct actor *actors;
     uint32_t actor_count;
-    uint64_t steps;
 };
 
 static struct sim *sim; // the fibres and the hook get no argument
-
-static void note(uint64_t what)
-{
-    sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
-}
-
-static uint64_t below(uint64_t bound)
-{
-    return viv_rng_below(&sim->rng, bound);
-}
-
-static uint64_t sim_now(void *arg)
-{
-    (void)arg;
-    return sim->now_ns;
-}
 
 // ---- actors ----
 
@@ -121,7 +77,7 @@ static uint32_t index_of(viv_pid pid)
 
 static void on_signal(struct actor *self, struct viv_signal *sig)
 {
-    note((uint64_t)sig->kind << 8 | self->index);
+    drive_note((uint64_t)sig->kind << 8 | self->index);
     if (sig->kind == VIV_SIG_MESSAGE) {
         on_message(self, sig);
     } else if (sig->kind == VIV_SIG_DOWN) {
@@ -147,10 +103,10 @@ static bool spawn_actor(struct viv_proc *parent)
     struct actor *actor = &sim->actors[sim->actor_count];
     memset(actor, 0, sizeof(*actor));
     actor->index = sim->actor_count;
-    actor->actions_left = (uint32_t)below(ACTIONS);
+    actor->actions_left = (uint32_t)drive_below(ACTIONS);
     actor->alive = true;
     actor->alarm_ns = VIV_FOREVER_NS;
-    bool link = parent != NULL && below(3) == 0;
+    bool link = parent != NULL && drive_below(3) == 0;
     sim->actor_count++; // before it can run
     viv_pid pid;
     enum viv_err err = viv_host_spawn(&(struct viv_host_spec){.env = sim->env,
@@ -173,7 +129,7 @@ static bool spawn_actor(struct viv_proc *parent)
 
 static void act_send(struct viv_proc *proc, struct actor *self, struct actor *peer)
 {
-    for (uint64_t n = below(4) + 1; n > 0; n--) {
+    for (uint64_t n = drive_below(4) + 1; n > 0; n--) {
         struct sim_message message = {self->index, self->sent_to[peer->index] + 1};
         struct viv_msg *msg = viv_bytes_msg_new(1, &message, sizeof(message));
         CHECK(msg != NULL);
@@ -213,20 +169,20 @@ static void act_link(struct viv_proc *proc, struct actor *self, struct actor *pe
 
 static void act_name(struct viv_proc *proc)
 {
-    char name[8] = {'n', (char)('a' + below(4))};
+    char name[8] = {'n', (char)('a' + drive_below(4))};
     struct viv_name_value value = {0, viv_proc_pid(proc)};
-    enum viv_err err = viv_name_put(sim->env, name, 2, value, below(2) == 0);
+    enum viv_err err = viv_name_put(sim->env, name, 2, value, drive_below(2) == 0);
     CHECK(err == VIV_OK || err == VIV_E_EXISTS);
     struct viv_name_value found;
-    if (err == VIV_OK && viv_name_get(sim->env, name, 2, &found) == VIV_OK) note(found.pid.w);
+    if (err == VIV_OK && viv_name_get(sim->env, name, 2, &found) == VIV_OK) drive_note(found.pid.w);
 }
 
 // One random action; false: the actor ends.
 static bool act(struct viv_proc *proc, struct actor *self)
 {
-    struct actor *peer = &sim->actors[below(sim->actor_count)];
+    struct actor *peer = &sim->actors[drive_below(sim->actor_count)];
     if (peer->pid.w == 0) return true; // being born on another worker
-    switch (below(16)) {
+    switch (drive_below(16)) {
     case 0:
     case 1:
     case 2:
@@ -247,21 +203,21 @@ static bool act(struct viv_proc *proc, struct actor *self)
         (void)spawn_actor(proc);
         return true;
     case 11:
-        self->alarm_ns = sim->now_ns + below(20) * VIV_NS_PER_MS;
+        self->alarm_ns = drive.now_ns + drive_below(20) * VIV_NS_PER_MS;
         viv_proc_set_alarm(proc, self->alarm_ns);
         return true;
     case 12:
         act_name(proc);
         return true;
     case 13:
-        if (below(4) == 0) (void)viv_proc_kill(sim->env, peer->pid);
+        if (drive_below(4) == 0) (void)viv_proc_kill(sim->env, peer->pid);
         return true;
     case 14:
-        if (below(2) == 0 && viv_proc_suspend(sim->env, peer->pid) == VIV_OK)
+        if (drive_below(2) == 0 && viv_proc_suspend(sim->env, peer->pid) == VIV_OK)
             VIV_IGNORE(viv_proc_resume(sim->env, peer->pid), "it may have ended meanwhile");
         return true;
     default:
-        if (below(3) != 0) return true;
+        if (drive_below(3) != 0) return true;
         viv_proc_set_reason(proc, viv_reason_newf(VIV_REASON_ERROR, 0, "test: chance"));
         return false;
     }
@@ -274,11 +230,11 @@ static enum viv_step actor_step(struct viv_proc *proc, void *arg, struct viv_sli
         self->born = true;
         viv_proc_set_flags(proc, VIV_PROC_TRAP_EXITS | VIV_PROC_TRAP_NORMAL, 0);
     }
-    note(self->index);
+    drive_note(self->index);
     for (struct viv_signal *sig; (sig = viv_mbox_take(viv_proc_mbox(proc), NULL, 0)) != NULL;)
         on_signal(self, sig);
     slice->left -= 500;
-    if (self->alarm_ns != VIV_FOREVER_NS && sim->now_ns >= self->alarm_ns)
+    if (self->alarm_ns != VIV_FOREVER_NS && drive.now_ns >= self->alarm_ns)
         self->alarm_ns = VIV_FOREVER_NS;
     if (self->actions_left == 0) return VIV_STEP_WAIT;
     self->actions_left--;
@@ -291,7 +247,7 @@ static enum viv_step actor_step(struct viv_proc *proc, void *arg, struct viv_sli
 // cleared by the end hook.
 static void actor_ended(void *arg)
 {
-    note(((struct actor *)arg)->index | 1u << 30);
+    drive_note(((struct actor *)arg)->index | 1u << 30);
 }
 
 static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *reason)
@@ -302,78 +258,6 @@ static bool on_end(void *arg, struct viv_proc *proc, const struct viv_reason *re
     for (uint32_t i = 0; i < sim->actor_count; i++)
         if (viv_pid_eq(sim->actors[i].pid, pid)) sim->actors[i].alive = false;
     return true;
-}
-
-// ---- the schedule ----
-
-static void leave_fibre(void)
-{
-    CHECK(swapcontext(&sim->fibres[sim->current].context, &sim->main) == 0);
-}
-
-static void on_sim_point(void)
-{
-    if (!sim->fibres[sim->current].in_turn) return;
-    if (below(256) < sim->switch_chance) leave_fibre();
-}
-
-static void fibre_main(void)
-{
-    for (;;) {
-        struct fibre *self = &sim->fibres[sim->current];
-        self->in_turn = true;
-        enum viv_turn turn = viv_drive_turn(sim->sched, sim->current);
-        self->in_turn = false;
-        self->idle = turn == VIV_TURN_IDLE;
-        leave_fibre();
-    }
-}
-
-static void make_fibre(struct fibre *fibre)
-{
-    fibre->stack = malloc(STACK_BYTES);
-    CHECK(fibre->stack != NULL);
-    CHECK(getcontext(&fibre->context) == 0);
-    fibre->context.uc_stack.ss_sp = fibre->stack;
-    fibre->context.uc_stack.ss_size = STACK_BYTES;
-    fibre->context.uc_link = NULL;
-    fibre->in_turn = fibre->idle = false;
-    makecontext(&fibre->context, fibre_main, 0);
-}
-
-static void run_fibre(uint32_t index)
-{
-    sim->current = index;
-    note(index | 1u << 20);
-    viv_drive_become(sim->sched, index);
-    CHECK(swapcontext(&sim->main, &sim->fibres[index].context) == 0);
-}
-
-// Runs until no worker has anything to do and no timer is left.
-static void run_until_quiet(void)
-{
-    for (;;) {
-        CHECK(sim->steps++ < STEPS_MAX);
-        run_fibre((uint32_t)below(sim->worker_count));
-        while (below(8) == 0 && viv_drive_dirty(sim->sched))
-            continue;
-        bool quiet = true;
-        for (uint32_t i = 0; i < sim->worker_count; i++)
-            quiet = quiet && !sim->fibres[i].in_turn && sim->fibres[i].idle;
-        if (!quiet) continue;
-        // Everyone was idle at his last turn; look once more, since what one did may have given
-        // another work.
-        for (uint32_t i = 0; i < sim->worker_count; i++) {
-            do
-                run_fibre(i);
-            while (sim->fibres[i].in_turn);
-            quiet = quiet && sim->fibres[i].idle;
-        }
-        if (!quiet) continue;
-        uint64_t next_ns = viv_drive_next_deadline_ns(sim->sched);
-        if (next_ns == VIV_FOREVER_NS) return;
-        sim->now_ns = viv_max_u64(sim->now_ns + VIV_NS_PER_MS, next_ns);
-    }
 }
 
 // ---- one seed ----
@@ -399,27 +283,19 @@ static void kill_all(void *arg, struct viv_proc *proc)
     (void)viv_proc_kill(viv_proc_env(proc), viv_proc_pid(proc));
 }
 
-static uint64_t current_seed; // for the line that a failed check leaves
+static uint64_t steps, actors; // of all seeds
 
-static void on_abort(int number)
-{
-    (void)number;
-    fprintf(stderr, "VIV_TEST_SEED=%llu VIV_SIM_SEEDS=1 repeats this\n",
-            (unsigned long long)current_seed);
-}
-
-static uint64_t run_seed(uint64_t seed, uint64_t *steps, uint64_t *actors)
+static void run_seed(uint64_t seed)
 {
     int64_t live_before = viv_alloc_live_bytes_all();
-    struct sim state = {
-        .rng = {seed}, .now_ns = VIV_NS_PER_SEC, .trace = UINT64_C(0xcbf29ce484222325)};
+    struct sim state = {0};
     sim = &state;
+    drive_begin(seed, DRIVE_WORKERS_MAX, 128);
+    drive.has_jobs = true;
     sim->actors = calloc(ACTORS_MAX, sizeof(struct actor));
     CHECK(sim->actors != NULL);
-    sim->worker_count = 1 + (uint32_t)below(WORKERS_MAX);
-    sim->switch_chance = (uint32_t)below(128);
-    struct viv_kernel_config config = {.worker_count = sim->worker_count,
-                                       .env = {.now_ns = sim_now, .simulated = true}};
+    struct viv_kernel_config config = {.worker_count = drive.worker_count,
+                                       .env = {.now_ns = drive_now, .simulated = true}};
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     CHECK(viv_kernel_new(&config, &sim->kernel) == VIV_OK);
@@ -427,47 +303,34 @@ static uint64_t run_seed(uint64_t seed, uint64_t *steps, uint64_t *actors)
     viv_kernel_on_end(sim->kernel, on_end, NULL);
     sim->sched = viv_kernel_sched(sim->kernel);
     CHECK(viv_kernel_start(sim->kernel) == VIV_OK);
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        make_fibre(&sim->fibres[i]);
-    viv_sim_point_hook = on_sim_point;
+    drive_open(viv_kernel_sched(sim->kernel));
     for (int i = 0; i < 8; i++)
         CHECK(spawn_actor(NULL));
-    run_until_quiet();
+    drive_run(VIV_FOREVER_NS);
     check_model();
-    viv_drive_become(sim->sched, 0);
     viv_kernel_each_proc(sim->kernel, kill_all, NULL);
-    run_until_quiet();
+    drive_run(VIV_FOREVER_NS);
     CHECK(viv_kernel_proc_count(sim->kernel) == 0);
-    viv_sim_point_hook = NULL;
+    drive_close();
     CHECK(viv_kernel_stop(sim->kernel, 0) == VIV_OK);
     viv_kernel_free(sim->kernel);
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        free(sim->fibres[i].stack);
-    *steps += sim->steps;
-    *actors += sim->actor_count;
+    steps += drive.steps;
+    actors += sim->actor_count;
     free(sim->actors);
     CHECK(viv_alloc_live_bytes_all() == live_before); // leaks
-    return state.trace;
 }
 
 static void random_schedules(void **state)
 {
     (void)state;
-    uint64_t count = check_env_u64("VIV_SIM_SEEDS", 200);
-    uint64_t first = check_env_u64("VIV_TEST_SEED", 1);
-    uint64_t steps = 0, actors = 0;
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        current_seed = seed;
-        uint64_t trace = run_seed(seed, &steps, &actors);
-        if (seed % 10 == 0) CHECK(run_seed(seed, &steps, &actors) == trace); // determinism
-    }
-    printf("%llu seeds from %llu: %llu steps, %llu processes\n", (unsigned long long)count,
-           (unsigned long long)first, (unsigned long long)steps, (unsigned long long)actors);
+    drive_seeds(200, run_seed);
+    printf("%llu seeds from %llu: %llu steps, %llu processes\n",
+           (unsigned long long)drive_seed_count(200), (unsigned long long)drive_first_seed(),
+           (unsigned long long)steps, (unsigned long long)actors);
 }
 
 int main(void)
 {
-    signal(SIGABRT, on_abort); // a failed check aborts
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,38 +8,22 @@
 // When nothing can run any more the walkers agree, and after all have ended no byte is left. Same
 // seed, same trace. VIV_SIM_SEEDS: how many seeds; VIV_TEST_SEED: the first.
 #include "base/alloc.h"
-#include "base/rng.h"
-#include "base/sim.h"
 #include "cap/delegate.h"
 #include "cap/gate.h"
 #include "cap/holder.h"
 #include "cap/session_int.h"
-#include "harness/check.h"
+#include "drive.h"
 #include "proc/host.h"
 #include "sched/drive.h"
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <ucontext.h>
-
-#include <cmocka.h>
 
 enum {
     WORKERS_MAX = 3,
-    STACK_BYTES = 256 << 10,
     ACTORS_MAX = 32,
     ACTIONS = 40,
     KNOWN = 48, // sessions that I15 is checked of
     HELD = 4,
     ENTS = 5,
-    STEPS_MAX = 400000,
-};
-
-struct fibre {
-    ucontext_t context;
-    uint8_t *stack;
-    bool in_turn, idle;
 };
 
 struct actor {
@@ -51,17 +35,13 @@ struct actor {
 };
 
 struct sim {
-    struct viv_rng rng;
-    uint64_t now_ns, trace, steps;
     struct viv_kernel *kernel;
     struct viv_cap_kernel *cap;
     struct viv_sessions *all;
     struct viv_session *root;
     struct viv_env *env;
     struct viv_sched *sched;
-    uint32_t worker_count, current, switch_chance, actor_count;
-    struct fibre fibres[WORKERS_MAX];
-    ucontext_t main;
+    uint32_t actor_count;
     struct actor actors[ACTORS_MAX];
     struct viv_session *known[KNOWN]; // counted
     struct viv_caps *caps[ENTS];
@@ -70,31 +50,6 @@ struct sim {
 };
 
 static struct sim *sim; // the fibres and the hooks get no argument
-
-static void note(uint64_t what)
-{
-    sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
-}
-
-static uint32_t below(uint32_t bound)
-{
-    return (uint32_t)viv_rng_below(&sim->rng, bound);
-}
-
-static uint64_t sim_now(void *arg)
-{
-    (void)arg;
-    return sim->now_ns;
-}
-
-// Not for secrets: the same seed gives the same values.
-static enum viv_err sim_random(void *arg, void *out, size_t len_bytes)
-{
-    (void)arg;
-    for (size_t i = 0; i < len_bytes; i++)
-        ((uint8_t *)out)[i] = (uint8_t)viv_rng_next(&sim->rng);
-    return VIV_OK;
-}
 
 // ---- I15 ----
 
@@ -129,7 +84,7 @@ static void check_all(void)
 
 static void know(struct viv_session *session)
 {
-    struct viv_session **place = &sim->known[below(KNOWN)];
+    struct viv_session **place = &sim->known[drive_below(KNOWN)];
     struct viv_session *old = *place;
     *place = viv_ses_take(session);
     viv_ses_drop(old);
@@ -172,13 +127,13 @@ static void spawn_actor(struct viv_session *session)
 
 static void count(enum viv_err err)
 {
-    note((uint64_t)err);
+    drive_note((uint64_t)err);
     sim->busy += err == VIV_E_BUSY;
 }
 
 static viv_handle *pick(viv_handle *handles)
 {
-    return &handles[below(HELD)];
+    return &handles[drive_below(HELD)];
 }
 
 static void put(struct actor *self, viv_handle *place, viv_handle hdl)
@@ -190,11 +145,11 @@ static void put(struct actor *self, viv_handle *place, viv_handle hdl)
 
 static void act_create(struct actor *self)
 {
-    const viv_handle above = below(2) == 0 ? *pick(self->sessions) : (viv_handle){0};
+    const viv_handle above = drive_below(2) == 0 ? *pick(self->sessions) : (viv_handle){0};
     viv_handle hdl;
     void *obj;
-    const struct viv_ent *ents = &sim->ents[below(ENTS - 1)];
-    const enum viv_err err = viv_ses_create(self->tab, above, ents, below(3), NULL, &hdl);
+    const struct viv_ent *ents = &sim->ents[drive_below(ENTS - 1)];
+    const enum viv_err err = viv_ses_create(self->tab, above, ents, drive_below(3), NULL, &hdl);
     count(err);
     if (err != VIV_OK) return;
     if (viv_res_use(self->tab, hdl, VIV_KIND_SESSION, 0, &obj) == VIV_OK) know(obj);
@@ -204,11 +159,11 @@ static void act_create(struct actor *self)
 static void act_change(struct actor *self)
 {
     const viv_handle target = *pick(self->sessions), none = {0};
-    const struct viv_ent *ent = &sim->ents[below(ENTS)];
+    const struct viv_ent *ent = &sim->ents[drive_below(ENTS)];
     bool done;
     void *obj;
     enum viv_err err;
-    switch (below(5)) {
+    switch (drive_below(5)) {
     case 0:
     case 1:
         err = viv_ses_add_entitlement(self->tab, none, target, ent);
@@ -232,12 +187,12 @@ static void act_change(struct actor *self)
 
 static void act_delegate(struct actor *self)
 {
-    const struct actor *to = &sim->actors[below(sim->actor_count)];
+    const struct actor *to = &sim->actors[drive_below(sim->actor_count)];
     const struct viv_delegation_spec spec = {.self = self->proc,
                                              .pid = to->pid,
-                                             .ent = sim->ents[below(ENTS)],
-                                             .is_grantable = below(2) == 0,
-                                             .ttl_ns = below(3) * VIV_NS_PER_MS};
+                                             .ent = sim->ents[drive_below(ENTS)],
+                                             .is_grantable = drive_below(2) == 0,
+                                             .ttl_ns = drive_below(3) * VIV_NS_PER_MS};
     viv_handle hdl;
     const enum viv_err err = viv_cap_delegate(self->tab, &spec, &hdl);
     count(err);
@@ -255,12 +210,12 @@ static void act_revoke(struct actor *self)
 // The host makes a session below somebody's, and a process under it.
 static void act_spawn(void)
 {
-    const struct actor *above = &sim->actors[below(sim->actor_count)];
+    const struct actor *above = &sim->actors[drive_below(sim->actor_count)];
     const struct viv_proc *proc = viv_proc_find(sim->kernel, sim->env, above->pid);
     struct viv_session *session;
     if (proc == NULL) return;
     const enum viv_err err =
-        viv_ses_derive(viv_ses_of(proc), below(2) == 0 ? VIV_CAP_BIT(VIV_CAP_FS) : 0, NULL,
+        viv_ses_derive(viv_ses_of(proc), drive_below(2) == 0 ? VIV_CAP_BIT(VIV_CAP_FS) : 0, NULL,
                        viv_cap_env(sim->env), &session);
     count(err);
     if (err != VIV_OK) return;
@@ -271,7 +226,7 @@ static void act_spawn(void)
 
 static void act(struct actor *self)
 {
-    switch (below(12)) {
+    switch (drive_below(12)) {
     case 0:
     case 1:
         act_create(self);
@@ -295,7 +250,8 @@ static void act(struct actor *self)
         put(self, pick(self->delegations), (viv_handle){0});
         return;
     case 10:
-        if (below(4) == 0) (void)viv_proc_kill(sim->env, sim->actors[below(sim->actor_count)].pid);
+        if (drive_below(4) == 0)
+            (void)viv_proc_kill(sim->env, sim->actors[drive_below(sim->actor_count)].pid);
         return;
     default:
         act_spawn();
@@ -306,10 +262,10 @@ static enum viv_step actor_step(struct viv_proc *proc, void *arg, struct viv_sli
 {
     struct actor *self = arg;
     slice->left -= 500;
-    note(viv_proc_pid(proc).w);
+    drive_note(viv_proc_pid(proc).w);
     if (self->tab == NULL) CHECK(viv_holder_htab(proc, &self->tab) == VIV_OK);
     CHECK(viv_cap_check(proc, VIV_CAP_CTL_HALT, NULL) == VIV_E_DENIED); // given to nobody
-    if (self->actions_left == 0) return below(2) == 0 ? VIV_STEP_DONE : VIV_STEP_WAIT;
+    if (self->actions_left == 0) return drive_below(2) == 0 ? VIV_STEP_DONE : VIV_STEP_WAIT;
     self->actions_left--;
     act(self);
     return VIV_STEP_YIELD;
@@ -319,79 +275,8 @@ static void on_ended(void *arg, viv_pid pid, const struct viv_reason *reason)
 {
     (void)arg;
     (void)reason;
-    note(pid.w | UINT64_C(1) << 61);
+    drive_note(pid.w | UINT64_C(1) << 61);
     sim->ended++;
-}
-
-// ---- the schedule ----
-
-static void leave_fibre(void)
-{
-    CHECK(swapcontext(&sim->fibres[sim->current].context, &sim->main) == 0);
-}
-
-static void on_sim_point(void)
-{
-    if (!sim->fibres[sim->current].in_turn) return;
-    if (below(256) < sim->switch_chance) leave_fibre();
-}
-
-static void fibre_main(void)
-{
-    for (;;) {
-        struct fibre *self = &sim->fibres[sim->current];
-        self->in_turn = true;
-        const enum viv_turn turn = viv_drive_turn(sim->sched, sim->current);
-        self->in_turn = false;
-        self->idle = turn == VIV_TURN_IDLE;
-        leave_fibre();
-    }
-}
-
-static void make_fibre(struct fibre *fibre)
-{
-    fibre->stack = malloc(STACK_BYTES);
-    CHECK(fibre->stack != NULL);
-    CHECK(getcontext(&fibre->context) == 0);
-    fibre->context.uc_stack.ss_sp = fibre->stack;
-    fibre->context.uc_stack.ss_size = STACK_BYTES;
-    fibre->context.uc_link = NULL;
-    makecontext(&fibre->context, fibre_main, 0);
-}
-
-static void run_fibre(uint32_t index)
-{
-    sim->current = index;
-    note(index | 1u << 20);
-    viv_drive_become(sim->sched, index);
-    CHECK(swapcontext(&sim->main, &sim->fibres[index].context) == 0);
-    check_all();
-}
-
-// Until no worker has anything to do and no timer is left that comes within `ns`.
-static void run_until_quiet(uint64_t ns)
-{
-    const uint64_t until_ns = sim->now_ns + ns;
-    for (;;) {
-        CHECK(sim->steps++ < STEPS_MAX);
-        run_fibre(below(sim->worker_count));
-        bool quiet = true;
-        for (uint32_t i = 0; i < sim->worker_count; i++)
-            quiet = quiet && !sim->fibres[i].in_turn && sim->fibres[i].idle;
-        if (!quiet) continue;
-        // Often enough for grace periods; what ends then may give another work.
-        for (uint32_t k = 0; k < 100; k++)
-            for (uint32_t i = 0; i < sim->worker_count; i++) {
-                do
-                    run_fibre(i);
-                while (sim->fibres[i].in_turn);
-                quiet = quiet && sim->fibres[i].idle;
-            }
-        if (!quiet) continue;
-        const uint64_t next_ns = viv_drive_next_deadline_ns(sim->sched);
-        if (next_ns > until_ns) return;
-        sim->now_ns = viv_max_u64(sim->now_ns + VIV_NS_PER_MS, next_ns);
-    }
 }
 
 // ---- one seed ----
@@ -435,8 +320,8 @@ static void make_root(void)
 static void open_sim(void)
 {
     const struct viv_kernel_config config = {
-        .worker_count = sim->worker_count,
-        .env = {.now_ns = sim_now, .random = sim_random, .simulated = true}};
+        .worker_count = drive.worker_count,
+        .env = {.now_ns = drive_now, .random = drive_random, .simulated = true}};
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     CHECK(viv_kernel_new(&config, &sim->kernel) == VIV_OK);
@@ -453,8 +338,6 @@ static void open_sim(void)
     CHECK(viv_cap_add_env(sim->cap, sim->env, NULL) == VIV_OK);
     make_root();
     make_ents();
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        make_fibre(&sim->fibres[i]);
 }
 
 static void walk(void)
@@ -471,8 +354,6 @@ static void walk(void)
 static void close_sim(void)
 {
     viv_drive_become(sim->sched, 0);
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        free(sim->fibres[i].stack);
     for (uint32_t i = 0; i < KNOWN; i++)
         viv_ses_drop(sim->known[i]);
     for (uint32_t i = 0; i < ENTS; i++)
@@ -483,72 +364,56 @@ static void close_sim(void)
     viv_kernel_free(sim->kernel);
 }
 
-struct totals {
+static struct { // of all seeds
     uint64_t steps, processes, made, delegated, shrunk, busy, checked;
-};
+} totals;
 
-static uint64_t current_seed; // for the line that a failed check leaves
-
-static void on_abort(int number)
+static void add_up(void)
 {
-    (void)number;
-    fprintf(stderr, "VIV_TEST_SEED=%llu VIV_SIM_SEEDS=1 repeats this\n",
-            (unsigned long long)current_seed);
+    totals.steps += drive.steps;
+    totals.processes += sim->actor_count;
+    totals.made += sim->made;
+    totals.delegated += sim->delegated;
+    totals.shrunk += sim->shrunk;
+    totals.busy += sim->busy;
+    totals.checked += sim->checked;
 }
 
-static void add_up(struct totals *totals)
-{
-    totals->steps += sim->steps;
-    totals->processes += sim->actor_count;
-    totals->made += sim->made;
-    totals->delegated += sim->delegated;
-    totals->shrunk += sim->shrunk;
-    totals->busy += sim->busy;
-    totals->checked += sim->checked;
-}
-
-static uint64_t run_seed(uint64_t seed, struct totals *totals)
+static void run_seed(uint64_t seed)
 {
     const int64_t live_before = viv_alloc_live_bytes_all();
-    struct sim state = {
-        .rng = {seed}, .now_ns = VIV_NS_PER_SEC, .trace = UINT64_C(0xcbf29ce484222325)};
+    struct sim state = {0};
     sim = &state;
-    sim->worker_count = 1 + below(WORKERS_MAX);
-    sim->switch_chance = below(160);
+    drive_begin(seed, WORKERS_MAX, 160);
+    drive.rounds = 100; // grace periods pass
+    drive.after_turn = check_all;
     open_sim();
-    viv_sim_point_hook = on_sim_point;
+    drive_open(sim->sched);
     for (int i = 0; i < 6; i++)
         spawn_actor(NULL);
-    run_until_quiet(0);
+    drive_run(0);
     walk();
-    run_until_quiet(10 * VIV_NS_PER_MS); // delegations expire
+    drive_run(10 * VIV_NS_PER_MS); // delegations expire
     walk();
     viv_drive_become(sim->sched, 0);
     viv_env_kill(sim->env);
-    run_until_quiet(0);
+    drive_run(0);
     CHECK(viv_kernel_proc_count(sim->kernel) == 0 && sim->ended == sim->actor_count);
     walk();
-    run_until_quiet(100 * VIV_NS_PER_SEC); // what has lingered ends
+    drive_run(100 * VIV_NS_PER_SEC); // what has lingered ends
     walk();
     CHECK(sim->root->tree->count == 1); // no process, no session
-    viv_sim_point_hook = NULL;
-    add_up(totals);
+    drive_close();
+    add_up();
     close_sim();
     CHECK(viv_alloc_live_bytes_all() == live_before);
-    return state.trace;
 }
 
 static void random_schedules(void **state)
 {
     (void)state;
-    const uint64_t count = check_env_u64("VIV_SIM_SEEDS", 150);
-    const uint64_t first = check_env_u64("VIV_TEST_SEED", 1);
-    struct totals totals = {0};
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        current_seed = seed;
-        const uint64_t trace = run_seed(seed, &totals);
-        if (seed % 10 == 0) CHECK(run_seed(seed, &totals) == trace); // determinism
-    }
+    const uint64_t count = drive_seed_count(150), first = drive_first_seed();
+    drive_seeds(150, run_seed);
     // Not merely failures; of a single seed one cannot say.
     CHECK(count < 100 || (totals.delegated > count && totals.shrunk > count));
     printf("%" PRIu64 " seeds from %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " processes, %" PRIu64
@@ -560,7 +425,6 @@ static void random_schedules(void **state)
 
 int main(void)
 {
-    signal(SIGABRT, on_abort); // a failed check aborts
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "viv/viv_res.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,25 @@ static int64_t do_timer(void)
     return timer < 0 ? timer : 0;
 }
 
+// A receive that ends: in the time named, at once (0), or never (-1; there is a message).
+static int64_t do_receive(void)
+{
+    static const int64_t none[] = {2}, some[] = {1};
+    struct viv_msg msg;
+    if (number(0) < 0) viv_send(viv_self(), 1, NULL, 0, NULL, 0, 0);
+    return viv_receive(number(0) < 0 ? some : none, 1, number(0), NULL, 0, &msg);
+}
+
+static int64_t do_fut_wait(void)
+{
+    return viv_fut_wait(number(0));
+}
+
+static int64_t do_l_receive(void)
+{
+    return l_receive(NULL, 0, number(0));
+}
+
 // As many timers as there may be; the number.
 static int64_t do_timers(void)
 {
@@ -379,6 +399,23 @@ static int64_t do_channel(void)
 {
     int64_t channel;
     return make_channel((uint32_t)number(0), &channel);
+}
+
+// 1: the age of a channel is shown after more than a second; 2: a file's times are.
+static int64_t do_ages(void)
+{
+    struct viv_res_stat about = {0};
+    int64_t channel;
+    struct stat st = {0};
+    if (make_channel(64, &channel) != 0) return -1;
+    for (int i = 0; i < 110; i++)
+        usleep(10000);
+    viv_res_stat(channel, &about, sizeof(about));
+    int fd = open(word(0), O_RDONLY);
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size != 7) return -errno;
+    bool by_fd = st.st_mtim.tv_sec != 0, by_path = false;
+    if (stat(word(0), &st) == 0) by_path = st.st_atim.tv_sec != 0 && st.st_ctim.tv_sec != 0;
+    return (about.age_ns != 0) + 2 * (by_fd && by_path) + 4 * (by_fd != by_path);
 }
 
 static int64_t do_channels(void)
@@ -606,6 +643,14 @@ static int64_t do_files(void)
     return count;
 }
 
+// The errno of the file that may not be opened any more; 0: all could.
+static int64_t do_open_errno(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        if (open(word(1), O_RDONLY) < 0) return errno;
+    return 0;
+}
+
 // Opens modules until it may not; the number.
 static int64_t do_handles(void)
 {
@@ -627,6 +672,178 @@ static int64_t do_fill(void)
     return count;
 }
 
+// Timers and futures of sleep in turn, until there may be no more; the number.
+static int64_t do_timers_and_sleeps(void)
+{
+    uint64_t ns = 100 * VIV_SEC;
+    int64_t count = 0;
+    for (; count < number(0); count++) {
+        if (count % 2 == 0) {
+            if (viv_timer(100 * VIV_SEC, 1) < 0) break;
+            continue;
+        }
+        int64_t future = answer(viv_fut_create(VIV_OP_SLEEP, &ns, sizeof(ns)));
+        if (future < 0 || answer(viv_fut_poll(future, 0, place, sizeof(place))) < 0) break;
+    }
+    return count;
+}
+
+// A line of 10 bytes in the log, so many times.
+static int64_t do_log_lines(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        viv_log(VIV_LOG_ERROR, "1234567890", 10);
+    return 0;
+}
+
+// ---- several processes: a member does what the tag of a message says, so many times as it has
+// bytes, and answers with the number of times that it could ----
+
+enum { GROW = 1, WRITE, OPEN, CHANNEL };
+
+static int member_does(int64_t what)
+{
+    int64_t channel;
+    switch (what) {
+    case GROW:
+        return __builtin_wasm_memory_grow(0, 16) != SIZE_MAX; // a MiB
+    case WRITE:
+        return write(2, "123456789\n", 10) == 10;
+    case OPEN:
+        return open("file", O_RDONLY) >= 0;
+    default:
+        return make_channel(64, &channel) == 0;
+    }
+}
+
+VIV_EXPORT("member") void member(void)
+{
+    struct viv_msg msg;
+    while (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) == 0) {
+        int64_t count = 0;
+        for (int32_t i = 0; i < (int32_t)msg.size; i++)
+            count += member_does(msg.tag);
+        viv_send(msg.from, 100 + count, NULL, 0, NULL, 0, 0);
+    }
+}
+
+// So many members, one after the other, each so many times; what they could together.
+static int64_t members_do(int64_t what)
+{
+    static const char times[100];
+    int64_t sum = 0;
+    for (int64_t i = 0; i < number(0); i++) {
+        struct viv_spawn spec = VIV_SPAWN_INIT;
+        struct viv_msg msg;
+        int64_t pid;
+        spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+        spec.entry = "member";
+        spec.entry_len = 6;
+        if (viv_spawn(&spec, &pid) < 0) return sum;
+        viv_monitor(pid, 100); // one that fails has done nothing
+        if (viv_send(pid, what, times, (size_t)number(1), NULL, 0, 0) != 0) return -1;
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return -2;
+        sum += msg.tag - 100;
+    }
+    return sum;
+}
+
+static int64_t do_members_grow(void)
+{
+    return members_do(GROW);
+}
+
+static int64_t do_members_write(void)
+{
+    return members_do(WRITE);
+}
+
+static int64_t do_members_open(void)
+{
+    return members_do(OPEN);
+}
+
+static int64_t do_members_channel(void)
+{
+    return members_do(CHANNEL);
+}
+
+// Counts what comes, and how many were the most in its mailbox; a message of tag 2 ends it.
+VIV_EXPORT("counts") void counts(void)
+{
+    int64_t count = 0, most = 0;
+    struct viv_msg msg;
+    do {
+        struct viv_usage usage = {0};
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return;
+        viv_info(VIV_INFO_USAGE, &usage, sizeof(usage));
+        if ((int64_t)usage.mailbox_count > most) most = (int64_t)usage.mailbox_count;
+        count += msg.tag == 1;
+    } while (msg.tag != 2);
+    viv_send(msg.from, count * 1000 + most, NULL, 0, NULL, 0, 0);
+}
+
+// Sends so many messages to one that counts, as fast as it may; what that says, and how many of
+// them were refused.
+static int64_t do_flood(void)
+{
+    struct viv_spawn spec = VIV_SPAWN_INIT;
+    struct viv_msg msg;
+    int64_t pid, refused = 0;
+    spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+    spec.entry = "counts";
+    spec.entry_len = 6;
+    if (viv_spawn(&spec, &pid) < 0) return -1;
+    viv_monitor(pid, -2);
+    for (int64_t i = 0; i < number(0); i++)
+        refused += viv_send(pid, 1, place, 10, NULL, 0, 0) != 0;
+    l_sleep_ms(300); // a mailbox that refuses is empty by then
+    viv_send(pid, 2, NULL, 0, NULL, 0, 0);
+    if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return -3;
+    return msg.tag + refused * 1000000;
+}
+
+VIV_EXPORT("spin") void spin(void)
+{
+    for (volatile uint64_t turns = 0;; turns++) {
+    }
+}
+
+static int64_t do_members_spin(void)
+{
+    for (int64_t i = 0; i < number(0); i++)
+        if (spawn("spin", "") != 1) return -1;
+    return do_stay();
+}
+
+// A member that grows, and ends: the next one has what it had.
+VIV_EXPORT("grow_once") void grow_once(void)
+{
+    struct viv_msg msg;
+    viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg);
+    viv_send(msg.from, 100 + member_does(GROW), NULL, 0, NULL, 0, 0);
+}
+
+static int64_t do_members_take_turns(void)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < number(0); i++) {
+        struct viv_spawn spec = VIV_SPAWN_INIT;
+        struct viv_msg msg;
+        int64_t pid;
+        spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
+        spec.entry = "grow_once";
+        spec.entry_len = 9;
+        if (viv_spawn(&spec, &pid) < 0) break;
+        viv_monitor(pid, 7);
+        viv_send(pid, 1, NULL, 0, NULL, 0, 0);
+        if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) break;
+        count += msg.tag - 100;
+        viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg); // its end
+    }
+    return count;
+}
+
 // Writes so many lines of 10 bytes to stderr.
 static int64_t do_output(void)
 {
@@ -641,6 +858,15 @@ static int64_t do_denied(void)
     int64_t last = 0;
     for (int64_t i = 0; i < number(0); i++)
         last = do_random();
+    return last;
+}
+
+// Tries so many numbers as shared handles; the last result.
+static int64_t do_guesses(void)
+{
+    int64_t last = 0;
+    for (int64_t i = 0; i < number(0); i++)
+        last = answer(viv_res_attach((i + 1) << 33));
     return last;
 }
 
@@ -690,6 +916,10 @@ static const struct action {
     ACTION(module_name),
     ACTION(timer),
     ACTION(timers),
+    ACTION(receive),
+    ACTION(fut_wait),
+    ACTION(l_receive),
+    ACTION(ages),
     ACTION(log),
     ACTION(times),
     ACTION(channel),
@@ -724,10 +954,21 @@ static const struct action {
     ACTION(spin),
     ACTION(stay),
     ACTION(files),
+    ACTION(open_errno),
     ACTION(handles),
     ACTION(fill),
     ACTION(output),
+    ACTION(timers_and_sleeps),
+    ACTION(log_lines),
+    ACTION(members_grow),
+    ACTION(members_write),
+    ACTION(members_open),
+    ACTION(members_channel),
+    ACTION(members_spin),
+    ACTION(flood),
+    ACTION(members_take_turns),
     ACTION(denied),
+    ACTION(guesses),
 };
 
 int main(int argc, const char **argv)

@@ -67,6 +67,7 @@ static bool check_exact(struct bytes text)
 static void utf8(void **state)
 {
     (void)state;
+    assert_true(viv_utf8_is_valid(NULL, 0));
     for (size_t i = 0; i < VIV_COUNT_OF(valid); i++)
         assert_true(check_exact(valid[i]));
     for (size_t i = 0; i < VIV_COUNT_OF(invalid); i++)
@@ -252,6 +253,33 @@ static void base32(void **state)
     }
 }
 
+static void sizes_as_text(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t bytes;
+        const char *up, *down;
+    } rows[] = {
+        {0, "0 bytes", "0 bytes"},
+        {1, "1 byte", "1 byte"},
+        {1023, "1023 bytes", "1023 bytes"},
+        {1024, "1 KiB", "1 KiB"},
+        {65536, "64 KiB", "64 KiB"},
+        {1048575, "1048575 bytes", "1048575 bytes"},
+        {65537, "65537 bytes", "65537 bytes"},
+        {1 << 20, "1 MiB", "1 MiB"},
+        {17 * 65536, "2 MiB", "1 MiB"},
+        {(16 << 20) + 1, "17 MiB", "16 MiB"},
+        {UINT32_MAX, "4096 MiB", "4095 MiB"},
+        {UINT64_MAX, "17592186044416 MiB", "17592186044415 MiB"},
+    };
+    char text[VIV_SIZE_TEXT_BYTES];
+    for (size_t i = 0; i < VIV_COUNT_OF(rows); i++) {
+        assert_string_equal(viv_size_format(rows[i].bytes, true, text), rows[i].up);
+        assert_string_equal(viv_size_format(rows[i].bytes, false, text), rows[i].down);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +287,7 @@ int main(void)
         cmocka_unit_test(utf8_every_code_point),
         cmocka_unit_test(cleans_for_display),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(sizes_as_text),
         cmocka_unit_test(durations),
         cmocka_unit_test(plain_numbers),
         cmocka_unit_test(base32),

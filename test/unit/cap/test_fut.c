@@ -2,6 +2,7 @@
 // Futures and the wake ring: the numbered cases 82 to 88 of the contract that one thread can show.
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "cap/metrics.h"
 #include "cap/ring.h"
 #include "chan_rig.h"
 #include "harness/check.h"
@@ -442,6 +443,10 @@ static void case_85_many_futures_into_eight_slots(void **state)
         viv_fut_resolve(held[i], VIV_OK, NULL);
     assert_true(viv_ring_flush(rig.t, mem));
     assert_int_equal(word(RING + VIV_RING_WAITING_AT), MANY - 8);
+    static struct viv_res_metrics metrics;
+    viv_res_metrics(rig.res.reg, &metrics);
+    assert_int_equal(metrics.ring_overflows, 1);
+    assert_int_equal(metrics.futures, MANY);
     for (uint32_t i = 0; i < MANY; i++) {
         if (i % 5 == 0 || word(RING + VIV_RING_CURSOR_AT) == word(RING + VIV_RING_TAIL_AT))
             assert_true(viv_ring_flush(rig.t, mem));
@@ -451,6 +456,8 @@ static void case_85_many_futures_into_eight_slots(void **state)
     assert_int_equal(word(RING + VIV_RING_WAITING_AT), 0);
     for (uint32_t i = 0; i < MANY; i++)
         RESULT(poll(futs[i], i), READY, 0);
+    viv_res_metrics(rig.res.reg, &metrics);
+    assert_int_equal(metrics.futures, 0);
 }
 
 static void case_85_equal_ids_are_two_entries(void **state)

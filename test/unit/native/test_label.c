@@ -71,6 +71,7 @@ static void unprintable_bytes_are_escaped(void **state)
     static const char clean[] = "a\\x0a\\x1b[0m\\xff\xC3\xA4\\xe2\\x80\\xae\\xc2\\x85\\x00z";
     struct viv_buf buf;
     viv_buf_init(&buf, VIV_TAG_TEST);
+    OK(viv_label_escape(&buf, NULL, 0));
     OK(viv_label_escape(&buf, dirty, sizeof dirty - 1));
     assert_int_equal(buf.len_bytes, sizeof clean - 1);
     assert_memory_equal(buf.data, clean, sizeof clean - 1);

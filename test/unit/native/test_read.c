@@ -137,15 +137,14 @@ static void n67_beyond_the_end_or_of_the_other(void **state)
     (void)state;
     struct viv_diag diag;
     struct viv_log_cursor cursor;
-    struct viv_log_lines lines = {0};
-    uint32_t count;
+    struct viv_log_lines lines = {.out = buf};
     open_rings(16);
     put(0, "abc", 0, 1);
     struct viv_log_mark mark = {.stream = VIV_LOG_STDOUT, .generation = 1, .offset = 4};
     viv_log_cursor_make(key, &mark, &cursor);
     ERR(viv_log_read_since(&out_source, &cursor, buf, 10, &chunk, &diag), INVAL);
     assert_string_equal(diag.text, "cursor");
-    ERR(viv_log_read_lines(&out_source, &cursor, buf, 10, &lines, &count, &chunk, &diag), INVAL);
+    ERR(viv_log_read_lines(&out_source, &cursor, &lines, &chunk, &diag), INVAL);
     mark.offset = 3;
     viv_log_cursor_make(key, &mark, &cursor);
     OK(viv_log_read_since(&out_source, &cursor, buf, 10, &chunk, &diag));
@@ -161,8 +160,10 @@ static uint32_t found_count;
 static void read_lines(const struct viv_log_cursor *cursor, size_t max_bytes, uint32_t max_lines,
                        size_t line_max)
 {
-    const struct viv_log_lines lines = {found, max_lines, line_max};
-    OK(viv_log_read_lines(&out_source, cursor, buf, max_bytes, &lines, &found_count, &chunk, NULL));
+    struct viv_log_lines lines = {
+        .out = buf, .max_bytes = max_bytes, .line_max = line_max, .lines = found, .max = max_lines};
+    OK(viv_log_read_lines(&out_source, cursor, &lines, &chunk, NULL));
+    found_count = lines.count;
 }
 
 static void assert_line(uint32_t i, const char *text, uint64_t number, uint64_t time_ns,

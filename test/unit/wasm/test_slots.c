@@ -192,7 +192,7 @@ static void accounts_are_charged_and_refunded(void **state)
     account.denied = false;
     struct viv_slot *c = NULL;
     assert_int_equal(viv_slots_take_memory(slots, 4096 * MIB, &c, &diag), VIV_E_QUOTA);
-    assert_string_equal(diag.text, "needs 4097 MiB, the limit is 0 MiB");
+    assert_string_equal(diag.text, "needs 4097 MiB, the limit is 256 KiB");
     assert_true(account.denied);
     assert_ptr_equal(viv_slots_set_account(NULL), &account);
     // A slot goes back to the account it was taken for.

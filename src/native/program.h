@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program, within this room: what it consists of, and who may touch what of it.
+//
+// It is counted by: the room's tables until it is released, its process until that has ended, its
+// resource in the registry, and calls that are parked on it. Its process's step reads, signals,
+// waits and keeps its timers; others leave orders under its lock and wake it.
+#ifndef VIV_NATIVE_PROGRAM_H
+#define VIV_NATIVE_PROGRAM_H
+
+#include "native/environ.h"
+#include "native/native_int.h"
+#include "native/ring.h"
+#include "native/stdin.h"
+#include "sched/io.h"
+
+enum { VIV_OUT = 0, VIV_ERR = 1 }; // stdout, stderr; streams 1 and 2 outside
+
+// One pipe from the program. The step's, except what others read of the ring.
+struct viv_native_stream {
+    struct viv_log_ring ring; // empty for ever when it is /dev/null, or part of the other stream
+    struct viv_io_wait wait;
+    int fd;              // -1: closed
+    uint32_t full_reads; // in a row
+    bool is_large;       // the pipe was enlarged
+    _Atomic bool is_eof; // all of it is in the ring
+    bool truncated, is_overfilled;
+    struct viv_list readers; // parked calls; under the program's lock
+};
+
+enum { VIV_KNOB_LIFETIME, VIV_KNOB_IDLE, VIV_KNOB_RETENTION, VIV_KNOB_GRACE, VIV_KNOBS };
+
+// What others want of the step. Under the program's lock; the step takes all of it at once.
+struct viv_native_orders {
+    uint64_t group_signals, leader_signals;                       // bit n - 1: signal n
+    enum viv_native_cause stop;                                   // NONE: no stop asked for
+    uint64_t grace_ns;                                            // of that stop
+    int stop_signal;                                              // of that stop; 0: its own
+    bool kill, moved, drained, has_size, end_stdin, end_terminal; // moved: in the queue of stdin
+    uint32_t close_output;                                        // bits of streams
+    uint16_t rows, columns;
+};
+
+struct viv_program {
+    // Immutable from the commit of its spawn on:
+    struct viv_native *native;
+    struct viv_native_scope *scope;
+    struct viv_native_req req;
+    struct viv_prog_entry *id; // until it is released
+    char digest[17];
+    uint8_t cursor_key[VIV_SIPHASH_KEY_BYTES];
+    uint64_t number;
+    viv_pid pid;
+    viv_rid owner;    // of its resource; 0: the runtime
+    viv_rid resource; // 0: none
+    char *exe;        // resolved
+    struct viv_session *session;
+    enum viv_native_rung rung;
+    uint64_t spawned_ns, wall_offset_ns;
+
+    _Atomic uint32_t refs;
+    struct viv_qsbr_item retired;
+
+    // Under the room's lock:
+    struct viv_trie_node pid_node, number_node, key_node;
+    struct viv_list in_scope, in_room;
+    bool is_listed, has_key; // in by_key
+
+    // The spawn, while it lasts; the launch thread's while the job runs, else the step's:
+    struct viv_launch_job job;
+    struct viv_launch_result launched;
+    uint64_t posted_ns;
+    _Atomic bool launch_is_done;
+    _Atomic uint64_t launch_began_ns; // 0: waits for its turn
+    struct viv_native_call *spawner;  // under `lock`; NULL: it has ended, or was told
+    struct viv_native_quota reserved;
+    enum viv_err launch_err;
+    struct viv_diag launch_diag;
+    int child_fds[3], cwd_fd;
+    viv_pid key_holder;
+    _Atomic bool launch_is_late; // it was killed for that
+
+    // The step's:
+    struct viv_proc *proc;
+    struct viv_native_stream streams[2];
+    struct viv_io_wait in_wait, pid_wait;
+    int in_fd, tty_fd; // tty_fd: the controlling side; stream 1 and stdin use it, too
+    int pidfd;         // -1: waited for
+    pid_t leader;
+    int cgroup_fd;
+    char cgroup_name[24];
+    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
+    // The same bits: to be tried at once, waited for, without room for more.
+    uint32_t hot, armed, full;
+    bool wants_in;
+    const struct viv_reason *broken; // of a link
+    enum viv_native_cause cause;
+    uint64_t stop_kill_ns; // when SIGKILL follows; VIV_FOREVER_NS: no stop
+    uint64_t kill_ns;      // when it was sent; 0: not yet
+    uint64_t tree_check_ns, tree_pause_ns;
+    uint64_t leader_end_ns; // 0: not waited for yet
+    uint64_t tree_end_ns;
+    uint64_t cpu_check_ns; // next sample of what the tree has used
+    uint64_t output_bytes, refused_messages;
+    uint64_t sequence; // of chunks of both streams
+    bool tree_is_dead, is_frozen, is_over_output;
+
+    struct viv_spin lock; // PROGRAM
+    // Under it:
+    enum viv_native_phase phase;
+    struct viv_native_orders orders;
+    bool ready_flag, has_exit, unkillable, release_at_exit, is_suspended,
+        is_counted; // is_counted: below its session
+    struct viv_native_exit exit;
+    struct viv_stdin_queue in;
+    struct viv_list writers, waiters, stoppers, both_readers; // parked calls
+    char label[VIV_LABEL_SIZE];
+    uint64_t knobs[VIV_KNOBS];   // ns
+    _Atomic uint64_t touched_ns; // last activity that holds the idle clock
+
+    // After the end:
+    struct viv_timer retention;
+    struct viv_qsbr_item expiry;
+};
+
+enum { // words of class native.mode, in the order of gen/caps.tab
+    VIV_NATIVE_WORD_PERSIST,
+    VIV_NATIVE_WORD_HOLD,
+    VIV_NATIVE_WORD_SCOPE,
+    VIV_NATIVE_WORD_UNSANDBOXED,
+    VIV_NATIVE_WORD_ENV,
+    VIV_NATIVE_WORD_PATH,
+    VIV_NATIVE_WORD_USER,
+    VIV_NATIVE_WORD_UNBOUNDED
+};
+enum { VIV_READY_OUT = 1, VIV_READY_ERR = 2, VIV_READY_IN = 4, VIV_READY_PID = 8 };
+
+// ---- program.c: life of the object ----
+struct viv_program *viv_program__take(struct viv_program *program);
+void viv_program__drop(VIV_OWN struct viv_program *program); // Thread: a member
+// Into the tables, with its number; out of them. Under no lock.
+void viv_program__list(struct viv_program *program);
+// False: it was not listed any more.
+bool viv_program__unlist(struct viv_program *program);
+// Its key is its own until drop_key. Errors: EXISTS (*out_holder has it).
+enum viv_err viv_program__take_key(struct viv_program *program, viv_pid *out_holder) VIV_MUST_CHECK;
+void viv_program__drop_key(struct viv_program *program);
+// Completes the calls of a list of the program's. Under no lock; wakes.
+void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
+                               enum viv_err err);
+void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
+// Takes it out of everything; who holds it counted still may read it. Once or more.
+void viv_program__release(struct viv_program *program);
+void viv_program__init_retention(struct viv_program *program);
+// The release, retention_ns from now on.
+void viv_program__expire_later(struct viv_program *program, uint64_t retention_ns);
+
+// Leaves an order to stop; of several the earliest end counts, the first cause and signal. False:
+// it has ended.
+bool viv_program__order_stop(struct viv_program *program, const struct viv_native_orders *order);
+
+// ---- find.c ----
+// The program meant, if the caller may see it, counted. need: rights of a handle; other references
+// need the same scope when `same_scope`. Errors: NOTFOUND, those of a handle.
+enum viv_err viv_native__find(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                              viv_rights need, struct viv_program **out_program) VIV_MUST_CHECK;
+
+struct viv_native_tenant *viv_native__tenant_locked(struct viv_native *native,
+                                                    const struct viv_env *env); // NULL: none
+struct viv_program *viv_native__key_locked(struct viv_native_tenant *tenant, const char *key,
+                                           size_t len);
+
+// ---- prepare.c: on a spawner thread, everything before the clone; undo.c is its mirror ----
+void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room);
+void viv_native__launched(struct viv_launch_job *job); // body.c
+void viv_native__undo_launch(struct viv_program *program);
+
+// ---- resolve.c ----
+// exe and cwd of the request. Errors: DENIED, NOPROGRAM, NOEXEC, INVAL, ESCAPE, EXHAUSTED.
+enum viv_err viv_native__resolve(struct viv_program *program) VIV_MUST_CHECK;
+
+// ---- body.c ----
+extern const struct viv_body viv_native_body;
+// Activity that holds the idle clock, if the program counts it. on: VIV_NATIVE_IDLE_ON_ bits.
+void viv_program__touch(struct viv_program *program, uint32_t on, uint64_t now_ns);
+// Bytes of a message, for stdin.
+void viv_program__feed_message(struct viv_program *program, const struct viv_msg *msg);
+// Wakes the program's process, if it has one. In a read section, under no lock.
+void viv_program__wake(struct viv_program *program);
+
+// ---- io.c: the step's ----
+// Reads and writes what is ready; true: there is more to do at once.
+bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns);
+bool viv_program__is_at_end(const struct viv_program *program); // both streams
+void viv_program__close_stream(struct viv_program *program, uint32_t index, bool truncated);
+void viv_program__close_stdin(struct viv_program *program);
+// Arms what is to be waited for. Errors: EXHAUSTED.
+enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
+void viv_program__close_all(struct viv_program *program); // nothing is armed any more
+
+// ---- end.c: the step's ----
+void viv_program__stop(struct viv_program *program, enum viv_native_cause cause, uint64_t grace_ns,
+                       uint64_t now_ns);
+void viv_program__stop_with(struct viv_program *program, const struct viv_native_orders *order,
+                            uint64_t now_ns);
+void viv_program__kill(struct viv_program *program, enum viv_native_cause cause, uint64_t now_ns);
+// Waits for the leader, looks after its tree; true: the program has exited, and its record is
+// latched.
+bool viv_program__look_after(struct viv_program *program, uint64_t now_ns);
+uint64_t viv_program__next_deadline(const struct viv_program *program);
+
+// ---- tree.c: everything the program started ----
+void viv_tree__kill(struct viv_program *program);
+bool viv_tree__is_dead(struct viv_program *program);
+void viv_tree__signal(struct viv_program *program, int signo, bool leader);
+void viv_tree__freeze(struct viv_program *program, bool is_frozen);
+void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit); // of its cgroup
+
+#endif
