@@ -261,7 +261,7 @@ static void entries_begin_where_they_should(void **state)
     append("b\n\n", 100 + 999999, 2);      // of the same run
     append("c", 100 + VIV_NS_PER_MS, 3);   // 1 ms
     append("d\n", 100 + VIV_NS_PER_MS, 5); // the other stream had 4
-    append("e", 100 + VIV_NS_PER_MS, 5); // more of the same turn
+    append("e", 100 + VIV_NS_PER_MS, 5);   // more of the same turn
     assert_run(0, 0, 1, 100, 0);
     assert_run(4, 0, 1, 100, 0);
     assert_run(5, 5, 3, 100 + VIV_NS_PER_MS, 3);
