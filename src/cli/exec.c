@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/run_audit.h"
 #include "cli/run_policy.h"
+#include "gen/holder_build.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/pty.h"
@@ -41,6 +42,7 @@ struct exec {
     struct viv_tty_state tty_state;
     bool is_tty_raw, is_stopping;
     uint8_t *chunk;
+    char holder[PATH_MAX];
 };
 
 // ---- our standard input ----
@@ -221,14 +223,34 @@ static int spawn_and_relay(struct exec *exec)
 
 // ---- the kernel under it ----
 
+// Beside this program when it is not installed, else where `make install` puts it.
+const char *viv_cli_holder(char buf[PATH_MAX])
+{
+    static const char *const places[] = {"viv-holder", "../libexec/viv/viv-holder"};
+    char self[PATH_MAX];
+    const ssize_t len = viv_os_readlinkat(AT_FDCWD, "/proc/self/exe", self, sizeof self - 1);
+    self[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash == NULL) return VIV_HOLDER_PATH;
+    *slash = '\0';
+    for (size_t i = 0; i < VIV_COUNT_OF(places); i++) {
+        const int n = snprintf(buf, PATH_MAX, "%s/%s", self, places[i]);
+        struct stat stat;
+        if (n > 0 && n < PATH_MAX && viv_os_fstatat(AT_FDCWD, buf, &stat, 0) == 0) return buf;
+    }
+    return VIV_HOLDER_PATH;
+}
+
 static enum viv_err make_kernel(struct exec *exec)
 {
     char cwd[PATH_MAX];
     const struct viv_kernel_config kernel = {.worker_count = 1};
     VIV_TRY(viv_kernel_new(&kernel, &exec->kernel));
     VIV_TRY(viv_room_open(exec->kernel, &exec->room));
-    const struct viv_native_config config = {
-        .kernel = exec->kernel, .cap = exec->room, .direct = true};
+    const struct viv_native_config config = {.kernel = exec->kernel,
+                                             .cap = exec->room,
+                                             .direct = true,
+                                             .holder = viv_cli_holder(exec->holder)};
     VIV_TRY(viv_native_open(&config, &exec->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);

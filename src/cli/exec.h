@@ -5,11 +5,15 @@
 
 #include "cli/exec_options.h"
 #include "native/native.h"
+#include <limits.h>
 
 // Runs it under a kernel of its own; the exit status.
 int viv_cli_exec(struct viv_exec_options *options);
 // The exit status and the line for a spawn that failed.
 int viv_cli_spawn_failed(const struct viv_exec_options *options, enum viv_err err,
                          const struct viv_diag *diag);
+
+// Where viv-holder is.
+const char *viv_cli_holder(char buf[PATH_MAX]);
 
 #endif

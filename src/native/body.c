@@ -89,13 +89,16 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
 {
     const struct viv_launch_result *launched = &program->launched;
     // Relaxed: the launch is done.
-    program->pidfd = atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
-    program->leader = launched->pid;
+    program->pidfd = program->has_init
+                         ? program->init_fd
+                         : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
+    program->leader = program->has_init ? 0 : launched->pid;
+    program->init_fd = -1;
     program->spawned_ns = now_ns;
     program->wall_offset_ns = viv_os_wall_ns() - now_ns;
     program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
     program->exit.incarnation = 1;
-    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN;
+    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
     atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
     for (uint32_t i = 0; i < 2; i++)
         if (program->streams[i].fd < 0) viv_program__close_stream(program, i, false);
@@ -106,6 +109,7 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     viv_program__list(program);
     viv_proc_publish(proc);
     own(program, now_ns);
+    viv_program__take_early_reports(program, now_ns);
 }
 
 static void kill_launch(struct viv_program *program)
@@ -162,7 +166,8 @@ static enum viv_step step_starting(struct viv_program *program, struct viv_proc 
     const enum viv_err err = program->launch_err;
     if (err != VIV_OK) {
         const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
-        if (pidfd >= 0) VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+        if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
+            VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
         viv_program__forget_id(program);
         tell_spawner(program, err);
         return VIV_STEP_DONE;
@@ -347,7 +352,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     if (more || (program->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
     if (viv_program__arm(program) != VIV_OK) {
         viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
-        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_PID;
+        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
         return VIV_STEP_WAIT;
     }
     const uint64_t ring_ns = tend_rings(program, now_ns);

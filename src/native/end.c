@@ -90,21 +90,21 @@ static void close_pidfd(struct viv_program *program)
     program->pidfd = -1;
 }
 
-// Its status, its usage, and the cause if nothing else was one.
-static void latch_leader(struct viv_program *program, uint64_t now_ns)
+// How the leader ended, and the cause if nothing else was one. lost: nobody can tell.
+static void latch_leader(struct viv_program *program, const struct viv_child_end *end, bool lost,
+                         uint64_t now_ns)
 {
-    struct viv_child_end end = {0};
-    int r = viv_os_child_reap(program->pidfd, &end);
-    if (r == -ECHILD) r = viv_os_child_end_by_info(program->pidfd, &end);
-    close_pidfd(program);
+    if (program->leader_end_ns != 0) return;
     program->leader_end_ns = now_ns;
-    if (program->cause == VIV_CAUSE_NONE) program->cause = r < 0 ? VIV_CAUSE_LOST : VIV_CAUSE_SELF;
+    program->tree_check_ns = now_ns;
+    program->tree_pause_ns = TREE_PAUSE_FIRST_NS;
+    if (program->cause == VIV_CAUSE_NONE) program->cause = lost ? VIV_CAUSE_LOST : VIV_CAUSE_SELF;
     viv_spin_lock(&program->lock);
     struct viv_native_exit *exit = &program->exit;
-    exit->leader = end;
-    exit->kind = r < 0          ? VIV_NATIVE_LOST
-                 : end.signaled ? VIV_NATIVE_SIGNALED
-                                : VIV_NATIVE_EXITED_BY_ITSELF;
+    exit->leader = *end;
+    exit->kind = lost            ? VIV_NATIVE_LOST
+                 : end->signaled ? VIV_NATIVE_SIGNALED
+                                 : VIV_NATIVE_EXITED_BY_ITSELF;
     exit->cause = program->cause;
     exit->duration_ns = now_ns - program->spawned_ns;
     exit->ended_wall_ns = now_ns + program->wall_offset_ns;
@@ -113,15 +113,91 @@ static void latch_leader(struct viv_program *program, uint64_t now_ns)
     viv_program__close_stdin(program);
 }
 
+// Our own child: its tree is killed while its number is still its own.
+static void look_at_child(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->pidfd < 0 || viv_os_child_has_ended(program->pidfd) == 0) return;
+    if (program->req.fields.linger == VIV_NATIVE_LINGER_KILL) viv_tree__kill(program);
+    struct viv_child_end end = {0};
+    int r = viv_os_child_reap(program->pidfd, &end);
+    if (r == -ECHILD) r = viv_os_child_end_by_info(program->pidfd, &end);
+    close_pidfd(program);
+    latch_leader(program, &end, r < 0, now_ns);
+}
+
+static void latch_report(struct viv_program *program, const struct viv_frame_exit *report,
+                         uint64_t now_ns)
+{
+    const struct viv_child_end end = {
+        .code = report->code,
+        .signaled = report->is_signaled != 0,
+        .core = report->has_core != 0,
+        .user_us = report->user_us,
+        .system_us = report->system_us,
+        .peak_bytes = report->peak_bytes,
+        .minor_faults = report->minor_faults,
+        .major_faults = report->major_faults,
+        .blocks_in = report->blocks_in,
+        .blocks_out = report->blocks_out,
+        .voluntary_switches = report->voluntary_switches,
+        .involuntary_switches = report->involuntary_switches,
+    };
+    latch_leader(program, &end, false, now_ns);
+}
+
+static void note_gone(struct viv_program *program, enum viv_gone_cause cause)
+{
+    if (program->is_gone) return;
+    program->is_gone = true;
+    if (cause == VIV_GONE_DEADMAN && program->exit.cause == VIV_CAUSE_SELF) {
+        viv_spin_lock(&program->lock);
+        program->exit.cause = program->cause = VIV_CAUSE_DEADMAN;
+        viv_spin_unlock(&program->lock);
+    }
+    VIV_IGNORE(viv_init_link_ack(&program->link), "it ends by itself then");
+}
+
+// What init reports; when it ends without a record, nobody knows how the leader did.
+static void hear_init(struct viv_program *program, uint64_t now_ns)
+{
+    struct viv_init_event event = {.type = VIV_INIT_EVENT_GONE};
+    while (program->link.fd >= 0 && event.type != VIV_INIT_EVENT_NONE) {
+        viv_init_link_next(&program->link, &event);
+        if (event.type == VIV_INIT_EVENT_EXIT) latch_report(program, &event.exit, now_ns);
+        if (event.type == VIV_INIT_EVENT_GONE) note_gone(program, event.cause);
+        if (event.type == VIV_INIT_EVENT_STARTED) program->leader_fd = event.fd;
+        if (event.type == VIV_INIT_EVENT_CLOSED) viv_program__close_link(program);
+    }
+}
+
+void viv_program__take_early_reports(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->has_early_exit) latch_report(program, &program->early_exit, now_ns);
+    if (program->is_early_gone) note_gone(program, VIV_GONE_SELF);
+}
+
+static void look_at_init(struct viv_program *program, uint64_t now_ns)
+{
+    if ((program->hot & VIV_READY_LINK) != 0) hear_init(program, now_ns);
+    program->hot &= ~(uint32_t)VIV_READY_LINK;
+    if (program->pidfd >= 0 && viv_os_child_has_ended(program->pidfd) != 0) {
+        hear_init(program, now_ns); // its last words
+        struct viv_child_end end;
+        VIV_IGNORE(viv_os_child_reap(program->pidfd, &end), "its own end says nothing");
+        close_pidfd(program);
+        viv_program__close_link(program);
+    }
+    if (program->link.fd >= 0 || program->pidfd >= 0) return;
+    latch_leader(program, &(struct viv_child_end){0}, true, now_ns);
+    program->is_gone = true;
+}
+
 static void look_at_leader(struct viv_program *program, uint64_t now_ns)
 {
-    if (program->pidfd < 0) return;
-    const int r = viv_os_child_has_ended(program->pidfd);
-    if (r == 0) return;
-    if (program->req.fields.linger == VIV_NATIVE_LINGER_KILL) viv_tree__kill(program);
-    latch_leader(program, now_ns);
-    program->tree_check_ns = now_ns;
-    program->tree_pause_ns = TREE_PAUSE_FIRST_NS;
+    if (program->has_init)
+        look_at_init(program, now_ns);
+    else
+        look_at_child(program, now_ns);
 }
 
 // ------------------------------------------------------------------------------------------- tree
@@ -131,6 +207,8 @@ static void look_at_tree(struct viv_program *program, uint64_t now_ns)
     if (!leader_has_ended(program) || program->tree_is_dead || now_ns < program->tree_check_ns)
         return;
     program->tree_is_dead = viv_tree__is_dead(program);
+    if (program->tree_is_dead && program->pidfd >= 0) // init ends after this
+        program->tree_is_dead = !program->has_init;
     if (program->tree_is_dead) {
         program->tree_end_ns = now_ns;
         return;
@@ -188,7 +266,8 @@ static void latch_rest(struct viv_program *program)
 {
     struct viv_native_exit exit = program->exit;
     viv_tree__count(program, &exit);
-    if ((exit.group_known & 8) != 0 && exit.group_oom_kills > 0 && exit.cause == VIV_CAUSE_SELF)
+    const bool is_open = exit.cause == VIV_CAUSE_SELF || exit.cause == VIV_CAUSE_LOST;
+    if ((exit.group_known & 8) != 0 && exit.group_oom_kills > 0 && is_open)
         exit.cause = VIV_CAUSE_MEMORY;
     count_streams(program, &exit);
     remove_group(program);

@@ -53,7 +53,7 @@ const char *viv_native_phase_name(enum viv_native_phase phase)
     return (unsigned)phase < VIV_COUNT_OF(names) ? names[phase] : "unknown";
 }
 
-const char *viv_native_rung_name(enum viv_native_rung rung)
+const char *viv_rung_name(enum viv_rung rung)
 {
     static const char *const names[] = {"pidns", "cgroup", "tree", "group"};
     return (unsigned)rung < VIV_COUNT_OF(names) ? names[rung] : "unknown";

@@ -4,6 +4,7 @@
 #ifndef VIV_NATIVE_EXIT_H
 #define VIV_NATIVE_EXIT_H
 
+#include "native/rung.h"
 #include "os/child.h"
 #include "proc/reason.h"
 
@@ -16,9 +17,7 @@ enum viv_native_phase {
 };
 const char *viv_native_phase_name(enum viv_native_phase phase);
 
-// How everything a program started is held together; the first that holds is taken.
-enum viv_native_rung { VIV_RUNG_PIDNS, VIV_RUNG_CGROUP, VIV_RUNG_TREE, VIV_RUNG_GROUP };
-const char *viv_native_rung_name(enum viv_native_rung rung);
+const char *viv_rung_name(enum viv_rung rung);
 
 enum viv_native_kind { VIV_NATIVE_EXITED_BY_ITSELF, VIV_NATIVE_SIGNALED, VIV_NATIVE_LOST };
 

@@ -213,7 +213,16 @@ enum viv_err viv_program__arm(struct viv_program *program)
     for (uint32_t i = 0; i < 2; i++)
         VIV_TRY(arm(program, &program->streams[i].wait, program->streams[i].fd, ready_bit(i)));
     if (program->wants_in) VIV_TRY(arm(program, &program->in_wait, program->in_fd, VIV_READY_IN));
+    VIV_TRY(arm(program, &program->link_wait, program->link.fd, VIV_READY_LINK));
     return arm(program, &program->pid_wait, program->pidfd, VIV_READY_PID);
+}
+
+void viv_program__close_link(struct viv_program *program)
+{
+    if (program->link.fd < 0) return;
+    (void)viv_io_disarm(program->native->sched, &program->link_wait);
+    viv_io_forget(program->native->sched, program->link.fd);
+    viv_init_link_close(&program->link);
 }
 
 void viv_program__close_all(struct viv_program *program)
@@ -222,6 +231,7 @@ void viv_program__close_all(struct viv_program *program)
         close_waited(program, &program->streams[i].fd, &program->streams[i].wait);
     close_waited(program, &program->in_fd, &program->in_wait);
     close_waited(program, &program->pidfd, &program->pid_wait);
+    viv_program__close_link(program);
     if (program->tty_fd >= 0) VIV_IGNORE(viv_os_close(program->tty_fd), "nothing is lost");
     program->tty_fd = -1;
 }

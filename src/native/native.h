@@ -201,6 +201,7 @@ enum viv_err viv_native_wait_output(struct viv_native_call *call, const struct v
 
 // ---- the rest; none waits ----
 
+enum { VIV_WEAK_MEMORY = 1, VIV_WEAK_CPU = 2, VIV_WEAK_PIDS = 4 };
 struct viv_native_status {
     viv_pid pid;
     uint64_t number;
@@ -216,7 +217,9 @@ struct viv_native_status {
     uint64_t stdin_queued;
     uint32_t stdin_state;
     uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
-    enum viv_native_rung rung;
+    enum viv_rung rung;
+    uint32_t weak;     // VIV_WEAK_ bits: limits held to in a weaker way
+    uint32_t left_out; // VIV_FEATURE_BIT: accepted and missing
 };
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

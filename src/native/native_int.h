@@ -5,12 +5,14 @@
 #define VIV_NATIVE_NATIVE_INT_H
 
 #include "base/trie.h"
+#include "native/feature.h"
 #include "native/idtable.h"
 #include "native/launcher.h"
 #include "native/native.h"
 #include "os/thread.h"
 
 #define VIV_NATIVE_UNIT_BYTES_MAX 256
+#define VIV_NATIVE_PROBE_USER 65534 // a privileged kernel tries sandboxes as nobody
 
 // Counts of what is reserved, and their bounds. Under the room's lock.
 struct viv_native_use {
@@ -51,6 +53,11 @@ struct viv_native {
     uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard
     cpu_set_t cpus;     // as then
     bool direct;
+    const char *holder; // path; NULL: none
+    // Under holder_lock until it is open, then immutable:
+    struct viv_mutex holder_lock;
+    int holder_fd; // -1: not opened yet
+    struct viv_features features;
     struct viv_native_quota scope_max, env_max;
     int cgroup_fd;      // where programs get theirs; -1: none can be made
     int cgroup_base_fd; // and where that is

@@ -11,10 +11,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-enum { LIMITS_MAX = 8, FDS_LIVE = 4, FDS_LAUNCH = 8, FDS_OWN = 512, MS_PER_S = 1000 };
+enum { FDS_LIVE = 4, FDS_LAUNCH = 8, FDS_OWN = 512 };
 
 static enum viv_err fail(struct viv_program *program, enum viv_err err, const char *detail)
 {
@@ -127,11 +125,20 @@ static int make_terminal(struct viv_program *program)
     return r;
 }
 
+static int open_nulls(struct viv_program *program)
+{
+    int r = 0;
+    for (int i = 0; i < 3 && r >= 0; i++)
+        r = open_null(&program->child_fds[i]);
+    return r;
+}
+
 static int make_pipes(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
-    if (fields->pty.rows != 0) return make_terminal(program);
+    if (fields->pty.rows != 0 && program->rung != VIV_RUNG_PIDNS) return make_terminal(program);
     int *theirs = program->child_fds;
+    if (fields->pty.rows != 0) return open_nulls(program); // init makes the terminal
     const bool has_stdin = fields->std_in.data != NULL || fields->keep_stdin;
     int r = has_stdin ? make_pipe(false, &program->in_fd, &theirs[0]) : open_null(&theirs[0]);
     if (r < 0) return r;
@@ -174,7 +181,7 @@ static int limit_group(struct viv_program *program)
         if (r >= 0) r = write_limit(program->cgroup_fd, "memory.oom.group", 1);
         if (r >= 0) VIV_IGNORE(write_limit(program->cgroup_fd, "memory.swap.max", 0), "no swap");
     }
-    if (r >= 0 && fields->max_pids != VIV_NATIVE_NONE)
+    if (r >= 0 && fields->max_pids != VIV_NATIVE_NONE && (has & VIV_CGROUP_PIDS) != 0)
         r = write_limit(program->cgroup_fd, "pids.max", fields->max_pids);
     if (r >= 0 && fields->cpu_percent != VIV_NATIVE_NONE) {
         char text[64];
@@ -185,39 +192,62 @@ static int limit_group(struct viv_program *program)
     return r;
 }
 
-static enum viv_err check_group_features(struct viv_program *program)
+static bool is_limited(uint64_t value)
+{
+    return value != VIV_NATIVE_NONE;
+}
+
+// Limits that this host can only hold to in a weaker way, or not at all.
+static enum viv_err check_limits(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
-    const uint32_t has = program->rung == VIV_RUNG_CGROUP ? program->native->cgroup_controllers : 0;
-    if (fields->cpu_percent != VIV_NATIVE_NONE && (has & VIV_CGROUP_CPU) == 0)
+    const uint32_t has = program->has_group ? program->native->cgroup_controllers : 0;
+    if (is_limited(fields->cpu_percent) && (has & VIV_CGROUP_CPU) == 0)
         return fail(program, VIV_E_UNSUPPORTED, "cgroup.cpu");
-    if (fields->max_pids != VIV_NATIVE_NONE && (has & VIV_CGROUP_PIDS) == 0)
+    // In a user namespace of its own RLIMIT_NPROC counts nobody else.
+    const bool has_own_users = fields->sandbox != VIV_NATIVE_SANDBOX_NONE;
+    const bool pids_are_weak = is_limited(fields->max_pids) && (has & VIV_CGROUP_PIDS) == 0;
+    if (pids_are_weak && (!has_own_users || fields->strong_limits))
         return fail(program, VIV_E_UNSUPPORTED, "cgroup.pids");
     const bool memory_is_weak =
-        fields->max_memory_bytes != VIV_NATIVE_NONE && (has & VIV_CGROUP_MEMORY) == 0;
-    if (fields->strong_limits && memory_is_weak)
+        is_limited(fields->max_memory_bytes) && (has & VIV_CGROUP_MEMORY) == 0;
+    if (memory_is_weak && fields->strong_limits)
         return fail(program, VIV_E_UNSUPPORTED, "cgroup.memory");
+    const bool cpu_is_weak = is_limited(fields->max_cpu_ms) && !program->has_group;
+    if (cpu_is_weak && fields->strong_limits)
+        return fail(program, VIV_E_UNSUPPORTED, "cgroup.core");
+    program->weak = (memory_is_weak ? VIV_WEAK_MEMORY : 0u) | (cpu_is_weak ? VIV_WEAK_CPU : 0u) |
+                    (pids_are_weak ? VIV_WEAK_PIDS : 0u);
     return VIV_OK;
 }
 
+// The first rung that holds, and which of the two ways to it.
 static enum viv_err choose_rung(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
-    if (fields->sandbox != VIV_NATIVE_SANDBOX_NONE)
-        return fail(program, VIV_E_UNSUPPORTED, "sandbox");
+    const bool is_plain =
+        fields->sandbox == VIV_NATIVE_SANDBOX_NONE && !viv_native__has_user(program);
+    const bool wants_guard = fields->start == VIV_NATIVE_START_GATED || is_limited(fields->deadman);
     if (fields->survive == VIV_NATIVE_SURVIVE_KERNEL)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
-    const bool has_group = program->native->cgroup_fd >= 0;
-    if (fields->contain != VIV_NATIVE_CONTAIN_GROUP && !has_group)
-        return fail(program, VIV_E_UNSUPPORTED, "cgroup.core");
-    if (!program->native->direct) return fail(program, VIV_E_UNSUPPORTED, "direct");
-    program->rung = fields->contain == VIV_NATIVE_CONTAIN_GROUP ? VIV_RUNG_GROUP : VIV_RUNG_CGROUP;
-    return check_group_features(program);
+    program->has_group =
+        program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
+    program->rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS
+                    : fields->contain == VIV_NATIVE_CONTAIN_GROUP ? VIV_RUNG_GROUP
+                    : program->has_group                          ? VIV_RUNG_CGROUP
+                                                                  : VIV_RUNG_TREE;
+    program->has_init =
+        !(is_plain && program->native->direct && program->rung != VIV_RUNG_TREE && !wants_guard);
+    if (program->has_init && program->rung == VIV_RUNG_GROUP)
+        return fail(program, VIV_E_UNSUPPORTED, wants_guard ? "guard" : "direct");
+    if (wants_guard && program->rung == VIV_RUNG_TREE)
+        return fail(program, VIV_E_UNSUPPORTED, "guard");
+    return check_limits(program);
 }
 
 static int make_group(struct viv_program *program)
 {
-    if (program->rung != VIV_RUNG_CGROUP) return 0;
+    if (!program->has_group) return 0;
     // Relaxed: a number no other has.
     const uint64_t number =
         atomic_fetch_add_explicit(&program->native->cgroup_count, 1, memory_order_relaxed);
@@ -233,121 +263,6 @@ static void remove_group(struct viv_program *program)
     close_fd(&program->cgroup_fd);
     VIV_IGNORE(viv_cgroup_remove(program->native->cgroup_fd, program->cgroup_name),
                "removed with the rest at the end");
-}
-
-// ------------------------------------------------------------------------------------------ clone
-
-static uint32_t add_limit(struct viv_launch_limit *limits, uint32_t count, int resource,
-                          uint64_t value)
-{
-    limits[count] = (struct viv_launch_limit){resource, value, value};
-    return count + 1;
-}
-
-// The limits of a process, as this program got them, and those asked for.
-static uint32_t fill_limits(const struct viv_program *program, struct viv_launch_limit *limits)
-{
-    const struct viv_native_fields *fields = &program->req.fields;
-    const struct viv_native *native = program->native;
-    limits[0] = (struct viv_launch_limit){RLIMIT_NOFILE, native->nofile[0], native->nofile[1]};
-    uint32_t count = 1;
-    if (fields->max_open_files != VIV_NATIVE_NONE)
-        count = add_limit(limits, count, RLIMIT_NOFILE,
-                          viv_min_u64(fields->max_open_files, native->nofile[1]));
-    count = add_limit(limits, count, RLIMIT_CORE, fields->max_core_bytes);
-    if (fields->max_file_bytes != VIV_NATIVE_NONE)
-        count = add_limit(limits, count, RLIMIT_FSIZE, fields->max_file_bytes);
-    const bool has_memory =
-        program->rung == VIV_RUNG_CGROUP && (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
-    if (fields->max_memory_bytes != VIV_NATIVE_NONE && !has_memory)
-        count = add_limit(limits, count, RLIMIT_AS, fields->max_memory_bytes);
-    if (fields->max_cpu_ms != VIV_NATIVE_NONE && program->rung != VIV_RUNG_CGROUP) {
-        const uint64_t seconds = (fields->max_cpu_ms + MS_PER_S - 1) / MS_PER_S;
-        limits[count++] = (struct viv_launch_limit){RLIMIT_CPU, seconds, seconds + 1};
-    }
-    return count;
-}
-
-static enum viv_err exec_error(struct viv_program *program, int err)
-{
-    switch (err) {
-    case ENOENT:
-    case ENOTDIR:
-        return fail(program, VIV_E_NOPROGRAM, access(program->exe, F_OK) == 0 ? "interpreter" : "");
-    case E2BIG:
-        return fail(program, VIV_E_TOOBIG, "arg");
-    case ELOOP:
-    case ENAMETOOLONG:
-        return fail(program, VIV_E_INVAL, "cmd");
-    case EACCES:
-    case EPERM:
-    case ENOEXEC:
-    case EISDIR:
-    case ELIBBAD:
-    case ETXTBSY:
-        return fail(program, VIV_E_NOEXEC, strerrorname_np(err));
-    default:
-        return viv_diag_set(&program->launch_diag, VIV_E_INTERNAL, "exec: %s", strerror(err));
-    }
-}
-
-static enum viv_err launch_error(struct viv_program *program)
-{
-    const struct viv_launch_result *result = &program->launched;
-    const char *stage = viv_launch_stage_name(result->stage);
-    if (result->err == EMFILE || result->err == ENFILE)
-        return fail(program, VIV_E_EXHAUSTED, "fds");
-    if (result->stage == VIV_STAGE_EXEC) return exec_error(program, result->err);
-    if (result->stage == VIV_STAGE_CWD) return fail(program, VIV_E_INVAL, "cwd");
-    if (result->stage == VIV_STAGE_CGROUP) return fail(program, VIV_E_UNSUPPORTED, "cgroup.core");
-    if (result->stage == VIV_STAGE_CLONE && result->err == EAGAIN)
-        return fail(program, VIV_E_EXHAUSTED, "pids");
-    if (result->err == ENOMEM) return fail(program, VIV_E_EXHAUSTED, "memory");
-    return viv_diag_set(&program->launch_diag, VIV_E_INTERNAL, "%s: %s", stage,
-                        strerror(result->err));
-}
-
-static enum viv_err start(struct viv_program *program, struct viv_launch_room *room)
-{
-    const struct viv_native_fields *fields = &program->req.fields;
-    struct viv_native_env env;
-    const struct viv_native_env_source source = {
-        .environ = (const char *const *)environ,
-        .allowed = program->native->env_pass,
-        .digest = program->digest,
-        .pid = program->pid,
-    };
-    VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
-    struct viv_launch_limit limits[LIMITS_MAX];
-    const struct viv_launch launch = {
-        .path = program->exe,
-        .exe_fd = -1,
-        .argv = (const char *const *)program->req.argv,
-        .envp = (const char *const *)env.envp,
-        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
-        .fd_count = 3,
-        .cwd_fd = program->cwd_fd,
-        .cgroup_fd = program->cgroup_fd,
-        .new_session = true,
-        .controls_tty = fields->pty.rows != 0,
-        .dies_with_parent = true,
-        .no_new_privs = !fields->allow_setuid,
-        .umask = fields->umask,
-        .nice = (int)fields->nice,
-        .cpus = &program->native->cpus,
-        .limits = limits,
-        .limit_count = fill_limits(program, limits),
-    };
-    // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
-    atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);
-    viv_os_launch(room, &launch, &program->launched);
-    viv_native_env_free(&env);
-    // Seq_cst: pairs with the exchange of who killed it.
-    if (atomic_load_explicit(&program->launch_is_late, memory_order_seq_cst)) {
-        if (program->launched.stage == VIV_STAGE_NONE) viv_os_child_await(program->launched.pidfd);
-        return fail(program, VIV_E_TIMEOUT, "exec");
-    }
-    return program->launched.stage == VIV_STAGE_NONE ? VIV_OK : launch_error(program);
 }
 
 // ----------------------------------------------------------------------------------- the whole way
@@ -377,7 +292,7 @@ void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room
 {
     struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
     program->launch_err = make_all(program);
-    if (program->launch_err == VIV_OK) program->launch_err = start(program, room);
+    if (program->launch_err == VIV_OK) program->launch_err = viv_native__start(program, room);
     close_fd(&program->cwd_fd);
     for (int i = 0; i < 3; i++)
         close_fd(&program->child_fds[i]);

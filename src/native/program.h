@@ -8,6 +8,7 @@
 #define VIV_NATIVE_PROGRAM_H
 
 #include "native/environ.h"
+#include "native/init_link.h"
 #include "native/native_int.h"
 #include "native/ring.h"
 #include "native/stdin.h"
@@ -54,7 +55,9 @@ struct viv_program {
     viv_rid resource; // 0: none
     char *exe;        // resolved
     struct viv_session *session;
-    enum viv_native_rung rung;
+    enum viv_rung rung;
+    uint32_t weak, left_out;  // as the status
+    bool has_group, has_init; // a control group; started by viv-holder
     uint64_t spawned_ns, wall_offset_ns;
 
     _Atomic uint32_t refs;
@@ -76,6 +79,11 @@ struct viv_program {
     enum viv_err launch_err;
     struct viv_diag launch_diag;
     int child_fds[3], cwd_fd;
+    int outer_fd; // of what became init's parent, for a moment
+    bool is_init_known, is_init_ready;
+    // What init told before its launch was done.
+    bool has_early_exit, is_early_gone;
+    struct viv_frame_exit early_exit;
     viv_pid key_holder;
     _Atomic bool launch_is_late; // it was killed for that
 
@@ -83,8 +91,11 @@ struct viv_program {
     struct viv_proc *proc;
     struct viv_native_stream streams[2];
     struct viv_io_wait in_wait, pid_wait;
-    int in_fd, tty_fd; // tty_fd: the controlling side; stream 1 and stdin use it, too
-    int pidfd;         // -1: waited for
+    int in_fd, tty_fd;      // tty_fd: the controlling side; stream 1 and stdin use it, too
+    int pidfd;              // of the leader or, with init, of that; -1: waited for
+    int init_fd, leader_fd; // as init told; the launch's until it is done
+    struct viv_init_link link;
+    struct viv_io_wait link_wait;
     pid_t leader;
     int cgroup_fd;
     char cgroup_name[24];
@@ -101,8 +112,8 @@ struct viv_program {
     uint64_t tree_end_ns;
     uint64_t cpu_check_ns; // next sample of what the tree has used
     uint64_t output_bytes, refused_messages;
-    uint64_t sequence; // of chunks of both streams
-    bool tree_is_dead, is_frozen, is_over_output;
+    uint64_t sequence;                                     // of chunks of both streams
+    bool tree_is_dead, is_gone, is_frozen, is_over_output; // is_gone: init told
 
     struct viv_spin lock; // PROGRAM
     // Under it:
@@ -132,7 +143,13 @@ enum { // words of class native.mode, in the order of gen/caps.tab
     VIV_NATIVE_WORD_USER,
     VIV_NATIVE_WORD_UNBOUNDED
 };
-enum { VIV_READY_OUT = 1, VIV_READY_ERR = 2, VIV_READY_IN = 4, VIV_READY_PID = 8 };
+enum {
+    VIV_READY_OUT = 1,
+    VIV_READY_ERR = 2,
+    VIV_READY_IN = 4,
+    VIV_READY_PID = 8,
+    VIV_READY_LINK = 16
+};
 
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
@@ -174,6 +191,12 @@ void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room
 void viv_native__launched(struct viv_launch_job *job); // body.c
 void viv_native__undo_launch(struct viv_program *program);
 
+// ---- start.c ----
+// From what was prepared to a program that has been executed. Errors: those of 4.4.
+enum viv_err viv_native__start(struct viv_program *program,
+                               struct viv_launch_room *room) VIV_MUST_CHECK;
+bool viv_native__has_user(const struct viv_program *program); // it asks for another user
+
 // ---- resolve.c ----
 // exe and cwd of the request. Errors: DENIED, NOPROGRAM, NOEXEC, INVAL, ESCAPE, EXHAUSTED.
 enum viv_err viv_native__resolve(struct viv_program *program) VIV_MUST_CHECK;
@@ -195,7 +218,8 @@ void viv_program__close_stream(struct viv_program *program, uint32_t index, bool
 void viv_program__close_stdin(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
-void viv_program__close_all(struct viv_program *program); // nothing is armed any more
+void viv_program__close_link(struct viv_program *program); // to init, which kills what it has
+void viv_program__close_all(struct viv_program *program);  // nothing is armed any more
 
 // ---- end.c: the step's ----
 void viv_program__stop(struct viv_program *program, enum viv_native_cause cause, uint64_t grace_ns,
@@ -203,6 +227,8 @@ void viv_program__stop(struct viv_program *program, enum viv_native_cause cause,
 void viv_program__stop_with(struct viv_program *program, const struct viv_native_orders *order,
                             uint64_t now_ns);
 void viv_program__kill(struct viv_program *program, enum viv_native_cause cause, uint64_t now_ns);
+// What init told while the launch lasted.
+void viv_program__take_early_reports(struct viv_program *program, uint64_t now_ns);
 // Waits for the leader, looks after its tree; true: the program has exited, and its record is
 // latched.
 bool viv_program__look_after(struct viv_program *program, uint64_t now_ns);

@@ -108,7 +108,7 @@ static enum viv_err open_cwd(struct viv_program *program)
 // ------------------------------------------------------------------------------------- executable
 
 // What became of a candidate.
-enum outcome { FOUND, ABSENT, REFUSED, NOT_ALLOWED, BROKEN };
+enum outcome { FOUND, ABSENT, HIDDEN, REFUSED, NOT_ALLOWED, BROKEN };
 
 struct search {
     char path[PATH_MAX]; // resolved, when FOUND
@@ -142,7 +142,7 @@ static enum outcome try_candidate(const struct viv_program *program, struct sear
 {
     const int fd = viv_os_openat(program->cwd_fd, path, O_PATH | O_CLOEXEC, 0);
     if (fd == -ENOENT || fd == -ENOTDIR) return ABSENT;
-    if (fd == -EACCES || fd == -EPERM) return REFUSED;
+    if (fd == -EACCES || fd == -EPERM) return HIDDEN; // a directory on the way
     search->error = fd;
     if (fd < 0) return BROKEN;
     struct stat stat;
@@ -193,7 +193,7 @@ static enum viv_err search_error(struct viv_program *program, enum outcome outco
     if (outcome == NOT_ALLOWED || search->was_denied || is_restricted(program))
         return fail(program, VIV_E_DENIED, "native.spawn");
     if (outcome == BROKEN) return fail(program, VIV_E_INVAL, "cmd");
-    if (outcome == REFUSED || search->was_refused) return fail(program, VIV_E_NOEXEC, "EACCES");
+    if (outcome == HIDDEN || outcome == REFUSED || search->was_refused) return fail(program, VIV_E_NOEXEC, "EACCES");
     return fail(program, VIV_E_NOPROGRAM, "");
 }
 

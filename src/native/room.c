@@ -135,6 +135,9 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->sched = viv_kernel_sched(config->kernel);
     native->cap = config->cap;
     native->direct = config->direct;
+    native->holder = config->holder;
+    native->holder_fd = -1;
+    viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
     native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;
     native->shutdown_ns = config->shutdown_ns != 0 ? config->shutdown_ns : SHUTDOWN_NS;
@@ -270,6 +273,7 @@ void viv_native_close(struct viv_native *native)
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
     close_group(native);
+    if (native->holder_fd >= 0) VIV_IGNORE(viv_os_close(native->holder_fd), "read only");
     while (native->tenants != NULL) {
         struct viv_native_tenant *tenant = native->tenants;
         native->tenants = tenant->next;

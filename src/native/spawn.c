@@ -139,6 +139,12 @@ static void on_pid(struct viv_io_wait *wait, uint32_t events)
     set_ready(VIV_CONTAINER_OF(wait, struct viv_program, pid_wait), VIV_READY_PID);
 }
 
+static void on_link(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, link_wait), VIV_READY_LINK);
+}
+
 static void init_program(struct viv_program *program, struct viv_native *native)
 {
     program->native = native;
@@ -154,6 +160,8 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     viv_list_init(&program->both_readers);
     viv_list_init(&program->in_scope);
     viv_list_init(&program->in_room);
+    program->link.fd = program->init_fd = program->leader_fd = program->outer_fd = -1;
+    viv_io_init(&program->link_wait, on_link);
     program->in_fd = program->tty_fd = program->pidfd = program->cgroup_fd = program->cwd_fd = -1;
     for (int i = 0; i < 3; i++)
         program->child_fds[i] = -1;
@@ -206,7 +214,7 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
         viv_native_ceilings_guest(&ceilings);
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
     VIV_TRY(ask_needs(ctx, program->req.needs, &call->diag));
-    if (program->req.fields.start != VIV_NATIVE_START_NOW)
+    if (program->req.fields.start == VIV_NATIVE_START_HELD)
         return viv_diag_set(&call->diag, VIV_E_UNSUPPORTED, "start");
     return VIV_OK;
 }

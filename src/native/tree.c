@@ -2,6 +2,7 @@
 // Everything a program started, as one: killed, signalled, frozen, counted. The step's thread.
 //
 //   cgroup   exact: killed by one write, dead when nothing is in it
+//   init     orders to viv-holder, which is pid 1 of a namespace, or a subreaper
 //   group    the leader's process group and session; who leaves both escapes, which was asked for
 //
 // The leader's number is used only while it has not been waited for.
@@ -15,8 +16,22 @@ static bool has_leader(const struct viv_program *program)
     return program->pidfd >= 0;
 }
 
+// Orders to init; what it cannot be told, the system does to init, whose end kills the tree.
+static void kill_by_init(struct viv_program *program)
+{
+    if (program->link.fd >= 0 && viv_init_link_kill(&program->link) == VIV_OK) return;
+    if (program->cgroup_fd >= 0)
+        VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "asked for again until it is empty");
+    if (program->pidfd >= 0)
+        VIV_IGNORE(viv_os_child_signal(program->pidfd, SIGKILL), "it has ended");
+}
+
 void viv_tree__kill(struct viv_program *program)
 {
+    if (program->has_init) {
+        kill_by_init(program);
+        return;
+    }
     if (program->cgroup_fd >= 0)
         VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "asked for again until it is empty");
     if (!has_leader(program)) return;
@@ -27,6 +42,8 @@ void viv_tree__kill(struct viv_program *program)
 
 bool viv_tree__is_dead(struct viv_program *program)
 {
+    if (program->has_init) // init tells; without it, its namespace and its group have gone with it
+        return program->is_gone && (program->cgroup_fd < 0 || program->pidfd < 0);
     if (program->cgroup_fd >= 0) return viv_cgroup_is_populated(program->cgroup_fd) <= 0;
     // Signal 0 harms nobody, should the number belong to another group by now.
     return has_leader(program) ? false : viv_os_group_signal(program->leader, 0) == -ESRCH;
@@ -34,6 +51,13 @@ bool viv_tree__is_dead(struct viv_program *program)
 
 void viv_tree__signal(struct viv_program *program, int signo, bool leader)
 {
+    if (program->has_init) {
+        if (program->link.fd >= 0)
+            VIV_IGNORE(viv_init_link_signal(&program->link, signo,
+                                            leader ? VIV_TARGET_LEADER : VIV_TARGET_GROUP),
+                       "it has ended, which is told elsewhere");
+        return;
+    }
     if (!has_leader(program)) return;
     const int r = leader ? viv_os_child_signal(program->pidfd, signo)
                          : viv_os_group_signal(program->leader, signo);
@@ -44,6 +68,13 @@ void viv_tree__freeze(struct viv_program *program, bool is_frozen)
 {
     if (program->is_frozen == is_frozen) return;
     program->is_frozen = is_frozen;
+    if (program->has_init) { // init must go on, so its group is not frozen
+        if (program->link.fd >= 0)
+            VIV_IGNORE(viv_init_link_signal(&program->link, is_frozen ? SIGSTOP : SIGCONT,
+                                            VIV_TARGET_TREE),
+                       "it has ended");
+        return;
+    }
     const int r = program->cgroup_fd >= 0 ? viv_cgroup_freeze(program->cgroup_fd, is_frozen) : -1;
     if (r < 0) viv_tree__signal(program, is_frozen ? SIGSTOP : SIGCONT, false);
 }

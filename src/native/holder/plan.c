@@ -180,7 +180,7 @@ static void walk_leader(struct pass *pass, struct viv_plan *plan)
 
 static void walk_plan(struct pass *pass, struct viv_plan *plan)
 {
-    plan->rung = (enum viv_rung)walk_number(pass, (uint64_t)plan->rung, VIV_RUNGS - 1);
+    plan->rung = (enum viv_rung)walk_number(pass, (uint64_t)plan->rung, VIV_RUNG_TREE);
     walk_u64(pass, &plan->namespaces);
     walk_bool(pass, &plan->has_user);
     walk_u32(pass, &plan->uid, UINT32_MAX);

@@ -7,6 +7,7 @@
 #define VIV_NATIVE_HOLDER_PLAN_H
 
 #include "base/buf.h"
+#include "native/rung.h"
 #include "os/confine.h"
 #include <sys/types.h>
 
@@ -21,8 +22,6 @@ enum {
     VIV_PLAN_BYTES_MAX = 4 << 20, // argv and environment are 1 MiB
     VIV_PLAN_FILTER_MAX = 4096,   // instructions, as Linux
 };
-
-enum viv_rung { VIV_RUNG_PIDNS, VIV_RUNG_CGROUP, VIV_RUNG_TREE, VIV_RUNGS };
 
 // One step of the view, in the order of the list. Paths are absolute and free of symbolic links,
 // dots and double slashes; targets lie in the new root, and what is missing on the way is made.

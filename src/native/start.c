@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// The start itself, on a spawner thread: directly, as our child, or through `viv-holder init`,
+// which starts the program and reports the truth about it. Both ways answer when the program has
+// been executed, or say why it could not be.
+#include "native/probe.h"
+#include "native/program.h"
+#include "native/sandbox.h"
+
+#include "os/cgroup.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { LIMITS_MAX = 9, MS_PER_S = 1000 };
+#define TMP_BYTES (UINT64_C(64) << 20) // of each private file system in memory
+
+static enum viv_err fail(struct viv_program *program, enum viv_err err, const char *detail)
+{
+    return viv_diag_set(&program->launch_diag, err, "%s", detail);
+}
+
+// ------------------------------------------------------------------------ limits and refusals
+
+static uint32_t add_limit(struct viv_launch_limit *limits, uint32_t count, int resource,
+                          uint64_t value)
+{
+    limits[count] = (struct viv_launch_limit){resource, value, value};
+    return count + 1;
+}
+
+// The limits of a process, as this program got them, and those asked for.
+static uint32_t fill_limits(const struct viv_program *program, struct viv_launch_limit *limits)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    const struct viv_native *native = program->native;
+    limits[0] = (struct viv_launch_limit){RLIMIT_NOFILE, native->nofile[0], native->nofile[1]};
+    uint32_t count = 1;
+    if (fields->max_open_files != VIV_NATIVE_NONE)
+        count = add_limit(limits, count, RLIMIT_NOFILE,
+                          viv_min_u64(fields->max_open_files, native->nofile[1]));
+    count = add_limit(limits, count, RLIMIT_CORE, fields->max_core_bytes);
+    if (fields->max_file_bytes != VIV_NATIVE_NONE)
+        count = add_limit(limits, count, RLIMIT_FSIZE, fields->max_file_bytes);
+    const bool has_memory =
+        program->rung == VIV_RUNG_CGROUP && (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
+    if (fields->max_memory_bytes != VIV_NATIVE_NONE && !has_memory)
+        count = add_limit(limits, count, RLIMIT_AS, fields->max_memory_bytes);
+    if ((program->weak & VIV_WEAK_PIDS) != 0)
+        count = add_limit(limits, count, RLIMIT_NPROC, fields->max_pids + 1); // init counts
+    if ((program->weak & VIV_WEAK_CPU) != 0) {
+        const uint64_t seconds = (fields->max_cpu_ms + MS_PER_S - 1) / MS_PER_S;
+        limits[count++] = (struct viv_launch_limit){RLIMIT_CPU, seconds, seconds + 1};
+    }
+    return count;
+}
+
+static enum viv_err exec_error(struct viv_program *program, int err)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+        return fail(program, VIV_E_NOPROGRAM, access(program->exe, F_OK) == 0 ? "interpreter" : "");
+    case E2BIG:
+        return fail(program, VIV_E_TOOBIG, "arg");
+    case ELOOP:
+    case ENAMETOOLONG:
+        return fail(program, VIV_E_INVAL, "cmd");
+    case EACCES:
+    case EPERM:
+    case ENOEXEC:
+    case EISDIR:
+    case ELIBBAD:
+    case ETXTBSY:
+        return fail(program, VIV_E_NOEXEC, strerrorname_np(err));
+    default:
+        return viv_diag_set(&program->launch_diag, VIV_E_INTERNAL, "exec: %s", strerror(err));
+    }
+}
+
+static enum viv_err launch_error(struct viv_program *program)
+{
+    const struct viv_launch_result *result = &program->launched;
+    const char *stage = viv_launch_stage_name(result->stage);
+    if (result->err == EMFILE || result->err == ENFILE)
+        return fail(program, VIV_E_EXHAUSTED, "fds");
+    if (result->stage == VIV_STAGE_EXEC) return exec_error(program, result->err);
+    if (result->stage == VIV_STAGE_CWD) return fail(program, VIV_E_INVAL, "cwd");
+    if (result->stage == VIV_STAGE_CGROUP) return fail(program, VIV_E_UNSUPPORTED, "cgroup.core");
+    if (result->stage == VIV_STAGE_CLONE && result->err == EAGAIN)
+        return fail(program, VIV_E_EXHAUSTED, "pids");
+    if (result->err == ENOMEM) return fail(program, VIV_E_EXHAUSTED, "memory");
+    return viv_diag_set(&program->launch_diag, VIV_E_INTERNAL, "%s: %s", stage,
+                        strerror(result->err));
+}
+
+// --------------------------------------------------------------------------------------- directly
+
+static enum viv_err start_directly(struct viv_program *program, const struct viv_native_env *env,
+                                   struct viv_launch_room *room)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    struct viv_launch_limit limits[LIMITS_MAX];
+    const struct viv_launch launch = {
+        .path = program->exe,
+        .exe_fd = -1,
+        .argv = (const char *const *)program->req.argv,
+        .envp = (const char *const *)env->envp,
+        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
+        .fd_count = 3,
+        .cwd_fd = program->cwd_fd,
+        .cgroup_fd = program->cgroup_fd,
+        .new_session = true,
+        .controls_tty = fields->pty.rows != 0,
+        .dies_with_parent = true,
+        .no_new_privs = !fields->allow_setuid,
+        .umask = fields->umask,
+        .nice = (int)fields->nice,
+        .cpus = &program->native->cpus,
+        .limits = limits,
+        .limit_count = fill_limits(program, limits),
+    };
+    viv_os_launch(room, &launch, &program->launched);
+    // Seq_cst: pairs with the store of who killed it.
+    if (atomic_load_explicit(&program->launch_is_late, memory_order_seq_cst)) {
+        if (program->launched.stage == VIV_STAGE_NONE) viv_os_child_await(program->launched.pidfd);
+        return fail(program, VIV_E_TIMEOUT, "exec");
+    }
+    return program->launched.stage == VIV_STAGE_NONE ? VIV_OK : launch_error(program);
+}
+
+// ----------------------------------------------------------------------------------- through init
+
+// Grants and hidden paths of a request as the sandbox wants them.
+struct wishes {
+    struct viv_sandbox_grant grants[VIV_SANDBOX_GRANTS_MAX];
+    const char *hides[VIV_SANDBOX_HIDES_MAX];
+    struct viv_sandbox_request request;
+};
+
+static enum viv_err fill_wishes(struct viv_program *program, struct wishes *wishes)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    const bool has_user = viv_native__has_user(program);
+    wishes->request = (struct viv_sandbox_request){
+        .level = fields->sandbox,
+        .net = fields->net,
+        .net_is_all = true, // the classes were asked for all addresses
+        .grants = wishes->grants,
+        .grant_count = fields->path.count,
+        .hides = wishes->hides,
+        .hide_count = fields->hide.count,
+        .cwd_fd = program->cwd_fd,
+        .cwd_ro = fields->cwd_ro,
+        .runtime = fields->runtime,
+        .tmp_bytes = TMP_BYTES,
+        .has_user = has_user,
+        .uid = fields->user.uid,
+        .gid = fields->user.gid,
+        .groups = fields->user.groups,
+        .group_count = fields->user.group_count,
+        .kernel_uid = geteuid(),
+        .kernel_gid = getegid(),
+        .features = &program->native->features,
+    };
+    for (uint32_t i = 0; i < fields->path.count; i++)
+        wishes->grants[i] = (struct viv_sandbox_grant){
+            (enum viv_native_grant)fields->path.items[i].mode, fields->path.items[i].data};
+    for (uint32_t i = 0; i < fields->hide.count; i++)
+        wishes->hides[i] = fields->hide.items[i].data;
+    for (uint32_t i = 0; i < fields->accept.count; i++) {
+        enum viv_feature feature;
+        if (!viv_feature_find(fields->accept.items[i].data, &feature))
+            return fail(program, VIV_E_INVAL, "accept");
+        wishes->request.accepts |= VIV_FEATURE_BIT(feature);
+    }
+    return VIV_OK;
+}
+
+static void complete_plan(struct viv_program *program, const struct viv_native_env *env,
+                          struct viv_plan *plan)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    struct viv_launch_limit limits[LIMITS_MAX];
+    plan->limit_count = fill_limits(program, limits);
+    for (uint32_t i = 0; i < plan->limit_count; i++)
+        plan->limits[i] =
+            (struct viv_plan_limit){(uint32_t)limits[i].resource, limits[i].soft, limits[i].hard};
+    plan->rung = program->rung;
+    plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
+    plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
+    plan->gains = fields->allow_setuid;
+    plan->has_pty = program->rung == VIV_RUNG_PIDNS && fields->pty.rows != 0;
+    plan->controls_tty = fields->pty.rows != 0;
+    plan->pty_is_raw = fields->pty_raw;
+    plan->rows = (uint16_t)fields->pty.rows;
+    plan->cols = (uint16_t)fields->pty.columns;
+    plan->deadman_ns = fields->deadman != VIV_NATIVE_NONE ? fields->deadman * VIV_NS_PER_MS : 0;
+    plan->umask = fields->umask;
+    plan->nice = (int32_t)fields->nice;
+    plan->path = program->exe;
+    plan->argv = (void *)program->req.argv;
+    plan->envp = (void *)env->envp;
+    plan->env_count = env->count;
+    while (program->req.argv[plan->arg_count] != NULL)
+        plan->arg_count++;
+    if (plan->cwd == NULL) plan->cwd = "";
+    if (plan->host_name == NULL) plan->host_name = "";
+}
+
+// A report of init while the program is being started; AGAIN: more are to come.
+static enum viv_err note_event(struct viv_program *program, const struct viv_plan *plan,
+                               const struct viv_init_event *event)
+{
+    switch (event->type) {
+    case VIV_INIT_EVENT_INIT:
+        program->init_fd = event->fd;
+        program->is_init_known = true;
+        break;
+    case VIV_INIT_EVENT_TERMINAL:
+        program->streams[VIV_OUT].fd = event->fd;
+        program->in_fd = viv_os_dup(event->fd);
+        program->tty_fd = viv_os_dup(event->fd);
+        if (program->in_fd < 0 || program->tty_fd < 0) return fail(program, VIV_E_EXHAUSTED, "fds");
+        break;
+    case VIV_INIT_EVENT_READY:
+        program->is_init_ready = plan->is_gated;
+        break;
+    case VIV_INIT_EVENT_STARTED:
+        program->leader_fd = event->fd;
+        program->is_init_ready = true;
+        break;
+    case VIV_INIT_EVENT_FAILED:
+        if (event->failed.stage == VIV_HOLDER_LAUNCH && event->failed.detail == VIV_STAGE_EXEC)
+            return exec_error(program, event->failed.err);
+        return viv_init_failure(plan, &event->failed, &program->launch_diag);
+    case VIV_INIT_EVENT_EXIT: // a short program's, ahead of INIT
+        program->early_exit = event->exit;
+        program->has_early_exit = true;
+        break;
+    case VIV_INIT_EVENT_GONE:
+        program->is_early_gone = true;
+        break;
+    case VIV_INIT_EVENT_NONE:
+    case VIV_INIT_EVENT_UNKILLABLE:
+        break;
+    case VIV_INIT_EVENT_CLOSED:
+        return fail(program, VIV_E_EXHAUSTED, "killed");
+    }
+    return program->is_init_known && program->is_init_ready ? VIV_OK : VIV_E_AGAIN;
+}
+
+static enum viv_err await_start(struct viv_program *program, const struct viv_plan *plan)
+{
+    const uint64_t end_ns = viv_os_now_ns() + program->native->launch_ns;
+    for (;;) {
+        const uint64_t now_ns = viv_os_now_ns();
+        const int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
+        const int ready = viv_os_poll_fd(program->link.fd, POLLIN, left_ms);
+        if (ready <= 0) return fail(program, VIV_E_TIMEOUT, "exec");
+        struct viv_init_event event;
+        viv_init_link_next(&program->link, &event);
+        const enum viv_err err = note_event(program, plan, &event);
+        if (err != VIV_E_AGAIN) return err;
+    }
+}
+
+// Waits for a child that ends now, or is killed.
+static void end_child(int *pidfd, bool kill)
+{
+    if (*pidfd < 0) return;
+    if (kill) VIV_IGNORE(viv_os_child_signal(*pidfd, SIGKILL), "it may have ended");
+    viv_os_child_await(*pidfd);
+    VIV_IGNORE(viv_os_close(*pidfd), "it is gone");
+    *pidfd = -1;
+}
+
+static enum viv_err run_init(struct viv_program *program, const struct viv_plan *plan,
+                             struct viv_launch_room *room)
+{
+    const struct viv_native *native = program->native;
+    const struct viv_init_fds fds = {
+        .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
+        .ready_fd = -1,
+        .cgroup_fd = program->rung == VIV_RUNG_CGROUP ? program->cgroup_fd : -1};
+    int holder_end;
+    VIV_TRY(viv_init_link_open(&program->link, &holder_end));
+    const struct viv_init_start start = {.holder_fd = native->holder_fd,
+                                         .socket_fd = holder_end,
+                                         .cgroup_fd = program->cgroup_fd,
+                                         .cwd_fd = program->cwd_fd,
+                                         .cpus = &native->cpus};
+    viv_init_launch(room, &start, &program->launched);
+    VIV_IGNORE(viv_os_close(holder_end), "the holder has it");
+    if (program->launched.stage != VIV_STAGE_NONE) return launch_error(program);
+    VIV_TRY(viv_init_link_send_plan(&program->link, plan, &fds));
+    return await_start(program, plan);
+}
+
+static enum viv_err start_by_init(struct viv_program *program, const struct viv_native_env *env,
+                                  struct viv_launch_room *room)
+{
+    struct viv_sandbox *sandbox = NULL;
+    struct wishes *wishes = viv_try_calloc(1, sizeof *wishes, VIV_TAG_NATIVE);
+    if (wishes == NULL) return fail(program, VIV_E_EXHAUSTED, "memory");
+    enum viv_err err = fill_wishes(program, wishes);
+    if (err == VIV_OK) err = viv_sandbox_new(&wishes->request, &sandbox, &program->launch_diag);
+    viv_free(wishes, sizeof *wishes, VIV_TAG_NATIVE);
+    if (err != VIV_OK) return err;
+    complete_plan(program, env, &sandbox->plan);
+    program->left_out = sandbox->left_out;
+    err = run_init(program, &sandbox->plan, room);
+    viv_sandbox_free(sandbox);
+    // Where init is another process, the one that was started has ended by now.
+    int *outer = program->init_fd >= 0 || err != VIV_OK ? &program->outer_fd : &program->init_fd;
+    *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
+    if (err != VIV_OK) {
+        viv_init_link_close(&program->link);
+        if (program->cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "or by init");
+        end_child(&program->init_fd, true);
+        if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {
+            VIV_IGNORE(viv_os_close(program->outer_fd), "it was waited for");
+            program->outer_fd = -1;
+        }
+    }
+    end_child(&program->outer_fd, err != VIV_OK);
+    return err;
+}
+
+// ---------------------------------------------------------------------------------------- the host
+
+bool viv_native__has_user(const struct viv_program *program)
+{
+    return viv_native_is_given(&program->req, VIV_NATIVE_KEY_USER);
+}
+
+// The holder is opened once, and the host tried, when it is first needed.
+static enum viv_err open_holder(struct viv_native *native, struct viv_launch_room *room)
+{
+    enum viv_err err = VIV_OK;
+    viv_mutex_lock(&native->holder_lock);
+    if (native->holder_fd < 0) {
+        const int fd = native->holder != NULL ? viv_os_open(native->holder, O_RDONLY, 0) : -ENOENT;
+        if (fd >= 0) {
+            const struct viv_probe probe = {.holder_fd = fd,
+                                            .cgroup_fd = native->cgroup_fd,
+                                            .has_user = geteuid() == 0,
+                                            .uid = VIV_NATIVE_PROBE_USER,
+                                            .gid = VIV_NATIVE_PROBE_USER};
+            viv_probe_host(room, &probe, &native->features);
+            native->holder_fd = fd;
+        } else {
+            err = VIV_E_UNSUPPORTED;
+        }
+    }
+    viv_mutex_unlock(&native->holder_lock);
+    return err;
+}
+
+enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_room *room)
+{
+    struct viv_native_env env;
+    const struct viv_native_env_source source = {
+        .environ = (const char *const *)environ,
+        .allowed = program->native->env_pass,
+        .digest = program->digest,
+        .pid = program->pid,
+    };
+    if (program->has_init && open_holder(program->native, room) != VIV_OK)
+        return fail(program, VIV_E_UNSUPPORTED, "holder");
+    VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
+    // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
+    atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);
+    const enum viv_err err = program->has_init ? start_by_init(program, &env, room)
+                                               : start_directly(program, &env, room);
+    viv_native_env_free(&env);
+    return err;
+}
