@@ -280,7 +280,7 @@ void box_start(struct box_run *run)
     }
     const struct viv_init_start start = {.holder_fd = run->box->holder_fd,
                                          .socket_fd = holder_end,
-                                         .cgroup_fd = -1,
+                                         .cgroup_fd = run->is_inside ? run->cgroup_fd : -1,
                                          .cwd_fd = run->request.cwd_fd,
                                          .cpus = run->cpus};
     struct viv_launch_result result;

@@ -33,6 +33,7 @@ struct box_run {
     int terminal_fd;                       // -1, or what becomes 0, 1, 2 and controls
     int ready_fd;                          // -1, or what becomes descriptor 3
     int cgroup_fd;                         // -1; else rung cgroup
+    bool is_inside;                        // init too
     // After box_start.
     enum viv_err err; // of planning, or what a failure report means
     struct viv_diag diag;

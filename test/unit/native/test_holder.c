@@ -561,7 +561,7 @@ static void a_killed_kernel(struct box *box)
     }
 }
 
-static void groups_of_control(struct box *box)
+static void group_of_control(struct box *box, bool is_inside)
 {
     char file[128], word[160], own[4096];
     if (box->kernel_uid != 0 || viv_cgroup_own(own, sizeof own) != VIV_OK) return;
@@ -576,6 +576,7 @@ static void groups_of_control(struct box *box)
     prepare(box, VIV_NATIVE_SANDBOX_NONE, words);
     run.request.has_user = false; // who may place processes there
     run.cgroup_fd = group;
+    run.is_inside = is_inside;
     box_start(&run);
     CHECK(run.err == VIV_OK);
     box_await_output(&run, "ready");
@@ -584,10 +585,19 @@ static void groups_of_control(struct box *box)
     CHECK(viv_init_link_kill(&run.link) == VIV_OK);
     box_finish(&run);
     CHECK(run.is_gone && run.exit.code == SIGKILL);
+    CHECK(run.cause == VIV_GONE_ORDER);
     CHECK_WAIT(viv_cgroup_is_populated(group) == 0, 20, (void)0);
     viv_os_close(group);
     CHECK(viv_cgroup_remove(base, name) == 0);
     viv_os_close(base);
+    check_silence(file);
+    CHECK(unlink(file) == 0);
+}
+
+static void groups_of_control(struct box *box)
+{
+    group_of_control(box, false);
+    group_of_control(box, true);
 }
 
 static void memory_is_small(struct box *box)
