@@ -265,12 +265,6 @@ bool viv_run_options_parse(int count, char **args, struct viv_run_options *out)
     int index = 0;
     while (index < count && args[index][0] == '-' && args[index][1] != '\0') {
         if (strcmp(args[index], "-h") == 0) return out->help = true;
-        if (strcmp(args[index], "--") == 0) {
-            (void)viv_cli_error(
-                VIV_STATUS_USAGE,
-                "run: operating-system programs are not supported yet; want FILE.wasm");
-            return false;
-        }
         if (args[index][1] != '-') {
             (void)viv_cli_error(VIV_STATUS_USAGE,
                                 "run: unknown option " VIV_SHOWN " (viv run --help lists them)",
