@@ -103,6 +103,40 @@ static void x32_kills(struct box *box)
 #endif
 }
 
+// Ways out through /proc and what the host tells or takes there.
+static void proc_is_no_way_out(struct box *box)
+{
+    static const char *const words[] = {"list=/proc/1/root",
+                                        "list=/proc/1/cwd",
+                                        "read=/proc/1/environ",
+                                        "read=/proc/1/mem",
+                                        "exec=/proc/1/exe",
+                                        "list=/proc/1/fd",
+                                        "write=/proc/1/oom_score_adj",
+                                        "write=/proc/sys/kernel/core_pattern",
+                                        "write=/proc/sys/kernel/hostname",
+                                        "write=/proc/sysrq-trigger",
+                                        "write=/proc/self/uid_map",
+                                        "write=/proc/self/setgroups",
+                                        "write=/sys/kernel/mm/transparent_hugepage/enabled",
+                                        "read=/proc/kcore",
+                                        NULL};
+    const struct viv_sandbox_grant prog = {VIV_NATIVE_GRANT_EXEC, box->prog};
+    for (int level = VIV_NATIVE_SANDBOX_DEFAULT; level <= VIV_NATIVE_SANDBOX_STRICT; level++) {
+        box_prepare(box, &run, (enum viv_native_sandbox)level, words);
+        run.request.grants = &prog;
+        run.request.grant_count = 1;
+        box_go(&run);
+        CHECK(run.err == VIV_OK && run.has_exit && run.exit.code == 0);
+        for (int i = 0; words[i] != NULL; i++) {
+            char line[128];
+            snprintf(line, sizeof line, "%s: ok", words[i]);
+            if (box_has(&run, line)) print_message("level %d: %s\n", level, line);
+            CHECK(!box_has(&run, line) && strstr(run.output, words[i]) != NULL);
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------------------ files
 
 static void default_confines_files(struct box *box)
@@ -577,6 +611,7 @@ PAIR(n91_grants_work_and_hidden_paths_are_empty, grants_and_hidden_paths)
 PAIR(n91_bad_grants_are_refused, bad_grants_are_refused)
 PAIR(n91_a_source_exchanged_is_refused, a_source_exchanged_is_refused)
 PAIR(n91_connections_out_are_refused, network_stays_out)
+PAIR(n91_proc_is_no_way_out, proc_is_no_way_out)
 PAIR(n91_other_processes_are_out_of_sight, others_are_out_of_sight)
 PAIR(n92_cwd_below_tmp_is_there_and_the_rest_private, cwd_below_tmp)
 PAIR(n93_strict_shows_little, strict_shows_little)
@@ -598,6 +633,7 @@ int main(void)
         cmocka_unit_test(n91_bad_grants_are_refused),
         cmocka_unit_test(n91_a_source_exchanged_is_refused),
         cmocka_unit_test(n91_connections_out_are_refused),
+        cmocka_unit_test(n91_proc_is_no_way_out),
         cmocka_unit_test(n91_other_processes_are_out_of_sight),
         cmocka_unit_test(n92_cwd_below_tmp_is_there_and_the_rest_private),
         cmocka_unit_test(n93_strict_shows_little),
