@@ -76,7 +76,6 @@ void viv_init_launch(struct viv_launch_room *room, const struct viv_init_start *
                                       .cwd_fd = start->cwd_fd,
                                       .cgroup_fd = start->cgroup_fd,
                                       .new_session = true,
-                                      .dies_with_parent = true,
                                       .umask = 022,
                                       .cpus = start->cpus};
     viv_os_launch(room, &launch, out_result);

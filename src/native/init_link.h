@@ -21,8 +21,9 @@ void viv_init_link_close(struct viv_init_link *link);
 
 // Starts the holder, opened as holder_fd, in the role init with its end of the pair. It runs in
 // cgroup_fd (-1: the caller's), from cwd_fd (-1: the caller's), which is the leader's where the
-// plan names none, on `cpus` (NULL: the caller's). Blocks. Thread: one that lives as long as
-// programs.
+// plan names none, on `cpus` (NULL: the caller's).
+// With the tree's group of rung cgroup, init is in it, and signals what descends from it rather
+// than killing the group. Blocks. Thread: one that lives as long as programs.
 struct viv_init_start {
     int holder_fd, socket_fd, cgroup_fd, cwd_fd;
     const cpu_set_t *cpus;

@@ -2,7 +2,8 @@
 // Plans of sandboxes. The steps of the view, in the order in which they are mounted:
 //
 //   default   host tree, read-only    strict   empty root, run-time set, /etc of its own
-//   both      /proc, /dev, /tmp, /var/tmp; grants and cwd, outer before inner; what is hidden
+//   both      /proc, /dev, /tmp, /var/tmp, (default) /run; grants and cwd, outer before inner; what
+//   is hidden
 //
 // Hidden paths come last, so that they stay hidden where a grant lies around them; a grant within
 // one is refused. Every path is resolved once, here; the plan has the result and the file's
@@ -250,6 +251,30 @@ static void add_private(struct maker *maker, const char *path)
     add_rule(maker, path, maker->all_rights);
 }
 
+// Services of the host listen on sockets in /run, and neither a read-only mount nor Landlock keeps
+// from connecting to one: through the user's own service manager a program would leave the sandbox.
+// What programs need of /run is shown again; how to resolve names, where the network is the host's.
+static void add_run(struct maker *maker)
+{
+    static const char *const shown[] = {"/run/current-system", "/run/opengl-driver",
+                                        "/run/systemd/resolve", "/run/resolvconf",
+                                        "/run/NetworkManager"};
+    enum { OF_NAMES = 2 }; // from here on
+    const bool has_net = maker->request->net == VIV_NATIVE_NET_HOST;
+    add_private(maker, "/run");
+    for (size_t i = 0; i < (has_net ? VIV_COUNT_OF(shown) : OF_NAMES); i++) {
+        struct stat stat;
+        if (viv_os_fstatat(AT_FDCWD, shown[i], &stat, AT_SYMLINK_NOFOLLOW) < 0) continue;
+        if (!S_ISDIR(stat.st_mode)) continue;
+        const struct viv_view_step step = {.op = VIV_VIEW_BIND,
+                                           .may_miss = true,
+                                           .attrs = READ_ONLY,
+                                           .source = shown[i],
+                                           .target = shown[i]};
+        add_step(maker, &step);
+    }
+}
+
 // What all programs need to start, without what is of this host.
 static void add_runtime(struct maker *maker)
 {
@@ -488,6 +513,7 @@ static void choose_view(struct maker *maker)
         add_rule(maker, "/dev", maker->all_rights);
         add_private(maker, "/tmp");
         add_private(maker, "/var/tmp");
+        if (maker->request->level == VIV_NATIVE_SANDBOX_DEFAULT) add_run(maker);
         bind_grants(maker);
         hide_paths(maker);
         return;

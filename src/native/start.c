@@ -190,11 +190,15 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     for (uint32_t i = 0; i < plan->limit_count; i++)
         plan->limits[i] =
             (struct viv_plan_limit){(uint32_t)limits[i].resource, limits[i].soft, limits[i].hard};
-    plan->rung = program->rung;
+    // A sandbox that leaves out the pid namespace, as was accepted, is held together otherwise.
+    if (fields->sandbox == VIV_NATIVE_SANDBOX_NONE)
+        plan->rung = program->rung;
+    else
+        program->rung = plan->rung;
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
     plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
     plan->gains = fields->allow_setuid;
-    plan->has_pty = program->rung == VIV_RUNG_PIDNS && fields->pty.rows != 0;
+    plan->has_pty = fields->sandbox != VIV_NATIVE_SANDBOX_NONE && fields->pty.rows != 0;
     plan->controls_tty = fields->pty.rows != 0;
     plan->pty_is_raw = fields->pty_raw;
     plan->rows = (uint16_t)fields->pty.rows;

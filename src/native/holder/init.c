@@ -96,29 +96,25 @@ static void report_gone(struct viv_init *init)
     viv_init__report(init, VIV_FRAME_GONE, &gone, NULL);
 }
 
-// The leader's status is taken first: while it is not waited for, its group can be meant.
-static void take_leader(struct viv_init *init)
+static void note_end(struct viv_init *init, const struct viv_child_end *end)
 {
-    struct viv_child_end end;
-    if (init->leader_fd < 0 || viv_os_child_has_ended(init->leader_fd) != 1) return;
-    if (!init->plan.lingers) begin_killing(init, VIV_GONE_SELF);
     if (init->phase == VIV_INIT_RUNNING) init->phase = VIV_INIT_LINGERING;
-    if (viv_os_child_reap(init->leader_fd, &end) >= 0) viv_init__report_end(init, &end);
+    viv_init__report_end(init, end);
 }
 
+// The record goes first, then what the leader has left is killed: mostly nothing.
 static void take_children(struct viv_init *init)
 {
     struct viv_child_end end;
     pid_t pid;
-    take_leader(init);
-    while ((pid = viv_os_reap_any(&end)) > 0) {
-        if (pid != init->leader || init->leader_fd < 0) continue;
-        if (!init->plan.lingers) begin_killing(init, VIV_GONE_SELF);
-        if (init->phase == VIV_INIT_RUNNING) init->phase = VIV_INIT_LINGERING;
-        viv_init__report_end(init, &end);
-    }
+    if (init->leader_fd >= 0 && viv_os_child_reap(init->leader_fd, &end) >= 0) note_end(init, &end);
+    while ((pid = viv_os_reap_any(&end)) > 0)
+        if (pid == init->leader && init->leader_fd >= 0) note_end(init, &end);
     const bool ends = init->phase == VIV_INIT_LINGERING || init->phase == VIV_INIT_KILLING;
-    if (pid == -ECHILD && ends) report_gone(init);
+    if (pid == -ECHILD && ends)
+        report_gone(init);
+    else if (init->phase == VIV_INIT_LINGERING && !init->plan.lingers)
+        begin_killing(init, VIV_GONE_SELF);
 }
 
 // ------------------------------------------------------------------------------------------ orders

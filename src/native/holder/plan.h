@@ -17,9 +17,9 @@ enum {
     VIV_PLAN_PORTS_MAX = 64,
     VIV_PLAN_GROUPS_MAX = 64,
     VIV_PLAN_LIMITS_MAX = 16,     // resources of setrlimit(2)
-    VIV_PLAN_ARGS_MAX = 8192,     // the request's bound
-    VIV_PLAN_ENV_MAX = 320,       // 256 of the request, what the kernel adds
-    VIV_PLAN_BYTES_MAX = 4 << 20, // argv and environment are 1 MiB
+    VIV_PLAN_ARGS_MAX = 8193,     // the request's bound, and the name
+    VIV_PLAN_ENV_MAX = 336,       // 256 and 64 of the request, what the kernel adds
+    VIV_PLAN_BYTES_MAX = 8 << 20, // argv and environment 1 MiB, 512 paths up to three times each
     VIV_PLAN_FILTER_MAX = 4096,   // instructions, as Linux
 };
 

@@ -11,9 +11,11 @@
 #include "os/pty.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { SEND_TRIES = 3 };
+enum { SEND_TRIES = 3, PROCS_BYTES = 4096 };
 
 void viv_init__drop_fd(int *fd)
 {
@@ -68,6 +70,25 @@ static bool take_fds(struct viv_init *init, struct viv_packet *packet)
     return true;
 }
 
+// Killing its group would kill init as well, before it could tell. Inside, it signals what descends
+// from it instead; the leader is in the group by descent.
+static void leave_own_group_alone(struct viv_init *init)
+{
+    char text[PROCS_BYTES];
+    if (init->cgroup_fd < 0) return;
+    const int fd = viv_os_openat(init->cgroup_fd, "cgroup.procs", O_RDONLY, 0);
+    const ssize_t n = fd < 0 ? fd : viv_os_read(fd, text, sizeof text - 1);
+    if (fd >= 0) VIV_IGNORE(viv_os_close(fd), "it was read");
+    bool is_inside = n < 0; // not known: nothing that would be wrong
+    if (n >= 0) text[n] = '\0';
+    for (char *at = text, *end; n > 0 && *at != '\0' && !is_inside;
+         at = *end != '\0' ? end + 1 : end)
+        is_inside = strtol(at, &end, 10) == getpid();
+    if (!is_inside) return;
+    viv_init__drop_fd(&init->cgroup_fd);
+    init->plan.rung = VIV_RUNG_TREE;
+}
+
 static bool receive_plan(struct viv_init *init)
 {
     uint8_t bytes[VIV_FRAME_BYTES_MAX];
@@ -91,6 +112,7 @@ static bool receive_plan(struct viv_init *init)
     for (size_t i = 0; i < packet.fd_count; i++)
         viv_init__drop_fd(&packet.fds[i]);
     if (err != 0) viv_init__fail(init, stage, 0, err);
+    if (err == 0) leave_own_group_alone(init);
     return err == 0;
 }
 
@@ -134,8 +156,9 @@ static bool enter_namespaces(struct viv_init *init, bool *out_is_init, int *out_
 
 static int become_reaper(struct viv_init *init)
 {
-    int r = viv_os_die_with_parent(); // becoming a user cleared it
-    if (r >= 0 && init->plan.rung != VIV_RUNG_PIDNS) r = viv_os_become_subreaper();
+    // Outside of a pid namespace the end of the socket must do: killed, init could kill nobody.
+    int r =
+        init->plan.rung == VIV_RUNG_PIDNS ? viv_os_die_with_parent() : viv_os_become_subreaper();
     if (r >= 0) r = init->events_fd = viv_os_open_child_events();
     if (r >= 0) r = init->timer_fd = viv_os_open_boot_timer();
     if (r >= 0 && init->plan.deadman_ns != 0)

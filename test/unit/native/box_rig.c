@@ -108,7 +108,7 @@ void box_prepare(struct box *box, struct box_run *run, enum viv_native_sandbox l
 {
     memset(run, 0, sizeof *run);
     run->box = box;
-    run->cgroup_fd = run->ready_fd = -1;
+    run->cgroup_fd = run->ready_fd = run->terminal_fd = -1;
     run->outer_fd = run->init_fd = run->leader_fd = run->master_fd = run->output_fd = -1;
     run->link.fd = -1;
     run->path = box->prog;
@@ -152,6 +152,7 @@ static void complete_plan(struct box_run *run)
     plan->env_count = count_of(run->envp);
     plan->umask = 022;
     plan->has_ready_fd = run->ready_fd >= 0;
+    plan->controls_tty = run->terminal_fd >= 0;
     if (run->cgroup_fd >= 0) plan->rung = VIV_RUNG_CGROUP;
     if (run->change != NULL) run->change(plan);
 }
@@ -262,9 +263,11 @@ void box_start(struct box_run *run)
     CHECK(viv_init_link_open(&run->link, &holder_end) == VIV_OK);
     CHECK(viv_os_pipe(pipe_fds) == 0);
     const int null_fd = viv_os_open("/dev/null", O_RDWR, 0);
-    const struct viv_init_fds fds = {.stdio = {null_fd, pipe_fds[1], pipe_fds[1]},
-                                     .ready_fd = run->ready_fd,
-                                     .cgroup_fd = run->cgroup_fd};
+    struct viv_init_fds fds = {.stdio = {null_fd, pipe_fds[1], pipe_fds[1]},
+                               .ready_fd = run->ready_fd,
+                               .cgroup_fd = run->cgroup_fd};
+    for (int i = 0; i < 3 && run->terminal_fd >= 0; i++)
+        fds.stdio[i] = run->terminal_fd;
     run->err = viv_init_link_send_plan(&run->link, &run->sandbox->plan, &fds);
     viv_os_close(null_fd);
     viv_os_close(pipe_fds[1]);
@@ -277,7 +280,7 @@ void box_start(struct box_run *run)
     }
     const struct viv_init_start start = {.holder_fd = run->box->holder_fd,
                                          .socket_fd = holder_end,
-                                         .cgroup_fd = -1,
+                                         .cgroup_fd = run->is_inside ? run->cgroup_fd : -1,
                                          .cwd_fd = run->request.cwd_fd,
                                          .cpus = run->cpus};
     struct viv_launch_result result;

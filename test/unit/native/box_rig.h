@@ -30,8 +30,10 @@ struct box_run {
     const char *path;                      // default: viv-box-prog
     void (*change)(struct viv_plan *plan); // NULL, or the last word about the plan
     const cpu_set_t *cpus;                 // NULL: those of the test
+    int terminal_fd;                       // -1, or what becomes 0, 1, 2 and controls
     int ready_fd;                          // -1, or what becomes descriptor 3
     int cgroup_fd;                         // -1; else rung cgroup
+    bool is_inside;                        // init too
     // After box_start.
     enum viv_err err; // of planning, or what a failure report means
     struct viv_diag diag;

@@ -6,6 +6,7 @@
 #include "harness/check.h"
 #include "os/cgroup.h"
 #include "os/file.h"
+#include "os/pty.h"
 #include "os/tree.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -503,7 +504,64 @@ static void terminals_are_of_the_sandbox(struct box *box)
     }
 }
 
-static void groups_of_control(struct box *box)
+// At level none the kernel's own terminal is passed on.
+static void terminals_are_passed_on(struct box *box)
+{
+    static const char *const words[] = {"tty", "ids", NULL};
+    int master, slave;
+    CHECK(viv_os_pty_open(&master, &slave) == 0 && viv_os_pty_resize(slave, 12, 34) == 0);
+    prepare(box, VIV_NATIVE_SANDBOX_NONE, words);
+    run.terminal_fd = slave;
+    box_start(&run);
+    CHECK(run.err == VIV_OK);
+    viv_os_close(slave);
+    char text[512] = "";
+    size_t len = 0;
+    // EIO is its end: init holds no terminal.
+    for (ssize_t n; len < sizeof text - 1;) {
+        CHECK(viv_os_poll_fd(master, POLLIN, 20000) > 0);
+        n = viv_os_read(master, text + len, sizeof text - 1 - len);
+        if (n == -EIO) break;
+        CHECK(n > 0);
+        len += (size_t)n;
+    }
+    CHECK(strstr(text, "tty: 1 1 1 12x34 /dev/pts/") != NULL);
+    viv_os_close(master);
+    box_finish(&run);
+    CHECK(run.exit.code == 0 && !run.exit.is_signaled);
+}
+
+// A whole kernel is killed: its end of the socket goes, and parents have died.
+static void a_killed_kernel(struct box *box)
+{
+    char file[128], word[160];
+    snprintf(file, sizeof file, "%s/alive", box->dir);
+    snprintf(word, sizeof word, "daemon=%s", file);
+    const char *const words[] = {word, "await=10", NULL};
+    FOR_EACH_LEVEL(level)
+    {
+        int status;
+        const pid_t kernel = fork();
+        if (kernel == 0) {
+            prepare(box, level, words);
+            box_start(&run);
+            box_await_output(&run, "ready");
+            for (;;)
+                pause();
+        }
+        CHECK_WAIT(size_of(file) > 0, 20, (void)0);
+        kill(kernel, SIGKILL);
+        CHECK(waitpid(kernel, &status, 0) == kernel);
+        off_t size = -1;
+        const struct timespec nap = {0, 30000000};
+        CHECK_WAIT((size == size_of(file)) || (size = size_of(file), nanosleep(&nap, NULL), false),
+                   20, (void)0);
+        check_silence(file);
+        CHECK(unlink(file) == 0);
+    }
+}
+
+static void group_of_control(struct box *box, bool is_inside)
 {
     char file[128], word[160], own[4096];
     if (box->kernel_uid != 0 || viv_cgroup_own(own, sizeof own) != VIV_OK) return;
@@ -518,6 +576,7 @@ static void groups_of_control(struct box *box)
     prepare(box, VIV_NATIVE_SANDBOX_NONE, words);
     run.request.has_user = false; // who may place processes there
     run.cgroup_fd = group;
+    run.is_inside = is_inside;
     box_start(&run);
     CHECK(run.err == VIV_OK);
     box_await_output(&run, "ready");
@@ -526,10 +585,19 @@ static void groups_of_control(struct box *box)
     CHECK(viv_init_link_kill(&run.link) == VIV_OK);
     box_finish(&run);
     CHECK(run.is_gone && run.exit.code == SIGKILL);
+    CHECK(run.cause == VIV_GONE_ORDER);
     CHECK_WAIT(viv_cgroup_is_populated(group) == 0, 20, (void)0);
     viv_os_close(group);
     CHECK(viv_cgroup_remove(base, name) == 0);
     viv_os_close(base);
+    check_silence(file);
+    CHECK(unlink(file) == 0);
+}
+
+static void groups_of_control(struct box *box)
+{
+    group_of_control(box, false);
+    group_of_control(box, true);
 }
 
 static void memory_is_small(struct box *box)
@@ -585,7 +653,9 @@ PAIR(n50_fork_bombs_are_killed, bombs_are_killed)
 PAIR(n50_fork_bombs_are_killed_by_walks, bombs_are_killed_by_walks)
 PAIR(n53_lingering_trees_stay, lingering_trees_stay)
 PAIR(n54_the_kernel_goes, the_kernel_goes)
+PAIR(n54_a_killed_kernel_takes_all_along, a_killed_kernel)
 PAIR(n87_terminals_are_of_the_sandbox, terminals_are_of_the_sandbox)
+PAIR(n87_terminals_are_passed_on, terminals_are_passed_on)
 PAIR(n117_gates_open_on_order, gates_open_on_order)
 PAIR(n118_deadmen_kill, deadmen_kill)
 PAIR(s15_private_memory_is_small, memory_is_small)
@@ -611,7 +681,9 @@ int main(void)
         cmocka_unit_test(n50_fork_bombs_are_killed_by_walks),
         cmocka_unit_test(n53_lingering_trees_stay),
         cmocka_unit_test(n54_the_kernel_goes),
+        cmocka_unit_test(n54_a_killed_kernel_takes_all_along),
         cmocka_unit_test(n87_terminals_are_of_the_sandbox),
+        cmocka_unit_test(n87_terminals_are_passed_on),
         cmocka_unit_test(n117_gates_open_on_order),
         cmocka_unit_test(n118_deadmen_kill),
         cmocka_unit_test(s15_private_memory_is_small),

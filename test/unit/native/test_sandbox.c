@@ -103,6 +103,40 @@ static void x32_kills(struct box *box)
 #endif
 }
 
+// Ways out through /proc and what the host tells or takes there.
+static void proc_is_no_way_out(struct box *box)
+{
+    static const char *const words[] = {"list=/proc/1/root",
+                                        "list=/proc/1/cwd",
+                                        "read=/proc/1/environ",
+                                        "read=/proc/1/mem",
+                                        "exec=/proc/1/exe",
+                                        "list=/proc/1/fd",
+                                        "write=/proc/1/oom_score_adj",
+                                        "write=/proc/sys/kernel/core_pattern",
+                                        "write=/proc/sys/kernel/hostname",
+                                        "write=/proc/sysrq-trigger",
+                                        "write=/proc/self/uid_map",
+                                        "write=/proc/self/setgroups",
+                                        "write=/sys/kernel/mm/transparent_hugepage/enabled",
+                                        "read=/proc/kcore",
+                                        NULL};
+    const struct viv_sandbox_grant prog = {VIV_NATIVE_GRANT_EXEC, box->prog};
+    for (int level = VIV_NATIVE_SANDBOX_DEFAULT; level <= VIV_NATIVE_SANDBOX_STRICT; level++) {
+        box_prepare(box, &run, (enum viv_native_sandbox)level, words);
+        run.request.grants = &prog;
+        run.request.grant_count = 1;
+        box_go(&run);
+        CHECK(run.err == VIV_OK && run.has_exit && run.exit.code == 0);
+        for (int i = 0; words[i] != NULL; i++) {
+            char line[128];
+            snprintf(line, sizeof line, "%s: ok", words[i]);
+            if (box_has(&run, line)) print_message("level %d: %s\n", level, line);
+            CHECK(!box_has(&run, line) && strstr(run.output, words[i]) != NULL);
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------------------ files
 
 static void default_confines_files(struct box *box)
@@ -410,6 +444,32 @@ static void network_stays_out(struct box *box)
     close(abstract);
 }
 
+// A service of the host, which everybody may connect to.
+static void services_are_out_of_reach(struct box *box)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (box->kernel_uid != 0) return; // only root has services in /run
+    snprintf(at.sun_path, sizeof at.sun_path, "/run/viv-test-%d", getpid());
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 8) == 0);
+    CHECK(chmod(at.sun_path, 0666) == 0);
+    const char *const words[] = {word("unix=", at.sun_path, ""), "write=/run/file", NULL};
+    go(box, VIV_NATIVE_SANDBOX_NONE, words);
+    box_expect(&run, word(words[0], ": ok", ""));
+    for (int level = VIV_NATIVE_SANDBOX_DEFAULT; level <= VIV_NATIVE_SANDBOX_STRICT; level++) {
+        const struct viv_sandbox_grant prog = {VIV_NATIVE_GRANT_EXEC, box->prog};
+        box_prepare(box, &run, (enum viv_native_sandbox)level, words);
+        run.request.grants = &prog;
+        run.request.grant_count = 1;
+        box_go(&run);
+        CHECK(run.err == VIV_OK);
+        box_expect(&run, word(words[0], ": ENOENT", ""));
+        CHECK(access("/run/file", F_OK) != 0);
+    }
+    close(fd);
+    CHECK(unlink(at.sun_path) == 0);
+}
+
 static void others_are_out_of_sight(struct box *box)
 {
     char kernel[32];
@@ -536,6 +596,11 @@ static void root_needs_a_user(struct box *box)
     box_expect(&run, "Seccomp:\t2");
 }
 
+static void let_gain(struct viv_plan *plan)
+{
+    plan->gains = true;
+}
+
 static void set_uid_gains_nothing(struct box *box)
 {
     char tool[128], command[1200];
@@ -551,6 +616,12 @@ static void set_uid_gains_nothing(struct box *box)
         CHECK(run.err == VIV_OK && run.has_exit && run.exit.code == 0);
         CHECK(strstr(run.output, "euid=65534 ") != NULL);
     }
+    // Only where an operator lifted it, at level none: the test can tell the difference.
+    box_prepare(box, &run, VIV_NATIVE_SANDBOX_NONE, words);
+    run.path = tool;
+    run.change = let_gain;
+    box_go(&run);
+    CHECK(run.err == VIV_OK && strstr(run.output, "euid=0 ") != NULL);
 }
 
 #define PAIR(name, fn)                                                                             \
@@ -566,6 +637,8 @@ PAIR(n91_grants_work_and_hidden_paths_are_empty, grants_and_hidden_paths)
 PAIR(n91_bad_grants_are_refused, bad_grants_are_refused)
 PAIR(n91_a_source_exchanged_is_refused, a_source_exchanged_is_refused)
 PAIR(n91_connections_out_are_refused, network_stays_out)
+PAIR(n91_services_of_the_host_are_out_of_reach, services_are_out_of_reach)
+PAIR(n91_proc_is_no_way_out, proc_is_no_way_out)
 PAIR(n91_other_processes_are_out_of_sight, others_are_out_of_sight)
 PAIR(n92_cwd_below_tmp_is_there_and_the_rest_private, cwd_below_tmp)
 PAIR(n93_strict_shows_little, strict_shows_little)
@@ -587,6 +660,8 @@ int main(void)
         cmocka_unit_test(n91_bad_grants_are_refused),
         cmocka_unit_test(n91_a_source_exchanged_is_refused),
         cmocka_unit_test(n91_connections_out_are_refused),
+        cmocka_unit_test(n91_services_of_the_host_are_out_of_reach),
+        cmocka_unit_test(n91_proc_is_no_way_out),
         cmocka_unit_test(n91_other_processes_are_out_of_sight),
         cmocka_unit_test(n92_cwd_below_tmp_is_there_and_the_rest_private),
         cmocka_unit_test(n93_strict_shows_little),

@@ -277,6 +277,13 @@ static int try_abstract(const char *name)
     return connect(fd, (struct sockaddr *)&at,
                    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)));
 }
+static int try_unix(const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return connect(fd, (struct sockaddr *)&at, sizeof at);
+}
 static int try_exec(const char *path)
 {
     int status = 0;
@@ -460,7 +467,8 @@ static const struct {
 } worded[] = {
     {"read=", try_read},         {"write=", try_write},       {"list=", try_list},
     {"symlink=", try_symlink},   {"truncate=", try_truncate}, {"connect=", try_connect},
-    {"abstract=", try_abstract}, {"exec=", try_exec},         {"signal=", try_signal},
+    {"abstract=", try_abstract}, {"unix=", try_unix},         {"exec=", try_exec},
+    {"signal=", try_signal},
 };
 static const struct {
     const char *word;
