@@ -147,13 +147,17 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && (strcmp(argv[1], "all") == 0 || strcmp(argv[1], "large") == 0)) {
         run_group(host_benches, argv[1][0] == 'l');
+        run_group(native_benches, argv[1][0] == 'l');
         run_group(wasm_benches, argv[1][0] == 'l');
         return 0;
     }
-    if (argc >= 3 && (run_named(host_benches, argc, argv) || run_named(wasm_benches, argc, argv)))
+    if (argc >= 3 && (run_named(host_benches, argc, argv) || run_named(native_benches, argc, argv) ||
+                      run_named(wasm_benches, argc, argv)))
         return 0;
-    fprintf(stderr, "viv-bench all | large | host NAME | wasm NAME [options]\n");
+    fprintf(stderr, "viv-bench all | large | host NAME | native NAME | wasm NAME [options]\n");
     for (const struct bench *b = host_benches; b->name != NULL; b++)
+        fprintf(stderr, "  %s %s\n", b->group, b->name);
+    for (const struct bench *b = native_benches; b->name != NULL; b++)
         fprintf(stderr, "  %s %s\n", b->group, b->name);
     for (const struct bench *b = wasm_benches; b->name != NULL; b++)
         fprintf(stderr, "  %s %s\n", b->group, b->name);
