@@ -77,8 +77,13 @@ static void make_queues(struct viv_program *program)
 
 static enum viv_err make_id(struct viv_program *program)
 {
-    VIV_TRY(viv_prog_ids_add(program->native->ids, program, &program->id, &program->launch_diag));
-    enum viv_err err = viv_prog_id_digest(viv_prog_entry_id(program->id), program->digest);
+    struct viv_qsbr_member *member = viv_sched_member();
+    viv_qsbr_online(member); // the table may grow
+    enum viv_err err =
+        viv_prog_ids_add(program->native->ids, program, &program->id, &program->launch_diag);
+    viv_qsbr_offline(member);
+    if (err != VIV_OK) return err;
+    err = viv_prog_id_digest(viv_prog_entry_id(program->id), program->digest);
     if (err != VIV_OK) return fail(program, err, "memory");
     err = viv_sched_random(program->native->sched, program->cursor_key, VIV_SIPHASH_KEY_BYTES);
     return err == VIV_OK ? VIV_OK : fail(program, VIV_E_EXHAUSTED, "entropy");
