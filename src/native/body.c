@@ -173,15 +173,12 @@ static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
     const struct viv_native_quota live = {.live = 1};
     viv_native__unreserve(native, program->scope, &live);
     program->reserved.live = 0;
-    viv_spin_lock(&program->lock);
-    const bool release = program->release_at_exit;
-    const uint64_t retention_ns = program->knobs[VIV_KNOB_RETENTION];
-    viv_spin_unlock(&program->lock);
     viv_proc_set_reason(proc, viv_native_reason(&program->exit, program->broken));
-    if (release || retention_ns == 0)
-        viv_program__release(program);
-    else
-        viv_program__expire_later(program, retention_ns);
+    viv_spin_lock(&program->lock);
+    const bool release =
+        program->release_at_exit || program->knobs[VIV_KNOB_RETENTION] == 0; // not to be kept
+    viv_spin_unlock(&program->lock);
+    if (release) viv_program__release(program);
     return VIV_STEP_DONE;
 }
 

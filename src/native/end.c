@@ -280,6 +280,11 @@ static void latch_rest(struct viv_program *program)
     count_streams(program, &exit);
     remove_group(program);
     viv_spin_lock(&program->lock);
+    const uint64_t retention_ns = program->knobs[VIV_KNOB_RETENTION];
+    viv_spin_unlock(&program->lock);
+    // Before anybody can see that it has exited, and release it.
+    viv_program__expire_later(program, retention_ns);
+    viv_spin_lock(&program->lock);
     exit.stdin_accepted = program->in.accepted;
     exit.stdin_delivered = program->in.delivered;
     program->exit = exit;

@@ -35,11 +35,12 @@ static void close_fd(int *fd)
 
 // -------------------------------------------------------------------------------------- resources
 
-static bool fd_budget_is_spent(const struct viv_native *native)
+static bool fd_budget_is_spent(struct viv_native *native)
 {
-    const uint64_t needed = native->use.used.live * FDS_LIVE +
-                            native->use.used.queued * FDS_LAUNCH + FDS_OWN; // racy: a budget
-    return needed > native->fd_max;
+    viv_spin_lock(&native->lock);
+    const struct viv_native_quota used = native->use.used;
+    viv_spin_unlock(&native->lock);
+    return used.live * FDS_LIVE + used.queued * FDS_LAUNCH + FDS_OWN > native->fd_max;
 }
 
 static enum viv_err reserve(struct viv_program *program)
