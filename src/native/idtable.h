@@ -2,7 +2,9 @@
 // From ids to programs. Look-ups take no lock and no longer for an id that is unknown, malformed or
 // another's than for one that is found.
 //
-// Threads: find in a reading section (what it answers is valid within); the others anywhere.
+// Threads: any, in a reading section (a member of the kernel's QSBR domain that is online), since
+// arrays and entries are retired; what find answers is valid within it. new and free: without
+// others.
 #ifndef VIV_NATIVE_IDTABLE_H
 #define VIV_NATIVE_IDTABLE_H
 

@@ -10,6 +10,7 @@
 #include "native/request.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "native/address.h"
 #include "native/block.h"
 #include "native/environ.h"
 #include <string.h>
@@ -358,7 +359,10 @@ static enum viv_native_key find_health_conflict(const struct viv_native_fields *
     const bool by_http = f->health == VIV_NATIVE_HEALTH_HTTP;
     const bool by_net = by_http || f->health == VIV_NATIVE_HEALTH_TCP;
     if (by_exec != (f->health_exec.data != NULL)) return VIV_NATIVE_KEY_HEALTH_EXEC;
+    struct viv_native_address address;
     if (by_net != (f->health_addr.data != NULL)) return VIV_NATIVE_KEY_HEALTH_ADDR;
+    if (by_net && viv_native_address_parse(f->health_addr.data, &address) != VIV_OK)
+        return VIV_NATIVE_KEY_HEALTH_ADDR;
     if (by_http != (f->health_path.data != NULL)) return VIV_NATIVE_KEY_HEALTH_PATH;
     if (f->ready == VIV_NATIVE_READY_HEALTH && f->health == VIV_NATIVE_HEALTH_NONE)
         return VIV_NATIVE_KEY_READY;

@@ -8,8 +8,8 @@
 // commit. Readers copy without a lock and then look whether `front` passed. A drainer raises
 // `front`; who raises it counts the bytes, so received = retained + evicted + drained always.
 //
-// Threads: functions of the writer are called by one thread at a time; the others by any thread in
-// a reading section (a member of the kernel's QSBR domain that is online).
+// Threads: all in a reading section (a member of the kernel's QSBR domain that is online), since
+// storage is retired; functions of the writer by one thread at a time, the others by any.
 #ifndef VIV_NATIVE_RING_H
 #define VIV_NATIVE_RING_H
 

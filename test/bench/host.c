@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "bench.h"
 #include "cap.h"
+#include "log.h"
 #include "os/clock.h"
 #include "res.h"
 #include <pthread.h>
@@ -421,6 +422,9 @@ const struct bench host_benches[] = {
     {"host", "futures", {.count = 500000}, bench_futures, false},
     {"host", "cap_gate", {.count = 20000000}, bench_cap_gate, false},
     {"host", "cap_session", {.count = 2000000}, bench_cap_session, false},
+    {"host", "log_ring", {.count = 1024}, bench_log_ring, false},
+    {"host", "log_read", {.count = 16}, bench_log_read, false},
+    {"host", "log_ids", {.count = 100000}, bench_log_ids, false},
     {"host", "idle", {.workers = 2, .count = 100000}, bench_idle, false},
     {0},
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a request may say: bad bytes, sizes, bounds, contradictions, and what it needs.
+#include "native/address.h"
 #include "req_kit.h"
 #include <stdio.h>
 #include <string.h>
@@ -482,6 +483,35 @@ static void defaults_are_those_of_the_contract(void **state)
     req_end(&kit);
 }
 
+static void health_has_a_literal_address(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "localhost:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "::1:80",
+        "[::1]",        "[::1:80",   "[]:80",      "1.2.3:80",    "[127.0.0.1]:80",  ":80"};
+    struct req_kit kit;
+    struct viv_native_address address;
+    for (size_t i = 0; i < VIV_COUNT_OF(wrong); i++) {
+        req_begin_true(&kit);
+        req_u32(&kit, KEY(HEALTH), VIV_NATIVE_HEALTH_TCP);
+        req_text(&kit, KEY(HEALTH_ADDR), wrong[i]);
+        req_refused(&kit, VIV_E_INVAL, "health_addr");
+    }
+    req_begin_true(&kit);
+    req_u32(&kit, KEY(HEALTH), VIV_NATIVE_HEALTH_TCP);
+    req_text(&kit, KEY(HEALTH_ADDR), "127.0.0.1:8080");
+    req_take(&kit);
+    req_end(&kit);
+    OK(viv_native_address_parse("127.0.0.1:8080", &address));
+    assert_false(address.is_v6);
+    assert_memory_equal(address.bytes, "\x7F\0\0\1", 4);
+    assert_int_equal(address.port, 8080);
+    OK(viv_native_address_parse("[fe80::1]:65535", &address));
+    assert_true(address.is_v6);
+    assert_memory_equal(address.bytes, "\xFE\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
+    assert_int_equal(address.port, 65535);
+}
+
 static void needs_are_found(void **state)
 {
     (void)state;
@@ -625,6 +655,7 @@ int main(void)
         cmocka_unit_test(n24_contradictions),
         cmocka_unit_test(n24_brought_to_bounds),
         cmocka_unit_test(defaults_are_those_of_the_contract),
+        cmocka_unit_test(health_has_a_literal_address),
         cmocka_unit_test(needs_are_found),
         cmocka_unit_test(lists_keep_their_order),
         cmocka_unit_test(probe_is_a_block_of_its_own),
