@@ -7,7 +7,7 @@ function(viv_room room)
   cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.c)
   # Of viv-holder (cmake/holder.cmake) the rooms have only what they share with it.
-  list(FILTER sources EXCLUDE REGEX "/holder/(init|leader|main|setup|view)\\.c$")
+  list(FILTER sources EXCLUDE REGEX "/holder/(init|leader|main|setup|view|warden)\\.c$")
   if(NOT sources)
     add_library(viv_${room} INTERFACE)
     target_link_libraries(viv_${room} INTERFACE ${ARG_LINKS} viv_flags)
@@ -43,7 +43,7 @@ endif()
 
 # The kernel compiled once more with VIV_SIM=1, for the tests of test/sim in builds that are not the preset sim.
 set(VIV_KERNEL_SOURCES ${VIV_SOURCES_base} ${VIV_SOURCES_os} ${VIV_SOURCES_sched} ${VIV_SOURCES_proc}
-    ${VIV_SOURCES_cap})
+    ${VIV_SOURCES_cap} ${VIV_SOURCES_native})
 if(VIV_SIM OR NOT VIV_KERNEL_SOURCES)
   set(VIV_SIM_KERNEL ${VIV_TOP_ROOM})
 else()

@@ -95,6 +95,53 @@ class GuestopsTest(unittest.TestCase):
             self.assertIn(what, error)
 
 
+NATIVE_GOOD = ("1 | cmd | text | rp | - | 1 | - | - | 9\n2 | stdin | bytes | b | - | 0 | - | - | 4M\n"
+               "3 | wait_ms | u64 | - | - | 1 | 5s | 2m | none\n4 | how | word(a b) | - | - | - | b | - | -\n"
+               "5 | on | set(x y z) | - | - | - | x z | - | -\n6 | list | text | * | 7 | 1 | - | - | 9\n")
+
+
+class NativeTest(unittest.TestCase):
+    def generate(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            tables, out = pathlib.Path(folder) / "tables", pathlib.Path(folder) / "out"
+            tables.mkdir()
+            (tables / "native.tab").write_text(text, encoding="utf-8")
+            done = subprocess.run([sys.executable, ROOT / "gen" / "native.py", "--tables", tables, "--out", out],
+                                  capture_output=True, text=True, check=False)
+            return done.returncode, done.stderr, {path.name: path.read_text(encoding="utf-8") for path in out.glob("*")}
+
+    def test_good(self):
+        status, _, files = self.generate(NATIVE_GOOD)
+        self.assertEqual(status, 0)
+        for line in ("VIV_NATIVE_KEY_WAIT_MS = 3,", "VIV_NATIVE_KEYS_END = 7", "VIV_NATIVE_HOW_B = 1,", "VIV_NATIVE_ON_Z = 4,",
+                     "struct viv_native_text std_in;", "uint64_t wait_ms;", "enum viv_native_how how;",
+                     "struct viv_native_list list;"):
+            self.assertIn(line, files["native.h"])
+        for line in ("VIV_NATIVE_ROW_REQUIRED | VIV_NATIVE_ROW_PROBE", ".max = UINT64_C(4194304)", ".ceiling = UINT64_C(120000)",
+                     ".by_default = UINT64_C(5)", ".max = UINT64_C(18446744073709551615)", ".count_max = 7"):
+            self.assertIn(line, files["native.c"])
+
+    def test_refused(self):
+        for text, what in (("2 | a | u32 | - | - | 0 | 0 | - | 1\n", "count up"),
+                           ("1 | a | u32 | - | - | 0 | 0 | - | 1\n2 | a | u32 | - | - | 0 | 0 | - | 1\n", "not a new name"),
+                           ("1 | a | u16 | - | - | 0 | 0 | - | 1\n", "not a type"),
+                           ("1 | a | u32 | x | - | 0 | 0 | - | 1\n", "flags are"),
+                           ("1 | a | text | * | - | 0 | - | - | 1\n", "a count belongs"),
+                           ("1 | a | u32 | * | 2 | 0 | 0 | - | 1\n", "only text repeats"),
+                           ("1 | a | u32 | - | - | 0 | 0 | - | 1w\n", "not a number"),
+                           ("1 | a | u32 | - | - | 1 | 0 | - | 2\n", "default is not between"),
+                           ("1 | a | u32 | - | - | 0 | 0 | 3 | 2\n", "ceiling is not between"),
+                           ("1 | a | u32 | - | - | 0 | 0 | - | none\n", "does not fit"),
+                           ("1 | a | text | - | - | 0 | 5 | - | 9\n", "no default"),
+                           ("1 | a | word(x x) | - | - | - | x | - | -\n", "each once"),
+                           ("1 | a | word(x y) | - | - | - | z | - | -\n", "none of the words"),
+                           ("# nothing\n", "no rows")):
+            with self.subTest(text=text):
+                status, error, files = self.generate(text)
+                self.assertEqual((status, files), (1, {}))
+                self.assertIn(what, error)
+
+
 SECCOMP_GOOD = "read | 0 | 63 | allow | allow\nsome | 1 | - | eperm arg0/0xf0=0x10,0x20; allow | enosys\n"
 
 

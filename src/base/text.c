@@ -180,6 +180,11 @@ enum viv_err viv_parse_u64(const char *text, uint64_t *out_value)
 
 // ---- base32 ----
 
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static size_t base32_chars(size_t len_bytes)
 {
     return (8 * len_bytes + 4) / 5;
@@ -198,29 +203,41 @@ void viv_base32_encode(const uint8_t *data, size_t len_bytes, char *out_text)
     *out_text = '\0';
 }
 
-// The value of a digit, 32 or more for anything else; without a branch on the character, which may
-// be a secret.
-static uint32_t base32_value(uint8_t digit)
+// The values of digits, 32 or more for anything else; without a branch on the characters, which may
+// be a secret, and so that the compiler can take many at once.
+static void base32_values(const char *text, size_t count, uint8_t *out)
 {
-    const uint32_t letter = (uint32_t)digit - 'a', number = (uint32_t)digit - '2';
-    const uint32_t is_letter = 0 - (uint32_t)(letter < 26), is_number = 0 - (uint32_t)(number < 6);
-    return (letter & is_letter) | ((number + 26) & is_number) | (~(is_letter | is_number) & 32);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t digit = (uint8_t)text[i];
+        const uint8_t letter = (uint8_t)(digit - 'a'), number = (uint8_t)(digit - '2');
+        uint8_t value = 32;
+        value = number < 6 ? (uint8_t)(number + 26) : value;
+        out[i] = letter < 26 ? letter : value;
+    }
 }
 
+// Eight characters are five bytes; the last ones have bits to spare.
 enum viv_err viv_base32_decode(const char *text, size_t text_len, uint8_t *out_data,
                                size_t len_bytes)
 {
-    uint32_t bits = 0, count = 0, wrong = 0;
+    uint8_t values[64]; // of the next characters
+    uint8_t seen = 0;   // bit 5: something that is no digit
+    uint64_t filler = 0;
     if (text_len != base32_chars(len_bytes)) return VIV_E_INVAL;
-    for (size_t i = 0; i < text_len; i++) {
-        const uint32_t value = base32_value((uint8_t)text[i]);
-        wrong |= value & 32;
-        bits = bits << 5 | (value & 31);
-        count += 5;
-        if (count < 8) continue;
-        count -= 8;
-        *out_data++ = (uint8_t)(bits >> count);
+    for (size_t at = 0; at < text_len; at += 8) {
+        if (at % sizeof values == 0)
+            base32_values(text + at, min_size(text_len - at, sizeof values), values);
+        const size_t count = min_size(text_len - at, 8);
+        const size_t bytes = 5 * count / 8, spare = 5 * count % 8;
+        uint64_t bits = 0;
+        for (size_t i = 0; i < count; i++) {
+            const uint8_t value = values[at % sizeof values + i];
+            seen |= value;
+            bits = bits << 5 | (value & 31);
+        }
+        filler |= bits & ((UINT64_C(1) << spare) - 1);
+        for (size_t i = 0; i < bytes; i++)
+            *out_data++ = (uint8_t)(bits >> (spare + 8 * (bytes - 1 - i)));
     }
-    wrong |= bits & ((UINT32_C(1) << count) - 1); // the filler
-    return wrong == 0 ? VIV_OK : VIV_E_INVAL;
+    return (seen & 32) == 0 && filler == 0 ? VIV_OK : VIV_E_INVAL;
 }

@@ -15,8 +15,8 @@ size_t viv_utf8_decode(const uint8_t *at, size_t left_bytes, uint32_t *out_code)
 size_t viv_text_clean(char *out, size_t cap_bytes, const void *data, size_t len_bytes);
 // RFC 4648 base32, lower case, without padding: ceil(8 len / 5) characters and the terminator.
 void viv_base32_encode(const uint8_t *data, size_t len_bytes, char *out_text);
-// Exactly that many characters of [a-z2-7], unused bits zero. Looks at all of them in any case.
-// Errors: INVAL.
+// Exactly that many characters of [a-z2-7], unused bits zero. Takes as long for others of that
+// number, and stores something for them, too. Errors: INVAL.
 enum viv_err viv_base32_decode(const char *text, size_t text_len, uint8_t *out_data,
                                size_t len_bytes) VIV_MUST_CHECK;
 // "64", "64K", "10M", "1G" (powers of 1024). Errors: INVAL.

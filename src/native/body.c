@@ -2,8 +2,7 @@
 // The body of a program's process. Its step runs when a descriptor is ready, an order was left, a
 // deadline has come or a signal arrived; it owns no thread.
 //
-//   starting: the launch is under way ──> born: running … ──> exited: ends
-//       └─ it failed: never born, the spawner is told
+//   starting (birth.c) ──> running … ──> exited: ends
 #include "native/call.h"
 
 #include "base/assert.h"
@@ -17,7 +16,6 @@
 
 #define CPU_SAMPLE_NS (50 * VIV_NS_PER_MS)
 #define STARVED_PAUSE_NS (10 * VIV_NS_PER_MS)
-#define KILL_AGAIN_NS (100 * VIV_NS_PER_MS)
 enum { LAST_SIGNAL = 64, NS_PER_US = 1000 };
 
 static uint64_t now(const struct viv_program *program)
@@ -35,146 +33,6 @@ void viv_program__touch(struct viv_program *program, uint32_t on, uint64_t now_n
     if ((program->req.fields.idle_on & on) != 0)
         // Relaxed: a clock that others read as of about now.
         atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed);
-}
-
-// ------------------------------------------------------------------------------------- the launch
-
-void viv_native__launched(struct viv_launch_job *job)
-{
-    struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
-    const struct viv_native_quota queued = {.queued = 1};
-    viv_native__unreserve(program->native, program->scope, &queued);
-    // Seq_cst: what the launch wrote is seen by the step that this wakes. From here on the program
-    // may end; its process is in place for this read section.
-    struct viv_proc *proc = program->proc;
-    atomic_store_explicit(&program->launch_is_done, true, memory_order_seq_cst);
-    viv_proc_wake(proc);
-}
-
-// The resource through which others hold it; without one, when its owner has ended, it ends.
-static void own(struct viv_program *program, uint64_t now_ns)
-{
-    const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
-                                      .owner = program->owner,
-                                      .charge_bytes = program->reserved.ring_bytes,
-                                      .label = NULL};
-    const enum viv_err err = viv_res_add(viv_room_reg(program->native->cap), &spec,
-                                         viv_program__take(program), &program->resource);
-    if (err == VIV_OK) return;
-    program->resource = VIV_RID_NONE;
-    viv_program__stop(program, err == VIV_E_NOTFOUND ? VIV_CAUSE_OWNER : VIV_CAUSE_START, 0,
-                      now_ns);
-}
-
-// Tells who asked, unless it has ended meanwhile.
-static void tell_spawner(struct viv_program *program, enum viv_err err)
-{
-    struct viv_wakes wakes = {0};
-    viv_spin_lock(&program->lock);
-    struct viv_native_call *call = program->spawner;
-    program->spawner = NULL;
-    if (call != NULL) {
-        call->named = program->key_holder;
-        call->diag = program->launch_diag;
-        call->spawned.pid = program->pid;
-        call->spawned.number = program->number;
-        if (err == VIV_OK) viv_prog_id_format(viv_prog_entry_id(program->id), call->spawned.id);
-        viv_native_call_complete_locked(&call->op, err, &wakes);
-    }
-    viv_spin_unlock(&program->lock);
-    viv_wakes_flush(&wakes);
-}
-
-static void take_over(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns)
-{
-    const struct viv_launch_result *launched = &program->launched;
-    // Relaxed: the launch is done.
-    program->pidfd = program->has_init
-                         ? program->init_fd
-                         : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
-    program->leader = program->has_init ? 0 : launched->pid;
-    program->init_fd = -1;
-    program->spawned_ns = now_ns;
-    program->wall_offset_ns = viv_os_wall_ns() - now_ns;
-    program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
-    program->exit.incarnation = 1;
-    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
-    atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
-    for (uint32_t i = 0; i < 2; i++)
-        if (program->streams[i].fd < 0) viv_program__close_stream(program, i, false);
-    viv_spin_lock(&program->lock);
-    program->phase = VIV_NATIVE_RUNNING;
-    program->ready_flag = true;
-    viv_spin_unlock(&program->lock);
-    viv_program__list(program);
-    viv_proc_publish(proc);
-    own(program, now_ns);
-    viv_program__take_early_reports(program, now_ns);
-}
-
-static void kill_launch(struct viv_program *program)
-{
-    // Seq_cst: pairs with the load after the launch. Relaxed: set before the child runs.
-    atomic_store_explicit(&program->launch_is_late, true, memory_order_seq_cst);
-    const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
-    if (pidfd >= 0) VIV_IGNORE(viv_os_child_signal(pidfd, SIGKILL), "it may have ended");
-}
-
-// While it lasts: company for a slow one, an end for one that takes too long.
-static void watch_launch(struct viv_program *program, uint64_t now_ns)
-{
-    const uint64_t began_ns = atomic_load_explicit(&program->launch_began_ns, memory_order_seq_cst);
-    uint64_t next_ns = now_ns + VIV_LAUNCH_SLOW_NS;
-    if (began_ns != 0) {
-        const uint64_t end_ns = began_ns + program->native->launch_ns;
-        if (now_ns >= end_ns) kill_launch(program);
-        next_ns = now_ns >= end_ns ? now_ns + KILL_AGAIN_NS : viv_min_u64(next_ns, end_ns);
-    }
-    if (now_ns - program->posted_ns >= VIV_LAUNCH_SLOW_NS)
-        viv_launcher_hurry(program->native->launcher);
-    viv_proc_set_alarm(program->proc, next_ns);
-}
-
-static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
-{
-    struct viv_native *native = program->native;
-    const struct viv_native_quota queued = {.queued = 1};
-    VIV_TRY(viv_native__reserve(native, program->scope, &queued));
-    program->posted_ns = now_ns;
-    const enum viv_err err =
-        viv_launcher_post(native->launcher, &program->scope->tenant->launches, &program->job);
-    if (err != VIV_OK) viv_native__unreserve(native, program->scope, &queued);
-    return err;
-}
-
-static enum viv_step step_starting(struct viv_program *program, struct viv_proc *proc,
-                                   uint64_t now_ns)
-{
-    if (program->posted_ns == 0) {
-        const enum viv_err err = post_launch(program, now_ns);
-        if (err != VIV_OK) {
-            tell_spawner(program, err);
-            return VIV_STEP_DONE;
-        }
-    }
-    // Seq_cst: pairs with the store after which it was woken.
-    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
-        watch_launch(program, now_ns);
-        return VIV_STEP_WAIT;
-    }
-    viv_proc_clear_alarm(proc);
-    const enum viv_err err = program->launch_err;
-    if (err != VIV_OK) {
-        const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
-        if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
-            VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
-        viv_program__forget_id(program);
-        tell_spawner(program, err);
-        return VIV_STEP_DONE;
-    }
-    take_over(program, proc, now_ns);
-    tell_spawner(program, VIV_OK);
-    return VIV_STEP_YIELD;
 }
 
 // ----------------------------------------------------------------------------------------- orders
@@ -195,6 +53,12 @@ static void end_terminal_input(struct viv_program *program)
     viv_spin_unlock(&program->lock);
 }
 
+// Milliseconds of a clock; none is 0 for init.
+static uint64_t to_ns(uint64_t ms)
+{
+    return ms > UINT64_MAX / VIV_NS_PER_MS ? 0 : ms * VIV_NS_PER_MS;
+}
+
 static void take_orders(struct viv_program *program, uint64_t now_ns)
 {
     viv_spin_lock(&program->lock);
@@ -209,6 +73,10 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     for (uint32_t i = 0; i < 2; i++)
         if ((orders.close_output >> i & 1) != 0 && program->streams[i].fd >= 0)
             viv_program__close_stream(program, i, true);
+    if (orders.deadman_ms != 0 && program->link.fd >= 0)
+        VIV_IGNORE(viv_init_link_set_deadman(&program->link, to_ns(orders.deadman_ms)),
+                   "it is ending");
+    if (orders.start) viv_program__start_held(program, now_ns);
     if (orders.end_stdin) viv_program__close_stdin(program);
     if (orders.end_terminal) end_terminal_input(program);
     if (orders.moved) program->hot |= VIV_READY_IN;
@@ -300,6 +168,7 @@ static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
     viv_program__drop_key(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
     viv_program__complete_all(program, &program->stoppers, VIV_OK);
+    viv_program__complete_all(program, &program->starters, VIV_E_CANCELLED);
     viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
     const struct viv_native_quota live = {.live = 1};
     viv_native__unreserve(native, program->scope, &live);
@@ -341,6 +210,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     program->armed &= ~ready;
     program->hot |= ready;
     take_orders(program, now_ns);
+    viv_program__look_at_start(program, now_ns);
     if (is_starved(program)) {
         program->hot |= program->full;
         program->full = 0;
@@ -368,11 +238,11 @@ static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *
     const uint64_t now_ns = now(program);
     switch (program->phase) { // only this thread changes it
     case VIV_NATIVE_STARTING:
-        return step_starting(program, proc, now_ns);
+        return viv_program__step_starting(program, proc, now_ns);
+    case VIV_NATIVE_HELD:
     case VIV_NATIVE_RUNNING:
     case VIV_NATIVE_STOPPING:
         return step_running(program, proc, now_ns);
-    case VIV_NATIVE_HELD:
     case VIV_NATIVE_EXITED:
         break;
     }

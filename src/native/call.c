@@ -96,6 +96,8 @@ enum viv_err viv_native_poll(struct viv_native_call *call)
     enum viv_err err = viv_op_check(&call->op, now_ns);
     if (err == VIV_E_AGAIN) return err;
     if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_SPAWN) err = give_handle(call);
+    if (err != VIV_OK && call->kind == VIV_NATIVE_CALL_START)
+        call->diag = call->program->launch_diag;
     if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_EXIT) copy_exit(call);
     forget_program(call);
     return err;

@@ -165,7 +165,7 @@ static void hear_init(struct viv_program *program, uint64_t now_ns)
         viv_init_link_next(&program->link, &event);
         if (event.type == VIV_INIT_EVENT_EXIT) latch_report(program, &event.exit, now_ns);
         if (event.type == VIV_INIT_EVENT_GONE) note_gone(program, event.cause);
-        if (event.type == VIV_INIT_EVENT_STARTED) program->leader_fd = event.fd;
+        if (event.type == VIV_INIT_EVENT_STARTED) viv_program__note_started(program, event.fd);
         if (event.type == VIV_INIT_EVENT_CLOSED) viv_program__close_link(program);
     }
 }
@@ -192,8 +192,18 @@ static void look_at_init(struct viv_program *program, uint64_t now_ns)
     program->is_gone = true;
 }
 
+// A held program that shall end was never one of the system's.
+static void look_at_held(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->stop_kill_ns == VIV_FOREVER_NS && program->kill_ns == 0) return;
+    if (viv_program__is_waiting_for_launch(program)) return; // it is killed when it is there
+    viv_native__close_child_fds(program);
+    latch_leader(program, &(struct viv_child_end){0}, true, now_ns);
+}
+
 static void look_at_leader(struct viv_program *program, uint64_t now_ns)
 {
+    if (program->pidfd < 0 && !program->has_init) look_at_held(program, now_ns);
     if (program->has_init)
         look_at_init(program, now_ns);
     else
@@ -207,8 +217,6 @@ static void look_at_tree(struct viv_program *program, uint64_t now_ns)
     if (!leader_has_ended(program) || program->tree_is_dead || now_ns < program->tree_check_ns)
         return;
     program->tree_is_dead = viv_tree__is_dead(program);
-    if (program->tree_is_dead && program->pidfd >= 0) // init ends after this
-        program->tree_is_dead = !program->has_init;
     if (program->tree_is_dead) {
         program->tree_end_ns = now_ns;
         return;

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/spin.h"
+#include "base/text.h"
 #include "cap/retire.h"
 #include "native/secret.h"
 #include <string.h>
@@ -130,14 +131,17 @@ void *viv_prog_ids_find(struct viv_prog_ids *ids, const struct viv_prog_id *id)
 
 void *viv_prog_ids_find_text(struct viv_prog_ids *ids, const char *text, size_t len)
 {
-    static const char other[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    struct viv_prog_id id = {{0}};
-    const bool has_length = len == VIV_PROG_ID_CHARS;
-    const bool is_id =
-        viv_prog_id_parse(has_length ? text : other, VIV_PROG_ID_CHARS, &id) == VIV_OK;
+    // What is malformed stands for some id, which costs what a good one does.
+    char digits[VIV_PROG_ID_CHARS];
+    struct viv_prog_id id;
+    memset(digits, 'a', sizeof digits);
+    if (len > 0) memcpy(digits, text, viv_min_u64(len, sizeof digits));
+    const bool is_id = viv_base32_decode(digits, sizeof digits, id.b, sizeof id.b) == VIV_OK &&
+                       len == sizeof digits;
     void *obj = viv_prog_ids_find(ids, &id);
     viv_wipe(&id, sizeof id);
-    return has_length && is_id ? obj : NULL;
+    viv_wipe(digits, sizeof digits);
+    return is_id ? obj : NULL;
 }
 
 uint64_t viv_prog_ids_count(struct viv_prog_ids *ids)

@@ -232,6 +232,9 @@ void viv_program__close_all(struct viv_program *program)
     close_waited(program, &program->in_fd, &program->in_wait);
     close_waited(program, &program->pidfd, &program->pid_wait);
     viv_program__close_link(program);
-    if (program->tty_fd >= 0) VIV_IGNORE(viv_os_close(program->tty_fd), "nothing is lost");
-    program->tty_fd = -1;
+    int *const others[] = {&program->tty_fd, &program->leader_fd};
+    for (size_t i = 0; i < VIV_COUNT_OF(others); i++) {
+        if (*others[i] >= 0) VIV_IGNORE(viv_os_close(*others[i]), "nothing is lost with it");
+        *others[i] = -1;
+    }
 }

@@ -87,6 +87,7 @@ struct viv_native_ref {
 enum viv_native_call_kind {
     VIV_NATIVE_CALL_NONE,
     VIV_NATIVE_CALL_SPAWN,
+    VIV_NATIVE_CALL_START,
     VIV_NATIVE_CALL_EXIT,  // waits for the end
     VIV_NATIVE_CALL_DATA,  // waits for output or its end
     VIV_NATIVE_CALL_WRITE, // waits for room in the queue of stdin

@@ -57,6 +57,8 @@ struct viv_native {
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
     int holder_fd; // -1: not opened yet
+    bool was_probed;
+    int warden_fd, warden_pidfd; // -1: none
     struct viv_features features;
     struct viv_native_quota scope_max, env_max;
     int cgroup_fd;      // where programs get theirs; -1: none can be made
@@ -96,8 +98,9 @@ struct viv_session *viv_native__session(const struct viv_native_ctx *ctx); // NU
 enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
                              const struct viv_cap_query *query) VIV_MUST_CHECK;
 
-// ---- groups.c ----
-// Removes the group and those in it that are empty. 0, or a negated errno (-EBUSY: not empty).
-int viv_native__remove_groups(int base_fd, const char *name);
+// ---- warden.c ----
+// A warden watches from now on, if a holder is there to be one. Thread: a spawner's. Blocks.
+void viv_native__post_warden(struct viv_native *native, struct viv_launch_room *room);
+void viv_native__end_warden(struct viv_native *native); // it ends what is left. Blocks.
 
 #endif

@@ -118,6 +118,23 @@ enum viv_err viv_native_kill(struct viv_native_call *call, const struct viv_nati
                          &(struct viv_native_orders){.kill = true}, VIV_FOREVER_NS);
 }
 
+enum viv_err viv_native_start(struct viv_native_call *call, const struct viv_native_ref *ref)
+{
+    struct viv_program *program;
+    VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
+    enum viv_err err = VIV_E_INVAL;
+    viv_spin_lock(&program->lock);
+    if (program->phase == VIV_NATIVE_HELD) {
+        program->orders.start = true;
+        viv_native_call_park_locked(call, VIV_NATIVE_CALL_START, program, &program->starters);
+        err = VIV_E_AGAIN;
+    }
+    viv_spin_unlock(&program->lock);
+    if (err == VIV_E_AGAIN) viv_program__wake(program);
+    viv_program__drop(program);
+    return err;
+}
+
 // ---- stdin ----
 
 static enum viv_err write_locked(struct viv_native_call *call, struct viv_program *program,
@@ -309,8 +326,8 @@ enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_n
                             enum viv_native_key key, uint64_t value)
 {
     struct viv_program *program;
-    uint32_t index;
-    VIV_TRY(find_knob(key, &index));
+    uint32_t index = VIV_KNOBS;
+    if (key != VIV_NATIVE_KEY_DEADMAN) VIV_TRY(find_knob(key, &index));
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
     struct viv_native_ceilings ceilings;
     if (viv_native__is_unbounded(ctx))
@@ -320,8 +337,11 @@ enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_n
     const enum viv_err err = viv_native_bring(key, &ceilings, &value);
     if (err == VIV_OK) {
         viv_spin_lock(&program->lock);
-        program->knobs[index] =
-            value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
+        if (index == VIV_KNOBS)
+            program->orders.deadman_ms = value;
+        else
+            program->knobs[index] =
+                value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
         viv_spin_unlock(&program->lock);
         viv_program__wake(program);
     }

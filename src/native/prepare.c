@@ -77,8 +77,13 @@ static void make_queues(struct viv_program *program)
 
 static enum viv_err make_id(struct viv_program *program)
 {
-    VIV_TRY(viv_prog_ids_add(program->native->ids, program, &program->id, &program->launch_diag));
-    enum viv_err err = viv_prog_id_digest(viv_prog_entry_id(program->id), program->digest);
+    struct viv_qsbr_member *member = viv_sched_member();
+    viv_qsbr_online(member); // the table may grow
+    enum viv_err err =
+        viv_prog_ids_add(program->native->ids, program, &program->id, &program->launch_diag);
+    viv_qsbr_offline(member);
+    if (err != VIV_OK) return err;
+    err = viv_prog_id_digest(viv_prog_entry_id(program->id), program->digest);
     if (err != VIV_OK) return fail(program, err, "memory");
     err = viv_sched_random(program->native->sched, program->cursor_key, VIV_SIPHASH_KEY_BYTES);
     return err == VIV_OK ? VIV_OK : fail(program, VIV_E_EXHAUSTED, "entropy");
@@ -281,6 +286,13 @@ static enum viv_err make_all(struct viv_program *program)
     return r < 0 ? host_error(program, r, "cgroup") : VIV_OK;
 }
 
+void viv_native__close_child_fds(struct viv_program *program)
+{
+    close_fd(&program->cwd_fd);
+    for (int i = 0; i < 3; i++)
+        close_fd(&program->child_fds[i]);
+}
+
 void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
@@ -291,11 +303,13 @@ void viv_native__undo_launch(struct viv_program *program)
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room)
 {
     struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
-    program->launch_err = make_all(program);
+    const bool was_prepared = program->is_prepared;
+    program->launch_err = was_prepared ? VIV_OK : make_all(program);
+    program->is_prepared = true;
+    const bool is_held = program->req.fields.start == VIV_NATIVE_START_HELD;
+    if (program->launch_err == VIV_OK && is_held && !was_prepared) return; // until its start
     if (program->launch_err == VIV_OK) program->launch_err = viv_native__start(program, room);
-    close_fd(&program->cwd_fd);
-    for (int i = 0; i < 3; i++)
-        close_fd(&program->child_fds[i]);
-    if (program->launch_err == VIV_OK) return;
-    viv_native__undo_launch(program);
+    if (program->launch_err != VIV_OK && was_prepared) return; // it stays held
+    viv_native__close_child_fds(program);
+    if (program->launch_err != VIV_OK) viv_native__undo_launch(program);
 }

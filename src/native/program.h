@@ -32,12 +32,14 @@ enum { VIV_KNOB_LIFETIME, VIV_KNOB_IDLE, VIV_KNOB_RETENTION, VIV_KNOB_GRACE, VIV
 
 // What others want of the step. Under the program's lock; the step takes all of it at once.
 struct viv_native_orders {
-    uint64_t group_signals, leader_signals;                       // bit n - 1: signal n
-    enum viv_native_cause stop;                                   // NONE: no stop asked for
-    uint64_t grace_ns;                                            // of that stop
-    int stop_signal;                                              // of that stop; 0: its own
-    bool kill, moved, drained, has_size, end_stdin, end_terminal; // moved: in the queue of stdin
-    uint32_t close_output;                                        // bits of streams
+    uint64_t group_signals, leader_signals; // bit n - 1: signal n
+    enum viv_native_cause stop;             // NONE: no stop asked for
+    uint64_t grace_ns;                      // of that stop
+    int stop_signal;                        // of that stop; 0: its own
+    bool start, kill, moved, drained, has_size, end_stdin,
+        end_terminal;      // moved: in the queue of stdin
+    uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
+    uint32_t close_output; // bits of streams
     uint16_t rows, columns;
 };
 
@@ -112,7 +114,8 @@ struct viv_program {
     uint64_t tree_end_ns;
     uint64_t cpu_check_ns; // next sample of what the tree has used
     uint64_t output_bytes, refused_messages;
-    uint64_t sequence;                                     // of chunks of both streams
+    uint64_t sequence;             // of chunks of both streams
+    bool is_prepared, is_starting; // held: pipes are there; the start is under way
     bool tree_is_dead, is_gone, is_frozen, is_over_output; // is_gone: init told
 
     struct viv_spin lock; // PROGRAM
@@ -123,7 +126,7 @@ struct viv_program {
         is_counted; // is_counted: below its session
     struct viv_native_exit exit;
     struct viv_stdin_queue in;
-    struct viv_list writers, waiters, stoppers, both_readers; // parked calls
+    struct viv_list writers, waiters, stoppers, starters, both_readers; // parked calls
     char label[VIV_LABEL_SIZE];
     uint64_t knobs[VIV_KNOBS];   // ns
     _Atomic uint64_t touched_ns; // last activity that holds the idle clock
@@ -190,6 +193,7 @@ struct viv_program *viv_native__key_locked(struct viv_native_tenant *tenant, con
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room);
 void viv_native__launched(struct viv_launch_job *job); // body.c
 void viv_native__undo_launch(struct viv_program *program);
+void viv_native__close_child_fds(struct viv_program *program); // what the start still needs
 
 // ---- start.c ----
 // From what was prepared to a program that has been executed. Errors: those of 4.4.
@@ -209,6 +213,15 @@ void viv_program__touch(struct viv_program *program, uint32_t on, uint64_t now_n
 void viv_program__feed_message(struct viv_program *program, const struct viv_msg *msg);
 // Wakes the program's process, if it has one. In a read section, under no lock.
 void viv_program__wake(struct viv_program *program);
+
+// ---- birth.c: the step's ----
+enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
+                                         uint64_t now_ns);
+void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
+void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
+// Init has started the leader; the descriptor is owned.
+void viv_program__note_started(struct viv_program *program, int leader_fd);
+bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 
 // ---- io.c: the step's ----
 // Reads and writes what is ready; true: there is more to do at once.

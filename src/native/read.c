@@ -92,6 +92,7 @@ static void look_at_ends(struct merge *merge)
         merge->end[0] = view.end;
         merge->end[1] = 0;
         if (merge->sources[1].ring == NULL) return;
+        VIV_SIM_POINT();
         viv_log_ring_look(merge->sources[1].ring, &view);
         merge->end[1] = view.end;
         viv_log_ring_look(merge->sources[0].ring, &view);

@@ -193,7 +193,8 @@ static enum viv_err search_error(struct viv_program *program, enum outcome outco
     if (outcome == NOT_ALLOWED || search->was_denied || is_restricted(program))
         return fail(program, VIV_E_DENIED, "native.spawn");
     if (outcome == BROKEN) return fail(program, VIV_E_INVAL, "cmd");
-    if (outcome == HIDDEN || outcome == REFUSED || search->was_refused) return fail(program, VIV_E_NOEXEC, "EACCES");
+    if (outcome == HIDDEN || outcome == REFUSED || search->was_refused)
+        return fail(program, VIV_E_NOEXEC, "EACCES");
     return fail(program, VIV_E_NOPROGRAM, "");
 }
 

@@ -256,28 +256,24 @@ static bool begins_run(const struct viv_log_ring *ring, uint64_t end, size_t len
 static void add_entry(struct viv_log_ring *ring, uint64_t end, uint64_t now_ns, uint64_t sequence)
 {
     const struct viv_log_entry entry = {
-        .offset = end,
-        .sequence = sequence,
-        .time_ns = now_ns,
-        // Relaxed: the writer's own.
-        .newlines = atomic_load_explicit(&ring->head.newlines, memory_order_relaxed)};
+        .offset = end, .sequence = sequence, .time_ns = now_ns, .newlines = ring->newlines};
     viv_log__index_add(ring, &entry);
     ring->run_offset = end;
     ring->run_ns = now_ns;
     ring->is_run_broken = false;
 }
 
-// Steps of a writer that readers of both numbers wait for: odd, numbers, even.
-static void publish(struct viv_log_ring *ring, uint64_t end, uint64_t newlines)
+static void publish(struct viv_log_ring *ring, uint64_t end)
 {
     struct viv_log_head *head = &ring->head;
     const uint64_t version = atomic_load_explicit(&head->version, memory_order_relaxed); // own
-    // Each release makes what stands before it visible with it; look reads in the other order. The
-    // bytes come with `end`.
-    atomic_store_explicit(&head->version, version + 1, memory_order_relaxed);
-    atomic_store_explicit(&head->newlines, newlines, memory_order_release);
+    struct viv_log_lines_at *at = &head->at[(version + 1) % 2];
+    // Release, each: who sees a number of this version sees that the one before was published, and
+    // the bytes; pairs with look.
+    atomic_store_explicit(&at->end, end, memory_order_release);
+    atomic_store_explicit(&at->newlines, ring->newlines, memory_order_release);
+    atomic_store_explicit(&head->version, version + 1, memory_order_release);
     atomic_store_explicit(&head->end, end, memory_order_release);
-    atomic_store_explicit(&head->version, version + 2, memory_order_release);
 }
 
 void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t now_ns,
@@ -290,13 +286,12 @@ void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t n
     const size_t first = (size_t)viv_min_u64(len_bytes, store->size - at);
     if (ring->has_index && begins_run(ring, end, len_bytes, now_ns, sequence))
         add_entry(ring, end, now_ns, sequence);
-    const uint64_t newlines =
-        atomic_load_explicit(&ring->head.newlines, memory_order_relaxed) + // the writer's own
+    ring->newlines +=
         count_newlines(store->bytes + at, first) + count_newlines(store->bytes, len_bytes - first);
     // Before end moves, so that what is retained is never more than cap.
     if (end + len_bytes > ring->cap)
         (void)raise_front(ring, end + len_bytes - ring->cap, &ring->head.evicted);
-    publish(ring, end + len_bytes, newlines);
+    publish(ring, end + len_bytes);
     ring->last_ns = now_ns;
     ring->sequence = sequence;
 }
@@ -337,15 +332,16 @@ uint64_t viv_log_ring_trim(struct viv_log_ring *ring, uint64_t now_ns)
 void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view)
 {
     const struct viv_log_head *head = &ring->head;
-    uint64_t before, after;
-    // In the order opposite to publish: when both looks at the version agree and are even, nothing
-    // was published between them.
+    uint64_t version;
+    // Again only if another version came out meanwhile: nobody waits for a writer that stands
+    // still.
     do {
-        before = load(&head->version);
-        out_view->end = load(&head->end);
-        out_view->newlines = load(&head->newlines);
-        after = load(&head->version);
-    } while (before != after || before % 2 != 0);
+        version = load(&head->version);
+        VIV_SIM_POINT();
+        out_view->end = load(&head->at[version % 2].end);
+        VIV_SIM_POINT();
+        out_view->newlines = load(&head->at[version % 2].newlines);
+    } while (load(&head->version) != version);
     out_view->evicted = load(&head->evicted);
     out_view->drained = load(&head->drained);
     out_view->flags = atomic_load_explicit(&head->flags, memory_order_relaxed); // a hint
@@ -371,12 +367,14 @@ static size_t copy_valid(struct viv_log_ring *ring, uint64_t start, uint64_t end
 {
     // Acquire, and behind the look at end: rule 2 above.
     struct viv_log_store *store = atomic_load_explicit(&ring->store, memory_order_acquire);
+    VIV_SIM_POINT();
     for (uint64_t at = start; store != NULL && at < end;) {
         const size_t place = (size_t)(at % store->size);
         const size_t len =
             (size_t)viv_min_u64(viv_min_u64(end - at, store->size - place), PIECE_BYTES);
         copy_racy(out + (at - start), store->bytes + place, len);
         at += len;
+        VIV_SIM_POINT();
     }
     atomic_thread_fence(memory_order_acquire); // rule 1 above: pairs with raise_front
     const uint64_t front = atomic_load_explicit(&ring->head.front, memory_order_relaxed);
@@ -388,6 +386,7 @@ size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out,
     uint8_t *bytes = out;
     for (uint32_t i = 0; i < TRIES; i++) {
         const uint64_t end = load(&ring->head.end);
+        VIV_SIM_POINT();
         const uint64_t start = viv_max_u64(*offset, load(&ring->head.front));
         if (start >= end || max_bytes == 0) {
             *offset = viv_max_u64(*offset, viv_min_u64(start, end));
@@ -409,6 +408,7 @@ size_t viv_log_ring_drain(struct viv_log_ring *ring, void *out, size_t max_bytes
     uint8_t *bytes = out;
     uint64_t from = 0;
     size_t len = viv_log_ring_copy(ring, &from, bytes, max_bytes);
+    VIV_SIM_POINT();
     // What others took or evicted meanwhile is not ours; the rest is the end of the copy.
     const size_t taken = (size_t)viv_log_ring_consume(ring, from + len);
     const size_t ours = taken < len ? taken : len;

@@ -24,11 +24,17 @@
 
 enum { VIV_LOG_STARVED = 1 }; // flags: storage could not grow
 
+// Newlines before an end.
+struct viv_log_lines_at {
+    _Atomic uint64_t end, newlines;
+};
 // What readers look at; nothing in it but numbers.
 struct viv_log_head {
-    // Writer. `version` is odd while end and newlines change.
-    _Atomic uint64_t version, end, newlines;
-    _Atomic uint64_t evicted;
+    // Writer. at[version % 2] holds what belongs together; the other one is written next. `end`
+    // follows, so that it is never beyond that one's.
+    _Atomic uint64_t version;
+    struct viv_log_lines_at at[2];
+    _Atomic uint64_t end, evicted;
     _Atomic uint64_t index_front, index_end; // entries, counted like bytes
     _Atomic uint32_t flags;
     // Writer and drainers.
@@ -54,7 +60,8 @@ struct viv_log_ring {
     _Atomic(struct viv_log_store *) store; // NULL before the first byte and when idle
     _Atomic(struct viv_log_index *) index;
     // Writer.
-    uint64_t cap;                // bytes retained at most
+    uint64_t cap; // bytes retained at most
+    uint64_t newlines;
     uint64_t last_ns, sequence;  // of the last append
     uint64_t run_ns, run_offset; // of the last entry
     bool has_index, is_backpressure;

@@ -53,6 +53,7 @@ static void read_slot(const struct viv_log_index *index, uint64_t i, struct viv_
     const struct viv_log_slot *slot = &index->slots[i & (index->count - 1)];
     // Acquire: the look at index_front that follows comes later.
     out->offset = load(&slot->offset);
+    VIV_SIM_POINT();
     out->sequence = load(&slot->sequence);
     out->time_ns = load(&slot->time_ns);
     out->newlines = load(&slot->newlines);
@@ -159,6 +160,7 @@ static bool find(struct viv_log_ring *ring, enum want want, uint64_t key,
         const uint64_t end = load(&ring->head.index_end);
         const uint64_t front = load(&ring->head.index_front);
         uint64_t number = front;
+        VIV_SIM_POINT();
         const struct viv_log_index *index =
             atomic_load_explicit(&ring->index, memory_order_acquire); // pairs with its publication
         if (index == NULL || front >= end) return false;

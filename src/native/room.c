@@ -7,6 +7,7 @@
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/tree.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -78,6 +79,18 @@ static void boot_name(char out_text[9])
     (void)snprintf(out_text, 9, "%.8s", text[0] != '\0' ? text : "00000000");
 }
 
+// Groups of kernels that have ended without a warden.
+static void end_orphan(void *arg, int base_fd, const char *name)
+{
+    char boot[9] = "";
+    int pid = 0, len = 0;
+    struct viv_proc_stat owner;
+    const int count = sscanf(name, "viv-%8[0-9a-f]-%d%n", boot, &pid, &len);
+    if (count != 2 || name[len] != '\0' || strcmp(boot, arg) != 0 || pid <= 0) return;
+    if (viv_os_proc_stat(pid, &owner) >= 0 && pid != getpid()) return; // its owner may live
+    VIV_IGNORE(viv_cgroup_end(base_fd, name), "the next kernel tries again");
+}
+
 // The directory below which programs get their groups; without one they cannot have any.
 static void open_group(struct viv_native *native, const char *base)
 {
@@ -90,6 +103,7 @@ static void open_group(struct viv_native *native, const char *base)
     char boot[9];
     boot_name(boot);
     (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d", boot, getpid());
+    viv_cgroup_each(base_fd, end_orphan, boot);
     native->cgroup_fd = viv_cgroup_make(base_fd, native->cgroup_name);
     native->cgroup_base_fd = base_fd;
     if (native->cgroup_fd < 0) {
@@ -104,14 +118,13 @@ static void open_group(struct viv_native *native, const char *base)
 
 static void close_group(struct viv_native *native)
 {
+    viv_native__end_warden(native); // which removes what is left
     if (native->cgroup_fd >= 0) {
-        VIV_IGNORE(viv_cgroup_kill(native->cgroup_fd), "nothing should be left in it");
         VIV_IGNORE(viv_os_close(native->cgroup_fd), "a directory");
-        for (int tries = 0; tries < 100; tries++) { // what was killed takes a moment to go
-            const int r = viv_native__remove_groups(native->cgroup_base_fd, native->cgroup_name);
-            if (r != -EBUSY) break;
-            viv_os_sleep_ns(VIV_NS_PER_MS);
-        }
+        const int r = viv_cgroup_end(native->cgroup_base_fd, native->cgroup_name);
+        if (r < 0)
+            VIV_LOG(VIV_LOG_WARN, "cannot remove the control group %s: %s", native->cgroup_name,
+                    strerror(-r));
     }
     if (native->cgroup_base_fd >= 0) VIV_IGNORE(viv_os_close(native->cgroup_base_fd), "likewise");
 }
@@ -136,7 +149,7 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->cap = config->cap;
     native->direct = config->direct;
     native->holder = config->holder;
-    native->holder_fd = -1;
+    native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
     native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;

@@ -157,6 +157,7 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     viv_list_init(&program->writers);
     viv_list_init(&program->waiters);
     viv_list_init(&program->stoppers);
+    viv_list_init(&program->starters);
     viv_list_init(&program->both_readers);
     viv_list_init(&program->in_scope);
     viv_list_init(&program->in_room);
@@ -202,6 +203,28 @@ static enum viv_err set_owner(struct viv_program *program, const struct viv_nati
     return VIV_OK;
 }
 
+// What a supervisor for every body will do, and what is not there yet.
+static enum viv_err check_later(const struct viv_native_req *req, struct viv_diag *diag)
+{
+    const struct viv_native_fields *fields = &req->fields;
+    const struct {
+        const char *name;
+        bool is_wanted;
+    } features[] = {
+        {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
+        {"health",
+         fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
+        {"ready", fields->ready != VIV_NATIVE_READY_EXEC},
+        {"spill", fields->spill_dir.data != NULL},
+        {"deliver", fields->deliver != VIV_NATIVE_DELIVER_NONE},
+        {"io_fds", fields->io_fds != 0},
+    };
+    for (size_t i = 0; i < VIV_COUNT_OF(features); i++)
+        if (features[i].is_wanted)
+            return viv_diag_set(diag, VIV_E_UNSUPPORTED, "%s", features[i].name);
+    return VIV_OK;
+}
+
 static enum viv_err check_request(struct viv_program *program, struct viv_native_call *call,
                                   const void *block, size_t len_bytes)
 {
@@ -214,9 +237,7 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
         viv_native_ceilings_guest(&ceilings);
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
     VIV_TRY(ask_needs(ctx, program->req.needs, &call->diag));
-    if (program->req.fields.start == VIV_NATIVE_START_HELD)
-        return viv_diag_set(&call->diag, VIV_E_UNSUPPORTED, "start");
-    return VIV_OK;
+    return check_later(&program->req, &call->diag);
 }
 
 static enum viv_err join_scope(struct viv_program *program, struct viv_native_call *call)

@@ -287,15 +287,17 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
                              struct viv_launch_room *room)
 {
     const struct viv_native *native = program->native;
+    // Who kills the group must not be in it.
+    const bool holds_group = program->rung == VIV_RUNG_CGROUP;
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
         .ready_fd = -1,
-        .cgroup_fd = program->rung == VIV_RUNG_CGROUP ? program->cgroup_fd : -1};
+        .cgroup_fd = holds_group ? program->cgroup_fd : -1};
     int holder_end;
     VIV_TRY(viv_init_link_open(&program->link, &holder_end));
     const struct viv_init_start start = {.holder_fd = native->holder_fd,
                                          .socket_fd = holder_end,
-                                         .cgroup_fd = program->cgroup_fd,
+                                         .cgroup_fd = holds_group ? -1 : program->cgroup_fd,
                                          .cwd_fd = program->cwd_fd,
                                          .cpus = &native->cpus};
     viv_init_launch(room, &start, &program->launched);
@@ -342,27 +344,22 @@ bool viv_native__has_user(const struct viv_program *program)
     return viv_native_is_given(&program->req, VIV_NATIVE_KEY_USER);
 }
 
-// The holder is opened once, and the host tried, when it is first needed.
-static enum viv_err open_holder(struct viv_native *native, struct viv_launch_room *room)
+// The host is tried once, when that is first needed.
+static enum viv_err probe_host(struct viv_native *native, struct viv_launch_room *room)
 {
-    enum viv_err err = VIV_OK;
     viv_mutex_lock(&native->holder_lock);
-    if (native->holder_fd < 0) {
-        const int fd = native->holder != NULL ? viv_os_open(native->holder, O_RDONLY, 0) : -ENOENT;
-        if (fd >= 0) {
-            const struct viv_probe probe = {.holder_fd = fd,
-                                            .cgroup_fd = native->cgroup_fd,
-                                            .has_user = geteuid() == 0,
-                                            .uid = VIV_NATIVE_PROBE_USER,
-                                            .gid = VIV_NATIVE_PROBE_USER};
-            viv_probe_host(room, &probe, &native->features);
-            native->holder_fd = fd;
-        } else {
-            err = VIV_E_UNSUPPORTED;
-        }
+    const bool has_holder = native->holder_fd >= 0;
+    if (has_holder && !native->was_probed) {
+        const struct viv_probe probe = {.holder_fd = native->holder_fd,
+                                        .cgroup_fd = native->cgroup_fd,
+                                        .has_user = geteuid() == 0,
+                                        .uid = VIV_NATIVE_PROBE_USER,
+                                        .gid = VIV_NATIVE_PROBE_USER};
+        viv_probe_host(room, &probe, &native->features);
+        native->was_probed = true;
     }
     viv_mutex_unlock(&native->holder_lock);
-    return err;
+    return has_holder ? VIV_OK : VIV_E_UNSUPPORTED;
 }
 
 enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_room *room)
@@ -374,7 +371,8 @@ enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_ro
         .digest = program->digest,
         .pid = program->pid,
     };
-    if (program->has_init && open_holder(program->native, room) != VIV_OK)
+    viv_native__post_warden(program->native, room);
+    if (program->has_init && probe_host(program->native, room) != VIV_OK)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
     VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
     // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.

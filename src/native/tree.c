@@ -42,9 +42,9 @@ void viv_tree__kill(struct viv_program *program)
 
 bool viv_tree__is_dead(struct viv_program *program)
 {
-    if (program->has_init) // init tells; without it, its namespace and its group have gone with it
-        return program->is_gone && (program->cgroup_fd < 0 || program->pidfd < 0);
+    if (program->has_init && !(program->is_gone && program->pidfd < 0)) return false;
     if (program->cgroup_fd >= 0) return viv_cgroup_is_populated(program->cgroup_fd) <= 0;
+    if (program->has_init) return true; // its namespace has gone with it
     // Signal 0 harms nobody, should the number belong to another group by now.
     return has_leader(program) ? false : viv_os_group_signal(program->leader, 0) == -ESRCH;
 }

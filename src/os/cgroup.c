@@ -2,14 +2,16 @@
 // Control groups are files; what is read of them is short text.
 #include "os/cgroup.h"
 
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/os_int.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BYTES = 4096, MODE = 0755 };
+enum { TEXT_BYTES = 4096, MODE = 0755, END_TRIES = 10000 };
 
 static int read_at(int fd, const char *file, char out_text[TEXT_BYTES])
 {
@@ -181,4 +183,55 @@ int viv_cgroup_join(int fd, int pid)
     char text[16];
     (void)snprintf(text, sizeof text, "%d", pid);
     return viv_cgroup_write(fd, "cgroup.procs", text);
+}
+
+struct linux_dirent { // as getdents64 gives it
+    uint64_t ino;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+void viv_cgroup_each(int fd, void (*visit)(void *arg, int fd, const char *name), void *arg)
+{
+    _Alignas(8) uint8_t buf[TEXT_BYTES];
+    VIV_IGNORE(viv_os_lseek(fd, 0, SEEK_SET), "read from the first");
+    for (ssize_t n; (n = viv_os_getdents64(fd, buf, sizeof buf)) > 0;) {
+        for (ssize_t at = 0; at < n;) {
+            const struct linux_dirent *entry = (const void *)(buf + at);
+            at += entry->size;
+            if (entry->type == DT_DIR && entry->name[0] != '.') visit(arg, fd, entry->name);
+        }
+    }
+}
+
+static void remove_one(void *arg, int fd, const char *name)
+{
+    int *error = arg;
+    const int r = viv_cgroup_remove(fd, name);
+    if (r < 0) *error = r;
+}
+
+// What is below a group, one level, as far as it is empty; 0, or the last error.
+static int remove_below(int fd)
+{
+    int error = 0;
+    viv_cgroup_each(fd, remove_one, &error);
+    return error;
+}
+
+int viv_cgroup_end(int base_fd, const char *name)
+{
+    const int fd = viv_os_openat(base_fd, name, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return fd == -ENOENT ? 0 : fd;
+    int r = viv_cgroup_kill(fd);
+    for (uint32_t tries = 0; tries < END_TRIES; tries++) { // what was killed takes a moment to go
+        r = remove_below(fd);
+        if (r == 0) r = viv_cgroup_remove(base_fd, name);
+        if (r != -EBUSY) break;
+        viv_os_sleep_ns(VIV_NS_PER_MS);
+    }
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+    return r;
 }

@@ -31,4 +31,10 @@ int viv_cgroup_read_u64(int fd, const char *file, const char *key, uint64_t *out
 // Moves the calling program, or the process, into the group.
 int viv_cgroup_join(int fd, int pid);
 
+// Calls visit for each group directly below.
+void viv_cgroup_each(int fd, void (*visit)(void *arg, int fd, const char *name), void *arg);
+// Kills all that is in the group and the groups in it, waits until they are empty, at most ten
+// seconds or so, and removes them. Blocks. 0: it is gone.
+int viv_cgroup_end(int base_fd, const char *name);
+
 #endif

@@ -6,8 +6,11 @@
 #include "os/clock.h"
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 int rig_count_fds(void)
 {
@@ -27,7 +30,11 @@ void rig_open_with(struct native_rig *rig, void (*change)(struct viv_native_conf
     const struct viv_kernel_config kernel = {.worker_count = 2};
     assert_int_equal(viv_kernel_new(&kernel, &rig->kernel), VIV_OK);
     assert_int_equal(viv_room_open(rig->kernel, &rig->cap), VIV_OK);
-    struct viv_native_config config = {.kernel = rig->kernel, .cap = rig->cap, .direct = true};
+    static char holder[512];
+    const char *build_dir = getenv("VIV_BUILD_DIR");
+    snprintf(holder, sizeof holder, "%s/viv-holder", build_dir != NULL ? build_dir : "build/dev");
+    struct viv_native_config config = {
+        .kernel = rig->kernel, .cap = rig->cap, .direct = true, .holder = holder};
     if (change != NULL) change(&config);
     assert_int_equal(viv_native_open(&config, &rig->native), VIV_OK);
     struct viv_env_limits limits;
@@ -67,8 +74,6 @@ static void begin(struct native_rig *rig, const char *cmd)
     viv_buf_init(&rig->block, VIV_TAG_TEST);
     assert_int_equal(viv_block_init(&rig->block), VIV_OK);
     rig_put_text(rig, VIV_NATIVE_KEY_CMD, cmd);
-    assert_int_equal(
-        viv_block_put_u32(&rig->block, VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE), VIV_OK);
 }
 
 void rig_request(struct native_rig *rig, const char *cmd, ...)
@@ -76,6 +81,11 @@ void rig_request(struct native_rig *rig, const char *cmd, ...)
     va_list args;
     va_start(args, cmd);
     begin(rig, cmd);
+    if (rig->level == VIV_NATIVE_SANDBOX_NONE)
+        rig_sandbox(rig, VIV_NATIVE_SANDBOX_NONE);
+    else
+        rig_as_nobody(rig);
+    if (rig->level == VIV_NATIVE_SANDBOX_STRICT) rig_sandbox(rig, VIV_NATIVE_SANDBOX_STRICT);
     for (const char *arg; (arg = va_arg(args, const char *)) != NULL;)
         rig_put_text(rig, VIV_NATIVE_KEY_ARG, arg);
     va_end(args);
@@ -97,6 +107,18 @@ void rig_put_u64(struct native_rig *rig, enum viv_native_key key, uint64_t value
 void rig_put_text(struct native_rig *rig, enum viv_native_key key, const char *text)
 {
     assert_int_equal(viv_block_put_text(&rig->block, (uint16_t)key, text), VIV_OK);
+}
+
+void rig_sandbox(struct native_rig *rig, enum viv_native_sandbox level)
+{
+    rig_put_u64(rig, VIV_NATIVE_KEY_SANDBOX, level);
+}
+
+void rig_as_nobody(struct native_rig *rig)
+{
+    const uint32_t ids[2] = {65534, 65534};
+    if (geteuid() != 0) return;
+    assert_int_equal(viv_block_put(&rig->block, VIV_NATIVE_KEY_USER, ids, sizeof ids), VIV_OK);
 }
 
 enum viv_err rig_spawn(struct native_rig *rig, struct viv_native_spawned *out)

@@ -22,11 +22,12 @@ struct native_rig {
     struct viv_env *env;
     struct viv_qsbr_member *member;
     struct viv_native_ctx ctx;
-    struct viv_buf block; // the request being made
-    struct viv_diag diag; // of the last spawn that failed
-    viv_pid named;        // likewise
-    int fds;              // descriptors before
-    int64_t bytes;        // memory before
+    struct viv_buf block;          // the request being made
+    struct viv_diag diag;          // of the last spawn that failed
+    viv_pid named;                 // likewise
+    enum viv_native_sandbox level; // of requests
+    int fds;                       // descriptors before
+    int64_t bytes;                 // memory before
 };
 
 void rig_open(struct native_rig *rig);
@@ -35,9 +36,11 @@ void rig_close(struct native_rig *rig);
 // With a change of the configuration before the room opens.
 void rig_open_with(struct native_rig *rig, void (*change)(struct viv_native_config *config));
 
-// Begins a request: cmd and arguments up to NULL, level none.
+// Begins a request: cmd and arguments up to NULL, at the rig's level.
 void rig_request(struct native_rig *rig, const char *cmd, ...);
 void rig_shell(struct native_rig *rig, const char *script); // /bin/sh -c script
+void rig_as_nobody(struct native_rig *rig);                 // when the test is root
+void rig_sandbox(struct native_rig *rig, enum viv_native_sandbox level);
 void rig_put_u64(struct native_rig *rig, enum viv_native_key key, uint64_t value);
 void rig_put_text(struct native_rig *rig, enum viv_native_key key, const char *text);
 // Spawns it.

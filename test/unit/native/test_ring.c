@@ -28,7 +28,11 @@ static void n63_the_oldest_make_room(void **state)
     (void)state;
     ring_open(&ring, 4);
     assert_bytes(0, "", 0);
-    assert_int_equal(ring_text(&ring, "abcdef"), 6);
+    assert_int_equal(ring_text(&ring, "abcd"), 4);
+    assert_int_equal(ring_look(&ring).front, 0);
+    assert_int_equal(ring_text(&ring, "e"), 1);
+    assert_int_equal(ring_look(&ring).front, 1); // one byte over, one byte gone
+    assert_int_equal(ring_text(&ring, "f"), 1);
     assert_bytes(0, "cdef", 2);
     assert_bytes(3, "def", 3);
     assert_bytes(6, "", 6);

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// The birth of a program, and the start of one that is held. The step's thread.
+//
+//   starting: the launch is under way ──> born: running, or held until its start
+//       └─ it failed: never born, the spawner is told
+//
+// A held program has its quota, its id and its pipes, but no process of the system; a gated one has
+// its containment as well, and its leader starts on an order to init.
+#include "native/call.h"
+
+#include "os/clock.h"
+#include "os/file.h"
+#include <signal.h>
+
+#define KILL_AGAIN_NS (100 * VIV_NS_PER_MS)
+
+void viv_native__launched(struct viv_launch_job *job)
+{
+    struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
+    const struct viv_native_quota queued = {.queued = 1};
+    viv_native__unreserve(program->native, program->scope, &queued);
+    // Seq_cst: what the launch wrote is seen by the step that this wakes. From here on the program
+    // may end; its process is in place for this read section.
+    struct viv_proc *proc = program->proc;
+    atomic_store_explicit(&program->launch_is_done, true, memory_order_seq_cst);
+    viv_proc_wake(proc);
+}
+
+// The resource through which others hold it; without one, when its owner has ended, it ends.
+static void own(struct viv_program *program, uint64_t now_ns)
+{
+    const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
+                                      .owner = program->owner,
+                                      .charge_bytes = program->reserved.ring_bytes,
+                                      .label = NULL};
+    const enum viv_err err = viv_res_add(viv_room_reg(program->native->cap), &spec,
+                                         viv_program__take(program), &program->resource);
+    if (err == VIV_OK) return;
+    program->resource = VIV_RID_NONE;
+    viv_program__stop(program, err == VIV_E_NOTFOUND ? VIV_CAUSE_OWNER : VIV_CAUSE_START, 0,
+                      now_ns);
+}
+
+// Tells who asked, unless it has ended meanwhile.
+static void tell_spawner(struct viv_program *program, enum viv_err err)
+{
+    struct viv_wakes wakes = {0};
+    viv_spin_lock(&program->lock);
+    struct viv_native_call *call = program->spawner;
+    program->spawner = NULL;
+    if (call != NULL) {
+        call->named = program->key_holder;
+        call->diag = program->launch_diag;
+        call->spawned.pid = program->pid;
+        call->spawned.number = program->number;
+        if (err == VIV_OK) viv_prog_id_format(viv_prog_entry_id(program->id), call->spawned.id);
+        viv_native_call_complete_locked(&call->op, err, &wakes);
+    }
+    viv_spin_unlock(&program->lock);
+    viv_wakes_flush(&wakes);
+}
+
+// The launch was good: what it opened is the step's.
+static void take_launched(struct viv_program *program, uint64_t now_ns)
+{
+    const struct viv_launch_result *launched = &program->launched;
+    // Relaxed: the launch is done.
+    program->pidfd = program->has_init
+                         ? program->init_fd
+                         : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
+    program->leader = program->has_init ? 0 : launched->pid;
+    program->init_fd = -1;
+    program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
+    program->spawned_ns = now_ns;
+    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+}
+
+static void set_phase(struct viv_program *program, enum viv_native_phase phase)
+{
+    viv_spin_lock(&program->lock);
+    program->phase = phase;
+    if (phase == VIV_NATIVE_RUNNING)
+        program->ready_flag = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
+    viv_spin_unlock(&program->lock);
+}
+
+static void take_over(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns)
+{
+    const bool is_held = program->req.fields.start == VIV_NATIVE_START_HELD;
+    const bool is_gated = program->req.fields.start == VIV_NATIVE_START_GATED;
+    program->wall_offset_ns = viv_os_wall_ns() - now_ns;
+    program->spawned_ns = now_ns;
+    program->exit.incarnation = 1;
+    atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
+    if (!is_held) take_launched(program, now_ns);
+    for (uint32_t i = 0; i < 2; i++)
+        if (program->streams[i].fd < 0 && !is_gated) viv_program__close_stream(program, i, false);
+    set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
+    viv_program__list(program);
+    viv_proc_publish(proc);
+    own(program, now_ns);
+    viv_program__take_early_reports(program, now_ns);
+}
+
+static void kill_launch(struct viv_program *program)
+{
+    // Seq_cst: pairs with the load after the launch. Relaxed: set before the child runs.
+    atomic_store_explicit(&program->launch_is_late, true, memory_order_seq_cst);
+    const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
+    if (pidfd >= 0) VIV_IGNORE(viv_os_child_signal(pidfd, SIGKILL), "it may have ended");
+}
+
+// While it lasts: company for a slow one, an end for one that takes too long.
+static void watch_launch(struct viv_program *program, uint64_t now_ns)
+{
+    const uint64_t began_ns = atomic_load_explicit(&program->launch_began_ns, memory_order_seq_cst);
+    uint64_t next_ns = now_ns + VIV_LAUNCH_SLOW_NS;
+    if (began_ns != 0) {
+        const uint64_t end_ns = began_ns + program->native->launch_ns;
+        // Init's launch has its own limit (start.c).
+        if (now_ns >= end_ns && !program->has_init) kill_launch(program);
+        next_ns = now_ns >= end_ns ? now_ns + KILL_AGAIN_NS : viv_min_u64(next_ns, end_ns);
+    }
+    if (now_ns - program->posted_ns >= VIV_LAUNCH_SLOW_NS)
+        viv_launcher_hurry(program->native->launcher);
+    viv_proc_set_alarm(program->proc, next_ns);
+}
+
+static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
+{
+    struct viv_native *native = program->native;
+    const struct viv_native_quota queued = {.queued = 1};
+    VIV_TRY(viv_native__reserve(native, program->scope, &queued));
+    program->posted_ns = now_ns;
+    const enum viv_err err =
+        viv_launcher_post(native->launcher, &program->scope->tenant->launches, &program->job);
+    if (err != VIV_OK) viv_native__unreserve(native, program->scope, &queued);
+    return err;
+}
+
+enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
+                                         uint64_t now_ns)
+{
+    if (program->posted_ns == 0) {
+        const enum viv_err err = post_launch(program, now_ns);
+        if (err != VIV_OK) {
+            tell_spawner(program, err);
+            return VIV_STEP_DONE;
+        }
+    }
+    // Seq_cst: pairs with the store after which it was woken.
+    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
+        watch_launch(program, now_ns);
+        return VIV_STEP_WAIT;
+    }
+    viv_proc_clear_alarm(proc);
+    const enum viv_err err = program->launch_err;
+    if (err != VIV_OK) {
+        const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
+        if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
+            VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+        viv_program__forget_id(program);
+        tell_spawner(program, err);
+        return VIV_STEP_DONE;
+    }
+    take_over(program, proc, now_ns);
+    tell_spawner(program, VIV_OK);
+    return VIV_STEP_YIELD;
+}
+
+// ------------------------------------------------------------------------------- held programs
+
+static void set_running(struct viv_program *program)
+{
+    set_phase(program, VIV_NATIVE_RUNNING);
+    viv_program__complete_all(program, &program->starters, VIV_OK);
+}
+
+void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->phase != VIV_NATIVE_HELD || program->is_starting) return;
+    program->is_starting = true;
+    if (program->has_init) { // gated; its answer comes over the link
+        const enum viv_err err = viv_init_link_start(&program->link);
+        if (err != VIV_OK) viv_program__complete_all(program, &program->starters, err);
+        return;
+    }
+    atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
+    const enum viv_err err = post_launch(program, now_ns);
+    if (err == VIV_OK) return;
+    program->is_starting = false;
+    viv_program__complete_all(program, &program->starters, err);
+}
+
+void viv_program__note_started(struct viv_program *program, int leader_fd)
+{
+    if (program->leader_fd >= 0) VIV_IGNORE(viv_os_close(program->leader_fd), "a pidfd");
+    program->leader_fd = leader_fd;
+    if (program->phase != VIV_NATIVE_HELD) return;
+    program->is_starting = false;
+    set_running(program);
+}
+
+void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->phase != VIV_NATIVE_HELD || !program->is_starting || program->has_init) return;
+    // Seq_cst: pairs with the store after which it was woken.
+    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
+        watch_launch(program, now_ns);
+        return;
+    }
+    program->is_starting = false;
+    if (program->launch_err == VIV_OK) {
+        take_launched(program, now_ns);
+        set_running(program);
+        return;
+    }
+    viv_program__complete_all(program, &program->starters, program->launch_err);
+}
+
+bool viv_program__is_waiting_for_launch(const struct viv_program *program)
+{
+    return program->phase == VIV_NATIVE_HELD && program->is_starting && !program->has_init;
+}

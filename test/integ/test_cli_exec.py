@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`viv run -- COMMAND`: a program of the operating system in the foreground (native.md 11.4)."""
+
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
+from viv_cli import FACTOR, SECONDS, VIV, CliTest  # noqa: E402
+
+
+def alive(mark):
+    """Processes whose command line has the mark, zombies not."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if mark in line.split("\0") and state not in "ZX":
+            found.append(int(entry.name))
+    return found
+
+
+class Exec(CliTest):
+    """Statuses, streams, signals."""
+
+    def run_program(self, *args, options=(), **more):
+        return self.viv("run", *options, "--", *args, **more)
+
+    def start(self, *args, options=(), **more):
+        process = subprocess.Popen([VIV, "run", *options, "--", *args], cwd=self.dir, env=self.env,
+                                   stdin=more.pop("stdin", subprocess.DEVNULL),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        return process
+
+    def until(self, holds, seconds=SECONDS):
+        end = time.monotonic() + seconds
+        while not holds():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+
+    def test_case_110_statuses(self):
+        rows = [(["true"], 0), (["sh", "-c", "exit 3"], 3), (["sh", "-c", "exit 255"], 255),
+                (["sh", "-c", "kill -TERM $$"], 143), (["sh", "-c", "kill -KILL $$"], 137),
+                (["/no/such/program"], 127), (["no-such-program"], 127), (["/etc/passwd"], 126), (["/usr"], 126)]
+        for args, status in rows:
+            with self.subTest(args=args):
+                self.assertEqual(self.run_program(*args).status, status)
+
+    def test_failures_are_one_line(self):
+        ended = self.run_program("no-such-program")
+        self.assertEqual(ended.err, "viv: no-such-program: no such program or interpreter\n")
+        self.refused(self.viv("run", "--"), 2, "no command given")
+        self.refused(self.viv("run", "--max-time", "soon", "--", "true"), 2, "max-time", "duration")
+        self.refused(self.viv("run", "--frobnicate", "--", "true"), 2, "frobnicate")
+        self.refused(self.viv("run", "--overflow", "some", "--", "true"), 2, "drop_oldest", "backpressure")
+
+    def test_streams_are_passed_byte_for_byte(self):
+        data = bytes(range(256)) * 20000
+        result = subprocess.run([VIV, "run", "--", "cat"], input=data, capture_output=True, env=self.env,
+                                timeout=SECONDS, check=False)
+        self.assertEqual((result.returncode, result.stdout == data, result.stderr), (0, True, b""))
+        ended = self.run_program("sh", "-c", "echo out; echo err >&2")
+        self.assertEqual((ended.out, ended.err), ("out\n", "err\n"))
+
+    def test_input_that_ends(self):
+        self.assertEqual(self.run_program("sh", "-c", "cat; echo end", stdin="x\n").out, "x\nend\n")
+
+    def test_environment_and_directory(self):
+        self.assertEqual(self.run_program("sh", "-c", "echo $SOME", env={"SOME": "thing"}).out, "thing\n")
+        self.assertEqual(self.run_program("sh", "-c", "echo $SOME", options=["--no-env"],
+                                          env={"SOME": "thing"}).out, "\n")
+        self.assertEqual(self.run_program("sh", "-c", "echo $SOME", options=["--env", "SOME=other"],
+                                          env={"SOME": "thing"}).out, "other\n")
+        (self.dir / "sub").mkdir()
+        self.assertEqual(self.run_program("pwd", options=["--cwd", "sub"]).out, f"{self.dir}/sub\n")
+
+    def test_case_111_a_closed_pipe(self):
+        began = time.monotonic()
+        result = subprocess.run(f"{VIV} run -- yes | head -1", shell=True, capture_output=True, env=self.env,
+                                timeout=SECONDS, check=False)
+        self.assertEqual(result.stdout, b"y\n")
+        self.assertLess(time.monotonic() - began, 5 * FACTOR)
+
+    def test_case_112_signals(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number=number):
+                process = self.start("sh", "-c", f"trap 'echo got; exit 9' {int(number)}; echo up; "
+                                                 "while :; do sleep 0.05; done")
+                self.wait_for(process.stdout, "up")
+                process.send_signal(number)
+                out, _ = process.communicate(timeout=SECONDS)
+                self.assertEqual((process.returncode, out), (9, b"got\n"))
+
+    def test_case_112_a_second_signal_kills(self):
+        process = self.start("sh", "-c", "trap '' INT; echo up; while :; do sleep 0.05; done")
+        self.wait_for(process.stdout, "up")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=SECONDS), 137)
+
+    def test_limits(self):
+        ended = self.run_program("sleep", "100", options=["--max-time", "200ms"])
+        self.assertEqual(ended.status, 137)
+        self.assertIn("limit(time): lifetime", ended.err)
+        ended = self.run_program("yes", options=["--output", "1M"], stdout=subprocess.DEVNULL)
+        self.assertEqual(ended.status, 137)
+        self.assertIn("limit(output)", ended.err)
+        ended = self.run_program("sh", "-c", "ulimit -n", options=["--files", "50"])
+        self.assertEqual(ended.out, "50\n")
+        ended = self.run_program("sh", "-c", "while :; do :; done", options=["--cpu-time", "200ms"])
+        self.assertEqual(ended.status, 137)
+        self.assertIn("limit(cpu)", ended.err)
+
+    def test_case_054_nothing_survives_the_kernel(self):
+        mark = f"1000.{os.getpid()}"
+        process = self.start("sh", "-c", f"sleep {mark} & setsid sleep {mark} & (setsid sh -c 'sleep {mark} & wait' &)"
+                                         f"; echo up; sleep {mark}")
+        self.wait_for(process.stdout, "up")
+        self.until(lambda: len(alive(mark)) >= 4)
+        process.kill()
+        process.wait()
+        self.until(lambda: not alive(mark), 5 * FACTOR)
+
+    def test_case_055_a_dead_warden_is_no_end(self):
+        process = self.start("sh", "-c", "echo up; sleep 1000")
+        self.wait_for(process.stdout, "up")
+        wardens = [pid for pid in alive("warden")
+                   if f"PPid:\t{process.pid}\n" in pathlib.Path(f"/proc/{pid}/status").read_text()]
+        self.assertEqual(len(wardens), 1)
+        os.kill(wardens[0], signal.SIGKILL)
+        time.sleep(0.1)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=SECONDS), 143)
+
+    def test_case_087_a_terminal(self):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        process = subprocess.Popen([VIV, "run", "-t33x44", "--", "sh", "-c", "tty >/dev/null && stty size"],
+                                   stdin=slave, stdout=slave, stderr=slave, env=self.env)
+        os.close(slave)
+        text = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            text += part
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+        self.assertIn(b"33 44", text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
