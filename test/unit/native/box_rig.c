@@ -164,6 +164,7 @@ static void note_event(struct box_run *run, const struct viv_init_event *event)
         break;
     case VIV_INIT_EVENT_INIT:
         run->init_fd = event->fd;
+        run->is_init_known = true;
         break;
     case VIV_INIT_EVENT_TERMINAL:
         run->master_fd = event->fd;

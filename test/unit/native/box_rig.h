@@ -41,7 +41,8 @@ struct box_run {
     int outer_fd, init_fd, leader_fd, master_fd, output_fd;
     struct viv_sandbox *sandbox;
     // What has been reported.
-    bool is_ready, is_started, is_failed, has_exit, is_gone, is_closed, is_unkillable;
+    bool is_init_known, is_ready, is_started, is_failed, has_exit, is_gone, is_closed,
+        is_unkillable;
     struct viv_frame_failed failed;
     struct viv_frame_exit exit;
     enum viv_gone_cause cause;

@@ -229,14 +229,15 @@ static void check_silence(const char *path)
 // In the group of the leader, then in a session of its own and orphaned.
 static void trees_die_with_the_leader(struct box *box)
 {
-    char file[128], word[160];
+    char file[128], word[160], until[160];
     static const char *const kinds[] = {"linger=", "daemon="};
     snprintf(file, sizeof file, "%s/alive", box->dir);
+    snprintf(until, sizeof until, "until=%s", file);
     FOR_EACH_LEVEL(level)
     {
         for (size_t i = 0; i < VIV_COUNT_OF(kinds); i++) {
             snprintf(word, sizeof word, "%s%s", kinds[i], file);
-            const char *const words[] = {word, "nap=60", "exit=4", NULL};
+            const char *const words[] = {word, until, "exit=4", NULL};
             go(box, level, words);
             CHECK(run.has_exit && run.exit.code == 4 && run.cause == VIV_GONE_SELF);
             check_silence(file);
@@ -252,10 +253,11 @@ static void set_lingers(struct viv_plan *plan)
 
 static void lingering_trees_stay(struct box *box)
 {
-    char file[128], word[160];
+    char file[128], word[160], until[160];
     snprintf(file, sizeof file, "%s/alive", box->dir);
+    snprintf(until, sizeof until, "until=%s", file);
     snprintf(word, sizeof word, "daemon=%s", file);
-    const char *const words[] = {word, "nap=60", "exit=4", NULL};
+    const char *const words[] = {word, until, "exit=4", NULL};
     FOR_EACH_LEVEL(level)
     {
         prepare(box, level, words);
@@ -332,7 +334,7 @@ static void init_is_killed(struct box *box)
         CHECK(run.err == VIV_OK);
         box_await_output(&run, "ready");
         CHECK_WAIT(size_of(file) > 0, 20, (void)0);
-        CHECK_WAIT(run.init_fd >= 0, 20, (void)0);
+        box_await(&run, &run.is_init_known);
         CHECK(viv_os_child_signal(run.init_fd, SIGKILL) == 0);
         box_await(&run, &run.is_closed);
         CHECK(!run.has_exit && !run.is_gone); // nothing is invented
@@ -460,24 +462,43 @@ static void set_deadman(struct viv_plan *plan)
     plan->deadman_ns = deadman_at;
 }
 
+// Moved on before it passes: the program does not end before the later instant. False: it did,
+// since this machine was too slow to move it in time, or because it cannot be moved.
+static bool moved_in_time(void)
+{
+    const uint64_t first = boot_ns() + 100 * VIV_NS_PER_MS, later = first + 100 * VIV_NS_PER_MS;
+    CHECK(viv_init_link_set_deadman(&run.link, first) == VIV_OK);
+    CHECK(viv_init_link_set_deadman(&run.link, later) == VIV_OK);
+    box_await(&run, &run.has_exit);
+    CHECK(boot_ns() >= first);
+    return boot_ns() >= later;
+}
+
 static void deadmen_kill(struct box *box)
 {
     static const char *const words[] = {"await=15", NULL};
     FOR_EACH_LEVEL(level)
     {
+        bool was_in_time = false;
+        for (int i = 0; i < 50 && !was_in_time; i++) {
+            prepare(box, level, words);
+            deadman_at = boot_ns() + 60 * VIV_NS_PER_SEC; // as the plan has it: not meant to pass
+            run.change = set_deadman;
+            box_start(&run);
+            box_await_output(&run, "ready");
+            was_in_time = moved_in_time();
+            box_finish(&run);
+            CHECK(run.cause == VIV_GONE_DEADMAN);
+            CHECK(run.exit.is_signaled && run.exit.code == SIGKILL);
+        }
+        CHECK(was_in_time);
+        // The instant of the plan itself; it may pass before the program runs.
         prepare(box, level, words);
-        deadman_at = boot_ns() + 150 * VIV_NS_PER_MS;
+        deadman_at = boot_ns() + 50 * VIV_NS_PER_MS;
         run.change = set_deadman;
         box_start(&run);
-        box_await_output(&run, "ready");
-        // Moved on: it must not end before the later instant.
-        const uint64_t later = boot_ns() + 300 * VIV_NS_PER_MS;
-        CHECK(viv_init_link_set_deadman(&run.link, later) == VIV_OK);
-        box_await(&run, &run.has_exit);
-        CHECK(boot_ns() >= later);
         box_finish(&run);
-        CHECK(run.cause == VIV_GONE_DEADMAN);
-        CHECK(run.exit.is_signaled && run.exit.code == SIGKILL);
+        CHECK(boot_ns() >= deadman_at && run.cause == VIV_GONE_DEADMAN);
     }
 }
 
@@ -610,6 +631,7 @@ static void memory_is_small(struct box *box)
         prepare(box, level, words);
         box_start(&run);
         box_await_output(&run, "ready");
+        box_await(&run, &run.is_init_known);
         const int pidfd = run.init_fd >= 0 ? run.init_fd : run.outer_fd;
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", viv_os_pidfd_number(pidfd));
         FILE *file = fopen(path, "r");

@@ -411,11 +411,12 @@ static void await_signal(int number)
     ppoll(NULL, 0, &nap, &before);
     printf("caught %d\n", (int)caught);
 }
-static void nap_ms(const char *text)
+static void await_file(const char *path) // until it holds something
 {
-    const long ms = strtol(text, NULL, 10);
-    const struct timespec nap = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&nap, NULL);
+    const struct timespec nap = {0, 1000000};
+    struct stat stat = {0};
+    for (int i = 0; i < 20000 && (lstat(path, &stat) < 0 || stat.st_size == 0); i++)
+        nanosleep(&nap, NULL);
 }
 
 // ------------------------------------------------------------------------------------------- main
@@ -506,7 +507,7 @@ static void run_word(const char *text)
     if ((rest = behind(text, "cat=")) != NULL) put_file(rest);
     if ((rest = behind(text, "linger=")) != NULL) linger(rest, 0);
     if ((rest = behind(text, "daemon=")) != NULL) linger(rest, 1);
-    if ((rest = behind(text, "nap=")) != NULL) nap_ms(rest);
+    if ((rest = behind(text, "until=")) != NULL) await_file(rest);
     if ((rest = behind(text, "await=")) != NULL) await_signal((int)strtol(rest, NULL, 10));
     if ((rest = behind(text, "exit=")) != NULL) exit((int)strtol(rest, NULL, 10));
     if ((rest = behind(text, "die=")) != NULL) {
