@@ -24,7 +24,7 @@ struct viv_res_counts {
 };
 
 void viv_res__count_shared(_Atomic uint64_t *count, uint64_t more);
-static inline void viv_res__count(struct viv_reg *reg, enum viv_res_count which, uint64_t more)
+static inline void viv_res__count(struct viv_reg *reg, uint32_t which, uint64_t more)
 { // modulo 2^64
     const struct viv_res_shard *shard = viv_res__own_shard(reg);
     _Atomic uint64_t *count = &shard->counts->of[which];
