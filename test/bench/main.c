@@ -151,8 +151,8 @@ int main(int argc, char **argv)
         run_group(wasm_benches, argv[1][0] == 'l');
         return 0;
     }
-    if (argc >= 3 && (run_named(host_benches, argc, argv) || run_named(native_benches, argc, argv) ||
-                      run_named(wasm_benches, argc, argv)))
+    if (argc >= 3 && (run_named(host_benches, argc, argv) ||
+                      run_named(native_benches, argc, argv) || run_named(wasm_benches, argc, argv)))
         return 0;
     fprintf(stderr, "viv-bench all | large | host NAME | native NAME | wasm NAME [options]\n");
     for (const struct bench *b = host_benches; b->name != NULL; b++)

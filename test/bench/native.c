@@ -33,7 +33,8 @@ static void open_rig(struct rig *rig)
     const struct viv_kernel_config kernel = {.worker_count = 1};
     static char holder[512];
     const char *build_dir = getenv("VIV_BENCH_DIR");
-    snprintf(holder, sizeof holder, "%s/viv-holder", build_dir != NULL ? build_dir : "build/release");
+    snprintf(holder, sizeof holder, "%s/viv-holder",
+             build_dir != NULL ? build_dir : "build/release");
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     const struct viv_native_quota wide = {200000, 200000, UINT64_C(1) << 50, 1000};
@@ -118,7 +119,7 @@ static double ours_ns(struct rig *rig, const struct viv_buf *block, uint64_t cou
 // The same with both streams piped and read to their end, without a kernel.
 static double theirs_ns(uint64_t count)
 {
-    char *const argv[] = {(char *)(uintptr_t) "/bin/true", NULL};
+    char *const argv[] = {(char *)(uintptr_t)"/bin/true", NULL};
     const uint64_t begin_ns = viv_os_now_ns();
     for (uint64_t i = 0; i < count; i++) {
         int out[2], err[2];
@@ -148,8 +149,8 @@ static double theirs_ns(uint64_t count)
 static void emit_pair(const struct bench_options *options, const char *name, double value,
                       double baseline, double target_ratio)
 {
-    const struct bench_result result = {name, "us", value / 1000, baseline / 1000,
-                                        target_ratio * baseline / 1000, false};
+    const struct bench_result result = {
+        name, "us", value / 1000, baseline / 1000, target_ratio * baseline / 1000, false};
     bench_emit(options, &result);
 }
 
@@ -252,8 +253,8 @@ static double loop_gib_s(uint64_t bytes)
 {
     char number[32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)bytes);
-    char *const argv[] = {(char *)(uintptr_t) "head", (char *)(uintptr_t) "-c", number,
-                          (char *)(uintptr_t) "/dev/zero", NULL};
+    char *const argv[] = {(char *)(uintptr_t)"head", (char *)(uintptr_t)"-c", number,
+                          (char *)(uintptr_t)"/dev/zero", NULL};
     static char buf[CHUNK];
     int out[2];
     if (pipe2(out, O_CLOEXEC) != 0) bench_die("pipe2", VIV_E_IO);
@@ -313,7 +314,7 @@ static double stop_ns(struct rig *rig, const struct viv_buf *block)
 
 static double kill_ns(void)
 {
-    char *const argv[] = {(char *)(uintptr_t) "sleep", (char *)(uintptr_t) "1000", NULL};
+    char *const argv[] = {(char *)(uintptr_t)"sleep", (char *)(uintptr_t)"1000", NULL};
     double sum = 0;
     for (int i = 0; i < IDLE_STOPS; i++) {
         pid_t pid;
@@ -352,8 +353,7 @@ static void bench_stop(const struct bench_options *options)
     const uint64_t begin_ns = viv_os_now_ns();
     for (int i = 0; i < AT_ONCE; i++) {
         viv_native_call_init(&calls[i], &rig.ctx);
-        const enum viv_err err =
-            viv_native_stop_program(&calls[i], &refs[i], VIV_NS_PER_SEC, true);
+        const enum viv_err err = viv_native_stop_program(&calls[i], &refs[i], VIV_NS_PER_SEC, true);
         if (err != VIV_E_AGAIN) BENCH_TRY(err);
     }
     for (int i = 0; i < AT_ONCE; i++)
