@@ -96,9 +96,10 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     for (uint32_t i = 0; i < 2; i++)
         if (program->streams[i].fd < 0 && !is_gated) viv_program__close_stream(program, i, false);
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
-    viv_program__list(program);
+    const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
     own(program, now_ns);
+    if (stops) viv_program__stop(program, VIV_CAUSE_KERNEL_END, 0, now_ns);
     viv_program__take_early_reports(program, now_ns);
 }
 

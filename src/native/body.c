@@ -257,7 +257,9 @@ static void on_end(struct viv_proc *proc, void *state, const struct viv_reason *
     else
         viv_reason_drop(reason);
     if (!viv_proc_is_born(proc)) {
+        viv_spin_lock(&program->lock);
         program->orders.kill = true; // once it is born, or never
+        viv_spin_unlock(&program->lock);
         return;
     }
     if (is_kill)

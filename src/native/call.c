@@ -95,7 +95,12 @@ enum viv_err viv_native_poll(struct viv_native_call *call)
     const uint64_t now_ns = viv_sched_now_ns(call->ctx.native->sched);
     enum viv_err err = viv_op_check(&call->op, now_ns);
     if (err == VIV_E_AGAIN) return err;
-    if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_SPAWN) err = give_handle(call);
+    if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_SPAWN) {
+        err = give_handle(call);
+        if (err != VIV_OK) // nobody would know of it
+            (void)viv_program__order_stop(call->program,
+                                          &(struct viv_native_orders){.stop = VIV_CAUSE_OWNER});
+    }
     if (err != VIV_OK && call->kind == VIV_NATIVE_CALL_START)
         call->diag = call->program->launch_diag;
     if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_EXIT) copy_exit(call);

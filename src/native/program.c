@@ -97,7 +97,7 @@ void viv_program__drop_key(struct viv_program *program)
     viv_spin_unlock(&program->native->lock);
 }
 
-void viv_program__list(struct viv_program *program)
+bool viv_program__list(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     viv_program__take(program);
@@ -108,7 +108,9 @@ void viv_program__list(struct viv_program *program)
     viv_trie_insert(&native->by_number, program->number, &program->number_node);
     viv_list_append(&native->programs, &program->in_room);
     viv_list_append(&program->scope->programs, &program->in_scope);
+    const bool stops = native->stops;
     viv_spin_unlock(&native->lock);
+    return !stops;
 }
 
 bool viv_program__unlist(struct viv_program *program)

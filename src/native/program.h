@@ -157,8 +157,8 @@ enum {
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
 void viv_program__drop(VIV_OWN struct viv_program *program); // Thread: a member
-// Into the tables, with its number; out of them. Under no lock.
-void viv_program__list(struct viv_program *program);
+// Into the tables, with its number. Under no lock. False: the room stops, and has not seen it.
+bool viv_program__list(struct viv_program *program);
 // False: it was not listed any more.
 bool viv_program__unlist(struct viv_program *program);
 // Its key is its own until drop_key. Errors: EXISTS (*out_holder has it).

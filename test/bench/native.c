@@ -309,7 +309,7 @@ static double stop_ns(struct rig *rig, const struct viv_buf *block)
         BENCH_TRY(err == VIV_E_AGAIN ? viv_native_await(&call) : err);
         sum += (double)(viv_os_now_ns() - begin_ns);
     }
-    return sum / IDLE_STOPS;
+    return sum / (double)IDLE_STOPS;
 }
 
 static double kill_ns(void)
@@ -327,7 +327,7 @@ static double kill_ns(void)
         waitid(P_PID, (id_t)pid, &info, WEXITED);
         sum += (double)(viv_os_now_ns() - begin_ns);
     }
-    return sum / IDLE_STOPS;
+    return sum / (double)IDLE_STOPS;
 }
 
 static void bench_stop(const struct bench_options *options)
