@@ -222,7 +222,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
         program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
         return VIV_STEP_WAIT;
     }
-    const uint64_t ring_ns = tend_rings(program, now_ns);
+    const uint64_t ring_ns =
+        viv_min_u64(tend_rings(program, now_ns), viv_spill_io_step(program, now_ns));
     viv_proc_set_alarm(
         proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_program__next_deadline(program)));
     return VIV_STEP_WAIT;

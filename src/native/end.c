@@ -300,6 +300,8 @@ bool viv_program__look_after(struct viv_program *program, uint64_t now_ns)
     if (!program->tree_is_dead) return false;
     look_at_streams(program, now_ns);
     if (!viv_program__is_at_end(program)) return false;
+    VIV_IGNORE(viv_spill_io_step(program, now_ns), "its last batch wakes");
+    if (!viv_spill_io_is_settled(program)) return false;
     latch_rest(program);
     return true;
 }

@@ -36,9 +36,10 @@ struct viv_native_quota {
 struct viv_native_config {
     struct viv_kernel *kernel;
     struct viv_room *cap;
-    bool direct;        // no one else waits for this program's children, nor is SIGCHLD ignored
-    const char *cgroup; // directory of version 2 for programs; NULL: the own group
-    const char *holder; // path of viv-holder
+    bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
+    const char *cgroup;    // directory of version 2 for programs; NULL: the own group
+    const char *holder;    // path of viv-holder
+    const char *state_dir; // below which spills are; NULL: none may be
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
@@ -216,6 +217,7 @@ struct viv_native_status {
     uint64_t age_ns, idle_ns, expires_ns; // expires: VIV_FOREVER_NS for never
     uint64_t buffered[2], evicted[2], drained[2];
     uint64_t stdin_queued;
+    int spill_errno; // why nothing is spilled now; 0: all is well, or there is no spill
     uint32_t stdin_state;
     uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;

@@ -53,6 +53,7 @@ struct viv_native {
     uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard
     cpu_set_t cpus;     // as then
     bool direct;
+    int state_fd;       // -1: none
     const char *holder; // path; NULL: none
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;

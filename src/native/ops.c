@@ -386,6 +386,7 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
     out->is_suspended = program->is_suspended;
     out->os_pid = program->has_exit ? 0 : program->leader;
     if (program->has_exit) out->exit = program->exit;
+    out->spill_errno = viv_spill_io_error(program);
     out->stdin_queued = viv_stdin_queued(&program->in);
     out->stdin_state = (uint32_t)program->in.state;
     memcpy(out->label, program->label, sizeof out->label);

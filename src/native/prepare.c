@@ -281,6 +281,7 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(reserve(program));
     VIV_TRY(make_id(program));
     make_queues(program);
+    VIV_TRY(viv_spill_io_open(program));
     int r = make_pipes(program);
     if (r < 0) return host_error(program, r, "pipes");
     r = make_group(program);

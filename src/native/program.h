@@ -11,6 +11,7 @@
 #include "native/init_link.h"
 #include "native/native_int.h"
 #include "native/ring.h"
+#include "native/spill_io.h"
 #include "native/stdin.h"
 #include "sched/io.h"
 
@@ -93,9 +94,10 @@ struct viv_program {
     struct viv_proc *proc;
     struct viv_native_stream streams[2];
     struct viv_io_wait in_wait, pid_wait;
-    int in_fd, tty_fd;      // tty_fd: the controlling side; stream 1 and stdin use it, too
-    int pidfd;              // of the leader or, with init, of that; -1: waited for
-    int init_fd, leader_fd; // as init told; the launch's until it is done
+    struct viv_program_spill *spill; // NULL: none
+    int in_fd, tty_fd;               // tty_fd: the controlling side; stream 1 and stdin use it, too
+    int pidfd;                       // of the leader or, with init, of that; -1: waited for
+    int init_fd, leader_fd;          // as init told; the launch's until it is done
     struct viv_init_link link;
     struct viv_io_wait link_wait;
     pid_t leader;

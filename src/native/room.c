@@ -149,6 +149,8 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->cap = config->cap;
     native->direct = config->direct;
     native->holder = config->holder;
+    native->state_fd =
+        config->state_dir != NULL ? viv_os_open(config->state_dir, O_PATH | O_DIRECTORY, 0) : -1;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
@@ -286,6 +288,7 @@ void viv_native_close(struct viv_native *native)
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
     close_group(native);
+    if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");
     if (native->holder_fd >= 0) VIV_IGNORE(viv_os_close(native->holder_fd), "read only");
     while (native->tenants != NULL) {
         struct viv_native_tenant *tenant = native->tenants;

@@ -215,7 +215,7 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
         {"ready", fields->ready != VIV_NATIVE_READY_EXEC},
-        {"spill", fields->spill_dir.data != NULL},
+        {"spill", fields->spill_required},
         {"deliver", fields->deliver != VIV_NATIVE_DELIVER_NONE},
         {"io_fds", fields->io_fds != 0},
     };
