@@ -109,9 +109,10 @@ struct viv_native_call {
     struct viv_program *program; // counted
     struct viv_native_spawned spawned;
     struct viv_native_exit exit;
-    struct viv_diag diag;   // detail of an error of a spawn
-    viv_pid named;          // spawn with a key in use: who has it
-    uint64_t read_until_ns; // of a read that has waited; 0: none
+    struct viv_diag diag;        // detail of an error of a spawn
+    viv_pid named;               // spawn with a key in use: who has it
+    struct viv_spill_job *spill; // of a read from disk; NULL: none
+    uint64_t read_until_ns;      // of a read that has waited; 0: none
     // Of a thread that is no process: raised when it is done, and futex waiters are woken.
     _Atomic uint32_t *word;
     _Atomic uint32_t own_word;

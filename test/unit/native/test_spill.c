@@ -7,6 +7,7 @@
 #include "native/spill_pack.h"
 #include "os/fault.h"
 #include "os/file.h"
+#include "os/thread.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -217,6 +218,70 @@ static void a_program_spills_all_that_it_prints(void **state)
     assert_int_equal(count_files("state/there"), 0);
 }
 
+static enum viv_err read_since(struct native_rig *rig, const struct viv_native_ref *ref,
+                               const struct viv_native_read *read, struct viv_log_chunk *chunk)
+{
+    struct viv_native_call call;
+    viv_native_call_init(&call, &rig->ctx);
+    for (;;) {
+        const uint32_t seen = atomic_load_explicit(call.word, memory_order_seq_cst);
+        const enum viv_err err = viv_native_read_since(&call, ref, read, chunk);
+        if (err != VIV_E_AGAIN) return err;
+        viv_qsbr_offline(rig->member);
+        viv_futex_wait(call.word, seen, 10 * MS);
+        viv_qsbr_online(rig->member);
+    }
+}
+
+// A reader that is far behind goes on in the files, and comes back to the ring.
+static void what_the_ring_forgot_is_read_from_disk(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    (void)viv_os_close(open_folder("state"));
+    rig_open_with(&rig, with_state);
+    rig_shell(&rig, "printf first; read go; i=0; while [ $i -lt 3000 ]; do echo line$i; "
+                    "i=$((i+1)); [ $((i % 50)) != 0 ] || sleep 0.01; done");
+    rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "here");
+    rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_ZSTD, 1);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_FILE_BYTES, 65536);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_RING_BYTES, 4096);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
+    const struct viv_native_ref ref = rig_start(&rig);
+    rig_await_output(&rig, &ref, 5);
+    static char buf[4096], expected[65536], all[65536];
+    struct viv_native_read read = {.stream = 1, .buf = buf, .max = sizeof buf};
+    struct viv_log_chunk chunk;
+    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+    assert_int_equal(chunk.len, 5);
+    const struct viv_log_cursor first = chunk.next;
+    struct viv_log_cursor cursor = first;
+    assert_int_equal(rig_write(&rig, &ref, "go\n"), VIV_OK);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    size_t len = 0, sum = 0;
+    for (int i = 0; i < 3000; i++)
+        len += (size_t)snprintf(expected + len, sizeof expected - len, "line%d\n", i);
+    read.cursor = &cursor;
+    uint64_t missing = 0;
+    do {
+        assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+        missing += chunk.gap.evicted;
+        assert_int_equal(missing, 0);
+        memcpy(all + sum, buf, chunk.len);
+        sum += chunk.len;
+        cursor = chunk.next;
+    } while (!chunk.is_eof);
+    assert_int_equal(sum, len);
+    assert_memory_equal(all, expected, len);
+    // A call that is taken back while the disk is asked.
+    struct viv_native_call call;
+    viv_native_call_init(&call, &rig.ctx);
+    read.cursor = &first;
+    assert_int_equal(viv_native_read_since(&call, &ref, &read, &chunk), VIV_E_AGAIN);
+    viv_native_cancel(&call);
+    rig_close(&rig);
+}
+
 static void a_spill_needs_a_place_inside(void **state)
 {
     (void)state;
@@ -247,6 +312,7 @@ int main(void)
         cmocka_unit_test(case_089_a_torn_record_is_cut),
         cmocka_unit_test(case_090_a_full_disk_is_told_and_cut_off),
         cmocka_unit_test(a_program_spills_all_that_it_prints),
+        cmocka_unit_test(what_the_ring_forgot_is_read_from_disk),
         cmocka_unit_test(a_spill_needs_a_place_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
