@@ -168,44 +168,53 @@ size_t viv_spill_whole(const void *data, size_t len_bytes)
     return len_bytes - left;
 }
 
-// The first bytes of the stream at the offset or after it, in one file's content.
-static bool find_in(const uint8_t *data, size_t len, uint32_t stream, uint64_t offset, void *out,
-                    size_t max_bytes, struct viv_spill_piece *out_piece)
+// The record with the first bytes of the stream at the offset or after it; NULL: none. *out_record
+// is its head.
+static const uint8_t *find_in(const struct viv_buf *content, const struct viv_spill_place *place,
+                              struct viv_spill_record *out_record)
 {
-    struct viv_spill_record record;
-    for (; get_record(data, len, &record);
-         len -= sizeof record + record.length, data += sizeof record + record.length) {
-        if (record.stream != stream || (record.flags & VIV_SPILL_GAP) != 0 ||
-            record.offset + record.length <= offset)
-            continue;
-        const uint64_t skip = offset > record.offset ? offset - record.offset : 0;
-        out_piece->offset = record.offset + skip;
-        out_piece->len = (size_t)viv_min_u64(record.length - skip, max_bytes);
-        memcpy(out, data + sizeof record + skip, out_piece->len);
-        return true;
+    const uint8_t *at = content->data;
+    size_t left = content->len_bytes;
+    while (get_record(at, left, out_record)) {
+        const uint8_t *data = at + sizeof *out_record;
+        if (out_record->stream == place->stream && (out_record->flags & VIV_SPILL_GAP) == 0 &&
+            out_record->offset + out_record->length > place->offset)
+            return data;
+        at = data + out_record->length;
+        left -= sizeof *out_record + out_record->length;
     }
-    return false;
+    return NULL;
 }
 
-int viv_spill_read(const struct viv_spill_config *config, uint32_t oldest, uint32_t newest,
-                   uint32_t stream, uint64_t offset, void *out, size_t max_bytes,
-                   struct viv_spill_piece *out_piece)
+static int load_file(const struct viv_spill_config *config, uint32_t number,
+                     struct viv_buf *out_content)
 {
-    *out_piece = (struct viv_spill_piece){0, offset};
-    for (uint32_t number = oldest; number <= newest; number++) {
-        char name[VIV_SPILL_NAME_BYTES];
+    char name[VIV_SPILL_NAME_BYTES];
+    name_of(config, number, false, name);
+    const int r = viv_spill_load(config->dir_fd, name, false, out_content);
+    if (r != -ENOENT) return r;
+    name_of(config, number, true, name);
+    return viv_spill_load(config->dir_fd, name, true, out_content);
+}
+
+int viv_spill_read(const struct viv_spill_config *config, const struct viv_spill_place *place,
+                   void *out, size_t max_bytes, struct viv_spill_piece *out_piece)
+{
+    *out_piece = (struct viv_spill_piece){0, place->offset};
+    for (uint32_t number = place->oldest; number <= place->newest; number++) {
         struct viv_buf content;
+        struct viv_spill_record record;
         viv_buf_init(&content, VIV_TAG_NATIVE);
-        name_of(config, number, false, name);
-        int r = viv_spill_load(config->dir_fd, name, false, &content);
-        if (r == -ENOENT) {
-            name_of(config, number, true, name);
-            r = viv_spill_load(config->dir_fd, name, true, &content);
+        const int r = load_file(config, number, &content);
+        const uint8_t *data = r >= 0 ? find_in(&content, place, &record) : NULL;
+        if (data != NULL) {
+            const uint64_t skip = viv_max_u64(place->offset, record.offset) - record.offset;
+            out_piece->offset = record.offset + skip;
+            out_piece->len = (size_t)viv_min_u64(record.length - skip, max_bytes);
+            memcpy(out, data + skip, out_piece->len);
         }
-        const bool found = r >= 0 && find_in(content.data, content.len_bytes, stream, offset, out,
-                                             max_bytes, out_piece);
         viv_buf_deinit(&content);
-        if (found) return 0;
+        if (data != NULL) return 0;
         if (r < 0 && r != -ENOENT) return r; // a file that was deleted holds nothing
     }
     return 0;

@@ -54,15 +54,19 @@ int viv_spill_close(struct viv_spill *spill);   // what was written is on disk
 void viv_spill_remove(struct viv_spill *spill); // the files; after the close
 
 // ---- for readers, also of another thread; the files may be deleted meanwhile ----
+struct viv_spill_place {
+    uint32_t oldest, newest; // files
+    uint32_t stream;
+    uint64_t offset;
+};
 struct viv_spill_piece {
     size_t len;      // bytes copied
     uint64_t offset; // of the first; later than asked for when what was asked for is missing
 };
 // Up to max_bytes of a stream from an offset on, from one record; len 0: there is none. Errors:
 // negated errno.
-int viv_spill_read(const struct viv_spill_config *config, uint32_t oldest, uint32_t newest,
-                   uint32_t stream, uint64_t offset, void *out, size_t max_bytes,
-                   struct viv_spill_piece *out_piece);
+int viv_spill_read(const struct viv_spill_config *config, const struct viv_spill_place *place,
+                   void *out, size_t max_bytes, struct viv_spill_piece *out_piece);
 // Bytes of whole records at the beginning of a file's content.
 size_t viv_spill_whole(const void *data, size_t len_bytes);
 

@@ -12,8 +12,8 @@ struct viv_spill_job {
     struct viv_native_call *call; // under the program's lock; NULL: it does not wait
     // Immutable while it runs:
     struct viv_spill_config config;
-    uint32_t oldest, newest, stream;
-    uint64_t offset, other;
+    struct viv_spill_place place;
+    uint64_t other; // of the cursor
     size_t max;
     // The result, once the call is done:
     struct viv_spill_piece piece;
@@ -31,8 +31,7 @@ static void drop_job(struct viv_spill_job *job)
 static void run_read(struct viv_job *base)
 {
     struct viv_spill_job *job = VIV_CONTAINER_OF(base, struct viv_spill_job, job);
-    job->result = viv_spill_read(&job->config, job->oldest, job->newest, job->stream, job->offset,
-                                 job->data, job->max, &job->piece);
+    job->result = viv_spill_read(&job->config, &job->place, job->data, job->max, &job->piece);
 }
 
 static void finish_read(struct viv_job *base)
@@ -57,22 +56,21 @@ enum viv_err viv_spill_read_begin(struct viv_native_call *call, struct viv_progr
     struct viv_log_mark mark;
     struct viv_log_view view;
     struct viv_spill_config config;
-    uint32_t oldest, newest;
+    struct viv_spill_place place = {.stream = read->stream};
     const enum viv_log_stream stream = (enum viv_log_stream)read->stream;
     viv_log_ring_look(&program->streams[read->stream - 1].ring, &view);
     if (read->cursor == NULL || read->max == 0 ||
         viv_log_cursor_open(program->cursor_key, read->cursor, stream, 1, &mark) != VIV_OK ||
-        mark.offset >= view.front || !viv_spill_io_files(program, &config, &oldest, &newest))
+        mark.offset >= view.front ||
+        !viv_spill_io_files(program, &config, &place.oldest, &place.newest))
         return VIV_OK;
     struct viv_spill_job *job = viv_try_calloc(1, sizeof *job + read->max, VIV_TAG_NATIVE);
     if (job == NULL) return VIV_E_EXHAUSTED;
     job->job = (struct viv_job){.run = run_read, .done = finish_read};
     job->refs = 2;
     job->config = config;
-    job->oldest = oldest;
-    job->newest = newest;
-    job->stream = read->stream;
-    job->offset = mark.offset;
+    job->place = place;
+    job->place.offset = mark.offset;
     job->other = mark.other;
     job->max = read->max;
     job->call = call;
@@ -94,11 +92,11 @@ bool viv_spill_read_take(struct viv_native_call *call, struct viv_program *progr
     const struct viv_spill_job *job = call->spill;
     const bool found = job != NULL && job->result >= 0 && job->piece.len > 0;
     if (found) {
-        const struct viv_log_mark next = {.stream = (enum viv_log_stream)job->stream,
+        const struct viv_log_mark next = {.stream = (enum viv_log_stream)job->place.stream,
                                           .generation = 1,
                                           .offset = job->piece.offset + job->piece.len,
                                           .other = job->other};
-        const uint64_t missing = job->piece.offset - job->offset;
+        const uint64_t missing = job->piece.offset - job->place.offset;
         memcpy(read->buf, job->data, job->piece.len);
         *out_chunk = (struct viv_log_chunk){.len = job->piece.len,
                                             .offset = job->piece.offset,

@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (int i = 0; i < 64; i++) {
             uint8_t out[MAX];
             struct viv_spill_piece piece;
-            if (viv_spill_read(&config, 1, 1, stream, offset, out, sizeof out, &piece) < 0) break;
+            const struct viv_spill_place place = {1, 1, stream, offset};
+            if (viv_spill_read(&config, &place, out, sizeof out, &piece) < 0) break;
             CHECK(piece.len <= sizeof out && piece.offset >= offset);
             if (piece.len == 0) break;
             offset = piece.offset + piece.len;

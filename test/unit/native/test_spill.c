@@ -74,20 +74,25 @@ static void files_rotate_and_are_read(void **state)
         assert_int_equal(count_files("spill"), 4); // nine records each; the older ones went
         assert_int_equal(spill.newest - spill.oldest, 3);
         for (uint64_t offset = 49000; offset < 50000; offset += 333) {
-            assert_int_equal(viv_spill_read(&with, spill.oldest, spill.newest, 1, offset, buf,
-                                            sizeof buf, &piece),
-                             0);
+            assert_int_equal(
+                viv_spill_read(&with,
+                               &(struct viv_spill_place){spill.oldest, spill.newest, 1, offset},
+                               buf, sizeof buf, &piece),
+                0);
             assert_int_equal(piece.offset, offset);
             assert_int_equal(piece.len, 50000 - offset);
             assert_int_equal(buf[0], 49);
         }
         // What was deleted: the first that is there comes instead, and where it begins is told.
-        assert_int_equal(
-            viv_spill_read(&with, spill.oldest, spill.newest, 2, 0, buf, sizeof buf, &piece), 0);
+        assert_int_equal(viv_spill_read(&with,
+                                        &(struct viv_spill_place){spill.oldest, spill.newest, 2, 0},
+                                        buf, sizeof buf, &piece),
+                         0);
         assert_true(piece.offset > 0 && piece.offset % 1000 == 0);
         assert_int_equal(buf[0], piece.offset / 1000);
         assert_int_equal(
-            viv_spill_read(&with, spill.oldest, spill.newest, 1, 50000, buf, sizeof buf, &piece),
+            viv_spill_read(&with, &(struct viv_spill_place){spill.oldest, spill.newest, 1, 50000},
+                           buf, sizeof buf, &piece),
             0);
         assert_int_equal(piece.len, 0);
         viv_spill_remove(&spill);
@@ -193,8 +198,8 @@ static void a_program_spills_all_that_it_prints(void **state)
         struct viv_spill_piece piece;
         static char all[1 << 20];
         do {
-            assert_int_equal(viv_spill_read(&with, 1, 1, stream, offset, all + offset,
-                                            sizeof all - offset, &piece),
+            assert_int_equal(viv_spill_read(&with, &(struct viv_spill_place){1, 1, stream, offset},
+                                            all + offset, sizeof all - offset, &piece),
                              0);
             assert_int_equal(piece.offset, offset);
             offset += piece.len;
