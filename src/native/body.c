@@ -137,6 +137,7 @@ static void check_cpu(struct viv_program *program, uint64_t now_ns)
     uint64_t used_us = 0;
     VIV_IGNORE(viv_cgroup_read_u64(program->cgroup_fd, "cpu.stat", "usage_usec", &used_us),
                "looked at again soon");
+    used_us -= viv_min_u64(used_us, program->cgroup_cpu_us);
     if (used_us * NS_PER_US >= max_ms * VIV_NS_PER_MS)
         viv_program__stop(program, VIV_CAUSE_CPU, 0, now_ns);
     program->cpu_check_ns = now_ns + CPU_SAMPLE_NS;

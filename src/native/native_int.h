@@ -40,6 +40,12 @@ struct viv_native_scope {
     char unit[VIV_NATIVE_UNIT_BYTES_MAX + 1];
 };
 
+#define VIV_NATIVE_SPARES 64 // empty control groups that are kept
+struct viv_native_spare {
+    int fd;
+    uint64_t number, cpu_us;
+};
+
 struct viv_native {
     // Immutable after open:
     struct viv_kernel *kernel;
@@ -77,6 +83,8 @@ struct viv_native {
     struct viv_list programs; // by number, for operators
     uint64_t last_number;
     bool stops;
+    uint32_t spare_count;
+    struct viv_native_spare spares[VIV_NATIVE_SPARES];
     _Atomic uint32_t live; // programs with a process; futex of viv_native_stop
 };
 
@@ -98,6 +106,8 @@ struct viv_session *viv_native__session(const struct viv_native_ctx *ctx); // NU
 // Asks the caller's session; a refusal is audited. Errors: DENIED.
 enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
                              const struct viv_cap_query *query) VIV_MUST_CHECK;
+
+void viv_native__drop_spares(struct viv_native *native); // groups.c
 
 // ---- warden.c ----
 // A warden watches from now on, if a holder is there to be one. Thread: a spawner's. Blocks.

@@ -102,8 +102,9 @@ struct viv_program {
     struct viv_io_wait link_wait;
     pid_t leader;
     int cgroup_fd;
-    char cgroup_name[24];
-    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
+    uint64_t cgroup_number, cgroup_cpu_us;   // used before it was this program's
+    bool is_group_limited, is_group_used_up; // it was killed once
+    _Atomic uint32_t ready;                  // VIV_READY_ bits, set by I/O
     // The same bits: to be tried at once, waited for, without room for more.
     uint32_t hot, armed, full;
     bool wants_in;
@@ -197,6 +198,12 @@ void viv_native__launched(struct viv_launch_job *job); // body.c
 void viv_native__undo_launch(struct viv_program *program);
 void viv_native__close_child_fds(struct viv_program *program); // what the start still needs
 
+// ---- groups.c ----
+// Its control group, if it is to have one, with its limits. 0, or a negated errno.
+int viv_native__get_group(struct viv_program *program);
+// cpu_us: used in it so far. Harmless without one.
+void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty);
+
 // ---- start.c ----
 // From what was prepared to a program that has been executed. Errors: those of 4.4.
 enum viv_err viv_native__start(struct viv_program *program,
@@ -254,6 +261,7 @@ void viv_tree__kill(struct viv_program *program);
 bool viv_tree__is_dead(struct viv_program *program);
 void viv_tree__signal(struct viv_program *program, int signo, bool leader);
 void viv_tree__freeze(struct viv_program *program, bool is_frozen);
+bool viv_tree__is_empty(const struct viv_program *program); // but for a leader that has ended
 void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit); // of its cgroup
 
 #endif

@@ -118,6 +118,7 @@ static void open_group(struct viv_native *native, const char *base)
 
 static void close_group(struct viv_native *native)
 {
+    viv_native__drop_spares(native);
     viv_native__end_warden(native); // which removes what is left
     if (native->cgroup_fd >= 0) {
         VIV_IGNORE(viv_os_close(native->cgroup_fd), "a directory");
