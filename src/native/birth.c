@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The birth of a program, and the start of one that is held. The step's thread.
 //
-//   starting: the launch is under way ──> born: running, or held until its start
+//   starting: the launch is under way, posted by the caller ──> born: running, or held until its
+//   start
 //       └─ it failed: never born, the spawner is told
 //
 // A held program has its quota, its id and its pipes, but no process of the system; a gated one has
@@ -127,7 +128,7 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     viv_proc_set_alarm(program->proc, next_ns);
 }
 
-static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
+enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_native *native = program->native;
     const struct viv_native_quota queued = {.queued = 1};
@@ -142,13 +143,6 @@ static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns)
 {
-    if (program->posted_ns == 0) {
-        const enum viv_err err = post_launch(program, now_ns);
-        if (err != VIV_OK) {
-            tell_spawner(program, err);
-            return VIV_STEP_DONE;
-        }
-    }
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
@@ -187,7 +181,7 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
         return;
     }
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
-    const enum viv_err err = post_launch(program, now_ns);
+    const enum viv_err err = viv_program__post_launch(program, now_ns);
     if (err == VIV_OK) return;
     program->is_starting = false;
     viv_program__complete_all(program, &program->starters, err);

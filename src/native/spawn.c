@@ -292,8 +292,15 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     }
     viv_native_call_park(call, VIV_NATIVE_CALL_SPAWN, program, NULL);
     program->spawner = call;
-    viv_proc_incubate(proc);
-    return VIV_E_AGAIN;
+    // The process first runs when its launch is done, or lasts; from the post on it is its own.
+    const uint64_t now_ns = viv_sched_now_ns(native->sched);
+    viv_proc_set_alarm(proc, now_ns + VIV_LAUNCH_SLOW_NS);
+    err = viv_program__post_launch(program, now_ns);
+    if (err == VIV_OK) return VIV_E_AGAIN;
+    program->spawner = NULL;
+    viv_native_cancel(call);
+    viv_proc_abandon(proc);
+    return err;
 fail:
     if (program->is_counted) viv_ses_native_sub(program->session);
     viv_program__drop(program);
