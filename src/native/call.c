@@ -89,6 +89,21 @@ static void copy_exit(struct viv_native_call *call)
     viv_spin_unlock(&program->lock);
 }
 
+// A program that was to be run has begun, or its time is over: its end is waited for.
+static enum viv_err go_on(struct viv_native_call *call, enum viv_err err)
+{
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = call->spawned.pid};
+    if (err == VIV_OK && !call->has_begun) {
+        call->has_begun = true;
+        return viv_native_wait(call, &ref, call->run_ns);
+    }
+    if (err == VIV_E_TIMEOUT && call->has_begun && !call->is_late) {
+        call->is_late = true;
+        err = viv_native_kill(call, &ref);
+    }
+    return err == VIV_OK && call->is_late ? VIV_E_TIMEOUT : err;
+}
+
 enum viv_err viv_native_poll(struct viv_native_call *call)
 {
     if (call->kind == VIV_NATIVE_CALL_NONE) return VIV_OK;
@@ -105,7 +120,7 @@ enum viv_err viv_native_poll(struct viv_native_call *call)
         call->diag = call->program->launch_diag;
     if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_EXIT) copy_exit(call);
     forget_program(call);
-    return err;
+    return call->is_run ? go_on(call, err) : err;
 }
 
 static uint64_t pause_ns(const struct viv_native_call *call)

@@ -5,6 +5,7 @@
 #define VIV_NATIVE_NATIVE_INT_H
 
 #include "base/trie.h"
+#include "cap/guest.h"
 #include "native/feature.h"
 #include "native/idtable.h"
 #include "native/launcher.h"
@@ -61,6 +62,7 @@ struct viv_native {
     bool direct;
     int state_fd;       // -1: none
     const char *holder; // path; NULL: none
+    struct viv_guest_module guest_module;
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
     int holder_fd; // -1: not opened yet
@@ -68,6 +70,9 @@ struct viv_native {
     int warden_fd, warden_pidfd; // -1: none
     struct viv_features features;
     struct viv_native_quota scope_max, env_max;
+    const char *cgroup; // where that may be; NULL: the own
+    // Under holder_lock until the first launch has asked for it, then immutable:
+    bool has_sought_group;
     int cgroup_fd;      // where programs get theirs; -1: none can be made
     int cgroup_base_fd; // and where that is
     char cgroup_name[32];
@@ -108,6 +113,10 @@ enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
                              const struct viv_cap_query *query) VIV_MUST_CHECK;
 
 void viv_native__drop_spares(struct viv_native *native); // groups.c
+// ---- room.c ----
+// The directory of groups is there from now on, if this host lets one be made. Thread: a spawner's.
+// Blocks.
+void viv_native__need_group(struct viv_native *native);
 
 // ---- warden.c ----
 // A warden watches from now on, if a holder is there to be one. Thread: a spawner's. Blocks.

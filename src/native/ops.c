@@ -375,11 +375,15 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .rung = program->rung,
         .age_ns = now_ns - program->spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
+        .weak = program->weak,
+        .left_out = program->left_out,
+        .wall_offset_ns = program->wall_offset_ns,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);
     viv_spin_lock(&program->lock);
     out->phase = program->phase;
+    out->incarnation = program->exit.incarnation;
     out->ready = program->ready_flag;
     out->has_exit = program->has_exit;
     out->unkillable = program->unkillable;

@@ -208,6 +208,7 @@ static enum viv_err choose_rung(struct viv_program *program)
     const bool wants_guard = fields->start == VIV_NATIVE_START_GATED || is_limited(fields->deadman);
     if (fields->survive == VIV_NATIVE_SURVIVE_KERNEL)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
+    viv_native__need_group(program->native);
     program->has_group =
         program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
     program->rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS

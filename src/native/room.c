@@ -95,7 +95,6 @@ static void end_orphan(void *arg, int base_fd, const char *name)
 static void open_group(struct viv_native *native, const char *base)
 {
     char own[PATH_MAX];
-    native->cgroup_fd = native->cgroup_base_fd = -1;
     if (base == NULL && viv_cgroup_own(own, sizeof own) == VIV_OK) base = own;
     if (base == NULL) return;
     const int base_fd = viv_os_open(base, O_RDONLY | O_DIRECTORY, 0);
@@ -114,6 +113,14 @@ static void open_group(struct viv_native *native, const char *base)
                                    VIV_CGROUP_CPU | VIV_CGROUP_MEMORY | VIV_CGROUP_PIDS),
                "what is there is read back");
     native->cgroup_controllers = viv_cgroup_controllers(native->cgroup_fd);
+}
+
+void viv_native__need_group(struct viv_native *native)
+{
+    viv_mutex_lock(&native->holder_lock);
+    if (!native->has_sought_group) open_group(native, native->cgroup);
+    native->has_sought_group = true;
+    viv_mutex_unlock(&native->holder_lock);
 }
 
 static void close_group(struct viv_native *native)
@@ -152,6 +159,8 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->holder = config->holder;
     native->state_fd =
         config->state_dir != NULL ? viv_os_open(config->state_dir, O_PATH | O_DIRECTORY, 0) : -1;
+    native->cgroup = config->cgroup;
+    native->cgroup_fd = native->cgroup_base_fd = -1;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
@@ -180,7 +189,6 @@ enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_
                             &(struct viv_res_kind){.close = close_child, .destroy = destroy_child});
     if (err != VIV_OK) goto fail_kind;
     read_limits(native);
-    open_group(native, config->cgroup);
     *out_native = native;
     return VIV_OK;
 fail_kind:

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { RUN_RING_BYTES = 4 << 20 };
+
 // ---- what the session says ----
 
 struct viv_session *viv_native__session(const struct viv_native_ctx *ctx)
@@ -225,6 +227,16 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
     return VIV_OK;
 }
 
+// Whoever runs a program wants all it says.
+static enum viv_err prepare_run(struct viv_native_req *req, struct viv_diag *diag)
+{
+    if (req->fields.survive != VIV_NATIVE_SURVIVE_OWNER)
+        return viv_diag_set(diag, VIV_E_INVAL, "survive");
+    if (!viv_native_is_given(req, VIV_NATIVE_KEY_RING_BYTES))
+        req->fields.ring_bytes = RUN_RING_BYTES;
+    return VIV_OK;
+}
+
 static enum viv_err check_request(struct viv_program *program, struct viv_native_call *call,
                                   const void *block, size_t len_bytes)
 {
@@ -237,6 +249,7 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
         viv_native_ceilings_guest(&ceilings);
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
     VIV_TRY(ask_needs(ctx, program->req.needs, &call->diag));
+    if (call->is_run) VIV_TRY(prepare_run(&program->req, &call->diag));
     return check_later(&program->req, &call->diag);
 }
 
@@ -305,4 +318,12 @@ fail:
     if (program->is_counted) viv_ses_native_sub(program->session);
     viv_program__drop(program);
     return err;
+}
+
+enum viv_err viv_native_run(struct viv_native_call *call, const void *block, size_t len_bytes,
+                            uint64_t timeout_ns)
+{
+    call->is_run = true;
+    call->run_ns = timeout_ns;
+    return viv_native_spawn(call, block, len_bytes);
 }
