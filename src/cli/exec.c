@@ -241,6 +241,12 @@ const char *viv_cli_holder(char buf[PATH_MAX])
     return VIV_HOLDER_PATH;
 }
 
+static enum viv_err reserve_record(void *arg)
+{
+    struct exec *exec = arg;
+    return exec->options->audit != NULL ? viv_audit_file_reserve(&exec->audit.file) : VIV_OK;
+}
+
 static enum viv_err make_kernel(struct exec *exec)
 {
     char cwd[PATH_MAX];
@@ -250,7 +256,11 @@ static enum viv_err make_kernel(struct exec *exec)
     const struct viv_native_config config = {.kernel = exec->kernel,
                                              .cap = exec->room,
                                              .direct = true,
-                                             .holder = viv_cli_holder(exec->holder)};
+                                             .holder = viv_cli_holder(exec->holder),
+                                             .audit = {.is_required =
+                                                           exec->options->audit_is_required,
+                                                       .reserve = reserve_record,
+                                                       .arg = exec}};
     VIV_TRY(viv_native_open(&config, &exec->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);

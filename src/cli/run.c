@@ -239,7 +239,7 @@ static int wait_for_end(struct run *run)
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
         if (number != 0) return 128 + (int)number;
         viv_run_audit_write(&run->audit, viv_room_audit(run->room), false);
-        viv_futex_wait(&events, seen, run->audit.fd >= 0 ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
+        viv_futex_wait(&events, seen, run->audit.path != NULL ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
     }
 }
 

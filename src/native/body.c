@@ -3,6 +3,7 @@
 // deadline has come or a signal arrived; it owns no thread.
 //
 //   starting (birth.c) ──> running … ──> exited: ends
+#include "native/audit.h"
 #include "native/call.h"
 
 #include "base/assert.h"
@@ -164,6 +165,7 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
 static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
 {
     struct viv_native *native = program->native;
+    viv_native__audit_exit(program); // before anybody is told
     viv_program__close_all(program);
     viv_program__drop_key(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
@@ -178,7 +180,10 @@ static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
     const bool release =
         program->release_at_exit || program->knobs[VIV_KNOB_RETENTION] == 0; // not to be kept
     viv_spin_unlock(&program->lock);
-    if (release) viv_program__release(program);
+    if (release) {
+        const struct viv_native_deed deed = {.operation = "native.release"};
+        if (viv_program__release(program)) viv_native__audit_deed(program, &deed);
+    }
     return VIV_STEP_DONE;
 }
 

@@ -8,6 +8,7 @@
 #include "native/feature.h"
 #include "native/idtable.h"
 #include "native/launcher.h"
+#include "native/metrics.h"
 #include "native/native.h"
 #include "os/thread.h"
 
@@ -40,6 +41,12 @@ struct viv_native_scope {
     char unit[VIV_NATIVE_UNIT_BYTES_MAX + 1];
 };
 
+// Numbers for metrics.h. All relaxed: they say how much, and order nothing else.
+struct viv_native_counts {
+    VIV_CACHE_ALIGNED _Atomic uint64_t spawns[VIV_NATIVE_RESULTS], exits[VIV_CAUSES];
+    _Atomic uint64_t spawn_ns, log_bytes[2], dropped_bytes, audit_failed;
+};
+
 struct viv_native {
     // Immutable after open:
     struct viv_kernel *kernel;
@@ -53,6 +60,7 @@ struct viv_native {
     uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard
     cpu_set_t cpus;     // as then
     bool direct;
+    struct viv_native_audit audit;
     const char *holder; // path; NULL: none
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
@@ -77,6 +85,7 @@ struct viv_native {
     uint64_t last_number;
     bool stops;
     _Atomic uint32_t live; // programs with a process; futex of viv_native_stop
+    struct viv_native_counts counts;
 };
 
 // ---- quota.c ----
@@ -97,6 +106,10 @@ struct viv_session *viv_native__session(const struct viv_native_ctx *ctx); // NU
 // Asks the caller's session; a refusal is audited. Errors: DENIED.
 enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
                              const struct viv_cap_query *query) VIV_MUST_CHECK;
+
+// ---- metrics.c ----
+void viv_native__count(_Atomic uint64_t *count, uint64_t more);
+void viv_native__count_spawn(struct viv_native *native, enum viv_err err);
 
 // ---- warden.c ----
 // A warden watches from now on, if a holder is there to be one. Thread: a spawner's. Blocks.

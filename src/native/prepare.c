@@ -3,7 +3,7 @@
 // the clone. A step that fails undoes those before it in reverse order.
 //
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
-#include "native/program.h"
+#include "native/audit.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -280,6 +280,7 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(viv_program__take_key(program, &program->key_holder));
     VIV_TRY(reserve(program));
     VIV_TRY(make_id(program));
+    VIV_TRY(viv_native__audit_intent(program));
     make_queues(program);
     int r = make_pipes(program);
     if (r < 0) return host_error(program, r, "pipes");

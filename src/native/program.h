@@ -60,7 +60,12 @@ struct viv_program {
     enum viv_rung rung;
     uint32_t weak, left_out;  // as the status
     bool has_group, has_init; // a control group; started by viv-holder
-    uint64_t spawned_ns, wall_offset_ns;
+    uint64_t asked_ns, spawned_ns, wall_offset_ns;
+    viv_pid caller; // who asked for it; none: no process
+    uint32_t environment;
+    enum viv_cap refused; // class that was missing; 0: none was (class 0 is not asked for here)
+    struct viv_audit_detail *audit; // of its record, made ahead; until that is written
+    bool audit_is_reserved;
 
     _Atomic uint32_t refs;
     struct viv_qsbr_item retired;
@@ -154,6 +159,11 @@ enum {
     VIV_READY_LINK = 16
 };
 
+// ---- spawn.c ----
+// Counts a refusal, and notes it for the record of the spawn.
+void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
+                              enum viv_cap cap);
+
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
 void viv_program__drop(VIV_OWN struct viv_program *program); // Thread: a member
@@ -168,8 +178,8 @@ void viv_program__drop_key(struct viv_program *program);
 void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
                                enum viv_err err);
 void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
-// Takes it out of everything; who holds it counted still may read it. Once or more.
-void viv_program__release(struct viv_program *program);
+// Takes it out of everything; who holds it counted still may read it. False: it was out already.
+bool viv_program__release(struct viv_program *program);
 void viv_program__init_retention(struct viv_program *program);
 // The release, retention_ns from now on.
 void viv_program__expire_later(struct viv_program *program, uint64_t retention_ns);
