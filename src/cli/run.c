@@ -345,7 +345,7 @@ int viv_cli_run(int count, char **args)
     static struct run run; // too large for a stack, one a program
     if (!viv_run_options_parse(count, args, &run.options)) return VIV_STATUS_USAGE;
     if (run.options.help) return viv_cli_print_help("run");
-    run.policy = viv_run_policy_make(&run.options);
+    run.policy = viv_run_policy_make(&run.options, NULL);
     if (run.policy == NULL) return VIV_STATUS_USAGE;
     if (!viv_run_audit_open(&run.audit, run.options.audit)) return VIV_STATUS_USAGE;
     int status = make_config(&run);

@@ -85,7 +85,7 @@ enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
 // ---- making ----
 
 // A directory that cannot be opened is a bad pattern, with its place in the text. The descriptor is
-// not kept: the first process opens its directories itself. Commands are for a later step.
+// not kept: the first process opens its directories itself, and starts no commands.
 static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *path, size_t path_len,
                              struct viv_anchor **out_anchor, struct viv_diag *diag)
 {
@@ -101,8 +101,7 @@ static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *pa
     return VIV_OK;
 }
 
-static const struct viv_scope_hooks hooks = {.open = try_open};
-static const struct viv_policy_source plain_source = {.hooks = &hooks};
+static const struct viv_scope_hooks guest_hooks = {.open = try_open};
 
 static bool failed(const struct viv_policy_error *error, enum viv_err err)
 {
@@ -111,7 +110,8 @@ static bool failed(const struct viv_policy_error *error, enum viv_err err)
     return false;
 }
 
-static bool add_file(struct viv_policy_options *all, const char *path)
+static bool add_file(struct viv_policy_options *all, const char *path,
+                     const struct viv_policy_source *source)
 {
     uint8_t *text;
     size_t len;
@@ -126,25 +126,29 @@ static bool add_file(struct viv_policy_options *all, const char *path)
                                                               : "", // there is no text of 0 bytes
                                              .value_len = len,
                                              .label = path};
-    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
+    enum viv_err err = viv_policy_options_add(all, &option, source, &error);
     viv_free(text, len, VIV_TAG_CLI);
     return err == VIV_OK || failed(&error, err);
 }
 
-static bool add_option(struct viv_policy_options *all, const struct viv_run_policy_option *given)
+static bool add_option(struct viv_policy_options *all, const struct viv_run_policy_option *given,
+                       const struct viv_policy_source *source)
 {
-    if (strcmp(given->name, "policy") == 0) return add_file(all, given->value);
+    if (strcmp(given->name, "policy") == 0) return add_file(all, given->value, source);
     struct viv_policy_error error = {0};
     const struct viv_policy_option option = {.name = given->name,
                                              .value = given->value,
                                              .value_len =
                                                  given->value != NULL ? strlen(given->value) : 0};
-    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
+    enum viv_err err = viv_policy_options_add(all, &option, source, &error);
     return err == VIV_OK || failed(&error, err);
 }
 
-struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
+struct viv_policy *viv_run_policy_make(const struct viv_run_options *options,
+                                       const struct viv_scope_hooks *hooks)
 {
+    const struct viv_policy_source plain = {.hooks = hooks != NULL ? hooks : &guest_hooks};
+    const struct viv_policy_source *source = &plain;
     struct viv_policy_options *all;
     struct viv_policy *policy = NULL;
     struct viv_policy_error error = {0};
@@ -155,9 +159,9 @@ struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
     }
     bool good = true;
     for (uint32_t i = 0; good && i < options->policy_count; i++)
-        good = add_option(all, &options->policy[i]);
+        good = add_option(all, &options->policy[i], source);
     if (good) {
-        err = viv_policy_options_finish(all, &plain_source, &policy, &error);
+        err = viv_policy_options_finish(all, source, &policy, &error);
         if (err != VIV_OK) (void)failed(&error, err);
     }
     viv_policy_options_free(all);

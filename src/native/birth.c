@@ -74,15 +74,19 @@ static void take_launched(struct viv_program *program, uint64_t now_ns)
     program->init_fd = -1;
     program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
     program->spawned_ns = now_ns;
-    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
 }
 
 static void set_phase(struct viv_program *program, enum viv_native_phase phase)
 {
+    const uint64_t start_ms = program->req.fields.start_ms;
+    const bool is_ready = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
+    const uint64_t now_ns = viv_sched_now_ns(program->native->sched);
+    if (phase == VIV_NATIVE_RUNNING && !is_ready && start_ms < VIV_FOREVER_NS / VIV_NS_PER_MS / 2)
+        program->readiness.end_ns = now_ns + start_ms * VIV_NS_PER_MS;
     viv_spin_lock(&program->lock);
     program->phase = phase;
-    if (phase == VIV_NATIVE_RUNNING)
-        program->ready_flag = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
+    if (phase == VIV_NATIVE_RUNNING) program->ready_flag = is_ready;
     viv_spin_unlock(&program->lock);
 }
 

@@ -154,7 +154,9 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
     if (now_ns >= lifetime_ns) viv_program__stop(program, VIV_CAUSE_LIFETIME, grace_ns, now_ns);
     const uint64_t idle_ns = idle_end_ns(program, now_ns);
     if (now_ns >= idle_ns) viv_program__stop(program, VIV_CAUSE_IDLE, grace_ns, now_ns);
-    const uint64_t next_ns = viv_min_u64(lifetime_ns, idle_ns);
+    const uint64_t ready_ns = program->readiness.end_ns;
+    if (now_ns >= ready_ns) viv_program__stop(program, VIV_CAUSE_START, grace_ns, now_ns);
+    const uint64_t next_ns = viv_min_u64(viv_min_u64(lifetime_ns, idle_ns), ready_ns);
     const bool has_cpu = program->req.fields.max_cpu_ms != VIV_NATIVE_NONE;
     return has_cpu ? viv_min_u64(next_ns, program->cpu_check_ns) : next_ns;
 }
@@ -224,7 +226,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     if (more || (program->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
     if (viv_program__arm(program) != VIV_OK) {
         viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
-        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+        program->hot |=
+            VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
         return VIV_STEP_WAIT;
     }
     const uint64_t ring_ns = tend_rings(program, now_ns);

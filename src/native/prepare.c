@@ -142,6 +142,11 @@ static int open_nulls(struct viv_program *program)
 static int make_pipes(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
+    if (fields->ready == VIV_NATIVE_READY_FD) {
+        const int r =
+            make_pipe(true, &program->readiness.fd, &program->child_fds[VIV_PROGRAM_READY_FD]);
+        if (r < 0) return r;
+    }
     if (fields->pty.rows != 0 && program->rung != VIV_RUNG_PIDNS) return make_terminal(program);
     int *theirs = program->child_fds;
     if (fields->pty.rows != 0) return open_nulls(program); // init makes the terminal
@@ -160,8 +165,9 @@ static int make_pipes(struct viv_program *program)
 
 static void close_pipes(struct viv_program *program)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         close_fd(&program->child_fds[i]);
+    close_fd(&program->readiness.fd);
     close_fd(&program->streams[VIV_OUT].fd);
     close_fd(&program->streams[VIV_ERR].fd);
     close_fd(&program->in_fd);
@@ -282,6 +288,10 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(make_id(program));
     VIV_TRY(viv_native__audit_intent(program));
     make_queues(program);
+    const struct viv_native_text *line = &program->req.fields.ready_line;
+    if (line->data != NULL &&
+        viv_readiness_expect(&program->readiness, line->data, line->len) != VIV_OK)
+        return fail(program, VIV_E_EXHAUSTED, "memory");
     int r = make_pipes(program);
     if (r < 0) return host_error(program, r, "pipes");
     r = make_group(program);
@@ -291,7 +301,7 @@ static enum viv_err make_all(struct viv_program *program)
 void viv_native__close_child_fds(struct viv_program *program)
 {
     close_fd(&program->cwd_fd);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         close_fd(&program->child_fds[i]);
 }
 

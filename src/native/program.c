@@ -20,6 +20,7 @@ static void free_program(struct viv_qsbr_item *item)
     for (int i = 0; i < 2; i++)
         viv_log_ring_deinit(&program->streams[i].ring);
     viv_stdin_deinit(&program->in);
+    viv_readiness_deinit(&program->readiness);
     viv_native_req_deinit(&program->req);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
     viv_reason_drop(program->broken);

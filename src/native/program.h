@@ -10,10 +10,12 @@
 #include "native/environ.h"
 #include "native/init_link.h"
 #include "native/native_int.h"
+#include "native/readiness.h"
 #include "native/ring.h"
 #include "native/stdin.h"
 #include "sched/io.h"
 
+enum { VIV_PROGRAM_READY_FD = 3 }; // a program's descriptor, VIV_READY_FD
 enum { VIV_OUT = 0, VIV_ERR = 1 }; // stdout, stderr; streams 1 and 2 outside
 
 // One pipe from the program. The step's, except what others read of the ring.
@@ -85,8 +87,8 @@ struct viv_program {
     struct viv_native_quota reserved;
     enum viv_err launch_err;
     struct viv_diag launch_diag;
-    int child_fds[3], cwd_fd;
-    int outer_fd; // of what became init's parent, for a moment
+    int child_fds[VIV_LAUNCH_FDS_MAX], cwd_fd; // 0 to 3
+    int outer_fd;                              // of what became init's parent, for a moment
     bool is_init_known, is_init_ready;
     // What init told before its launch was done.
     bool has_early_exit, is_early_gone;
@@ -103,6 +105,7 @@ struct viv_program {
     int init_fd, leader_fd; // as init told; the launch's until it is done
     struct viv_init_link link;
     struct viv_io_wait link_wait;
+    struct viv_readiness readiness; // its pipe is the launch's until that is done
     pid_t leader;
     int cgroup_fd;
     char cgroup_name[24];
@@ -156,7 +159,8 @@ enum {
     VIV_READY_ERR = 2,
     VIV_READY_IN = 4,
     VIV_READY_PID = 8,
-    VIV_READY_LINK = 16
+    VIV_READY_LINK = 16,
+    VIV_READY_SAYS = 32 // through its descriptor
 };
 
 // ---- spawn.c ----
@@ -239,6 +243,8 @@ bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns);
 bool viv_program__is_at_end(const struct viv_program *program); // both streams
 void viv_program__close_stream(struct viv_program *program, uint32_t index, bool truncated);
 void viv_program__close_stdin(struct viv_program *program);
+// It has said so; it is told once.
+void viv_program__set_ready(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
 void viv_program__close_link(struct viv_program *program); // to init, which kills what it has

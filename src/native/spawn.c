@@ -79,7 +79,8 @@ static enum viv_err ask_need(struct viv_program *program, const struct viv_nativ
     if (ctx->is_operator) return VIV_OK;
     for (size_t i = 0; i < VIV_COUNT_OF(words); i++)
         if (words[i].need == need) return ask_word(program, ctx, words[i].word);
-    if (need == VIV_NATIVE_NEED_TTY) return ask(program, ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
+    if (need == VIV_NATIVE_NEED_TTY)
+        return ask(program, ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
     if (need != VIV_NATIVE_NEED_NET) return VIV_E_DENIED; // an operator's
     const enum viv_err err = ask(program, ctx, VIV_CAP_NET_BIND, (struct viv_cap_query){0});
     return err == VIV_OK ? ask(program, ctx, VIV_CAP_NET_CONNECT, (struct viv_cap_query){0}) : err;
@@ -141,6 +142,12 @@ static void on_err(struct viv_io_wait *wait, uint32_t events)
     set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_ERR].wait), VIV_READY_ERR);
 }
 
+static void on_says(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, readiness.wait), VIV_READY_SAYS);
+}
+
 static void on_in(struct viv_io_wait *wait, uint32_t events)
 {
     (void)events;
@@ -178,8 +185,10 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     program->link.fd = program->init_fd = program->leader_fd = program->outer_fd = -1;
     viv_io_init(&program->link_wait, on_link);
     program->in_fd = program->tty_fd = program->pidfd = program->cgroup_fd = program->cwd_fd = -1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         program->child_fds[i] = -1;
+    viv_readiness_init(&program->readiness);
+    viv_io_init(&program->readiness.wait, on_says);
     program->launched.pidfd = -1;
     program->stop_kill_ns = VIV_FOREVER_NS;
     program->phase = VIV_NATIVE_STARTING;
@@ -228,7 +237,6 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
-        {"ready", fields->ready != VIV_NATIVE_READY_EXEC},
         {"spill", fields->spill_dir.data != NULL},
         {"deliver", fields->deliver != VIV_NATIVE_DELIVER_NONE},
         {"io_fds", fields->io_fds != 0},
