@@ -2,9 +2,10 @@
 // The audit ring.
 //
 // Events have numbers from 1; number n lies at n % event_count, and the ring holds those from
-// first_seq on: the last event_count of them, or fewer when their details need the room. A window is found by the hash of what makes denials equal, in a few places
-// from there on. Everything is under one lock, held for the copy of an event: a denial that is
-// counted only costs a hash and a comparison.
+// first_seq on: the last event_count of them, or fewer when their details need the room. A window
+// is found by the hash of what makes denials equal, in a few places from there on. Everything is
+// under one lock, held for the copy of an event: a denial that is counted only costs a hash and a
+// comparison.
 #include "cap/audit.h"
 #include "base/alloc.h"
 #include "base/assert.h"

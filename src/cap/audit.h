@@ -18,11 +18,11 @@
 #include "cap/scope.h"
 #include "proc/pid.h"
 
-#define VIV_AUDIT_EVENTS 65536u   // events of a ring
-#define VIV_AUDIT_WINDOWS 256u    // seconds open at the same time
-#define VIV_AUDIT_OBJECT_MAX 256u // bytes of an object; longer ones are cut
-#define VIV_AUDIT_DETAIL_MAX 24576u // bytes of a detail
-#define VIV_AUDIT_DETAILS_BYTES (UINT64_C(16) << 20) // of all details of a ring
+#define VIV_AUDIT_EVENTS 65536u                           // events of a ring
+#define VIV_AUDIT_WINDOWS 256u                            // seconds open at the same time
+#define VIV_AUDIT_OBJECT_MAX 256u                         // bytes of an object; longer ones are cut
+#define VIV_AUDIT_DETAIL_MAX 24576u                       // bytes of a detail
+#define VIV_AUDIT_DETAILS_BYTES (UINT64_C(16) << 20)      // of all details of a ring
 #define VIV_AUDIT_JSON_MAX (2560u + VIV_AUDIT_DETAIL_MAX) // a line, its end and the terminator
 
 enum viv_audit_kind {
@@ -63,9 +63,9 @@ struct viv_audit_event {
     viv_pid pid;           // none: not of a process
     struct viv_ses_id session;
     uint32_t environment;
-    uint8_t kind; // enum viv_audit_kind
-    uint8_t cap;  // enum viv_cap, or VIV_AUDIT_NO_CLASS
-    bool is_reserved; // room for its line was set aside where it will be kept (audit_file.h)
+    uint8_t kind;     // enum viv_audit_kind
+    uint8_t cap;      // enum viv_cap, or VIV_AUDIT_NO_CLASS
+    bool is_reserved; // room for its line was set aside where it will be kept (native/audit_file.h)
     uint16_t object_len;
     enum viv_err outcome;
     const char *operation;             // a name that lives as long as the program; NULL: none

@@ -3,7 +3,7 @@
 #ifndef VIV_CLI_RUN_AUDIT_H
 #define VIV_CLI_RUN_AUDIT_H
 
-#include "cap/audit_file.h"
+#include "native/audit_file.h"
 
 struct viv_run_audit {
     const char *path; // NULL: none, or it could not be written any more

@@ -37,8 +37,7 @@ struct viv_native_quota {
 struct viv_native_audit {
     bool is_required; // no program without a record
     bool shows_args;  // the text of arguments, not only their digest
-    // When required: makes sure that one more record can be kept where they are. Thread: any. Blocks.
-    // Errors: any.
+    // When required: makes sure that one more record can be kept. Thread: any. Blocks. Errors: any.
     enum viv_err (*reserve)(void *arg); // NULL: the ring is where they are kept
     void *arg;
 };

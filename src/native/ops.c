@@ -316,8 +316,7 @@ enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct vi
     struct viv_htab *tab;
     enum viv_err err = program->resource.w != 0 ? viv_room_htab(ctx->proc, &tab) : VIV_E_GONE;
     if (err == VIV_OK) err = viv_res_insert_id(tab, program->resource, rights, out_handle);
-    const struct viv_native_deed deed = {
-        .ctx = ctx, .operation = "native.attach", .outcome = err};
+    const struct viv_native_deed deed = {.ctx = ctx, .operation = "native.attach", .outcome = err};
     viv_native__audit_deed(program, &deed);
     viv_program__drop(program);
     return err;

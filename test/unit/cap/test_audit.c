@@ -242,8 +242,7 @@ static void names_of_events(void **state)
     static const char *const names[] = {
         "lost",       "denied",         "attach-guess",   "grant",          "delegate",
         "revoke",     "session-create", "session-change", "session-remove", "policy-load",
-        "unenforced", "account-leak",   "orphan",         "control-kill",
-        "program"};
+        "unenforced", "account-leak",   "orphan",         "control-kill",   "program"};
     assert_int_equal(VIV_COUNT_OF(names), VIV_AUDIT_KINDS);
     for (size_t i = 0; i < VIV_COUNT_OF(names); i++)
         assert_string_equal(viv_audit_kind_name((enum viv_audit_kind)i), names[i]);

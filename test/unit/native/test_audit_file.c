@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "cap/audit_file.h"
+#include "native/audit_file.h"
 #include "os/fault.h"
 #include <errno.h>
 #include <stdio.h>

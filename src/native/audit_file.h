@@ -5,13 +5,14 @@
 //   {"seq":1, … ,"prev":"0000…"}    <- 64 zeros: the first of its file
 //   {"seq":2, … ,"prev":"9f3c…"}    <- SHA-256 of the line above, without its newline
 //
-// A file that is there is continued, unless the caller wants a new one; a last line without a newline (its writer was cut off) gets
-// one, and is part of the chain as it is. Where a record is required before something may happen,
-// room for it is set aside first (fallocate), so that a full disk is noticed in time.
+// A file that is there is continued, unless the caller wants a new one; a last line without a
+// newline (its writer was cut off) gets one, and is part of the chain as it is. Where a record is
+// required before something may happen, room for it is set aside first (fallocate), so that a full
+// disk is noticed in time.
 //
 // Thread: any; blocks.
-#ifndef VIV_CAP_AUDIT_FILE_H
-#define VIV_CAP_AUDIT_FILE_H
+#ifndef VIV_NATIVE_AUDIT_FILE_H
+#define VIV_NATIVE_AUDIT_FILE_H
 
 #include "base/hash.h"
 #include "cap/audit.h"

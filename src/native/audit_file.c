@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The audit file. Under the mutex: everything.
-#include "cap/audit_file.h"
+#include "native/audit_file.h"
 
 #include "os/file.h"
 #include <errno.h>
@@ -112,7 +112,8 @@ static size_t link_line(struct viv_audit_file *file, size_t len)
     char hex[2 * VIV_SHA256_BYTES + 1];
     viv_hex_encode(file->prev, sizeof file->prev, hex);
     const size_t at = len - 2;
-    return at + (size_t)snprintf(file->line + at, sizeof file->line - at, ",\"prev\":\"%s\"}\n", hex);
+    return at +
+           (size_t)snprintf(file->line + at, sizeof file->line - at, ",\"prev\":\"%s\"}\n", hex);
 }
 
 static int write_line_locked(struct viv_audit_file *file, size_t len)
