@@ -43,6 +43,7 @@ static const struct option {
     {"detach", FORM_OWN, false, VIV_NATIVE_KEY_NONE},
     {"json", FORM_OWN, false, VIV_NATIVE_KEY_NONE},
     {"audit", FORM_OWN, true, VIV_NATIVE_KEY_NONE},
+    {"require-audit", FORM_OWN, false, VIV_NATIVE_KEY_NONE},
     {"cwd", FORM_TEXT, true, VIV_NATIVE_KEY_CWD},
     {"label", FORM_TEXT, true, VIV_NATIVE_KEY_LABEL},
     {"key", FORM_TEXT, true, VIV_NATIVE_KEY_KEY},
@@ -200,6 +201,7 @@ static bool put_own(struct viv_exec_options *out, const struct option *option, c
     if (strcmp(option->name, "no-env") == 0) return out->no_env = true;
     if (strcmp(option->name, "detach") == 0) return out->detach = true;
     if (strcmp(option->name, "json") == 0) return out->json = true;
+    if (strcmp(option->name, "require-audit") == 0) return out->audit_is_required = true;
     if (strcmp(option->name, "audit") == 0) {
         out->audit = value;
         return true;

@@ -16,6 +16,7 @@ struct viv_exec_options {
     struct viv_run_policy_option policy[VIV_RUN_POLICY_MAX];
     uint32_t policy_count;
     const char *audit;
+    bool audit_is_required;
 };
 
 // Whether the arguments of `viv run` ask for a program of the operating system: nothing but options

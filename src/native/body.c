@@ -3,6 +3,7 @@
 // deadline has come or a signal arrived; it owns no thread.
 //
 //   starting (birth.c) ──> running … ──> exited: ends
+#include "native/audit.h"
 #include "native/call.h"
 
 #include "base/assert.h"
@@ -154,7 +155,9 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
     if (now_ns >= lifetime_ns) viv_program__stop(program, VIV_CAUSE_LIFETIME, grace_ns, now_ns);
     const uint64_t idle_ns = idle_end_ns(program, now_ns);
     if (now_ns >= idle_ns) viv_program__stop(program, VIV_CAUSE_IDLE, grace_ns, now_ns);
-    const uint64_t next_ns = viv_min_u64(lifetime_ns, idle_ns);
+    const uint64_t ready_ns = program->readiness.end_ns;
+    if (now_ns >= ready_ns) viv_program__stop(program, VIV_CAUSE_START, grace_ns, now_ns);
+    const uint64_t next_ns = viv_min_u64(viv_min_u64(lifetime_ns, idle_ns), ready_ns);
     const bool has_cpu = program->req.fields.max_cpu_ms != VIV_NATIVE_NONE;
     return has_cpu ? viv_min_u64(next_ns, program->cpu_check_ns) : next_ns;
 }
@@ -165,6 +168,7 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
 static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
 {
     struct viv_native *native = program->native;
+    viv_native__audit_exit(program); // before anybody is told
     viv_program__close_all(program);
     viv_program__drop_key(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
@@ -179,7 +183,10 @@ static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
     const bool release =
         program->release_at_exit || program->knobs[VIV_KNOB_RETENTION] == 0; // not to be kept
     viv_spin_unlock(&program->lock);
-    if (release) viv_program__release(program);
+    if (release) {
+        const struct viv_native_deed deed = {.operation = "native.release"};
+        if (viv_program__release(program)) viv_native__audit_deed(program, &deed);
+    }
     return VIV_STEP_DONE;
 }
 
@@ -220,7 +227,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     if (more || (program->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
     if (viv_program__arm(program) != VIV_OK) {
         viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
-        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+        program->hot |=
+            VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
         return VIV_STEP_WAIT;
     }
     const uint64_t ring_ns =

@@ -273,6 +273,9 @@ static void latch_rest(struct viv_program *program)
         exit.cause = VIV_CAUSE_MEMORY;
     count_streams(program, &exit);
     viv_native__put_group(program, exit.group_cpu_us + program->cgroup_cpu_us, true);
+    viv_native__count(&program->native->counts.exits[exit.cause], 1);
+    viv_native__count(&program->native->counts.dropped_bytes,
+                      exit.streams[VIV_OUT].evicted + exit.streams[VIV_ERR].evicted);
     viv_spin_lock(&program->lock);
     const uint64_t retention_ns = program->knobs[VIV_KNOB_RETENTION];
     viv_spin_unlock(&program->lock);

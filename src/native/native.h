@@ -33,6 +33,14 @@ struct viv_program;
 struct viv_native_quota {
     uint64_t live, retained, ring_bytes, queued; // programs, programs, bytes, launches
 };
+// What is to be told of programs, beside the audit ring of `cap`.
+struct viv_native_audit {
+    bool is_required; // no program without a record
+    bool shows_args;  // the text of arguments, not only their digest
+    // When required: makes sure that one more record can be kept. Thread: any. Blocks. Errors: any.
+    enum viv_err (*reserve)(void *arg); // NULL: the ring is where they are kept
+    void *arg;
+};
 struct viv_native_config {
     struct viv_kernel *kernel;
     struct viv_room *cap;
@@ -43,6 +51,7 @@ struct viv_native_config {
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
+    struct viv_native_audit audit;
 };
 // Before viv_kernel_start; binds the kind `child`. Errors: EXHAUSTED, UNSUPPORTED (Linux).
 enum viv_err viv_native_open(const struct viv_native_config *config,

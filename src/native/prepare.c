@@ -3,7 +3,7 @@
 // the clone. A step that fails undoes those before it in reverse order.
 //
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
-#include "native/program.h"
+#include "native/audit.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -142,6 +142,11 @@ static int open_nulls(struct viv_program *program)
 static int make_pipes(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
+    if (fields->ready == VIV_NATIVE_READY_FD) {
+        const int r =
+            make_pipe(true, &program->readiness.fd, &program->child_fds[VIV_PROGRAM_READY_FD]);
+        if (r < 0) return r;
+    }
     if (fields->pty.rows != 0 && program->rung != VIV_RUNG_PIDNS) return make_terminal(program);
     int *theirs = program->child_fds;
     if (fields->pty.rows != 0) return open_nulls(program); // init makes the terminal
@@ -160,8 +165,9 @@ static int make_pipes(struct viv_program *program)
 
 static void close_pipes(struct viv_program *program)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         close_fd(&program->child_fds[i]);
+    close_fd(&program->readiness.fd);
     close_fd(&program->streams[VIV_OUT].fd);
     close_fd(&program->streams[VIV_ERR].fd);
     close_fd(&program->in_fd);
@@ -233,8 +239,13 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(viv_program__take_key(program, &program->key_holder));
     VIV_TRY(reserve(program));
     VIV_TRY(make_id(program));
+    VIV_TRY(viv_native__audit_intent(program));
     make_queues(program);
     VIV_TRY(viv_spill_io_open(program));
+    const struct viv_native_text *line = &program->req.fields.ready_line;
+    if (line->data != NULL &&
+        viv_readiness_expect(&program->readiness, line->data, line->len) != VIV_OK)
+        return fail(program, VIV_E_EXHAUSTED, "memory");
     int r = make_pipes(program);
     if (r < 0) return host_error(program, r, "pipes");
     r = viv_native__get_group(program);
@@ -244,7 +255,7 @@ static enum viv_err make_all(struct viv_program *program)
 void viv_native__close_child_fds(struct viv_program *program)
 {
     close_fd(&program->cwd_fd);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         close_fd(&program->child_fds[i]);
 }
 

@@ -10,11 +10,13 @@
 #include "native/environ.h"
 #include "native/init_link.h"
 #include "native/native_int.h"
+#include "native/readiness.h"
 #include "native/ring.h"
 #include "native/spill_io.h"
 #include "native/stdin.h"
 #include "sched/io.h"
 
+enum { VIV_PROGRAM_READY_FD = 3 }; // a program's descriptor, VIV_READY_FD
 enum { VIV_OUT = 0, VIV_ERR = 1 }; // stdout, stderr; streams 1 and 2 outside
 
 // One pipe from the program. The step's, except what others read of the ring.
@@ -61,7 +63,12 @@ struct viv_program {
     enum viv_rung rung;
     uint32_t weak, left_out;  // as the status
     bool has_group, has_init; // a control group; started by viv-holder
-    uint64_t spawned_ns, wall_offset_ns;
+    uint64_t asked_ns, spawned_ns, wall_offset_ns;
+    viv_pid caller; // who asked for it; none: no process
+    uint32_t environment;
+    enum viv_cap refused; // class that was missing; 0: none was (class 0 is not asked for here)
+    struct viv_audit_detail *audit; // of its record, made ahead; until that is written
+    bool audit_is_reserved;
 
     _Atomic uint32_t refs;
     struct viv_qsbr_item retired;
@@ -81,8 +88,8 @@ struct viv_program {
     struct viv_native_quota reserved;
     enum viv_err launch_err;
     struct viv_diag launch_diag;
-    int child_fds[3], cwd_fd;
-    int outer_fd; // of what became init's parent, for a moment
+    int child_fds[VIV_LAUNCH_FDS_MAX], cwd_fd; // 0 to 3
+    int outer_fd;                              // of what became init's parent, for a moment
     bool is_init_known, is_init_ready;
     // What init told before its launch was done.
     bool has_early_exit, is_early_gone;
@@ -100,6 +107,7 @@ struct viv_program {
     int init_fd, leader_fd;          // as init told; the launch's until it is done
     struct viv_init_link link;
     struct viv_io_wait link_wait;
+    struct viv_readiness readiness; // its pipe is the launch's until that is done
     pid_t leader;
     int cgroup_fd;
     uint64_t cgroup_number, cgroup_cpu_us;   // used before it was this program's
@@ -154,8 +162,14 @@ enum {
     VIV_READY_ERR = 2,
     VIV_READY_IN = 4,
     VIV_READY_PID = 8,
-    VIV_READY_LINK = 16
+    VIV_READY_LINK = 16,
+    VIV_READY_SAYS = 32 // through its descriptor
 };
+
+// ---- spawn.c ----
+// Counts a refusal, and notes it for the record of the spawn.
+void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
+                              enum viv_cap cap);
 
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
@@ -171,8 +185,8 @@ void viv_program__drop_key(struct viv_program *program);
 void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
                                enum viv_err err);
 void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
-// Takes it out of everything; who holds it counted still may read it. Once or more.
-void viv_program__release(struct viv_program *program);
+// Takes it out of everything; who holds it counted still may read it. False: it was out already.
+bool viv_program__release(struct viv_program *program);
 void viv_program__init_retention(struct viv_program *program);
 // The release, retention_ns from now on.
 void viv_program__expire_later(struct viv_program *program, uint64_t retention_ns);
@@ -241,6 +255,8 @@ bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns);
 bool viv_program__is_at_end(const struct viv_program *program); // both streams
 void viv_program__close_stream(struct viv_program *program, uint32_t index, bool truncated);
 void viv_program__close_stdin(struct viv_program *program);
+// It has said so; it is told once.
+void viv_program__set_ready(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
 void viv_program__close_link(struct viv_program *program); // to init, which kills what it has

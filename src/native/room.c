@@ -164,6 +164,7 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
+    native->audit = config->audit;
     native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;
     native->shutdown_ns = config->shutdown_ns != 0 ? config->shutdown_ns : SHUTDOWN_NS;
     native->scope_max = *or_default(&config->scope, &scope_default);
@@ -286,7 +287,7 @@ void viv_native_stop(struct viv_native *native)
         viv_qsbr_online(member);
     }
     for (struct viv_program *program; (program = first_program(native, 0)) != NULL;) {
-        viv_program__release(program);
+        (void)viv_program__release(program);
         viv_program__drop(program);
     }
     viv_sched_leave(member);

@@ -110,8 +110,9 @@ static enum viv_err start_directly(struct viv_program *program, const struct viv
         .exe_fd = -1,
         .argv = (const char *const *)program->req.argv,
         .envp = (const char *const *)env->envp,
-        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
-        .fd_count = 3,
+        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2],
+                program->child_fds[VIV_PROGRAM_READY_FD]},
+        .fd_count = fields->ready == VIV_NATIVE_READY_FD ? VIV_PROGRAM_READY_FD + 1 : 3,
         .cwd_fd = program->cwd_fd,
         .cgroup_fd = program->cgroup_fd,
         .new_session = true,
@@ -198,6 +199,7 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
     plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
     plan->gains = fields->allow_setuid;
+    plan->has_ready_fd = fields->ready == VIV_NATIVE_READY_FD;
     plan->has_pty = fields->sandbox != VIV_NATIVE_SANDBOX_NONE && fields->pty.rows != 0;
     plan->controls_tty = fields->pty.rows != 0;
     plan->pty_is_raw = fields->pty_raw;
@@ -291,7 +293,7 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
     const bool holds_group = program->rung == VIV_RUNG_CGROUP;
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
-        .ready_fd = -1,
+        .ready_fd = program->child_fds[VIV_PROGRAM_READY_FD],
         .cgroup_fd = holds_group ? program->cgroup_fd : -1};
     int holder_end;
     VIV_TRY(viv_init_link_open(&program->link, &holder_end));
