@@ -323,12 +323,13 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
                              struct viv_launch_room *room)
 {
     const struct viv_native *native = program->native;
-    // Who kills the group must not be in it.
-    const bool holds_group = program->rung == VIV_RUNG_CGROUP;
+    // Who kills the group must not be in it; but another user's init could not put anybody into it.
+    const bool has_rung = program->rung == VIV_RUNG_CGROUP;
+    const bool holds_group = has_rung && !viv_native__has_user(program);
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
         .ready_fd = program->child_fds[VIV_PROGRAM_READY_FD],
-        .cgroup_fd = holds_group ? program->cgroup_fd : -1};
+        .cgroup_fd = has_rung ? program->cgroup_fd : -1};
     int holder_end;
     enum viv_err err = viv_init_link_open(&program->link, &holder_end);
     if (err != VIV_OK) return link_error(program, err);
