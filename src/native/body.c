@@ -167,17 +167,11 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
 // What others may still want of it is answered; its process ends.
 static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
 {
-    struct viv_native *native = program->native;
-    viv_native__audit_exit(program); // before anybody is told
     viv_program__close_all(program);
-    viv_program__drop_key(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
     viv_program__complete_all(program, &program->stoppers, VIV_OK);
     viv_program__complete_all(program, &program->starters, VIV_E_CANCELLED);
     viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
-    const struct viv_native_quota live = {.live = 1};
-    viv_native__unreserve(native, program->scope, &live);
-    program->reserved.live = 0;
     viv_proc_set_reason(proc, viv_native_reason(&program->exit, program->broken));
     viv_spin_lock(&program->lock);
     const bool release =

@@ -4,7 +4,7 @@
 //
 //   stop: signal ── grace ──> SIGKILL to the tree ── 30 s ──> unkillable (and kept)
 //   exited: the leader is waited for ─ its tree is dead ─ every stream is at its end
-#include "native/program.h"
+#include "native/audit.h"
 
 #include "os/cgroup.h"
 #include "os/file.h"
@@ -285,6 +285,14 @@ static void latch_rest(struct viv_program *program)
     exit.stdin_accepted = program->in.accepted;
     exit.stdin_delivered = program->in.delivered;
     program->exit = exit;
+    viv_spin_unlock(&program->lock);
+    // Who sees that it has exited finds its key free, its room in the quota, and its record.
+    viv_native__audit_exit(program);
+    viv_program__drop_key(program);
+    const struct viv_native_quota live = {.live = 1};
+    viv_native__unreserve(program->native, program->scope, &live);
+    program->reserved.live = 0;
+    viv_spin_lock(&program->lock);
     program->phase = VIV_NATIVE_EXITED;
     viv_spin_unlock(&program->lock);
 }

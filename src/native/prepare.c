@@ -19,8 +19,7 @@ static enum viv_err fail(struct viv_program *program, enum viv_err err, const ch
     return viv_diag_set(&program->launch_diag, err, "%s", detail);
 }
 
-// A system call of ours failed: what the host ran out of, or what it told.
-static enum viv_err host_error(struct viv_program *program, int r, const char *step)
+enum viv_err viv_native__host_error(struct viv_program *program, int r, const char *step)
 {
     if (r == -EMFILE || r == -ENFILE) return fail(program, VIV_E_EXHAUSTED, "fds");
     if (r == -ENOMEM) return fail(program, VIV_E_EXHAUSTED, "memory");
@@ -247,9 +246,9 @@ static enum viv_err make_all(struct viv_program *program)
         viv_readiness_expect(&program->readiness, line->data, line->len) != VIV_OK)
         return fail(program, VIV_E_EXHAUSTED, "memory");
     int r = make_pipes(program);
-    if (r < 0) return host_error(program, r, "pipes");
+    if (r < 0) return viv_native__host_error(program, r, "pipes");
     r = viv_native__get_group(program);
-    return r < 0 ? host_error(program, r, "cgroup") : VIV_OK;
+    return r < 0 ? viv_native__host_error(program, r, "cgroup") : VIV_OK;
 }
 
 void viv_native__close_child_fds(struct viv_program *program)

@@ -209,6 +209,8 @@ struct viv_program *viv_native__key_locked(struct viv_native_tenant *tenant, con
 // ---- prepare.c: on a spawner thread, everything before the clone; undo.c is its mirror ----
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room);
 void viv_native__launched(struct viv_launch_job *job); // body.c
+// A system call of ours failed with this negated errno: what the host ran out of, or what it told.
+enum viv_err viv_native__host_error(struct viv_program *program, int r, const char *step);
 void viv_native__undo_launch(struct viv_program *program);
 void viv_native__close_child_fds(struct viv_program *program); // what the start still needs
 

@@ -264,7 +264,8 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
 {
     const struct viv_native_ctx *ctx = &call->ctx;
     struct viv_native_ceilings ceilings;
-    VIV_TRY(ask_spawn(program, ctx));
+    const enum viv_err err = ask_spawn(program, ctx);
+    if (err != VIV_OK) return viv_diag_set(&call->diag, err, "native.spawn");
     if (viv_native__is_unbounded(ctx))
         viv_native_ceilings_hard(&ceilings);
     else
