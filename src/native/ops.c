@@ -373,6 +373,11 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .number = program->number,
         .command = program->exe,
         .rung = program->rung,
+        .sandbox = program->req.fields.sandbox,
+        .has_terminal = program->req.fields.pty.rows != 0,
+        .wall_offset_ns = program->wall_offset_ns,
+        .weak = program->weak,
+        .left_out = program->left_out,
         .age_ns = now_ns - program->spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
     };
