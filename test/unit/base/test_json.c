@@ -86,7 +86,7 @@ static void every_allocation_fails_once(void **state)
         const bool hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
         assert_int_equal(viv_alloc_live_bytes_all(), before);
-        assert_true(hit ? err != VIV_OK : err == VIV_OK);
+        assert_int_equal(err, hit ? VIV_E_EXHAUSTED : VIV_OK);
         if (!hit) break;
     }
 }

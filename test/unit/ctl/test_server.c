@@ -36,6 +36,7 @@ static bool step_echo(struct viv_ctl_req *req, void *state)
     if (input->len_bytes > 0) {
         viv_ctl_send_data(req, 1, input->data, input->len_bytes);
         viv_ctl_take(req, input->len_bytes);
+        return true; // its end may be there already
     } else if (viv_ctl_input_has_ended(req)) {
         viv_ctl_finish(req, json_object());
     }
