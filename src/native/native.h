@@ -229,6 +229,10 @@ struct viv_native_status {
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
+// What this host can do for sandboxes. False: that has not been tried yet, since no program has
+// asked for one.
+struct viv_features;
+bool viv_native_features(const struct viv_native *native, struct viv_features *out_features);
 // Programs the context may see, by ascending number, from the one after `after` on; the count.
 struct viv_native_item {
     uint64_t number;
