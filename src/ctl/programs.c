@@ -129,7 +129,8 @@ static void send_status(struct viv_ctl_req *req, const struct viv_native_item *i
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
     const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = item->pid};
     if (viv_native_status(&ctx, &ref, &status) != VIV_OK) return; // released meanwhile
-    if (all || status.phase != VIV_NATIVE_EXITED) viv_ctl_send_event(req, viv_ctl__status(&status));
+    if (all || status.phase != VIV_NATIVE_EXITED)
+        viv_ctl_send_event(req, viv_ctl__program(&ctx, &status));
 }
 
 static bool step_list(struct viv_ctl_req *req, void *state)
@@ -160,7 +161,7 @@ static bool step_info(struct viv_ctl_req *req, void *state)
     if (!find(req, &ref)) return false;
     const enum viv_err err = viv_native_status(&ctx, &ref, &status);
     if (err == VIV_OK)
-        viv_ctl_finish(req, viv_ctl__status(&status));
+        viv_ctl_finish(req, viv_ctl__program(&ctx, &status));
     else
         viv_ctl_fail(req, err, NULL);
     return false;

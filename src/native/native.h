@@ -218,7 +218,6 @@ struct viv_native_status {
     uint64_t buffered[2], evicted[2], drained[2];
     uint64_t stdin_queued;
     uint32_t stdin_state;
-    uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;
     uint32_t sandbox; // enum viv_native_sandbox
     bool has_terminal;
@@ -229,6 +228,15 @@ struct viv_native_status {
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
+// What its tree uses now; of one that has ended, or without a control group, nothing is known.
+// Makes some system calls. Errors: NOTFOUND.
+enum { VIV_USAGE_CPU = 1, VIV_USAGE_MEMORY = 2, VIV_USAGE_MEMORY_PEAK = 4, VIV_USAGE_PIDS = 8 };
+struct viv_native_usage {
+    uint32_t known; // VIV_USAGE_ bits
+    uint64_t cpu_ns, memory_bytes, memory_peak_bytes, pids;
+};
+enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                              struct viv_native_usage *out) VIV_MUST_CHECK;
 // What this host can do for sandboxes. False: that has not been tried yet, since no program has
 // asked for one.
 struct viv_features;

@@ -94,6 +94,17 @@ class Detached(DaemonTest):
         for ref in ("x", "", "<0.1>", "#", "<0.1.2>x"):
             self.refused(self.viv("info", ref), 2, "want a pid")
 
+    def test_usage(self):
+        """Where there are control groups; what is not known says so."""
+        pid = self.shell("while :; do :; done")
+        known = "cpu_ms" in self.info(pid)
+        self.assertEqual(known, self.info(pid)["contained_by"] == "cgroup")
+        if known:
+            self.until(lambda: self.info(pid)["cpu_ms"] >= 50, "it uses the CPU")
+            self.assertRegex(self.viv("ps").out, r"running  yes +\d+s +\d+\.\d\ds ")
+        self.viv("kill", pid)
+        self.assertNotIn("cpu_ms", self.info(pid))  # its record has it
+
     def test_info_native(self):
         told = json.loads(self.viv("info", "--native", "--json").out)
         self.assertEqual((told["known"], told["seccomp"]), (False, "not tried yet"))
