@@ -98,7 +98,7 @@ static enum viv_err greet(struct viv_ctl_conn *conn, const struct viv_frame *fra
 static void understand(struct viv_ctl_conn *conn)
 {
     size_t at = 0;
-    while (!conn->is_over) {
+    while (!conn->is_over && at < conn->in.len_bytes) {
         struct viv_frame frame;
         size_t used;
         enum viv_err err =

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct viv_frame frame;
     struct viv_buf buf;
     viv_buf_init(&buf, VIV_TAG_TEST);
-    while (viv_frame_take(data + at, size - at, &frame, &used) == VIV_OK) {
+    while (at < size && viv_frame_take(data + at, size - at, &frame, &used) == VIV_OK) {
         FUZZ_CHECK(used <= size - at && used == VIV_FRAME_HEADER_BYTES + (size_t)frame.len);
         viv_buf_clear(&buf);
         FUZZ_CHECK(viv_frame_put(&buf, &frame) == VIV_OK);
