@@ -8,10 +8,15 @@
 
 enum { SIZE_ROOM = 16 }; // keeps the alignment
 
+// Whether memory was out on this thread since the parser began, which it does not always tell; a
+// thread's own, since the library hands no argument through.
+static _Thread_local bool ran_out;
+
 static void *allocate(size_t size_bytes)
 {
     if (size_bytes > SIZE_MAX - SIZE_ROOM) return NULL;
     size_t *block = viv_try_alloc(size_bytes + SIZE_ROOM, VIV_TAG_JSON);
+    ran_out |= block == NULL;
     if (block == NULL) return NULL;
     *block = size_bytes + SIZE_ROOM;
     return (char *)block + SIZE_ROOM;
@@ -56,9 +61,9 @@ enum viv_err viv_json_parse(const void *data, size_t len_bytes, json_t **out_val
 {
     json_error_t error;
     if (!is_shallow(data, len_bytes)) return VIV_E_INVAL;
+    ran_out = false;
     json_t *value = json_loadb(data, len_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (value == NULL)
-        return json_error_code(&error) == json_error_out_of_memory ? VIV_E_EXHAUSTED : VIV_E_INVAL;
+    if (value == NULL) return ran_out ? VIV_E_EXHAUSTED : VIV_E_INVAL;
     *out_value = value;
     return VIV_OK;
 }

@@ -73,6 +73,12 @@ static bool write_all(int fd, const uint8_t *data, size_t len)
     return true;
 }
 
+// A size that could not be set is no reason to leave.
+static bool is_vital(const struct attach *attach, uint32_t request)
+{
+    return request == 0 || request == attach->wait || request == attach->logs;
+}
+
 // Errors: of the connection, or of what was asked for.
 static enum viv_err take_frames(struct attach *attach, struct viv_diag *diag)
 {
@@ -86,7 +92,7 @@ static enum viv_err take_frames(struct attach *attach, struct viv_diag *diag)
             if (!write_all(fd, frame.payload, frame.len)) return VIV_E_IO;
         } else if (frame.type == VIV_FRAME_ERROR && frame.request == attach->input) {
             attach->input_is_open = false; // it takes no input any more
-        } else if (frame.type == VIV_FRAME_ERROR) {
+        } else if (frame.type == VIV_FRAME_ERROR && is_vital(attach, frame.request)) {
             return viv_ctl_client_error(&frame, diag);
         } else if (frame.type == VIV_FRAME_RESULT && !take_result(attach, &frame)) {
             return VIV_E_IO;
@@ -129,6 +135,7 @@ static enum viv_err send_size(struct attach *attach)
     uint16_t rows, columns;
     uint32_t request;
     if (!attach->has_terminal || viv_os_pty_size(STDIN_FILENO, &rows, &columns) < 0) return VIV_OK;
+    if (rows == 0 || columns == 0) return VIV_OK; // our terminal does not know
     json_t *args = viv_cli_ref_args(attach->ref);
     viv_json_put(&args, "rows", json_integer(rows));
     viv_json_put(&args, "columns", json_integer(columns));

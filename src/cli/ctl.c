@@ -96,7 +96,7 @@ const char *viv_cli_age(uint64_t ms, char out[16])
     const uint64_t s = ms / 1000;
     if (s < 120)
         (void)snprintf(out, 16, "%us", (unsigned)s);
-    else if (s < 120 * 60)
+    else if (s < UINT64_C(7200))
         (void)snprintf(out, 16, "%um", (unsigned)(s / 60));
     else if (s < UINT64_C(48) * 3600)
         (void)snprintf(out, 16, "%uh", (unsigned)(s / 3600));

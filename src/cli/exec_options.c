@@ -217,6 +217,7 @@ static bool put_own(struct viv_exec_options *out, const struct option *option, c
 
 static bool put(struct viv_exec_options *out, const struct option *option, const char *value)
 {
+    if (value == NULL) value = ""; // of one that takes none
     out->given[option->key / 64] |= UINT64_C(1) << option->key % 64;
     switch (option->form) {
     case FORM_FLAG:
@@ -413,8 +414,8 @@ static enum viv_err add_defaults(struct viv_exec_options *options)
         {VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE},
         {VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_NATIVE_NONE},
         {VIV_NATIVE_KEY_IDLE_MS, VIV_NATIVE_NONE},
-        {VIV_NATIVE_KEY_RETENTION_MS, UINT64_C(3600000)},
-        {VIV_NATIVE_KEY_ORPHAN_MS, 24 * UINT64_C(3600000)},
+        {VIV_NATIVE_KEY_RETENTION_MS, UINT64_C(3600) * 1000},
+        {VIV_NATIVE_KEY_ORPHAN_MS, UINT64_C(24) * 3600 * 1000},
         {VIV_NATIVE_KEY_SURVIVE,
          options->detach ? VIV_NATIVE_SURVIVE_ENV : VIV_NATIVE_SURVIVE_OWNER},
         {VIV_NATIVE_KEY_OVERFLOW,

@@ -13,6 +13,20 @@ static const char main_help[] =
     "\n"
     "  viv run [options] FILE [args]   run a WebAssembly program (.wasm or .wat)\n"
     "  viv FILE.wasm [args]            the same\n"
+    "  viv run [options] -- COMMAND    run a program of the operating system\n"
+    "  viv run -d … -- COMMAND         leave it to the daemon, and print its pid\n"
+    "\n"
+    "  viv ps                          programs of the daemon\n"
+    "  viv logs [-f] REF               what one has printed\n"
+    "  viv info REF                    all that is known of one\n"
+    "  viv attach [--stdin] REF        its output and input, from now on\n"
+    "  viv wait REF…                   until they end; the exit status of the last\n"
+    "  viv signal SIG REF              send a signal\n"
+    "  viv stop REF…                   end them: a signal, some time, SIGKILL\n"
+    "  viv kill REF…                   end them at once\n"
+    "  viv release REF…                forget those that have ended\n"
+    "  viv daemon                      start the daemon, or stop it\n"
+    "\n"
     "  viv version                     print the version\n"
     "  viv help [COMMAND]              this text, or that of a command\n"
     "\n"
@@ -58,11 +72,136 @@ static const char run_help[] =
     "  --engine many|fast    many: a hundred thousand processes (default);\n"
     "                        fast: few, heavy computation\n"
     "  --workers N           scheduler threads (default: CPUs available)\n"
-    "  --no-cache            neither read nor write the cache of compiled modules\n";
+    "  --no-cache            neither read nor write the cache of compiled modules\n"
+    "\n"
+    "viv run [options] -- COMMAND [args]\n"
+    "\n"
+    "Runs a program of the operating system: its output is ours, our input is its own. The exit\n"
+    "status is the program's; 126 not executable, 127 not found, 137 killed or over a limit.\n"
+    "\n"
+    "  -d, --detach          the daemon runs it; prints the pid (viv ps, logs, stop …)\n"
+    "  -t[ROWSxCOLS], -i     with a terminal; with input that stays open\n"
+    "  --env K=V, --no-env, --cwd DIR, --label L, --key K, --json\n"
+    "  --max-memory SIZE, --max-time T, --cpu-time T, --cpu PERCENT, --pids N, --files N,\n"
+    "  --file-size SIZE, --output SIZE, --idle T\n"
+    "                        limits; what goes over one ends with status 137\n"
+    "  --grace T, --stop-signal S, --retain T, --ring SIZE, --merge\n"
+    "  --overflow drop_oldest|backpressure\n"
+    "                        what happens when the output ring is full\n"
+    "  --sandbox none|default|strict, --net own|host, --ro P, --rw P, --hide P, --accept FEATURE\n"
+    "                        what it sees (docs/programs.md)\n";
+
+#define REF_HELP                                                                                   \
+    "\n"                                                                                           \
+    "REF is a pid (<0.7.0> or 0.7.0), a number (#3 or 3), key:K, or label:L if exactly one has\n"  \
+    "it; viv ps lists them. A shell wants <0.7.0> and #3 in quotes.\n"
+
+static const char ps_help[] =
+    "viv ps [-a] [--json]\n"
+    "\n"
+    "Lists the programs of the daemon; without a daemon there are none.\n"
+    "\n"
+    "  -a, --all   those that have exited, too, until they are released\n"
+    "  --json      an array of all that is known\n"
+    "\n"
+    "DROP is the bytes of output that no longer fit their ring (viv run --ring). A ! behind the\n"
+    "sandbox: a limit or a feature is weaker than asked for (viv info says which).\n";
+
+static const char logs_help[] =
+    "viv logs [options] REF\n"
+    "\n"
+    "Prints what a program has printed, both streams in the order of arrival, and takes nothing\n"
+    "away. With what steers a terminal shown as \\xHH on one.\n"
+    "\n"
+    "  -f, --follow    and what it will print, until its output ends\n"
+    "  -n, --lines N   the last N lines\n"
+    "  --since T       not older than 30s, 10m, 2h\n"
+    "  --stream S      out, err or both (default)\n"
+    "  --times         the time of each line (UTC)\n"
+    "  --raw           bytes as they are, on a terminal too\n"
+    "  --json          a line of JSON each\n" REF_HELP;
+
+static const char info_help[] =
+    "viv info [--json] REF\n"
+    "viv info [--json] --native\n"
+    "\n"
+    "All that is known of a program; with --native, what this host can\n"
+    "do for sandboxes, as far as that has been tried.\n" REF_HELP;
+
+static const char attach_help[] =
+    "viv attach [options] REF\n"
+    "\n"
+    "Shows what a program prints from now on (viv logs has what was before) until it ends; the\n"
+    "exit status is the program's. Leaving ends nothing.\n"
+    "\n"
+    "  -i, --stdin        send our input to it, which must have been started with -i or -t;\n"
+    "                     the end of our input is the end of its own\n"
+    "  --detach-keys K    what leaves on a terminal (default ctrl-]; ctrl-p,ctrl-q)\n"
+    "  --json             the exit record as a line of JSON at the end\n" REF_HELP;
+
+static const char wait_help[] =
+    "viv wait [--timeout T] [--json] REF…\n"
+    "\n"
+    "Waits until the programs have ended. The exit status is that of the last: its code, 128 and\n"
+    "its signal, 137 killed or over a limit (stderr says which), 125 when it was lost, 124 when\n"
+    "the time is over; the program goes on then.\n" REF_HELP;
+
+static const char signal_help[] =
+    "viv signal [--leader] [--json] SIG REF\n"
+    "\n"
+    "Sends a signal (USR1, SIGUSR1 or 10) to a program's process group, or to its first process\n"
+    "only. To one that has exited nothing is sent, and that is no error.\n" REF_HELP;
+
+static const char stop_help[] =
+    "viv stop [--grace T] [--release] [--json] REF…\n"
+    "\n"
+    "Ends programs: their stop signal (TERM), some time to end by themselves, SIGKILL to all that\n"
+    "is left. Returns once they have ended. What they printed stays for a while.\n"
+    "\n"
+    "  --grace T    time before SIGKILL (default 5s, or --grace of viv run)\n"
+    "  --release    forget them, with what they printed\n"
+    "  --json       a line of JSON with the exit record of each\n" REF_HELP;
+
+static const char kill_help[] = "viv kill [--json] REF…\n"
+                                "\n"
+                                "SIGKILL to programs and all that they started.\n" REF_HELP;
+
+static const char release_help[] =
+    "viv release [--json] REF…\n"
+    "viv release --all\n"
+    "\n"
+    "Forgets programs that have ended, with what they printed. They go by themselves after\n"
+    "--retain of viv run (default 1h).\n" REF_HELP;
+
+static const char daemon_help[] =
+    "viv daemon [--foreground] [--idle T]\n"
+    "viv daemon --stop\n"
+    "\n"
+    "The daemon owns what viv run -d starts. It is started by the first that needs it, one a\n"
+    "user, and ends by itself when it has had neither programs nor clients for a while. When it\n"
+    "ends, its programs are stopped.\n"
+    "\n"
+    "  -f, --foreground  stay; SIGTERM ends it\n"
+    "  --idle T          how long it stays without use (default 10m, or VIV_DAEMON_IDLE; none)\n"
+    "  --stop            end it, and wait until it has ended\n"
+    "  --json            {os_pid} of the daemon that runs\n"
+    "\n"
+    "Its socket is viv/control.sock in XDG_RUNTIME_DIR, its log viv/daemon.log in XDG_STATE_HOME\n"
+    "(default ~/.local/state).\n";
 
 static const struct {
     const char *name, *text;
 } texts[] = {
+    {"ps", ps_help},
+    {"logs", logs_help},
+    {"info", info_help},
+    {"attach", attach_help},
+    {"wait", wait_help},
+    {"signal", signal_help},
+    {"stop", stop_help},
+    {"kill", kill_help},
+    {"release", release_help},
+    {"daemon", daemon_help},
     {"run", run_help},
     {"version", "viv version\n\nPrints the version.\n"},
     {"help", "viv help [COMMAND]\n\nPrints what viv or one of its commands does.\n"},

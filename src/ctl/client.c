@@ -64,8 +64,10 @@ static enum viv_err peek(struct viv_ctl_client *client, bool blocks, struct viv_
                          size_t *out_used)
 {
     for (;;) {
-        const enum viv_err err = viv_frame_take(
-            client->in.data + client->at, client->in.len_bytes - client->at, out_frame, out_used);
+        enum viv_err err = VIV_E_AGAIN; // there may be no buffer yet
+        if (client->at < client->in.len_bytes)
+            err = viv_frame_take(client->in.data + client->at, client->in.len_bytes - client->at,
+                                 out_frame, out_used);
         if (err != VIV_E_AGAIN) return err;
         VIV_TRY(fill(client, blocks));
     }

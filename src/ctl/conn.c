@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A connection: a process that reads frames, steps its requests, and sends what they have queued.
 //
-// 1. send; 2. read and understand, unless the queue is full; 3. step every request; 4. send again;
+// 1. send; 2. read and understand, unless far too much is queued; 3. step every request; 4. send
+// again;
 // 5. wait for the socket, a program, or a time.
 #include "ctl/conn_int.h"
 
@@ -97,7 +98,7 @@ static enum viv_err greet(struct viv_ctl_conn *conn, const struct viv_frame *fra
 static void understand(struct viv_ctl_conn *conn)
 {
     size_t at = 0;
-    while (!conn->is_over) {
+    while (!conn->is_over && at < conn->in.len_bytes) {
         struct viv_frame frame;
         size_t used;
         enum viv_err err =
@@ -136,7 +137,7 @@ static void read_once(struct viv_ctl_conn *conn)
 
 static bool may_read(const struct viv_ctl_conn *conn)
 {
-    return !conn->is_over && !conn->is_broken && queued(conn) < VIV_CTL_OUT_BYTES_MAX;
+    return !conn->is_over && !conn->is_broken && queued(conn) < VIV_CTL_OUT_BYTES_HARD;
 }
 
 // ---- its process ----

@@ -144,3 +144,19 @@ json_t *viv_ctl__status(const struct viv_native_status *status)
     viv_json_put(&value, "exit", status->has_exit ? viv_ctl__exit(&status->exit) : json_null());
     return value;
 }
+
+json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status)
+{
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = status->pid};
+    struct viv_native_usage usage;
+    json_t *value = viv_ctl__status(status);
+    if (status->has_exit || viv_native_usage(ctx, &ref, &usage) != VIV_OK) return value;
+    if ((usage.known & VIV_USAGE_CPU) != 0)
+        viv_json_put(&value, "cpu_ms", duration_ms(usage.cpu_ns));
+    if ((usage.known & VIV_USAGE_MEMORY) != 0)
+        viv_json_put(&value, "mem_bytes", viv_json_u64(usage.memory_bytes));
+    if ((usage.known & VIV_USAGE_MEMORY_PEAK) != 0)
+        viv_json_put(&value, "mem_bytes_peak", viv_json_u64(usage.memory_peak_bytes));
+    if ((usage.known & VIV_USAGE_PIDS) != 0) viv_json_put(&value, "pids", viv_json_u64(usage.pids));
+    return value;
+}

@@ -4,6 +4,7 @@
 #include "ctl/programs_int.h"
 
 #include "native/block.h"
+#include "native/feature.h"
 #include "os/thread.h"
 #include <string.h>
 
@@ -128,7 +129,8 @@ static void send_status(struct viv_ctl_req *req, const struct viv_native_item *i
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
     const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = item->pid};
     if (viv_native_status(&ctx, &ref, &status) != VIV_OK) return; // released meanwhile
-    if (all || status.phase != VIV_NATIVE_EXITED) viv_ctl_send_event(req, viv_ctl__status(&status));
+    if (all || status.phase != VIV_NATIVE_EXITED)
+        viv_ctl_send_event(req, viv_ctl__program(&ctx, &status));
 }
 
 static bool step_list(struct viv_ctl_req *req, void *state)
@@ -159,7 +161,7 @@ static bool step_info(struct viv_ctl_req *req, void *state)
     if (!find(req, &ref)) return false;
     const enum viv_err err = viv_native_status(&ctx, &ref, &status);
     if (err == VIV_OK)
-        viv_ctl_finish(req, viv_ctl__status(&status));
+        viv_ctl_finish(req, viv_ctl__program(&ctx, &status));
     else
         viv_ctl_fail(req, err, NULL);
     return false;
@@ -315,6 +317,29 @@ static bool step_input(struct viv_ctl_req *req, void *state)
     return err == VIV_OK;
 }
 
+// ---- native: what this host can do ----
+
+static bool step_native(struct viv_ctl_req *req, void *state)
+{
+    const struct viv_ctl_programs *programs = viv_ctl_service(req);
+    struct viv_features features;
+    const bool is_known = viv_native_features(programs->native, &features);
+    json_t *value = json_object();
+    (void)state;
+    viv_json_put(&value, "known", json_boolean(is_known));
+    for (int i = 0; i < VIV_FEATURES; i++) {
+        const char *name = viv_feature_name((enum viv_feature)i);
+        const bool has_it = is_known && (features.have >> i & 1) != 0;
+        viv_json_put(&value, name,
+                     !is_known ? json_string("not tried yet") // by the first sandboxed program
+                     : has_it  ? json_true()
+                               : json_string(features.why[i].stage));
+    }
+    if (is_known) viv_json_put(&value, "landlock_abi", json_integer(features.landlock_abi));
+    viv_ctl_finish(req, value);
+    return false;
+}
+
 // ---- the daemon ----
 
 static bool step_shutdown(struct viv_ctl_req *req, void *state)
@@ -343,6 +368,7 @@ const struct viv_ctl_verb viv_ctl_program_verbs[] = {
     {"kill", sizeof(struct viv_ctl_wait), step_kill, viv_ctl__end},
     {"release", sizeof(struct list), step_release, NULL},
     {"wait", sizeof(struct viv_ctl_wait), step_wait, viv_ctl__end},
+    {"native", 0, step_native, NULL},
     {"shutdown", 0, step_shutdown, NULL},
 };
 const size_t viv_ctl_program_verb_count = VIV_COUNT_OF(viv_ctl_program_verbs);

@@ -23,6 +23,8 @@ struct viv_native_ctx viv_ctl__ctx(const struct viv_ctl_req *req);
 json_t *viv_ctl__text(const char *text);
 // What status tells. NULL: out of memory.
 json_t *viv_ctl__status(const struct viv_native_status *status);
+// The same of this program, with what it uses now. NULL: out of memory.
+json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status);
 json_t *viv_ctl__exit(const struct viv_native_exit *exit);
 
 // ---- logs.c ----

@@ -239,7 +239,6 @@ struct viv_native_status {
     uint64_t stdin_queued;
     int spill_errno; // why nothing is spilled now; 0: all is well, or there is no spill
     uint32_t stdin_state;
-    uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;
     uint32_t sandbox; // enum viv_native_sandbox
     bool has_terminal;
@@ -258,6 +257,19 @@ struct viv_native_info {
 };
 enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND
+// What its tree uses now; of one that has ended, or without a control group, nothing is known.
+// Makes some system calls. Errors: NOTFOUND.
+enum { VIV_USAGE_CPU = 1, VIV_USAGE_MEMORY = 2, VIV_USAGE_MEMORY_PEAK = 4, VIV_USAGE_PIDS = 8 };
+struct viv_native_usage {
+    uint32_t known; // VIV_USAGE_ bits
+    uint64_t cpu_ns, memory_bytes, memory_peak_bytes, pids;
+};
+enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                              struct viv_native_usage *out) VIV_MUST_CHECK;
+// What this host can do for sandboxes. False: that has not been tried yet, since no program has
+// asked for one.
+struct viv_features;
+bool viv_native_features(const struct viv_native *native, struct viv_features *out_features);
 // Programs the context may see, by ascending number, from the one after `after` on; the count.
 struct viv_native_item {
     uint64_t number;

@@ -73,8 +73,8 @@ struct viv_native {
     struct viv_guest_module guest_module;
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
-    int holder_fd; // -1: not opened yet
-    bool was_probed;
+    int holder_fd;               // -1: not opened yet
+    _Atomic bool was_probed;     // read without the lock, too
     int warden_fd, warden_pidfd; // -1: none
     struct viv_features features;
     struct viv_native_quota scope_max, env_max;

@@ -225,6 +225,14 @@ enum viv_err viv_native_add_env(struct viv_native *native, struct viv_env *env, 
     return err;
 }
 
+bool viv_native_features(const struct viv_native *native, struct viv_features *out_features)
+{
+    // Acquire pairs with the release of the probe: what it found is immutable then.
+    const bool is_known = atomic_load_explicit(&native->was_probed, memory_order_acquire);
+    if (is_known) *out_features = native->features;
+    return is_known;
+}
+
 // --------------------------------------------------------------------------------------- the end
 
 // The first listed program; counted. NULL: none.

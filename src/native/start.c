@@ -388,14 +388,16 @@ static enum viv_err probe_host(struct viv_native *native, struct viv_launch_room
 {
     viv_mutex_lock(&native->holder_lock);
     const bool has_holder = native->holder_fd >= 0;
-    if (has_holder && !native->was_probed) {
+    // Relaxed: under the lock.
+    if (has_holder && !atomic_load_explicit(&native->was_probed, memory_order_relaxed)) {
         const struct viv_probe probe = {.holder_fd = native->holder_fd,
                                         .cgroup_fd = native->cgroup_fd,
                                         .has_user = geteuid() == 0,
                                         .uid = VIV_NATIVE_PROBE_USER,
                                         .gid = VIV_NATIVE_PROBE_USER};
         viv_probe_host(room, &probe, &native->features);
-        native->was_probed = true;
+        // Release pairs with viv_native_features.
+        atomic_store_explicit(&native->was_probed, true, memory_order_release);
     }
     viv_mutex_unlock(&native->holder_lock);
     return has_holder ? VIV_OK : VIV_E_UNSUPPORTED;

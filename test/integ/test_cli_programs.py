@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that outlive the command that started them, and the commands about them (native.md 11.4)."""
 
+import fcntl
 import json
+import os
 import pathlib
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import unittest
 
@@ -87,6 +93,22 @@ class Detached(DaemonTest):
             self.refused(self.viv("info", ref), 1, "no such program")
         for ref in ("x", "", "<0.1>", "#", "<0.1.2>x"):
             self.refused(self.viv("info", ref), 2, "want a pid")
+
+    def test_usage(self):
+        """Where there are control groups; what is not known says so."""
+        pid = self.shell("while :; do :; done")
+        known = "cpu_ms" in self.info(pid)
+        self.assertEqual(known, self.info(pid)["contained_by"] == "cgroup")
+        if known:
+            self.until(lambda: self.info(pid)["cpu_ms"] >= 50, "it uses the CPU")
+            self.assertRegex(self.viv("ps").out, r"running  yes +\d+s +\d+\.\d\ds ")
+        self.viv("kill", pid)
+        self.assertNotIn("cpu_ms", self.info(pid))  # its record has it
+
+    def test_info_native(self):
+        told = json.loads(self.viv("info", "--native", "--json").out)
+        self.assertEqual((told["known"], told["seccomp"]), (False, "not tried yet"))
+        self.refused(self.viv("info"), 2, "--native")
 
     def test_signal(self):
         pid = self.shell('trap "echo got usr1" USR1; echo ready; while :; do sleep 0.05; done')
@@ -179,6 +201,87 @@ class Logs(DaemonTest):
                                 capture_output=True, timeout=SECONDS, check=False)
         self.assertEqual(result.stdout, b"y\n")
         self.assertEqual(self.info(pid)["phase"], "running")
+
+
+class Attach(DaemonTest):
+    """viv attach: two terminals, input, detaching."""
+
+    def on_terminal(self, *args):
+        """`viv args` on a terminal of its own; process and controlling side."""
+        master, slave = pty.openpty()
+        process = self.start(*args, stdin=slave, stdout=slave, start_new_session=True)
+        os.close(slave)
+        self.addCleanup(os.close, master)
+        return process, master
+
+    def read_until(self, fd, text):
+        seen, end = b"", time.monotonic() + SECONDS
+        while text not in seen:
+            self.assertTrue(select.select([fd], [], [], max(0, end - time.monotonic()))[0], (text, seen))
+            try:
+                seen += os.read(fd, 65536)
+            except OSError as error:  # the other side has ended
+                self.fail(f"{text!r} did not come before the end: {error}; what came: {seen!r}")
+        return seen
+
+    def test_case_113_input_and_status(self):
+        pid = self.detach("sh", "-c", "cat; exit 9", options=("-i",))
+        process = subprocess.Popen([VIV, "attach", "--stdin", pid], env=self.env, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(self.stop, process)
+        time.sleep(0.3)
+        data = b"x" * 2_000_000 + b"\n"  # more than the window, the pipe and the queue
+        out, err = process.communicate(data, timeout=SECONDS)
+        self.assertEqual((process.returncode, len(out), err), (9, len(data), b""))
+
+    def test_case_113_two_terminals(self):
+        pid = self.detach("sh", "-c", "stty -echo; echo ready; while read line; do echo \"got $line\"; done",
+                          options=("-t24x80",))
+        self.said(pid, "ready")
+        one, first = self.on_terminal("attach", "--stdin", pid)
+        two, second = self.on_terminal("attach", "--stdin", pid)
+        time.sleep(0.5)
+        os.write(first, b"abc\n")
+        for process, fd in ((one, first), (two, second)):
+            self.assertIsNone(process.poll(), process.poll() is not None and process.stderr.read())
+            self.read_until(fd, b"got abc")
+        os.write(second, b"\x1d")  # ctrl-]
+        self.assertEqual(two.wait(timeout=SECONDS), 0)
+        self.assertEqual(self.info(pid)["phase"], "running")
+        os.write(first, b"def\n")
+        self.read_until(first, b"got def")
+        os.write(first, b"\x04")  # its end of input
+        self.assertEqual(one.wait(timeout=SECONDS), 0)
+
+    def test_case_113_size(self):
+        pid = self.detach("sh", "-c", 'trap "stty size" WINCH; echo ready; while :; do sleep 0.05; done',
+                          options=("-t24x80",))
+        self.said(pid, "ready")
+        process, fd = self.on_terminal("attach", "--stdin", pid)
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 99, 0, 0))
+        process.send_signal(signal.SIGWINCH)
+        self.read_until(fd, b"31 99")
+        os.write(fd, b"\x1d")
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+
+    def test_leaving_ends_nothing(self):
+        pid = self.detach("sleep", "900")
+        process = self.start("attach", pid)
+        time.sleep(0.3)
+        self.assertEqual(self.interrupted(process).status, 130)
+        self.assertEqual(self.info(pid)["phase"], "running")
+        self.refused(self.viv("attach", "--detach-keys", "ctrl", pid), 2, "--detach-keys")
+        self.refused(self.viv("attach", "#99"), 1, "no such program")
+
+    def test_a_terminal_is_not_steered_by_logs(self):
+        pid = self.shell("printf 'a\\033[31mb\\tc\\n'")
+        self.viv("wait", pid)
+        process, fd = self.on_terminal("logs", pid)
+        self.assertIn(b"a\\x1b[31mb", self.read_until(fd, b"c"))
+        process.wait(timeout=SECONDS)
+        process, fd = self.on_terminal("logs", "--raw", pid)
+        self.assertIn(b"a\x1b[31mb", self.read_until(fd, b"c"))
+        process.wait(timeout=SECONDS)
 
 
 class Daemon(DaemonTest):

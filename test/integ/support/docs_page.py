@@ -87,7 +87,8 @@ class PageTest(CliTest):
         typed = commands(content)
         script = "".join(f"{command}\nkept=$?; echo '{MARK}' | tee /dev/stderr; (exit $kept)\n"
                          for command, _ in typed)
-        result = subprocess.run(["bash"], input=script, cwd=self.dir, env=self.env, capture_output=True, text=True,
+        # Not from its input, which a command could read.
+        result = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, cwd=self.dir, env=self.env, capture_output=True, text=True,
                                 timeout=SECONDS, check=False)
         outs, errs = ([part.splitlines() for part in text.split(MARK + "\n")] for text in (result.stdout, result.stderr))
         self.assertEqual((len(outs), len(errs)), (len(typed) + 1,) * 2, f"{place}: {result.stderr}")
