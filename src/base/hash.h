@@ -15,6 +15,11 @@ static inline uint64_t viv_mix_u64(uint64_t x)
     return x ^ (x >> 31);
 }
 
+static inline uint64_t viv_rotl_u64(uint64_t x, unsigned count) // count: 1 to 63
+{
+    return (x << count) | (x >> (64 - count));
+}
+
 uint64_t viv_hash_bytes(const void *data, size_t len_bytes, uint64_t seed);
 
 // SipHash-2-4 (Aumasson, Bernstein 2012): keyed, for tables that outsiders fill and for short

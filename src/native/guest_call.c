@@ -156,6 +156,7 @@ enum viv_err viv_native__guest_info(struct viv_guest_call *call)
 {
     struct viv_native_ref ref;
     struct viv_native_info info;
+    struct viv_native_status status;
     struct viv_native_layout_info out = {.value_count = VIV_NATIVE_KEYS_END};
     _Static_assert(VIV_NATIVE_KEYS_END <= VIV_COUNT_OF(out.values), "room for every key");
     const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
@@ -164,12 +165,13 @@ enum viv_err viv_native__guest_info(struct viv_guest_call *call)
     VIV_TRY(viv_native__guest_room(call, call->args[2], size));
     VIV_TRY(check_size(call, size, offsetof(struct viv_native_layout_info, values)));
     if (call->args[1] != 0) return viv_diag_set(call->detail, VIV_E_INVAL, "flags");
+    VIV_TRY(viv_native_status(&ctx, &ref, &status));
     VIV_TRY(viv_native_info(&ctx, &ref, &info));
     out.size = (uint32_t)viv_min_u64(size, sizeof out);
-    out.rung = (uint32_t)info.rung;
-    out.weak = info.weak;
-    out.left_out = info.left_out;
-    out.incarnation = info.incarnation;
+    out.rung = (uint32_t)status.rung;
+    out.weak = status.weak;
+    out.left_out = status.left_out;
+    out.incarnation = status.incarnation;
     memcpy(out.values, info.values, sizeof info.values);
     viv_native__guest_put(call, call->args[2], &out, out.size);
     return VIV_OK;

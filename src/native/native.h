@@ -233,7 +233,6 @@ struct viv_native_status {
     int32_t os_pid; // of the leader while it is not waited for; 0
     struct viv_native_exit exit;
     uint64_t age_ns, idle_ns, expires_ns; // expires: VIV_FOREVER_NS for never
-    uint64_t wall_offset_ns;              // wall clock less the clock of lines and pieces
     uint32_t incarnation;
     uint64_t buffered[2], evicted[2], drained[2];
     uint64_t stdin_queued;
@@ -242,17 +241,15 @@ struct viv_native_status {
     enum viv_rung rung;
     uint32_t sandbox; // enum viv_native_sandbox
     bool has_terminal;
-    uint64_t wall_offset_ns; // wall clock = monotonic + this
+    uint64_t wall_offset_ns; // wall clock less the clock of lines and pieces
     uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
     uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
 };
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
-// More of it: what holds it together, and the values in force, by key; 0 for what is no number.
+// The values in force, by key; 0 for what is no number.
 struct viv_native_info {
-    enum viv_rung rung;
-    uint32_t weak, left_out, incarnation;
     uint64_t values[VIV_NATIVE_KEYS_END];
 };
 enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

@@ -394,14 +394,11 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .rung = program->rung,
         .sandbox = program->req.fields.sandbox,
         .has_terminal = program->req.fields.pty.rows != 0,
-        .wall_offset_ns = program->wall_offset_ns,
-        .weak = program->weak,
-        .left_out = program->left_out,
         .age_ns = now_ns - program->spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
+        .wall_offset_ns = program->wall_offset_ns,
         .weak = program->weak,
         .left_out = program->left_out,
-        .wall_offset_ns = program->wall_offset_ns,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);

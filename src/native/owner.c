@@ -19,13 +19,11 @@ enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    *out = (struct viv_native_info){
-        .rung = program->rung, .weak = program->weak, .left_out = program->left_out};
+    *out = (struct viv_native_info){0};
     for (uint32_t key = 1; key < VIV_NATIVE_KEYS_END; key++)
         if (is_number(&viv_native_rows[key]))
             out->values[key] = viv_native_number(&program->req.fields, (enum viv_native_key)key);
     viv_spin_lock(&program->lock);
-    out->incarnation = program->exit.incarnation;
     out->values[VIV_NATIVE_KEY_MAX_LIFETIME_MS] = to_ms(program->knobs[VIV_KNOB_LIFETIME]);
     out->values[VIV_NATIVE_KEY_IDLE_MS] = to_ms(program->knobs[VIV_KNOB_IDLE]);
     out->values[VIV_NATIVE_KEY_RETENTION_MS] = to_ms(program->knobs[VIV_KNOB_RETENTION]);

@@ -3,6 +3,7 @@
 // the clone. A step that fails undoes those before it in reverse order.
 //
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
+#include "cap/retire.h"
 #include "native/audit.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
@@ -64,6 +65,7 @@ static void make_queues(struct viv_program *program)
         .cap_bytes = fields->ring_bytes,
         .is_backpressure = fields->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE,
         .has_index = fields->index,
+        .retire = viv_cap_retire,
     };
     for (uint32_t i = 0; i < 2; i++)
         viv_log_ring_init(&program->streams[i].ring, &config);

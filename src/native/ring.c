@@ -16,7 +16,6 @@
 #include "native/ring.h"
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/retire.h"
 #include "native/ring_int.h"
 #include <string.h>
 
@@ -47,18 +46,20 @@ static struct viv_log_store *own_store(struct viv_log_ring *ring)
 
 static uint64_t own_end(struct viv_log_ring *ring)
 {
-    return atomic_load_explicit(&ring->head.end, memory_order_relaxed); // as own_store
+    return atomic_load_explicit(&ring->head->end, memory_order_relaxed); // as own_store
 }
 
-static uint64_t full_size(const struct viv_log_ring *ring)
+uint64_t viv_log__store_bytes(uint64_t cap)
 {
-    return ring->cap + viv_min_u64(ring->cap, SLACK_BYTES);
+    return cap + viv_min_u64(cap, SLACK_BYTES);
 }
 
 void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_config *config)
 {
     VIV_ASSERT(config->cap_bytes > 0 && config->cap_bytes < UINT64_C(1) << 62);
     memset(ring, 0, sizeof *ring);
+    ring->head = &ring->own;
+    ring->retire = config->retire;
     ring->cap = config->cap_bytes;
     ring->has_index = config->has_index;
     ring->is_backpressure = config->is_backpressure;
@@ -69,6 +70,7 @@ void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_conf
 void viv_log_ring_deinit(struct viv_log_ring *ring)
 {
     struct viv_log_store *store = own_store(ring);
+    if (ring->retire == NULL) return; // given
     if (store != NULL) free_store(&store->item);
     viv_log__index_free(ring);
     // Relaxed: no reader is left.
@@ -80,10 +82,10 @@ void viv_log_ring_deinit(struct viv_log_ring *ring)
 // To at least `to`; how many bytes that were. `counter` gets them.
 static uint64_t raise_front(struct viv_log_ring *ring, uint64_t to, _Atomic uint64_t *counter)
 {
-    uint64_t front = load(&ring->head.front);
+    uint64_t front = load(&ring->head->front);
     // Acq_rel: who sees the new front sees what the raiser had seen; pairs with load.
     while (front < to &&
-           !atomic_compare_exchange_weak_explicit(&ring->head.front, &front, to,
+           !atomic_compare_exchange_weak_explicit(&ring->head->front, &front, to,
                                                   memory_order_acq_rel, memory_order_acquire))
         ;
     if (front >= to) return 0;
@@ -94,33 +96,41 @@ static uint64_t raise_front(struct viv_log_ring *ring, uint64_t to, _Atomic uint
 }
 
 // What was evicted between them is counted to them from then on.
-static void merge_oldest_drains(struct viv_log_ring *ring)
+static void merge_oldest_drains(struct viv_log_head *head)
 {
-    struct viv_log_range *range = ring->drains;
+    struct viv_log_range *range = head->drains;
     range[0].to = range[1].to;
     range[0].drained += range[1].drained;
-    ring->drain_count--;
-    memmove(range + 1, range + 2, (ring->drain_count - 1) * sizeof *range);
+    head->drain_count--;
+    memmove(range + 1, range + 2, (head->drain_count - 1) * sizeof *range);
+}
+
+// Shared memory may say anything.
+static size_t drain_count(const struct viv_log_head *head)
+{
+    return (size_t)viv_min_u64(head->drain_count, VIV_LOG_DRAINS);
 }
 
 static void note_drain_locked(struct viv_log_ring *ring, uint64_t from, uint64_t to)
 {
-    struct viv_log_range *last = &ring->drains[ring->drain_count - (ring->drain_count > 0)];
-    if (ring->drain_count > 0 && last->to == from) {
+    struct viv_log_head *head = ring->head;
+    const size_t count = drain_count(head);
+    struct viv_log_range *last = &head->drains[count - (count > 0)];
+    if (count > 0 && last->to == from) {
         last->to = to;
         last->drained += to - from;
         return;
     }
-    if (ring->drain_count == VIV_LOG_DRAINS) merge_oldest_drains(ring);
-    ring->drains[ring->drain_count++] = (struct viv_log_range){from, to, to - from};
+    if (count == VIV_LOG_DRAINS) merge_oldest_drains(head);
+    head->drains[head->drain_count++] = (struct viv_log_range){from, to, to - from};
 }
 
 uint64_t viv_log_ring_consume(struct viv_log_ring *ring, uint64_t to)
 {
-    to = viv_min_u64(to, load(&ring->head.end));
+    to = viv_min_u64(to, load(&ring->head->end));
     // Under the lock, so that who sees the new front finds the range (count_drained).
     viv_spin_lock(&ring->lock);
-    const uint64_t taken = raise_front(ring, to, &ring->head.drained);
+    const uint64_t taken = raise_front(ring, to, &ring->head->drained);
     if (taken > 0) note_drain_locked(ring, to - taken, to);
     viv_spin_unlock(&ring->lock);
     return taken;
@@ -138,8 +148,8 @@ uint64_t viv_log_ring_count_drained(struct viv_log_ring *ring, uint64_t from, ui
 {
     uint64_t drained = 0;
     viv_spin_lock(&ring->lock);
-    for (uint32_t i = 0; i < ring->drain_count; i++)
-        drained += overlap(&ring->drains[i], from, to);
+    for (size_t i = 0; i < drain_count(ring->head); i++)
+        drained += overlap(&ring->head->drains[i], from, to);
     viv_spin_unlock(&ring->lock);
     return drained;
 }
@@ -162,12 +172,13 @@ static bool grow(struct viv_log_ring *ring, uint64_t size)
     struct viv_log_store *store = viv_try_alloc(bytes, VIV_TAG_NATIVE);
     if (store == NULL) {
         // Relaxed: a hint for people.
-        atomic_fetch_or_explicit(&ring->head.flags, VIV_LOG_STARVED, memory_order_relaxed);
+        atomic_fetch_or_explicit(&ring->head->flags, VIV_LOG_STARVED, memory_order_relaxed);
         return false;
     }
     store->size = size;
+    store->bytes = (uint8_t *)(store + 1);
     const uint64_t end = own_end(ring);
-    for (uint64_t at = load(&ring->head.front); old != NULL && at < end;) {
+    for (uint64_t at = load(&ring->head->front); old != NULL && at < end;) {
         const size_t place = (size_t)(at % old->size);
         const size_t len = (size_t)viv_min_u64(end - at, old->size - place);
         copy_in(store, at, old->bytes + place, len);
@@ -175,20 +186,21 @@ static bool grow(struct viv_log_ring *ring, uint64_t size)
     }
     // Release: with its bytes.
     atomic_store_explicit(&ring->store, store, memory_order_release);
-    atomic_fetch_and_explicit(&ring->head.flags, ~(uint32_t)VIV_LOG_STARVED, memory_order_relaxed);
-    if (old != NULL) viv_cap_retire(&old->item, free_store);
+    atomic_fetch_and_explicit(&ring->head->flags, ~(uint32_t)VIV_LOG_STARVED, memory_order_relaxed);
+    if (old != NULL) ring->retire(&old->item, free_store);
     return true;
 }
 
 static uint64_t used_bytes(struct viv_log_ring *ring)
 {
-    return own_end(ring) - load(&ring->head.front);
+    return own_end(ring) - load(&ring->head->front);
 }
 
 // Grows until half of the storage or all that is wanted is free. False: there is no memory.
 static bool make_space(struct viv_log_ring *ring, size_t want_bytes)
 {
-    const uint64_t full = full_size(ring);
+    if (ring->retire == NULL) return true; // given storage has its full size
+    const uint64_t full = viv_log__store_bytes(ring->cap);
     const struct viv_log_store *store = own_store(ring);
     uint64_t size = store != NULL ? store->size : 0;
     while (size < full && size - used_bytes(ring) < viv_min_u64(want_bytes, size / 2 + 1)) {
@@ -211,7 +223,7 @@ static uint64_t free_bytes(struct viv_log_ring *ring, const struct viv_log_store
     }
     const uint64_t keep = store->size - (store->size + 7) / 8;
     if (!has_grown && used_bytes(ring) > keep)
-        (void)raise_front(ring, own_end(ring) - keep, &ring->head.evicted);
+        (void)raise_front(ring, own_end(ring) - keep, &ring->head->evicted);
     return viv_min_u64(store->size - used_bytes(ring), ring->cap);
 }
 
@@ -265,7 +277,7 @@ static void add_entry(struct viv_log_ring *ring, uint64_t end, uint64_t now_ns, 
 
 static void publish(struct viv_log_ring *ring, uint64_t end)
 {
-    struct viv_log_head *head = &ring->head;
+    struct viv_log_head *head = ring->head;
     const uint64_t version = atomic_load_explicit(&head->version, memory_order_relaxed); // own
     struct viv_log_lines_at *at = &head->at[(version + 1) % 2];
     // Release, each: who sees a number of this version sees that the one before was published, and
@@ -290,7 +302,7 @@ void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t n
         count_newlines(store->bytes + at, first) + count_newlines(store->bytes, len_bytes - first);
     // Before end moves, so that what is retained is never more than cap.
     if (end + len_bytes > ring->cap)
-        (void)raise_front(ring, end + len_bytes - ring->cap, &ring->head.evicted);
+        (void)raise_front(ring, end + len_bytes - ring->cap, &ring->head->evicted);
     publish(ring, end + len_bytes);
     ring->last_ns = now_ns;
     ring->sequence = sequence;
@@ -318,10 +330,10 @@ uint64_t viv_log_ring_trim(struct viv_log_ring *ring, uint64_t now_ns)
     struct viv_log_store *store = own_store(ring);
     if (store == NULL) return VIV_FOREVER_NS;
     if (now_ns - ring->last_ns < VIV_LOG_IDLE_NS) return ring->last_ns + VIV_LOG_IDLE_NS;
-    if (used_bytes(ring) > 0) return VIV_FOREVER_NS; // a drain asks again
+    if (used_bytes(ring) > 0 || ring->retire == NULL) return VIV_FOREVER_NS; // a drain asks again
     // Release: who finds nothing here finds the raised front (2).
     atomic_store_explicit(&ring->store, NULL, memory_order_release);
-    viv_cap_retire(&store->item, free_store);
+    ring->retire(&store->item, free_store);
     viv_log__index_free(ring);
     ring->is_run_broken = true;
     return VIV_FOREVER_NS;
@@ -331,7 +343,7 @@ uint64_t viv_log_ring_trim(struct viv_log_ring *ring, uint64_t now_ns)
 
 void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view)
 {
-    const struct viv_log_head *head = &ring->head;
+    const struct viv_log_head *head = ring->head;
     uint64_t version;
     // Again only if another version came out meanwhile: nobody waits for a writer that stands
     // still.
@@ -377,7 +389,7 @@ static size_t copy_valid(struct viv_log_ring *ring, uint64_t start, uint64_t end
         VIV_SIM_POINT();
     }
     atomic_thread_fence(memory_order_acquire); // rule 1 above: pairs with raise_front
-    const uint64_t front = atomic_load_explicit(&ring->head.front, memory_order_relaxed);
+    const uint64_t front = atomic_load_explicit(&ring->head->front, memory_order_relaxed);
     return (size_t)(viv_min_u64(viv_max_u64(front, start), end) - start);
 }
 
@@ -385,9 +397,9 @@ size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out,
 {
     uint8_t *bytes = out;
     for (uint32_t i = 0; i < TRIES; i++) {
-        const uint64_t end = load(&ring->head.end);
+        const uint64_t end = load(&ring->head->end);
         VIV_SIM_POINT();
-        const uint64_t start = viv_max_u64(*offset, load(&ring->head.front));
+        const uint64_t start = viv_max_u64(*offset, load(&ring->head->front));
         if (start >= end || max_bytes == 0) {
             *offset = viv_max_u64(*offset, viv_min_u64(start, end));
             return 0;

@@ -28,7 +28,12 @@ enum { VIV_LOG_STARVED = 1 }; // flags: storage could not grow
 struct viv_log_lines_at {
     _Atomic uint64_t end, newlines;
 };
-// What readers look at; nothing in it but numbers.
+struct viv_log_range {
+    uint64_t from, to;
+    uint64_t drained; // of these bytes; less than all where ranges had to be merged
+};
+
+// What readers look at; nothing in it but numbers, so that it may lie in memory of two programs.
 struct viv_log_head {
     // Writer. at[version % 2] holds what belongs together; the other one is written next. `end`
     // follows, so that it is never beyond that one's.
@@ -39,6 +44,9 @@ struct viv_log_head {
     _Atomic uint32_t flags;
     // Writer and drainers.
     _Atomic uint64_t front, drained;
+    // Drainers, under the ring's lock.
+    uint64_t drain_count;
+    struct viv_log_range drains[VIV_LOG_DRAINS]; // ascending
 };
 
 // A run of bytes that came without a pause and without the other stream between them.
@@ -48,15 +56,28 @@ struct viv_log_entry {
     uint64_t time_ns;  // monotonic
     uint64_t newlines; // before it
 };
-struct viv_log_range {
-    uint64_t from, to;
-    uint64_t drained; // of these bytes; less than all where ranges had to be merged
+// Bytes at offset o lie at o % size. Retired when a larger one has taken its place; readers that
+// still have it find every byte that was there when they looked at `end`.
+struct viv_log_store {
+    struct viv_qsbr_item item;
+    uint64_t size;
+    uint8_t *bytes; // behind this, or given
 };
 
-struct viv_log_store;
-struct viv_log_index;
+struct viv_log_slot {
+    _Atomic uint64_t offset, sequence, time_ns, newlines;
+};
+// Entry i lies in slot i % count; count is a power of two.
+struct viv_log_index {
+    struct viv_qsbr_item item;
+    uint64_t count;
+    struct viv_log_slot *slots; // behind this, or given
+};
+
+typedef void viv_log_retire(struct viv_qsbr_item *item,
+                            void (*free_item)(struct viv_qsbr_item *item));
 struct viv_log_ring {
-    struct viv_log_head head;
+    struct viv_log_head *head;             // `own`, or shared
     _Atomic(struct viv_log_store *) store; // NULL before the first byte and when idle
     _Atomic(struct viv_log_index *) index;
     // Writer.
@@ -68,14 +89,15 @@ struct viv_log_ring {
     bool is_run_broken; // the next append begins a run
     // Lock.
     struct viv_spin lock;
-    uint32_t drain_count;
-    struct viv_log_range drains[VIV_LOG_DRAINS]; // ascending
+    struct viv_log_head own;
+    viv_log_retire *retire; // NULL: storage is given (ring_memory.h), and stays
 };
 
 struct viv_log_ring_config {
     uint64_t cap_bytes; // > 0
     bool has_index;
-    bool is_backpressure; // else the oldest bytes make room
+    bool is_backpressure;   // else the oldest bytes make room
+    viv_log_retire *retire; // how storage is freed that readers may still look at
 };
 void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_config *config);
 void viv_log_ring_deinit(struct viv_log_ring *ring); // no reader is left

@@ -9,7 +9,6 @@
 // slot that a reader may believe is never changed.
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "cap/retire.h"
 #include "native/ring.h"
 #include "native/ring_int.h"
 
@@ -64,9 +63,9 @@ static void read_slot(const struct viv_log_index *index, uint64_t i, struct viv_
 static void prune(struct viv_log_ring *ring, const struct viv_log_index *index, uint64_t free_count)
 {
     struct viv_log_entry next;
-    const uint64_t end = load(&ring->head.index_end);
-    const uint64_t bytes_front = load(&ring->head.front);
-    uint64_t front = load(&ring->head.index_front);
+    const uint64_t end = load(&ring->head->index_end);
+    const uint64_t bytes_front = load(&ring->head->front);
+    uint64_t front = load(&ring->head->index_front);
     while (front + 1 < end) {
         read_slot(index, front + 1, &next);
         if (next.offset > bytes_front) break;
@@ -74,24 +73,33 @@ static void prune(struct viv_log_ring *ring, const struct viv_log_index *index, 
     }
     if (end - front > index->count - free_count) front = end - (index->count - free_count);
     // Release: pairs with load in read_entry.
-    atomic_store_explicit(&ring->head.index_front, front, memory_order_release);
+    atomic_store_explicit(&ring->head->index_front, front, memory_order_release);
+}
+
+uint64_t viv_log__index_slots(uint64_t cap)
+{
+    uint64_t count = FIRST_COUNT;
+    while (2 * count <= cap / BYTES_PER_ENTRY)
+        count *= 2;
+    return count;
 }
 
 void viv_log__index_reserve(struct viv_log_ring *ring)
 {
     struct viv_log_index *old = own_index(ring);
-    const uint64_t end = load(&ring->head.index_end);
-    if (old != NULL && end - load(&ring->head.index_front) == old->count) prune(ring, old, 0);
-    const uint64_t front = load(&ring->head.index_front);
-    const uint64_t most = viv_max_u64(FIRST_COUNT, ring->cap / BYTES_PER_ENTRY);
+    const uint64_t end = load(&ring->head->index_end);
+    if (old != NULL && end - load(&ring->head->index_front) == old->count) prune(ring, old, 0);
+    const uint64_t front = load(&ring->head->index_front);
+    const uint64_t most = viv_log__index_slots(ring->cap);
     uint64_t count = FIRST_COUNT;
     if (old != NULL) {
-        if (end - front < old->count || old->count * 2 > most) return;
+        if (end - front < old->count || old->count * 2 > most || ring->retire == NULL) return;
         count = old->count * 2;
     }
     struct viv_log_index *index = viv_try_calloc(1, index_bytes(count), VIV_TAG_NATIVE);
     if (index == NULL) return;
     index->count = count;
+    index->slots = (struct viv_log_slot *)(index + 1);
     struct viv_log_entry entry;
     for (uint64_t i = front; old != NULL && i < end; i++) {
         read_slot(old, i, &entry);
@@ -99,7 +107,7 @@ void viv_log__index_reserve(struct viv_log_ring *ring)
     }
     // Release: with its entries.
     atomic_store_explicit(&ring->index, index, memory_order_release);
-    if (old != NULL) viv_cap_retire(&old->item, free_index);
+    if (old != NULL) ring->retire(&old->item, free_index);
 }
 
 void viv_log__index_free(struct viv_log_ring *ring)
@@ -107,10 +115,10 @@ void viv_log__index_free(struct viv_log_ring *ring)
     struct viv_log_index *index = own_index(ring);
     if (index == NULL) return;
     // Release, and first: a reader that finds entries finds their index, or none (find).
-    atomic_store_explicit(&ring->head.index_front, load(&ring->head.index_end),
+    atomic_store_explicit(&ring->head->index_front, load(&ring->head->index_end),
                           memory_order_release);
     atomic_store_explicit(&ring->index, NULL, memory_order_release);
-    viv_cap_retire(&index->item, free_index);
+    ring->retire(&index->item, free_index);
 }
 
 void viv_log__index_add(struct viv_log_ring *ring, const struct viv_log_entry *entry)
@@ -118,10 +126,10 @@ void viv_log__index_add(struct viv_log_ring *ring, const struct viv_log_entry *e
     struct viv_log_index *index = own_index(ring);
     if (index == NULL) return; // no memory for it yet
     prune(ring, index, 1);
-    const uint64_t end = load(&ring->head.index_end);
+    const uint64_t end = load(&ring->head->index_end);
     write_slot(index, end, entry);
     // Release: with the entry.
-    atomic_store_explicit(&ring->head.index_end, end + 1, memory_order_release);
+    atomic_store_explicit(&ring->head->index_end, end + 1, memory_order_release);
 }
 
 // False: index_front passed it.
@@ -129,7 +137,7 @@ static bool read_entry(struct viv_log_ring *ring, const struct viv_log_index *in
                        struct viv_log_entry *out)
 {
     read_slot(index, i, out);
-    return load(&ring->head.index_front) <= i;
+    return load(&ring->head->index_front) <= i;
 }
 
 enum want { WANT_RUN, WANT_NEXT, WANT_TIME };
@@ -157,8 +165,8 @@ static bool find(struct viv_log_ring *ring, enum want want, uint64_t key,
     for (uint32_t i = 0; i < TRIES; i++) {
         struct viv_log_entry entry;
         // End before the index, as with bytes: an index seen later has those entries.
-        const uint64_t end = load(&ring->head.index_end);
-        const uint64_t front = load(&ring->head.index_front);
+        const uint64_t end = load(&ring->head->index_end);
+        const uint64_t front = load(&ring->head->index_front);
         uint64_t number = front;
         VIV_SIM_POINT();
         const struct viv_log_index *index =

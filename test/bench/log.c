@@ -3,6 +3,7 @@
 // of 1 MiB against memcpy, look-ups of ids. Without programs, so that their start is not measured.
 #include "log.h"
 #include "base/alloc.h"
+#include "cap/retire.h"
 #include "native/idtable.h"
 #include "native/read.h"
 #include "os/clock.h"
@@ -70,8 +71,9 @@ static double ring_once(const struct bench_options *options)
     struct viv_log_ring ring;
     struct iovec space[2];
     uint64_t sequence = 0;
-    viv_log_ring_init(&ring,
-                      &(struct viv_log_ring_config){.cap_bytes = 1 << 20, .has_index = true});
+    viv_log_ring_init(&ring, &(struct viv_log_ring_config){.cap_bytes = 1 << 20,
+                                                           .has_index = true,
+                                                           .retire = viv_cap_retire});
     open_source(&source, options->count << 20);
     const uint64_t began_ns = viv_os_now_ns();
     for (;;) {
@@ -105,7 +107,8 @@ static double copied(const struct bench_options *options, bool by_ring)
     struct iovec space[2];
     const uint8_t key[VIV_SIPHASH_KEY_BYTES] = {0};
     uint8_t *from = viv_calloc(1, WANT, VIV_TAG_TEST), *to = viv_calloc(1, WANT, VIV_TAG_TEST);
-    viv_log_ring_init(&ring, &(struct viv_log_ring_config){.cap_bytes = WANT});
+    viv_log_ring_init(&ring,
+                      &(struct viv_log_ring_config){.cap_bytes = WANT, .retire = viv_cap_retire});
     for (size_t room, len = 0; len < WANT; len += room) {
         room = viv_log_ring_room(&ring, WANT - len, space);
         memset(space[0].iov_base, 1, space[0].iov_len);

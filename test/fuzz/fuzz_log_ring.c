@@ -2,6 +2,7 @@
 // A script of appends, reads, drains, failing allocations and pauses on two output rings with their
 // index, against plain arrays. The first byte: cap and policy. Then steps of four bytes.
 #include "base/alloc.h"
+#include "cap/retire.h"
 #include "native/read.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,7 +180,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct log *log = &rig.logs[i];
         const struct viv_log_ring_config config = {.cap_bytes = UINT64_C(1) << (data[0] & 15),
                                                    .has_index = (data[0] & 0x20) == 0,
-                                                   .is_backpressure = (data[0] & 0x10) != 0};
+                                                   .is_backpressure = (data[0] & 0x10) != 0,
+                                                   .retire = viv_cap_retire};
         viv_log_ring_init(&log->ring, &config);
         log->source = (struct viv_log_source){.ring = &log->ring,
                                               .key = key,

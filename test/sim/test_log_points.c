@@ -4,6 +4,7 @@
 // order, and each byte is drained once.
 #include "base/alloc.h"
 #include "base/sim.h"
+#include "cap/retire.h"
 #include "harness/check.h"
 #include "native/read.h"
 #include "sched/drive.h"
@@ -190,7 +191,8 @@ static void merges(void)
 
 static void prepare(bool is_merge)
 {
-    const struct viv_log_ring_config config = {.cap_bytes = CAP, .has_index = true};
+    const struct viv_log_ring_config config = {
+        .cap_bytes = CAP, .has_index = true, .retire = viv_cap_retire};
     t.sequence = 0;
     t.others_drained = 0;
     t.now_ns = 1;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring_kit.h"
+#include "cap/retire.h"
 #include <string.h>
 
 void ring_open(struct viv_log_ring *ring, uint64_t cap)
 {
-    viv_log_ring_init(ring, &(struct viv_log_ring_config){.cap_bytes = cap, .has_index = true});
+    viv_log_ring_init(ring, &(struct viv_log_ring_config){
+                                .cap_bytes = cap, .has_index = true, .retire = viv_cap_retire});
 }
 
 size_t ring_push(struct viv_log_ring *ring, const void *data, size_t len, uint64_t now_ns,

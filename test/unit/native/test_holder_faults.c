@@ -217,7 +217,7 @@ static enum viv_err send_once(void)
 {
     int holder_end;
     static const char *argv[] = {"x", NULL}, *envp[] = {NULL};
-    struct viv_init_link link = {-1};
+    struct viv_init_link link = {.fd = -1};
     const struct viv_init_fds fds = {{0, 1, 2}, -1, -1};
     struct viv_plan *plan = calloc(1, sizeof *plan);
     plan->rung = VIV_RUNG_TREE;

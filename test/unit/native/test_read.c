@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the operations of reading answer: bytes, gaps, end of file, lines, both streams in order.
 #include "base/alloc.h"
+#include "cap/retire.h"
 #include "native/read.h"
 #include "ring_kit.h"
 #include <stdio.h>
@@ -261,7 +262,8 @@ static void n77_numbers_without_an_index(void **state)
     (void)state;
     open_rings(8);
     viv_log_ring_deinit(&rings[0]);
-    viv_log_ring_init(&rings[0], &(struct viv_log_ring_config){.cap_bytes = 8});
+    viv_log_ring_init(&rings[0],
+                      &(struct viv_log_ring_config){.cap_bytes = 8, .retire = viv_cap_retire});
     put(0, "1\n2\n3\n4\n5\n6\n", 77, 1);
     read_lines(NULL, 100, 64, 8192);
     assert_int_equal(found_count, 4);

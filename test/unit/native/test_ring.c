@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One output ring, step by step: eviction, draining, backpressure, storage, the index.
 #include "base/alloc.h"
+#include "cap/retire.h"
 #include "ring_kit.h"
 #include <string.h>
 
@@ -322,7 +323,8 @@ static void no_index_when_there_is_no_memory(void **state)
     assert_run(0, 2, 2, VIV_NS_PER_MS, 1);
     assert_int_equal(ring_look(&ring).newlines, 2);
     close_ring();
-    viv_log_ring_init(&ring, &(struct viv_log_ring_config){.cap_bytes = 4096});
+    viv_log_ring_init(&ring,
+                      &(struct viv_log_ring_config){.cap_bytes = 4096, .retire = viv_cap_retire});
     ring_text(&ring, "a\nb");
     assert_false(viv_log_ring_find_run(&ring, 0, &entry));
     assert_int_equal(ring_look(&ring).newlines, 1);
