@@ -294,9 +294,9 @@ struct viv_prog_event {
     uint32_t kind; // one bit of those watched
     uint64_t pid;
     uint64_t number;
-    uint32_t stream;     // log, dropped: 1 or 2; else 0
+    uint32_t stream;     // of a follower's: 1 or 2; else 0
     uint32_t phase;      // enum viv_native_phase
-    uint64_t amount;     // log: offset of the end; dropped: bytes evicted so far
+    uint64_t amount;     // log: bytes printed so far; dropped: evicted so far
     uint32_t exit_kind;  // exited
     int32_t exit_code;   // exited
     uint32_t exit_cause; // exited

@@ -10,7 +10,7 @@ static bool is_stream(uint32_t stream)
 }
 
 // With a terminal or stderr=merge the second stream is at its end from the start.
-static struct viv_log_source source_of(struct viv_program *program, uint32_t stream)
+struct viv_log_source viv_native__source(struct viv_program *program, uint32_t stream)
 {
     struct viv_native_stream *from = &program->streams[stream - 1];
     return (struct viv_log_source){
@@ -114,7 +114,7 @@ enum viv_err viv_native_read_since(struct viv_native_call *call, const struct vi
     VIV_TRY(open_read(&call->ctx, ref, read, false, &program));
     enum viv_err err;
     do {
-        const struct viv_log_source source = source_of(program, read->stream);
+        const struct viv_log_source source = viv_native__source(program, read->stream);
         struct viv_log_view view;
         viv_log_ring_look(source.ring, &view);
         err =
@@ -143,8 +143,8 @@ enum viv_err viv_native_read_merged(struct viv_native_call *call, const struct v
     VIV_TRY(open_read(&call->ctx, ref, read, true, &program));
     enum viv_err err;
     do {
-        struct viv_log_source sources[2] = {source_of(program, VIV_LOG_STDOUT),
-                                            source_of(program, VIV_LOG_STDERR)};
+        struct viv_log_source sources[2] = {viv_native__source(program, VIV_LOG_STDOUT),
+                                            viv_native__source(program, VIV_LOG_STDERR)};
         struct viv_log_view views[2];
         for (int i = 0; i < 2; i++)
             viv_log_ring_look(sources[i].ring, &views[i]);
@@ -174,7 +174,7 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
 {
     struct viv_program *program;
     VIV_TRY(open_read(ctx, ref, read, false, &program));
-    const struct viv_log_source source = source_of(program, read->stream);
+    const struct viv_log_source source = viv_native__source(program, read->stream);
     struct viv_diag diag;
     lines->out = read->buf;
     lines->max_bytes = read->max;
@@ -191,7 +191,7 @@ enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_
     struct viv_program *program;
     if (!is_stream(stream)) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = source_of(program, stream);
+    const struct viv_log_source source = viv_native__source(program, stream);
     viv_log_tail(&source, lines, out_cursor);
     viv_program__drop(program);
     return VIV_OK;
@@ -203,7 +203,7 @@ enum viv_err viv_native_since(const struct viv_native_ctx *ctx, const struct viv
     struct viv_program *program;
     if (!is_stream(stream)) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = source_of(program, stream);
+    const struct viv_log_source source = viv_native__source(program, stream);
     const uint64_t offset_ns = program->wall_offset_ns;
     viv_log_since(&source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
     viv_program__drop(program);
@@ -218,7 +218,7 @@ enum viv_err viv_native_read_logs(const struct viv_native_ctx *ctx,
     if (!is_stream(stream)) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
     touch(ctx, program);
-    const struct viv_log_source source = source_of(program, stream);
+    const struct viv_log_source source = viv_native__source(program, stream);
     struct viv_log_chunk chunk;
     viv_log_read_logs(&source, buf, max, &chunk);
     viv_spin_lock(&program->lock);
