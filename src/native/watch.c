@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Events of a program, for processes that watch it. Each kind has a value; an event is due when the
-// value is not the one that was told last, and is sent unless one of that kind is still on its way
-// or in the mailbox. So what happens often coalesces, and nothing is missed.
+// value is not the one that was told last. It is sent or, while one of that kind waits in the
+// mailbox, written into that one. So what happens often coalesces, and nothing is missed.
 //
 //   exited: 1 when it has    log, dropped: bytes so far, both streams    phase: its number + 1
 //   ready: 1 when it is      stdin_drained: bytes delivered + 1, while none wait
@@ -72,8 +72,8 @@ static bool note_locked(struct viv_watch *watch, uint32_t bit)
     if (watch->is_dead && watch->pending == 0 && !viv_list_is_empty(&watch->link)) {
         viv_list_remove(&watch->link);
         leaves = true;
-    } else if (!watch->is_dead && !watch->program->is_over) {
-        tell_locked(watch);
+    } else if (!watch->is_dead) {
+        tell_locked(watch); // what there was no message for
     }
     return leaves;
 }
@@ -134,8 +134,6 @@ static void fill_locked(struct event_msg *event, struct viv_program *program, ui
     const bool has_exit = event->bit == VIV_NATIVE_EVENT_EXITED;
     const bool is_amount =
         event->bit == VIV_NATIVE_EVENT_LOG || event->bit == VIV_NATIVE_EVENT_DROPPED;
-    event->msg = (struct viv_msg){.sig = {.kind = VIV_SIG_MESSAGE, .tag = event->watch->tag},
-                                  .ops = &event_ops};
     event->event = (struct viv_native_layout_event){
         .size = sizeof event->event,
         .kind = event->bit,
@@ -149,18 +147,36 @@ static void fill_locked(struct event_msg *event, struct viv_program *program, ui
     };
 }
 
-// What it is not told is tried again when something happens.
+// The message of a kind that waits in a mailbox, or one that is free; NULL: neither.
+static struct event_msg *message_locked(struct viv_watch *watch, uint32_t place)
+{
+    struct event_msg *found = NULL;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct event_msg *event = &watch->msgs[place][i];
+        if (event->is_out && !event->was_taken) return event;
+        if (!event->is_out) found = event;
+    }
+    return found;
+}
+
+// One that waits tells what is so now; what there is no message for is told later.
 static void tell_kind_locked(struct viv_watch *watch, uint32_t place)
 {
     struct viv_program *program = watch->program;
-    struct event_msg *event = &watch->msgs[place][watch->msgs[place][0].is_out];
+    struct event_msg *event = message_locked(watch, place);
     const uint32_t bit = 1u << place;
-    if ((watch->kinds & bit) == 0 || (watch->pending & bit) != 0 || watch->is_dead || event->is_out)
-        return;
+    if ((watch->kinds & bit) == 0 || watch->is_dead || event == NULL) return;
     const uint64_t value = value_locked(program, bit, watch->told[place]);
     if (value == watch->told[place]) return;
+    if ((watch->pending & bit) != 0) {
+        fill_locked(event, program, value);
+        watch->told[place] = value;
+        return;
+    }
     event->watch = watch;
     event->bit = bit;
+    event->msg =
+        (struct viv_msg){.sig = {.kind = VIV_SIG_MESSAGE, .tag = watch->tag}, .ops = &event_ops};
     fill_locked(event, program, value);
     // Relaxed: this thread knows it through a count. Before it is sent, since it may be dropped.
     atomic_fetch_add_explicit(&watch->refs, 1, memory_order_relaxed);

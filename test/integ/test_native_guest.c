@@ -122,8 +122,9 @@ static void case_005_foreign_programs(void **state)
 static void kill_while_parked(struct guests *guests, struct viv_module *module, const char *name)
 {
     struct guest *guest = guests_start(guests, guests->env, module, name);
-    GUESTS_AWAIT(guests, guests_programs(guests) > 0);
-    check_nap();
+    GUESTS_AWAIT(guests, atomic_load(&guest->pid) != 0);
+    for (int i = 0; i < 50; i++) // it parks meanwhile; killed before, it must leave nothing either
+        check_nap();
     guests_kill(guests, guest);
     guests_wait(guest);
     assert_int_equal(guest->kind, VIV_REASON_KILLED);
