@@ -115,7 +115,7 @@ static struct output_msg *new_output(int64_t tag, size_t cap)
 }
 
 // False: it was not taken; the receiver may be gone.
-static bool send(struct viv_follow *follow, VIV_OWN struct output_msg *msg)
+static bool send_message(struct viv_follow *follow, VIV_OWN struct output_msg *msg)
 {
     const struct viv_program *program = follow->program;
     const enum viv_send sent =
@@ -207,14 +207,14 @@ static bool tell_dropped(struct viv_follow *follow)
     if (msg == NULL) return false;
     memcpy(msg->data, &event, sizeof event);
     msg->len = sizeof event;
-    return send(follow, msg);
+    return send_message(follow, msg);
 }
 
 static bool tell_end(struct viv_follow *follow)
 {
     if (follow->has_told_end) return false;
     struct output_msg *msg = new_output(follow->stream, 0);
-    follow->has_told_end = msg != NULL && send(follow, msg);
+    follow->has_told_end = msg != NULL && send_message(follow, msg);
     return false;
 }
 
@@ -241,7 +241,7 @@ static bool tell_found(struct viv_follow *follow, const struct found *found)
         // Relaxed: this thread knows it through a count.
         atomic_fetch_add_explicit(&follow->refs, 1, memory_order_relaxed);
     }
-    if (send(follow, found->msg)) {
+    if (send_message(follow, found->msg)) {
         follow->cursor = found->next;
         follow->has_cursor = true;
         return true;
@@ -424,6 +424,7 @@ enum viv_err viv_native_credit(const struct viv_native_ctx *ctx, const struct vi
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
     viv_spin_lock(&program->lock);
     struct viv_follow *follow = find_locked(program, viv_proc_pid(ctx->proc), stream, &count);
+    // Relaxed: it is on the list, which counts.
     if (follow != NULL) atomic_fetch_add_explicit(&follow->refs, 1, memory_order_relaxed);
     viv_spin_unlock(&program->lock);
     if (follow != NULL) {

@@ -6,6 +6,7 @@
 
 #include "gen/native_layouts.h"
 #include "native/call.h"
+#include "native/told.h"
 #include <string.h>
 
 // Sends what is due. Thread: any in a read section.

@@ -123,7 +123,7 @@ static void kill_while_parked(struct guests *guests, struct viv_module *module, 
 {
     struct guest *guest = guests_start(guests, guests->env, module, name);
     GUESTS_AWAIT(guests, atomic_load(&guest->pid) != 0);
-    for (int i = 0; i < 50; i++) // it parks meanwhile; killed before, it must leave nothing either
+    for (int i = 0; i < 100; i++) // it parks meanwhile; killed before, it must leave nothing either
         check_nap();
     guests_kill(guests, guest);
     guests_wait(guest);

@@ -495,9 +495,10 @@ static void case_park_write(void)
 }
 static void case_park_stop(void)
 {
-    shell("trap '' TERM; while :; do sleep 0.02; done");
+    shell("trap '' TERM; echo ready; while :; do sleep 0.02; done");
     viv_prog_req_u64(&request, VIV_PROG_STOP_GRACE_MS, 300);
     const struct viv_prog_ref ref = start();
+    await_output(&ref, 6);
     (void)viv_native_stop(&ref, 2000, 0, NULL);
 }
 static void case_park_told(void)
