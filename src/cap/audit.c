@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The audit ring.
 //
-// Events have numbers from 1; number n lies at n % event_count, and the ring holds the last
-// event_count of them. A window is found by the hash of what makes denials equal, in a few places
-// from there on. Everything is under one lock, held for the copy of an event: a denial that is
-// counted only costs a hash and a comparison.
+// Events have numbers from 1; number n lies at n % event_count, and the ring holds those from
+// first_seq on: the last event_count of them, or fewer when their details need the room. A window
+// is found by the hash of what makes denials equal, in a few places from there on. Everything is
+// under one lock, held for the copy of an event: a denial that is counted only costs a hash and a
+// comparison.
 #include "cap/audit.h"
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/hash.h"
 #include "base/spin.h"
+#include <stdatomic.h>
 #include <string.h>
 
 enum { PROBES = 8 }; // places of a window
@@ -21,10 +24,17 @@ struct window {
 struct viv_audit {
     struct viv_audit_config config; // immutable
     struct viv_spin lock;           // all below
-    uint64_t next_seq;
-    uint32_t open_count; // windows
+    uint64_t first_seq, next_seq;
+    uint64_t detail_bytes; // of the events from first_seq on
+    uint32_t open_count;   // windows
     struct window windows[VIV_AUDIT_WINDOWS];
     struct viv_audit_event ring[];
+};
+
+struct viv_audit_detail {
+    _Atomic uint32_t refs;
+    uint32_t len;
+    char text[];
 };
 
 static size_t audit_bytes(uint32_t event_count)
@@ -41,7 +51,7 @@ enum viv_err viv_audit_new(const struct viv_audit_config *config, struct viv_aud
     memset(audit, 0, sizeof *audit);
     audit->config = *config;
     audit->config.event_count = count;
-    audit->next_seq = 1;
+    audit->first_seq = audit->next_seq = 1;
     viv_spin_init(&audit->lock, VIV_LOCK_AUDIT);
     *out_audit = audit;
     return VIV_OK;
@@ -49,7 +59,46 @@ enum viv_err viv_audit_new(const struct viv_audit_config *config, struct viv_aud
 
 void viv_audit_free(VIV_OWN struct viv_audit *audit)
 {
-    if (audit != NULL) viv_free(audit, audit_bytes(audit->config.event_count), VIV_TAG_CAP);
+    if (audit == NULL) return;
+    for (uint64_t seq = audit->first_seq; seq < audit->next_seq; seq++)
+        viv_audit_detail_drop(audit->ring[seq % audit->config.event_count].detail);
+    viv_free(audit, audit_bytes(audit->config.event_count), VIV_TAG_CAP);
+}
+
+// ---- details ----
+
+enum viv_err viv_audit_detail_new(const char *text, size_t len_bytes,
+                                  struct viv_audit_detail **out_detail)
+{
+    if (len_bytes > VIV_AUDIT_DETAIL_MAX) return VIV_E_TOOBIG;
+    struct viv_audit_detail *detail = viv_try_alloc(sizeof *detail + len_bytes, VIV_TAG_CAP);
+    if (detail == NULL) return VIV_E_EXHAUSTED;
+    atomic_init(&detail->refs, 1);
+    detail->len = (uint32_t)len_bytes;
+    memcpy(detail->text, text, len_bytes);
+    *out_detail = detail;
+    return VIV_OK;
+}
+
+static struct viv_audit_detail *take_detail(struct viv_audit_detail *detail)
+{
+    // Relaxed: who takes one has one.
+    if (detail != NULL) atomic_fetch_add_explicit(&detail->refs, 1, memory_order_relaxed);
+    return detail;
+}
+
+void viv_audit_detail_drop(VIV_OWN struct viv_audit_detail *detail)
+{
+    // Acq_rel: whoever frees it comes after every reader.
+    if (detail == NULL || atomic_fetch_sub_explicit(&detail->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    viv_free(detail, sizeof *detail + detail->len, VIV_TAG_CAP);
+}
+
+const char *viv_audit_detail_text(const struct viv_audit_detail *detail, size_t *out_len)
+{
+    *out_len = detail->len;
+    return detail->text;
 }
 
 // ---- writing ----
@@ -75,8 +124,26 @@ static void copy_event(struct viv_audit_event *to, const struct viv_audit_event 
     memcpy(to, from, offsetof(struct viv_audit_event, object) + from->object_len);
 }
 
+static uint32_t detail_len(const struct viv_audit_event *event)
+{
+    return event->detail != NULL ? event->detail->len : 0;
+}
+
+static void forget_first_locked(struct viv_audit *audit)
+{
+    struct viv_audit_event *first = &audit->ring[audit->first_seq % audit->config.event_count];
+    audit->detail_bytes -= detail_len(first);
+    viv_audit_detail_drop(first->detail);
+    audit->first_seq++;
+}
+
 static void append_locked(struct viv_audit *audit, const struct viv_audit_event *event)
 {
+    while (audit->next_seq - audit->first_seq == audit->config.event_count ||
+           (audit->first_seq < audit->next_seq &&
+            audit->detail_bytes + detail_len(event) > VIV_AUDIT_DETAILS_BYTES))
+        forget_first_locked(audit);
+    audit->detail_bytes += detail_len(event);
     struct viv_audit_event *to = &audit->ring[audit->next_seq % audit->config.event_count];
     copy_event(to, event);
     to->seq = audit->next_seq++;
@@ -128,6 +195,7 @@ static struct window *find_window(struct viv_audit *audit, const struct viv_audi
 static void count_locked(struct viv_audit *audit, const struct viv_audit_event *event,
                          uint64_t now_ns)
 {
+    VIV_ASSERT(event->detail == NULL);
     const uint64_t hash = hash_event(event);
     struct window *window = find_window(audit, event, hash);
     if (window->event.count != 0 && window->hash == hash && !is_over(window, now_ns) &&
@@ -145,7 +213,10 @@ static void count_locked(struct viv_audit *audit, const struct viv_audit_event *
 
 void viv_audit_write(struct viv_audit *audit, const struct viv_audit_event *event)
 {
-    if (audit == NULL) return;
+    if (audit == NULL) {
+        viv_audit_detail_drop(event->detail);
+        return;
+    }
     const uint64_t now_ns = audit->config.now_ns(audit->config.arg);
     viv_spin_lock(&audit->lock);
     if (event->kind == VIV_AUDIT_DENIED) {
@@ -178,14 +249,14 @@ void viv_audit_flush(struct viv_audit *audit)
 
 // ---- reading ----
 
-bool viv_audit_read(struct viv_audit *audit, uint64_t *cursor, struct viv_audit_event *out_event)
+// The event with a count of its detail.
+static bool read_event(struct viv_audit *audit, uint64_t *cursor, struct viv_audit_event *out_event)
 {
     const uint64_t now_ns = audit->config.now_ns(audit->config.arg);
     viv_spin_lock(&audit->lock);
     if (audit->open_count > 0) flush_locked(audit, false, now_ns);
-    const uint64_t end = audit->next_seq, room = audit->config.event_count;
-    const uint64_t first = end > room ? end - room : 1, at = *cursor != 0 ? *cursor : 1;
-    const bool is_there = at < end;
+    const uint64_t first = audit->first_seq, at = *cursor != 0 ? *cursor : 1;
+    const bool is_there = at < audit->next_seq;
     if (is_there && at < first) {
         viv_audit_init_event(out_event, VIV_AUDIT_LOST);
         out_event->seq = at;
@@ -193,9 +264,30 @@ bool viv_audit_read(struct viv_audit *audit, uint64_t *cursor, struct viv_audit_
         out_event->count = first - at;
         *cursor = first;
     } else if (is_there) {
-        copy_event(out_event, &audit->ring[at % room]);
+        copy_event(out_event, &audit->ring[at % audit->config.event_count]);
+        (void)take_detail(out_event->detail);
         *cursor = at + 1;
     }
     viv_spin_unlock(&audit->lock);
     return is_there;
+}
+
+bool viv_audit_read(struct viv_audit *audit, uint64_t *cursor, struct viv_audit_event *out_event)
+{
+    if (!read_event(audit, cursor, out_event)) return false;
+    viv_audit_detail_drop(out_event->detail);
+    out_event->detail = NULL;
+    return true;
+}
+
+bool viv_audit_read_line(struct viv_audit *audit, uint64_t *cursor,
+                         struct viv_audit_event *out_event, char buf[VIV_AUDIT_JSON_MAX],
+                         size_t *out_len)
+{
+    if (!read_event(audit, cursor, out_event)) return false;
+    const enum viv_err err = viv_audit_json(out_event, buf, VIV_AUDIT_JSON_MAX, out_len);
+    VIV_ASSERT(err == VIV_OK); // its bound holds any event
+    viv_audit_detail_drop(out_event->detail);
+    out_event->detail = NULL;
+    return true;
 }

@@ -197,6 +197,13 @@ static void put_string(struct out *out, const char *bytes, size_t len)
     put_word(out, "\"");
 }
 
+size_t viv_audit_escape(char *out_text, size_t cap_bytes, const char *bytes, size_t len_bytes)
+{
+    struct out out = {.text = out_text, .cap = cap_bytes};
+    put_string(&out, bytes, len_bytes);
+    return out.is_cut ? 0 : out.len;
+}
+
 static void put_key(struct out *out, const char *key)
 {
     put_word(out, ",\"");
@@ -209,7 +216,7 @@ const char *viv_audit_kind_name(enum viv_audit_kind kind)
     static const char *const names[VIV_AUDIT_KINDS] = {
         "lost",       "denied",         "attach-guess",   "grant",          "delegate",
         "revoke",     "session-create", "session-change", "session-remove", "policy-load",
-        "unenforced", "account-leak",   "orphan",         "control-kill"};
+        "unenforced", "account-leak",   "orphan",         "control-kill",   "program"};
     return names[kind];
 }
 
@@ -230,6 +237,16 @@ static void put_subject(struct out *out, const struct viv_audit_event *event)
         put_format(out, "\"%s\"", id);
     put_key(out, "environment");
     put_format(out, "%" PRIu32, event->environment);
+}
+
+static void put_detail(struct out *out, const struct viv_audit_detail *detail)
+{
+    if (detail == NULL) return;
+    size_t len;
+    const char *text = viv_audit_detail_text(detail, &len);
+    put_word(out, ",\"detail\":{");
+    put(out, text, len);
+    put_word(out, "}");
 }
 
 enum viv_err viv_audit_json(const struct viv_audit_event *event, char *buf, size_t cap_bytes,
@@ -255,7 +272,9 @@ enum viv_err viv_audit_json(const struct viv_audit_event *event, char *buf, size
     put_key(&out, "outcome");
     put_format(&out, "\"%s\"", event->outcome == VIV_OK ? "OK" : viv_err_name(event->outcome));
     put_key(&out, "count");
-    put_format(&out, "%" PRIu64 "}\n", event->count);
+    put_format(&out, "%" PRIu64, event->count);
+    put_detail(&out, event->detail);
+    put_word(&out, "}\n");
     if (out.is_cut || cap_bytes == 0) return VIV_E_TOOSMALL;
     buf[out.len] = '\0';
     *out_len = out.len;

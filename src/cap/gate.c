@@ -4,13 +4,18 @@
 #include "cap/metrics.h"
 #include "cap/session_int.h"
 
+void viv_gate_count(const struct viv_session *session, enum viv_cap cap)
+{
+    const size_t class = cap < VIV_CAP_COUNT ? (size_t)cap : VIV_CAP_COUNT;
+    // Relaxed: a count.
+    atomic_fetch_add_explicit(&session->tree->all->denials[class], 1, memory_order_relaxed);
+}
+
 enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enum viv_cap cap,
                              const struct viv_cap_query *query, enum viv_err err)
 {
     struct viv_audit *audit = viv_ses_audit(session);
-    const size_t class = cap < VIV_CAP_COUNT ? (size_t)cap : VIV_CAP_COUNT;
-    // Relaxed: a count.
-    atomic_fetch_add_explicit(&session->tree->all->denials[class], 1, memory_order_relaxed);
+    viv_gate_count(session, cap);
     if (audit == NULL) return err;
     struct viv_audit_event event;
     viv_audit_init_event(&event, VIV_AUDIT_DENIED);

@@ -9,7 +9,9 @@
 
 #include "cap/session.h"
 
-// Writes the refusal; returns err.
+// Counts the refusal only: for who writes an event of its own.
+void viv_gate_count(const struct viv_session *session, enum viv_cap cap);
+// Counts and writes the refusal; returns err.
 enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enum viv_cap cap,
                              const struct viv_cap_query *query, enum viv_err err);
 

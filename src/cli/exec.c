@@ -9,6 +9,7 @@
 #include "cli/run_audit.h"
 #include "cli/run_policy.h"
 #include "gen/holder_build.h"
+#include "native/anchor.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/pty.h"
@@ -241,16 +242,26 @@ const char *viv_cli_holder(char buf[PATH_MAX])
     return VIV_HOLDER_PATH;
 }
 
+static enum viv_err reserve_record(void *arg)
+{
+    struct exec *exec = arg;
+    return exec->options->audit != NULL ? viv_audit_file_reserve(&exec->audit.file) : VIV_OK;
+}
+
 static enum viv_err make_kernel(struct exec *exec)
 {
     char cwd[PATH_MAX];
     const struct viv_kernel_config kernel = {.worker_count = 1};
     VIV_TRY(viv_kernel_new(&kernel, &exec->kernel));
     VIV_TRY(viv_room_open(exec->kernel, &exec->room));
-    const struct viv_native_config config = {.kernel = exec->kernel,
-                                             .cap = exec->room,
-                                             .direct = true,
-                                             .holder = viv_cli_holder(exec->holder)};
+    const struct viv_native_config config = {
+        .kernel = exec->kernel,
+        .cap = exec->room,
+        .direct = true,
+        .holder = viv_cli_holder(exec->holder),
+        .audit = {.is_required = exec->options->audit_is_required,
+                  .reserve = reserve_record,
+                  .arg = exec}};
     VIV_TRY(viv_native_open(&config, &exec->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
@@ -290,16 +301,18 @@ static int run(struct exec *exec)
 
 static bool make_policy(struct exec *exec)
 {
+    static const struct viv_scope_hooks hooks = {.open = viv_native_open_anchor};
     if (exec->options->policy_count == 0) return true;
     static struct viv_run_options options; // too large for a stack
     memcpy(options.policy, exec->options->policy, sizeof options.policy);
     options.policy_count = exec->options->policy_count;
-    exec->policy = viv_run_policy_make(&options);
+    exec->policy = viv_run_policy_make(&options, &hooks);
     return exec->policy != NULL;
 }
 
 int viv_cli_exec(struct viv_exec_options *options)
 {
+    if (options->detach) return viv_cli_exec_detached(options);
     struct exec exec = {.options = options};
     if (!make_policy(&exec)) return VIV_STATUS_USAGE;
     if (!viv_run_audit_open(&exec.audit, options->audit)) return VIV_STATUS_USAGE;

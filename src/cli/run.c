@@ -243,7 +243,7 @@ static int wait_for_end(struct run *run)
         uint32_t number = atomic_load_explicit(&last_signal, memory_order_seq_cst);
         if (number != 0) return 128 + (int)number;
         viv_run_audit_write(&run->audit, viv_room_audit(run->room), false);
-        viv_futex_wait(&events, seen, run->audit.fd >= 0 ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
+        viv_futex_wait(&events, seen, run->audit.path != NULL ? AUDIT_PAUSE_NS : VIV_FOREVER_NS);
     }
 }
 
@@ -366,7 +366,7 @@ int viv_cli_run(int count, char **args)
     static struct run run; // too large for a stack, one a program
     if (!viv_run_options_parse(count, args, &run.options)) return VIV_STATUS_USAGE;
     if (run.options.help) return viv_cli_print_help("run");
-    run.policy = viv_run_policy_make(&run.options);
+    run.policy = viv_run_policy_make(&run.options, NULL);
     if (run.policy == NULL) return VIV_STATUS_USAGE;
     if (!viv_run_audit_open(&run.audit, run.options.audit)) return VIV_STATUS_USAGE;
     int status = make_config(&run);

@@ -7,7 +7,7 @@
 #include "cap/limits.h"
 #include "cap/policy_options.h"
 #include "cli/cli.h"
-#include "native/command.h"
+#include "native/anchor.h"
 #include "os/file.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -91,7 +91,8 @@ static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *pa
                              struct viv_anchor **out_anchor, struct viv_diag *diag)
 {
     (void)arg;
-    if (type == VIV_SCOPE_COMMAND) return viv_native_open_command(path, path_len, out_anchor, diag);
+    if (type == VIV_SCOPE_COMMAND)
+        return viv_native_open_anchor(arg, type, path, path_len, out_anchor, diag);
     if (type != VIV_SCOPE_DIRECTORY) return VIV_OK;
     char *name = viv_try_strndup(path, path_len, VIV_TAG_CLI);
     if (name == NULL) return VIV_E_EXHAUSTED;
@@ -102,8 +103,7 @@ static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *pa
     return VIV_OK;
 }
 
-static const struct viv_scope_hooks hooks = {.open = try_open};
-static const struct viv_policy_source plain_source = {.hooks = &hooks};
+static const struct viv_scope_hooks guest_hooks = {.open = try_open};
 
 static bool failed(const struct viv_policy_error *error, enum viv_err err)
 {
@@ -112,7 +112,8 @@ static bool failed(const struct viv_policy_error *error, enum viv_err err)
     return false;
 }
 
-static bool add_file(struct viv_policy_options *all, const char *path)
+static bool add_file(struct viv_policy_options *all, const char *path,
+                     const struct viv_policy_source *source)
 {
     uint8_t *text;
     size_t len;
@@ -127,25 +128,29 @@ static bool add_file(struct viv_policy_options *all, const char *path)
                                                               : "", // there is no text of 0 bytes
                                              .value_len = len,
                                              .label = path};
-    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
+    enum viv_err err = viv_policy_options_add(all, &option, source, &error);
     viv_free(text, len, VIV_TAG_CLI);
     return err == VIV_OK || failed(&error, err);
 }
 
-static bool add_option(struct viv_policy_options *all, const struct viv_run_policy_option *given)
+static bool add_option(struct viv_policy_options *all, const struct viv_run_policy_option *given,
+                       const struct viv_policy_source *source)
 {
-    if (strcmp(given->name, "policy") == 0) return add_file(all, given->value);
+    if (strcmp(given->name, "policy") == 0) return add_file(all, given->value, source);
     struct viv_policy_error error = {0};
     const struct viv_policy_option option = {.name = given->name,
                                              .value = given->value,
                                              .value_len =
                                                  given->value != NULL ? strlen(given->value) : 0};
-    enum viv_err err = viv_policy_options_add(all, &option, &plain_source, &error);
+    enum viv_err err = viv_policy_options_add(all, &option, source, &error);
     return err == VIV_OK || failed(&error, err);
 }
 
-struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
+struct viv_policy *viv_run_policy_make(const struct viv_run_options *options,
+                                       const struct viv_scope_hooks *hooks)
 {
+    const struct viv_policy_source plain = {.hooks = hooks != NULL ? hooks : &guest_hooks};
+    const struct viv_policy_source *source = &plain;
     struct viv_policy_options *all;
     struct viv_policy *policy = NULL;
     struct viv_policy_error error = {0};
@@ -156,9 +161,9 @@ struct viv_policy *viv_run_policy_make(const struct viv_run_options *options)
     }
     bool good = true;
     for (uint32_t i = 0; good && i < options->policy_count; i++)
-        good = add_option(all, &options->policy[i]);
+        good = add_option(all, &options->policy[i], source);
     if (good) {
-        err = viv_policy_options_finish(all, &plain_source, &policy, &error);
+        err = viv_policy_options_finish(all, source, &policy, &error);
         if (err != VIV_OK) (void)failed(&error, err);
     }
     viv_policy_options_free(all);

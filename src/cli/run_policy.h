@@ -7,8 +7,10 @@
 #include "cli/run_options.h"
 #include "proc/kernel.h"
 
-// NULL after printing what is wrong (status 2). Reads the files of --policy.
-struct viv_policy *viv_run_policy_make(const struct viv_run_options *options);
+// NULL after printing what is wrong (status 2). Reads the files of --policy. hooks: how what the
+// patterns name is opened; NULL: as for guests, which open their directories themselves.
+struct viv_policy *viv_run_policy_make(const struct viv_run_options *options,
+                                       const struct viv_scope_hooks *hooks);
 // Limits that the environment holds its processes to.
 void viv_run_policy_env(const struct viv_policy *policy, struct viv_env_limits *limits);
 // Limits of the first process, which its children cannot exceed, and the directories that it is

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The birth of a program, and the start of one that is held. The step's thread.
 //
-//   starting: the launch is under way ──> born: running, or held until its start
+//   starting: the launch is under way, posted by the caller ──> born: running, or held until its
+//   start
 //       └─ it failed: never born, the spawner is told
 //
 // A held program has its quota, its id and its pipes, but no process of the system; a gated one has
 // its containment as well, and its leader starts on an order to init.
+#include "native/audit.h"
 #include "native/follow.h"
 
 #include "os/clock.h"
@@ -41,9 +43,10 @@ static void own(struct viv_program *program, uint64_t now_ns)
                       now_ns);
 }
 
-// Tells who asked, unless it has ended meanwhile.
+// Writes down how the spawn came out, and tells who asked, unless it has ended meanwhile.
 static void tell_spawner(struct viv_program *program, enum viv_err err)
 {
+    viv_native__audit_spawn(program, program->scope->unit, err, &program->launch_diag);
     struct viv_wakes wakes = {0};
     viv_spin_lock(&program->lock);
     struct viv_native_call *call = program->spawner;
@@ -72,15 +75,19 @@ static void take_launched(struct viv_program *program, uint64_t now_ns)
     program->init_fd = -1;
     program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
     program->spawned_ns = now_ns;
-    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
 }
 
 static void set_phase(struct viv_program *program, enum viv_native_phase phase)
 {
+    const uint64_t start_ms = program->req.fields.start_ms;
+    const bool is_ready = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
+    const uint64_t now_ns = viv_sched_now_ns(program->native->sched);
+    if (phase == VIV_NATIVE_RUNNING && !is_ready && start_ms < VIV_FOREVER_NS / VIV_NS_PER_MS / 2)
+        program->readiness.end_ns = now_ns + start_ms * VIV_NS_PER_MS;
     viv_spin_lock(&program->lock);
     program->phase = phase;
-    if (phase == VIV_NATIVE_RUNNING)
-        program->ready_flag = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
+    if (phase == VIV_NATIVE_RUNNING) program->ready_flag = is_ready;
     viv_spin_unlock(&program->lock);
 }
 
@@ -129,7 +136,7 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     viv_proc_set_alarm(program->proc, next_ns);
 }
 
-static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
+enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_native *native = program->native;
     const struct viv_native_quota queued = {.queued = 1};
@@ -144,13 +151,6 @@ static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns)
 {
-    if (program->posted_ns == 0) {
-        const enum viv_err err = post_launch(program, now_ns);
-        if (err != VIV_OK) {
-            tell_spawner(program, err);
-            return VIV_STEP_DONE;
-        }
-    }
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
@@ -167,15 +167,23 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
         return VIV_STEP_DONE;
     }
     take_over(program, proc, now_ns);
+    viv_native__count(&program->native->counts.spawn_ns, now_ns - program->asked_ns);
     tell_spawner(program, VIV_OK);
     return VIV_STEP_YIELD;
 }
 
 // ------------------------------------------------------------------------------- held programs
 
+static void audit_start(struct viv_program *program, enum viv_err err)
+{
+    const struct viv_native_deed deed = {.operation = "native.start", .outcome = err};
+    viv_native__audit_deed(program, &deed);
+}
+
 static void set_running(struct viv_program *program)
 {
     set_phase(program, VIV_NATIVE_RUNNING);
+    audit_start(program, VIV_OK);
     viv_program__complete_all(program, &program->starters, VIV_OK);
 }
 
@@ -185,13 +193,16 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
     program->is_starting = true;
     if (program->has_init) { // gated; its answer comes over the link
         const enum viv_err err = viv_init_link_start(&program->link);
-        if (err != VIV_OK) viv_program__complete_all(program, &program->starters, err);
+        if (err == VIV_OK) return;
+        audit_start(program, err);
+        viv_program__complete_all(program, &program->starters, err);
         return;
     }
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
-    const enum viv_err err = post_launch(program, now_ns);
+    const enum viv_err err = viv_program__post_launch(program, now_ns);
     if (err == VIV_OK) return;
     program->is_starting = false;
+    audit_start(program, err);
     viv_program__complete_all(program, &program->starters, err);
 }
 
@@ -218,6 +229,7 @@ void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
         set_running(program);
         return;
     }
+    audit_start(program, program->launch_err);
     viv_program__complete_all(program, &program->starters, program->launch_err);
 }
 

@@ -3,6 +3,7 @@
 // deadline has come or a signal arrived; it owns no thread.
 //
 //   starting (birth.c) ──> running … ──> exited: ends
+#include "native/audit.h"
 #include "native/follow.h"
 
 #include "base/assert.h"
@@ -137,6 +138,7 @@ static void check_cpu(struct viv_program *program, uint64_t now_ns)
     uint64_t used_us = 0;
     VIV_IGNORE(viv_cgroup_read_u64(program->cgroup_fd, "cpu.stat", "usage_usec", &used_us),
                "looked at again soon");
+    used_us -= viv_min_u64(used_us, program->cgroup_cpu_us);
     if (used_us * NS_PER_US >= max_ms * VIV_NS_PER_MS)
         viv_program__stop(program, VIV_CAUSE_CPU, 0, now_ns);
     program->cpu_check_ns = now_ns + CPU_SAMPLE_NS;
@@ -153,7 +155,9 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
     if (now_ns >= lifetime_ns) viv_program__stop(program, VIV_CAUSE_LIFETIME, grace_ns, now_ns);
     const uint64_t idle_ns = idle_end_ns(program, now_ns);
     if (now_ns >= idle_ns) viv_program__stop(program, VIV_CAUSE_IDLE, grace_ns, now_ns);
-    const uint64_t next_ns = viv_min_u64(lifetime_ns, idle_ns);
+    const uint64_t ready_ns = program->readiness.end_ns;
+    if (now_ns >= ready_ns) viv_program__stop(program, VIV_CAUSE_START, grace_ns, now_ns);
+    const uint64_t next_ns = viv_min_u64(viv_min_u64(lifetime_ns, idle_ns), ready_ns);
     const bool has_cpu = program->req.fields.max_cpu_ms != VIV_NATIVE_NONE;
     return has_cpu ? viv_min_u64(next_ns, program->cpu_check_ns) : next_ns;
 }
@@ -175,23 +179,21 @@ static void tell_all(struct viv_program *program)
 // What others may still want of it is answered; its process ends.
 static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
 {
-    struct viv_native *native = program->native;
     viv_program__close_all(program);
     tell_all(program);
-    viv_program__drop_key(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
     viv_program__complete_all(program, &program->stoppers, VIV_OK);
     viv_program__complete_all(program, &program->starters, VIV_E_CANCELLED);
     viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
-    const struct viv_native_quota live = {.live = 1};
-    viv_native__unreserve(native, program->scope, &live);
-    program->reserved.live = 0;
     viv_proc_set_reason(proc, viv_native_reason(&program->exit, program->broken));
     viv_spin_lock(&program->lock);
     const bool release =
         program->release_at_exit || program->knobs[VIV_KNOB_RETENTION] == 0; // not to be kept
     viv_spin_unlock(&program->lock);
-    if (release) viv_program__release(program);
+    if (release) {
+        const struct viv_native_deed deed = {.operation = "native.release"};
+        if (viv_program__release(program)) viv_native__audit_deed(program, &deed);
+    }
     return VIV_STEP_DONE;
 }
 
@@ -234,10 +236,12 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     if (more || (program->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
     if (viv_program__arm(program) != VIV_OK) {
         viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
-        program->hot |= VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK;
+        program->hot |=
+            VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
         return VIV_STEP_WAIT;
     }
-    const uint64_t ring_ns = tend_rings(program, now_ns);
+    const uint64_t ring_ns =
+        viv_min_u64(tend_rings(program, now_ns), viv_spill_io_step(program, now_ns));
     viv_proc_set_alarm(
         proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_program__next_deadline(program)));
     return VIV_STEP_WAIT;

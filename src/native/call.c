@@ -2,7 +2,7 @@
 // Parked calls: who waits for a program's birth, end, output, or room for its input. A call is on a
 // list of the program, under its lock, until it is completed once: by the program's step, by its
 // deadline, or by its own cancel.
-#include "native/call.h"
+#include "native/spill_read.h"
 
 // ---- how an operation of ours is taken back ----
 
@@ -149,5 +149,6 @@ void viv_native_cancel(struct viv_native_call *call)
 {
     if (call->kind == VIV_NATIVE_CALL_NONE) return;
     VIV_IGNORE(viv_op_cancel(&call->op, VIV_E_CANCELLED), "nobody wants the result");
+    viv_spill_read_leave(call);
     forget_program(call);
 }

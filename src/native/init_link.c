@@ -36,8 +36,9 @@ enum viv_err viv_init_link_open(struct viv_init_link *link, int *out_holder_fd)
 {
     int fds[2];
     int r = viv_os_packet_pair(fds);
+    link->error = r;
     if (r < 0) return send_err(r);
-    r = viv_os_set_nonblocking(fds[0]);
+    link->error = r = viv_os_set_nonblocking(fds[0]);
     if (r < 0) {
         VIV_IGNORE(viv_os_close(fds[0]), "never used");
         VIV_IGNORE(viv_os_close(fds[1]), "never used");
@@ -86,6 +87,7 @@ enum viv_err viv_init_link_send_plan(struct viv_init_link *link, const struct vi
                                      const struct viv_init_fds *fds)
 {
     struct viv_buf bytes;
+    link->error = 0;
     viv_buf_init(&bytes, VIV_TAG_NATIVE);
     enum viv_err err = viv_plan_encode(plan, &bytes);
     if (err == VIV_OK && bytes.len_bytes > VIV_PLAN_BYTES_MAX) err = VIV_E_TOOBIG;
@@ -95,6 +97,7 @@ enum viv_err viv_init_link_send_plan(struct viv_init_link *link, const struct vi
                                         .build = VIV_HOLDER_BUILD};
     const int file = viv_os_sealed_file("viv-plan", bytes.data, bytes.len_bytes);
     if (file < 0) {
+        link->error = file;
         err = send_err(file);
         goto done;
     }
@@ -102,7 +105,8 @@ enum viv_err viv_init_link_send_plan(struct viv_init_link *link, const struct vi
     size_t count = 4;
     if (plan->has_ready_fd) all[count++] = fds->ready_fd;
     if (plan->rung == VIV_RUNG_CGROUP) all[count++] = fds->cgroup_fd;
-    err = send_err(viv_frame_send(link->fd, VIV_FRAME_PLAN, &body, all, count));
+    link->error = viv_frame_send(link->fd, VIV_FRAME_PLAN, &body, all, count);
+    err = send_err(link->error);
     VIV_IGNORE(viv_os_close(file), "the message holds it");
 done:
     viv_buf_deinit(&bytes);
@@ -269,6 +273,8 @@ enum viv_err viv_init_failure(const struct viv_plan *plan, const struct viv_fram
     case VIV_HOLDER_LAUNCH:
         if (failed->detail == VIV_STAGE_CWD)
             return viv_diag_set(diag, VIV_E_INVAL, "cwd: %s", strerror(failed->err));
+        if (failed->detail == VIV_STAGE_CLONE && failed->err == EAGAIN)
+            return viv_diag_set(diag, VIV_E_EXHAUSTED, "pids");
         return viv_diag_set(diag, VIV_E_INTERNAL, "%s: %s",
                             viv_launch_stage_name((enum viv_launch_stage)failed->detail),
                             strerror(failed->err));

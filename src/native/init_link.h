@@ -10,7 +10,8 @@
 #include "os/launch.h"
 
 struct viv_init_link {
-    int fd; // to be watched for reading; -1: closed
+    int fd;    // to be watched for reading; -1: closed
+    int error; // negated errno of what failed last; 0: no system call did
 };
 
 // The pair: the kernel's end, and the one that the holder is started with as descriptor 3. Errors:

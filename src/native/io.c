@@ -76,6 +76,9 @@ static enum turn read_once(struct viv_program *program, struct viv_native_stream
     const ssize_t n = viv_os_readv(stream->fd, space, space[1].iov_len > 0 ? 2 : 1);
     if (n == -EAGAIN) return TURN_DRY;
     if (n <= 0) return TURN_END; // of a terminal: EIO
+    if (stream == &program->streams[VIV_OUT] &&
+        viv_readiness_scan(&program->readiness, space, (size_t)n))
+        viv_program__set_ready(program);
     viv_log_ring_commit(&stream->ring, (size_t)n, now_ns, program->sequence);
     program->output_bytes += (size_t)n;
     *out_count = (size_t)n;
@@ -103,6 +106,7 @@ static void read_stream(struct viv_program *program, uint32_t index, uint64_t no
         viv_program__complete_all(program, &stream->readers, VIV_OK);
         viv_program__complete_all(program, &program->both_readers, VIV_OK);
         viv_program__touch(program, VIV_NATIVE_IDLE_ON_OUTPUT, now_ns);
+        viv_native__count(&program->native->counts.log_bytes[index], sum);
     }
     if (turn != TURN_MORE) program->hot &= ~bit;
     if (turn == TURN_FULL) program->full |= bit;
@@ -188,12 +192,34 @@ static void write_stdin(struct viv_program *program, uint64_t now_ns)
     if (program->in_fd < 0) program->hot &= ~(uint32_t)VIV_READY_IN;
 }
 
+// ------------------------------------------------------------------------------------ readiness
+
+void viv_program__set_ready(struct viv_program *program)
+{
+    program->readiness.text = NULL;
+    program->readiness.end_ns = VIV_FOREVER_NS;
+    viv_spin_lock(&program->lock);
+    program->ready_flag = true;
+    viv_spin_unlock(&program->lock);
+}
+
+static void hear_readiness(struct viv_program *program)
+{
+    enum viv_readiness_left left = VIV_READY_LEFT_END;
+    if (program->readiness.fd >= 0 && viv_readiness_read(&program->readiness, &left))
+        viv_program__set_ready(program);
+    if (left == VIV_READY_LEFT_END)
+        close_waited(program, &program->readiness.fd, &program->readiness.wait);
+    if (left != VIV_READY_LEFT_MORE) program->hot &= ~(uint32_t)VIV_READY_SAYS;
+}
+
 bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns)
 {
     read_stream(program, VIV_ERR, now_ns);
     read_stream(program, VIV_OUT, now_ns);
     if ((program->hot & VIV_READY_IN) != 0) write_stdin(program, now_ns);
-    uint32_t busy = program->hot & (VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN);
+    if ((program->hot & VIV_READY_SAYS) != 0) hear_readiness(program);
+    uint32_t busy = program->hot & (VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_SAYS);
     return busy != 0;
 }
 
@@ -213,6 +239,7 @@ enum viv_err viv_program__arm(struct viv_program *program)
     for (uint32_t i = 0; i < 2; i++)
         VIV_TRY(arm(program, &program->streams[i].wait, program->streams[i].fd, ready_bit(i)));
     if (program->wants_in) VIV_TRY(arm(program, &program->in_wait, program->in_fd, VIV_READY_IN));
+    VIV_TRY(arm(program, &program->readiness.wait, program->readiness.fd, VIV_READY_SAYS));
     VIV_TRY(arm(program, &program->link_wait, program->link.fd, VIV_READY_LINK));
     return arm(program, &program->pid_wait, program->pidfd, VIV_READY_PID);
 }
@@ -230,6 +257,7 @@ void viv_program__close_all(struct viv_program *program)
     for (uint32_t i = 0; i < 2; i++)
         close_waited(program, &program->streams[i].fd, &program->streams[i].wait);
     close_waited(program, &program->in_fd, &program->in_wait);
+    close_waited(program, &program->readiness.fd, &program->readiness.wait);
     close_waited(program, &program->pidfd, &program->pid_wait);
     viv_program__close_link(program);
     int *const others[] = {&program->tty_fd, &program->leader_fd};

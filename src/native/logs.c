@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading what a program printed: the answers of read.h, and waiting for what is not there yet.
-#include "native/call.h"
+#include "native/spill_read.h"
 
 enum { READ_MAX = 4 << 20 };
 
@@ -112,7 +112,17 @@ enum viv_err viv_native_read_since(struct viv_native_call *call, const struct vi
     bool is_late;
     VIV_TRY(resume(call, &is_late));
     VIV_TRY(open_read(&call->ctx, ref, read, false, &program));
-    enum viv_err err;
+    enum viv_err err = VIV_OK;
+    const bool was_spilled = call->spill != NULL;
+    if (was_spilled && viv_spill_read_take(call, program, read, out_chunk)) {
+        viv_program__drop(program);
+        return VIV_OK;
+    }
+    if (!was_spilled) err = viv_spill_read_begin(call, program, read);
+    if (err != VIV_OK) {
+        viv_program__drop(program);
+        return err;
+    }
     do {
         const struct viv_log_source source = viv_native__source(program, read->stream);
         struct viv_log_view view;
@@ -185,29 +195,70 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
     return err;
 }
 
+// One place in both streams of places in each.
+static void join_cursors(struct viv_program *program, const struct viv_log_cursor cursors[2],
+                         struct viv_log_cursor *out_cursor)
+{
+    struct viv_log_mark mark = {.stream = VIV_LOG_MERGED, .generation = 1}, of[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        of[i].offset = 0;
+        VIV_IGNORE(viv_log_cursor_open(program->cursor_key, &cursors[i],
+                                       (enum viv_log_stream)(i + 1), 1, &of[i]),
+                   "made a moment ago");
+    }
+    mark.offset = of[0].offset;
+    mark.other = of[1].offset;
+    viv_log_cursor_make(program->cursor_key, &mark, out_cursor);
+}
+
+// The cursor that `place` finds in a stream, or in both.
+static enum viv_err find_place(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                               uint32_t stream,
+                               void (*place)(const struct viv_program *program,
+                                             const struct viv_log_source *source, uint64_t arg,
+                                             struct viv_log_cursor *out_cursor),
+                               uint64_t arg, struct viv_log_cursor *out_cursor)
+{
+    struct viv_program *program;
+    if (!is_stream(stream) && stream != VIV_LOG_MERGED) return VIV_E_INVAL;
+    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
+    struct viv_log_cursor cursors[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct viv_log_source source = viv_native__source(program, i + 1);
+        place(program, &source, arg, &cursors[i]);
+    }
+    if (stream == VIV_LOG_MERGED)
+        join_cursors(program, cursors, out_cursor);
+    else
+        *out_cursor = cursors[stream - 1];
+    viv_program__drop(program);
+    return VIV_OK;
+}
+
+static void place_tail(const struct viv_program *program, const struct viv_log_source *source,
+                       uint64_t lines, struct viv_log_cursor *out_cursor)
+{
+    (void)program;
+    viv_log_tail(source, lines, out_cursor);
+}
+
 enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              uint32_t stream, uint64_t lines, struct viv_log_cursor *out_cursor)
 {
-    struct viv_program *program;
-    if (!is_stream(stream)) return VIV_E_INVAL;
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = viv_native__source(program, stream);
-    viv_log_tail(&source, lines, out_cursor);
-    viv_program__drop(program);
-    return VIV_OK;
+    return find_place(ctx, ref, stream, place_tail, lines, out_cursor);
+}
+
+static void place_since(const struct viv_program *program, const struct viv_log_source *source,
+                        uint64_t wall_ns, struct viv_log_cursor *out_cursor)
+{
+    const uint64_t offset_ns = program->wall_offset_ns;
+    viv_log_since(source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
 }
 
 enum viv_err viv_native_since(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               uint32_t stream, uint64_t wall_ns, struct viv_log_cursor *out_cursor)
 {
-    struct viv_program *program;
-    if (!is_stream(stream)) return VIV_E_INVAL;
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = viv_native__source(program, stream);
-    const uint64_t offset_ns = program->wall_offset_ns;
-    viv_log_since(&source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
-    viv_program__drop(program);
-    return VIV_OK;
+    return find_place(ctx, ref, stream, place_since, wall_ns, out_cursor);
 }
 
 enum viv_err viv_native_read_logs(const struct viv_native_ctx *ctx,

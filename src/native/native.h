@@ -33,15 +33,25 @@ struct viv_program;
 struct viv_native_quota {
     uint64_t live, retained, ring_bytes, queued; // programs, programs, bytes, launches
 };
+// What is to be told of programs, beside the audit ring of `cap`.
+struct viv_native_audit {
+    bool is_required; // no program without a record
+    bool shows_args;  // the text of arguments, not only their digest
+    // When required: makes sure that one more record can be kept. Thread: any. Blocks. Errors: any.
+    enum viv_err (*reserve)(void *arg); // NULL: the ring is where they are kept
+    void *arg;
+};
 struct viv_native_config {
     struct viv_kernel *kernel;
     struct viv_room *cap;
-    bool direct;        // no one else waits for this program's children, nor is SIGCHLD ignored
-    const char *cgroup; // directory of version 2 for programs, kept; NULL: the own group
-    const char *holder; // path of viv-holder
+    const char *state_dir; // below which spills are; NULL: none may be
+    bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
+    const char *cgroup;    // directory of version 2 for programs, kept; NULL: the own group
+    const char *holder;    // path of viv-holder
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
+    struct viv_native_audit audit;
 };
 // Before viv_kernel_start; binds the kind `child`. Errors: EXHAUSTED, UNSUPPORTED (Linux).
 enum viv_err viv_native_open(const struct viv_native_config *config,
@@ -108,6 +118,7 @@ struct viv_native_call {
     struct viv_program *program; // counted
     struct viv_native_spawned spawned;
     struct viv_native_exit exit;
+    struct viv_spill_job *spill;     // of a read from disk; NULL: none
     struct viv_diag diag;            // detail of an error of a spawn
     viv_pid named;                   // spawn with a key in use: who has it
     bool is_run, has_begun, is_late; // spawn goes on to the end; its time is over
@@ -185,11 +196,12 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
                                    const struct viv_native_read *read, struct viv_log_lines *lines,
                                    uint32_t *out_count,
                                    struct viv_log_chunk *out_chunk) VIV_MUST_CHECK;
-// The cursor so many lines before the end. Errors: NOTFOUND, INVAL (stream).
+// The cursor so many lines before the end; of MERGED: so many of each stream. Errors: NOTFOUND,
+// INVAL (stream).
 enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              uint32_t stream, uint64_t lines,
                              struct viv_log_cursor *out_cursor) VIV_MUST_CHECK;
-// The cursor of what was not printed before this time. Errors: as above.
+// The cursor of what was not printed before this time; of MERGED: of each stream. Errors: as above.
 enum viv_err viv_native_since(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               uint32_t stream, uint64_t wall_ns,
                               struct viv_log_cursor *out_cursor) VIV_MUST_CHECK;
@@ -221,15 +233,18 @@ struct viv_native_status {
     int32_t os_pid; // of the leader while it is not waited for; 0
     struct viv_native_exit exit;
     uint64_t age_ns, idle_ns, expires_ns; // expires: VIV_FOREVER_NS for never
-    uint64_t wall_offset_ns;              // wall clock less the clock of lines and pieces
     uint32_t incarnation;
     uint64_t buffered[2], evicted[2], drained[2];
     uint64_t stdin_queued;
+    int spill_errno; // why nothing is spilled now; 0: all is well, or there is no spill
     uint32_t stdin_state;
     uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;
-    uint32_t weak;     // VIV_WEAK_ bits: limits held to in a weaker way
-    uint32_t left_out; // VIV_FEATURE_BIT: accepted and missing
+    uint32_t sandbox; // enum viv_native_sandbox
+    bool has_terminal;
+    uint64_t wall_offset_ns; // wall clock = monotonic + this
+    uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
+    uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
 };
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

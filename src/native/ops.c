@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations on a program that is there: they look, leave an order for its step, or wait.
+#include "native/audit.h"
 #include "native/call.h"
 
 #include <signal.h>
@@ -16,6 +17,18 @@ static uint64_t deadline(const struct viv_native_ctx *ctx, uint64_t timeout_ns)
 {
     const uint64_t now_ns = now(ctx);
     return timeout_ns > VIV_FOREVER_NS - now_ns ? VIV_FOREVER_NS : now_ns + timeout_ns;
+}
+
+static void audit(struct viv_program *program, const struct viv_native_ctx *ctx,
+                  const char *operation, int signo)
+{
+    const struct viv_native_deed deed = {.ctx = ctx, .operation = operation, .signo = signo};
+    viv_native__audit_deed(program, &deed);
+}
+
+static void release_for(struct viv_program *program, const struct viv_native_ctx *ctx)
+{
+    if (viv_program__release(program)) audit(program, ctx, "native.release", 0);
 }
 
 // ---- waiting for the end ----
@@ -78,6 +91,7 @@ enum viv_err viv_native_stop_program(struct viv_native_call *call, const struct 
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
+    audit(program, &call->ctx, "native.stop", 0);
     viv_spin_lock(&program->lock);
     if (release) program->release_at_exit = true;
     const bool has_ended = program->phase == VIV_NATIVE_EXITED;
@@ -88,7 +102,7 @@ enum viv_err viv_native_stop_program(struct viv_native_call *call, const struct 
         .stop = VIV_CAUSE_STOP, .grace_ns = grace_ns == VIV_NATIVE_OWN_GRACE ? own_ns : grace_ns};
     const enum viv_err err =
         wait_for_exit(call, program, &program->stoppers, &order, VIV_FOREVER_NS);
-    if (release && has_ended) viv_program__release(again);
+    if (release && has_ended) release_for(again, &call->ctx);
     viv_program__drop(again);
     return err;
 }
@@ -98,6 +112,7 @@ enum viv_err viv_native_order_stop(const struct viv_native_ctx *ctx,
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
+    audit(program, ctx, "native.stop", signo);
     viv_spin_lock(&program->lock);
     const uint64_t own_ns = program->knobs[VIV_KNOB_GRACE];
     viv_spin_unlock(&program->lock);
@@ -114,6 +129,7 @@ enum viv_err viv_native_kill(struct viv_native_call *call, const struct viv_nati
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
+    audit(program, &call->ctx, "native.kill", 0);
     return wait_for_exit(call, program, &program->stoppers,
                          &(struct viv_native_orders){.kill = true}, VIV_FOREVER_NS);
 }
@@ -240,6 +256,7 @@ enum viv_err viv_native_signal(const struct viv_native_ctx *ctx, const struct vi
         *(leader ? &program->orders.leader_signals : &program->orders.group_signals) |= bit;
         viv_spin_unlock(&program->lock);
         viv_program__wake(program);
+        audit(program, ctx, "native.signal", signo);
     }
     viv_program__drop(program);
     return err;
@@ -285,7 +302,7 @@ enum viv_err viv_native_release(const struct viv_native_ctx *ctx, const struct v
     viv_spin_lock(&program->lock);
     const bool has_ended = program->phase == VIV_NATIVE_EXITED;
     viv_spin_unlock(&program->lock);
-    if (has_ended) viv_program__release(program);
+    if (has_ended) release_for(program, ctx);
     viv_program__drop(program);
     return has_ended ? VIV_OK : VIV_E_STATE;
 }
@@ -299,6 +316,8 @@ enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct vi
     struct viv_htab *tab;
     enum viv_err err = program->resource.w != 0 ? viv_room_htab(ctx->proc, &tab) : VIV_E_GONE;
     if (err == VIV_OK) err = viv_res_insert_id(tab, program->resource, rights, out_handle);
+    const struct viv_native_deed deed = {.ctx = ctx, .operation = "native.attach", .outcome = err};
+    viv_native__audit_deed(program, &deed);
     viv_program__drop(program);
     return err;
 }
@@ -373,11 +392,13 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .number = program->number,
         .command = program->exe,
         .rung = program->rung,
-        .age_ns = now_ns - program->spawned_ns,
-        .expires_ns = VIV_FOREVER_NS,
+        .sandbox = program->req.fields.sandbox,
+        .has_terminal = program->req.fields.pty.rows != 0,
+        .wall_offset_ns = program->wall_offset_ns,
         .weak = program->weak,
         .left_out = program->left_out,
-        .wall_offset_ns = program->wall_offset_ns,
+        .age_ns = now_ns - program->spawned_ns,
+        .expires_ns = VIV_FOREVER_NS,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);
@@ -390,6 +411,7 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
     out->is_suspended = program->is_suspended;
     out->os_pid = program->has_exit ? 0 : program->leader;
     if (program->has_exit) out->exit = program->exit;
+    out->spill_errno = viv_spill_io_error(program);
     out->stdin_queued = viv_stdin_queued(&program->in);
     out->stdin_state = (uint32_t)program->in.state;
     memcpy(out->label, program->label, sizeof out->label);

@@ -109,7 +109,7 @@ static int run_child(struct prober *prober, struct viv_init_link *link, int hold
 // True when the plan came up; else the feature is noted as missing.
 static bool comes_up(struct prober *prober, enum viv_feature feature)
 {
-    struct viv_init_link link = {-1};
+    struct viv_init_link link = {.fd = -1};
     int holder_end = -1;
     const char *stage = "start";
     int err = ENOMEM;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Life of a program's record: into the tables, out of them, and its memory. Whoever reads it
 // without a count is in a read section: it is freed a grace period after the last count is gone.
+#include "native/audit.h"
 #include "native/follow.h"
 
 #include "base/hash.h"
@@ -19,9 +20,12 @@ static void free_program(struct viv_qsbr_item *item)
     for (int i = 0; i < 2; i++)
         viv_log_ring_deinit(&program->streams[i].ring);
     viv_stdin_deinit(&program->in);
+    viv_spill_io_free(program);
+    viv_readiness_deinit(&program->readiness);
     viv_native_req_deinit(&program->req);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
     viv_reason_drop(program->broken);
+    viv_audit_detail_drop(program->audit);
     viv_ses_drop(program->session);
     viv_free(program, sizeof *program, VIV_TAG_NATIVE);
 }
@@ -151,9 +155,9 @@ void viv_program__forget_id(struct viv_program *program)
     program->id = NULL;
 }
 
-void viv_program__release(struct viv_program *program)
+bool viv_program__release(struct viv_program *program)
 {
-    if (!viv_program__unlist(program)) return;
+    if (!viv_program__unlist(program)) return false;
     viv_program__end_watches(program);
     viv_program__end_follows(program);
     viv_program__forget_id(program);
@@ -165,6 +169,7 @@ void viv_program__release(struct viv_program *program)
     if (viv_timer_cancel(program->native->sched, &program->retention))
         viv_program__drop(program); // the timer's
     viv_program__drop(program);     // the tables'
+    return true;
 }
 
 // ---- the end of its retention ----
@@ -173,7 +178,10 @@ void viv_program__release(struct viv_program *program)
 static void expire(struct viv_qsbr_item *item)
 {
     struct viv_program *program = VIV_CONTAINER_OF(item, struct viv_program, expiry);
-    viv_program__release(program);
+    if (viv_program__release(program)) {
+        const struct viv_native_deed deed = {.operation = "native.expiry"};
+        viv_native__audit_deed(program, &deed);
+    }
     viv_program__drop(program);
 }
 

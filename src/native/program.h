@@ -10,10 +10,13 @@
 #include "native/environ.h"
 #include "native/init_link.h"
 #include "native/native_int.h"
+#include "native/readiness.h"
 #include "native/ring.h"
+#include "native/spill_io.h"
 #include "native/stdin.h"
 #include "sched/io.h"
 
+enum { VIV_PROGRAM_READY_FD = 3 }; // a program's descriptor, VIV_READY_FD
 enum { VIV_OUT = 0, VIV_ERR = 1 }; // stdout, stderr; streams 1 and 2 outside
 
 // One pipe from the program. The step's, except what others read of the ring.
@@ -60,7 +63,12 @@ struct viv_program {
     enum viv_rung rung;
     uint32_t weak, left_out;  // as the status
     bool has_group, has_init; // a control group; started by viv-holder
-    uint64_t spawned_ns, wall_offset_ns;
+    uint64_t asked_ns, spawned_ns, wall_offset_ns;
+    viv_pid caller; // who asked for it; none: no process
+    uint32_t environment;
+    enum viv_cap refused; // class that was missing; 0: none was (class 0 is not asked for here)
+    struct viv_audit_detail *audit; // of its record, made ahead; until that is written
+    bool audit_is_reserved;
 
     _Atomic uint32_t refs;
     struct viv_qsbr_item retired;
@@ -80,8 +88,8 @@ struct viv_program {
     struct viv_native_quota reserved;
     enum viv_err launch_err;
     struct viv_diag launch_diag;
-    int child_fds[3], cwd_fd;
-    int outer_fd; // of what became init's parent, for a moment
+    int child_fds[VIV_LAUNCH_FDS_MAX], cwd_fd; // 0 to 3
+    int outer_fd;                              // of what became init's parent, for a moment
     bool is_init_known, is_init_ready;
     // What init told before its launch was done.
     bool has_early_exit, is_early_gone;
@@ -93,15 +101,18 @@ struct viv_program {
     struct viv_proc *proc;
     struct viv_native_stream streams[2];
     struct viv_io_wait in_wait, pid_wait;
-    int in_fd, tty_fd;      // tty_fd: the controlling side; stream 1 and stdin use it, too
-    int pidfd;              // of the leader or, with init, of that; -1: waited for
-    int init_fd, leader_fd; // as init told; the launch's until it is done
+    struct viv_program_spill *spill; // NULL: none
+    int in_fd, tty_fd;               // tty_fd: the controlling side; stream 1 and stdin use it, too
+    int pidfd;                       // of the leader or, with init, of that; -1: waited for
+    int init_fd, leader_fd;          // as init told; the launch's until it is done
     struct viv_init_link link;
     struct viv_io_wait link_wait;
+    struct viv_readiness readiness; // its pipe is the launch's until that is done
     pid_t leader;
     int cgroup_fd;
-    char cgroup_name[24];
-    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
+    uint64_t cgroup_number, cgroup_cpu_us;   // used before it was this program's
+    bool is_group_limited, is_group_used_up; // it was killed once
+    _Atomic uint32_t ready;                  // VIV_READY_ bits, set by I/O
     // The same bits: to be tried at once, waited for, without room for more.
     uint32_t hot, armed, full;
     bool wants_in;
@@ -154,8 +165,14 @@ enum {
     VIV_READY_ERR = 2,
     VIV_READY_IN = 4,
     VIV_READY_PID = 8,
-    VIV_READY_LINK = 16
+    VIV_READY_LINK = 16,
+    VIV_READY_SAYS = 32 // through its descriptor
 };
+
+// ---- spawn.c ----
+// Counts a refusal, and notes it for the record of the spawn.
+void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
+                              enum viv_cap cap);
 
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
@@ -171,8 +188,8 @@ void viv_program__drop_key(struct viv_program *program);
 void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
                                enum viv_err err);
 void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
-// Takes it out of everything; who holds it counted still may read it. Once or more.
-void viv_program__release(struct viv_program *program);
+// Takes it out of everything; who holds it counted still may read it. False: it was out already.
+bool viv_program__release(struct viv_program *program);
 void viv_program__init_retention(struct viv_program *program);
 // The release, retention_ns from now on.
 void viv_program__expire_later(struct viv_program *program, uint64_t retention_ns);
@@ -198,8 +215,16 @@ struct viv_log_source viv_native__source(struct viv_program *program, uint32_t s
 // ---- prepare.c: on a spawner thread, everything before the clone; undo.c is its mirror ----
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room);
 void viv_native__launched(struct viv_launch_job *job); // body.c
+// A system call of ours failed with this negated errno: what the host ran out of, or what it told.
+enum viv_err viv_native__host_error(struct viv_program *program, int r, const char *step);
 void viv_native__undo_launch(struct viv_program *program);
 void viv_native__close_child_fds(struct viv_program *program); // what the start still needs
+
+// ---- groups.c ----
+// Its control group, if it is to have one, with its limits. 0, or a negated errno.
+int viv_native__get_group(struct viv_program *program);
+// cpu_us: used in it so far. Harmless without one.
+void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty);
 
 // ---- start.c ----
 // From what was prepared to a program that has been executed. Errors: those of 4.4.
@@ -221,6 +246,9 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
 void viv_program__wake(struct viv_program *program);
 
 // ---- birth.c: the step's ----
+// Posts the launch, whose end wakes the process. Thread: who makes the process, or its step.
+// Errors: QUOTA, EXHAUSTED.
+enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns) VIV_MUST_CHECK;
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
@@ -235,6 +263,8 @@ bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns);
 bool viv_program__is_at_end(const struct viv_program *program); // both streams
 void viv_program__close_stream(struct viv_program *program, uint32_t index, bool truncated);
 void viv_program__close_stdin(struct viv_program *program);
+// It has said so; it is told once.
+void viv_program__set_ready(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
 void viv_program__close_link(struct viv_program *program); // to init, which kills what it has
@@ -258,6 +288,7 @@ void viv_tree__kill(struct viv_program *program);
 bool viv_tree__is_dead(struct viv_program *program);
 void viv_tree__signal(struct viv_program *program, int signo, bool leader);
 void viv_tree__freeze(struct viv_program *program, bool is_frozen);
+bool viv_tree__is_empty(const struct viv_program *program); // but for a leader that has ended
 void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit); // of its cgroup
 
 #endif

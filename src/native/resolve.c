@@ -14,6 +14,12 @@ static enum viv_err fail(struct viv_program *program, enum viv_err err, const ch
     return viv_diag_set(&program->launch_diag, err, "%s", detail);
 }
 
+static enum viv_err refuse(struct viv_program *program, enum viv_cap cap, const char *detail)
+{
+    viv_native__note_refusal(program, program->session, cap);
+    return fail(program, VIV_E_DENIED, detail);
+}
+
 // What a session holds is read in a read section, which must not last while a call hangs.
 static const struct viv_capset *look_at_set(const struct viv_program *program)
 {
@@ -83,7 +89,7 @@ static enum viv_err open_absolute(struct viv_program *program, const char *path,
     }
     const char *rest = NULL;
     struct viv_anchor *anchor = find_anchor(program, path, &rest);
-    if (anchor == NULL) return fail(program, VIV_E_DENIED, "cwd");
+    if (anchor == NULL) return refuse(program, VIV_CAP_FS, "cwd");
     int r = viv_os_open(anchor->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     viv_anchor_drop(anchor);
     if (r >= 0) {
@@ -191,7 +197,7 @@ static enum viv_err search_error(struct viv_program *program, enum outcome outco
     if (outcome == BROKEN && (search->error == -EMFILE || search->error == -ENFILE))
         return fail(program, VIV_E_EXHAUSTED, "fds");
     if (outcome == NOT_ALLOWED || search->was_denied || is_restricted(program))
-        return fail(program, VIV_E_DENIED, "native.spawn");
+        return refuse(program, VIV_CAP_NATIVE_SPAWN, "native.spawn");
     if (outcome == BROKEN) return fail(program, VIV_E_INVAL, "cmd");
     if (outcome == HIDDEN || outcome == REFUSED || search->was_refused)
         return fail(program, VIV_E_NOEXEC, "EACCES");

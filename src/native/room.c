@@ -125,6 +125,7 @@ void viv_native__need_group(struct viv_native *native)
 
 static void close_group(struct viv_native *native)
 {
+    viv_native__drop_spares(native);
     viv_native__end_warden(native); // which removes what is left
     if (native->cgroup_fd >= 0) {
         VIV_IGNORE(viv_os_close(native->cgroup_fd), "a directory");
@@ -156,11 +157,14 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->cap = config->cap;
     native->direct = config->direct;
     native->holder = config->holder;
+    native->state_fd =
+        config->state_dir != NULL ? viv_os_open(config->state_dir, O_PATH | O_DIRECTORY, 0) : -1;
     native->cgroup = config->cgroup;
     native->cgroup_fd = native->cgroup_base_fd = -1;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
+    native->audit = config->audit;
     native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;
     native->shutdown_ns = config->shutdown_ns != 0 ? config->shutdown_ns : SHUTDOWN_NS;
     native->scope_max = *or_default(&config->scope, &scope_default);
@@ -283,7 +287,7 @@ void viv_native_stop(struct viv_native *native)
         viv_qsbr_online(member);
     }
     for (struct viv_program *program; (program = first_program(native, 0)) != NULL;) {
-        viv_program__release(program);
+        (void)viv_program__release(program);
         viv_program__drop(program);
     }
     viv_sched_leave(member);
@@ -294,6 +298,7 @@ void viv_native_close(struct viv_native *native)
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
     close_group(native);
+    if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");
     if (native->holder_fd >= 0) VIV_IGNORE(viv_os_close(native->holder_fd), "read only");
     while (native->tenants != NULL) {
         struct viv_native_tenant *tenant = native->tenants;

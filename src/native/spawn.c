@@ -2,8 +2,8 @@
 // Asking for a program: what needs no system call is checked on the caller's thread; then a process
 // is made that prepares itself unborn, while the caller waits.
 #include "cap/gate.h"
+#include "native/audit.h"
 #include "native/call.h"
-#include "native/program.h"
 
 #include <string.h>
 
@@ -29,30 +29,43 @@ enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
     return viv_gate_refuse(session, pid, cap, query, err);
 }
 
-static enum viv_err ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
-                        struct viv_cap_query query)
+// For a spawn: its own record tells of the refusal, and of which class.
+static enum viv_err ask(struct viv_program *program, const struct viv_native_ctx *ctx,
+                        enum viv_cap cap, struct viv_cap_query query)
 {
-    query.operation = "native.spawn";
-    return viv_native__ask(ctx, cap, &query);
+    const struct viv_session *session = viv_native__session(ctx);
+    if (session == NULL) return VIV_OK;
+    const enum viv_err err = viv_capset_check(viv_ses_held(session), cap, &query);
+    if (err != VIV_OK) viv_native__note_refusal(program, session, cap);
+    return err;
 }
 
-static enum viv_err ask_word(const struct viv_native_ctx *ctx, uint32_t word)
+void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
+                              enum viv_cap cap)
 {
-    return ask(ctx, VIV_CAP_NATIVE_MODE,
+    viv_gate_count(session, cap);
+    program->refused = cap;
+}
+
+static enum viv_err ask_word(struct viv_program *program, const struct viv_native_ctx *ctx,
+                             uint32_t word)
+{
+    return ask(program, ctx, VIV_CAP_NATIVE_MODE,
                (struct viv_cap_query){.facets = 1u << VIV_SCOPE_WORDS, .number = word});
 }
 
 // Whether the class is held at all; what it admits is asked once the executable is known.
-static enum viv_err ask_spawn(const struct viv_native_ctx *ctx)
+static enum viv_err ask_spawn(struct viv_program *program, const struct viv_native_ctx *ctx)
 {
     const struct viv_session *session = viv_native__session(ctx);
     if (session == NULL) return VIV_OK;
     const struct viv_capset *held = viv_ses_held(session);
     if (((held->any | held->listed) & VIV_CAP_BIT(VIV_CAP_NATIVE_SPAWN)) != 0) return VIV_OK;
-    return ask(ctx, VIV_CAP_NATIVE_SPAWN, (struct viv_cap_query){0});
+    return ask(program, ctx, VIV_CAP_NATIVE_SPAWN, (struct viv_cap_query){0});
 }
 
-static enum viv_err ask_need(const struct viv_native_ctx *ctx, enum viv_native_need need)
+static enum viv_err ask_need(struct viv_program *program, const struct viv_native_ctx *ctx,
+                             enum viv_native_need need)
 {
     static const struct {
         enum viv_native_need need;
@@ -67,19 +80,21 @@ static enum viv_err ask_need(const struct viv_native_ctx *ctx, enum viv_native_n
     };
     if (ctx->is_operator) return VIV_OK;
     for (size_t i = 0; i < VIV_COUNT_OF(words); i++)
-        if (words[i].need == need) return ask_word(ctx, words[i].word);
-    if (need == VIV_NATIVE_NEED_TTY) return ask(ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
+        if (words[i].need == need) return ask_word(program, ctx, words[i].word);
+    if (need == VIV_NATIVE_NEED_TTY)
+        return ask(program, ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
     if (need != VIV_NATIVE_NEED_NET) return VIV_E_DENIED; // an operator's
-    const enum viv_err err = ask(ctx, VIV_CAP_NET_BIND, (struct viv_cap_query){0});
-    return err == VIV_OK ? ask(ctx, VIV_CAP_NET_CONNECT, (struct viv_cap_query){0}) : err;
+    const enum viv_err err = ask(program, ctx, VIV_CAP_NET_BIND, (struct viv_cap_query){0});
+    return err == VIV_OK ? ask(program, ctx, VIV_CAP_NET_CONNECT, (struct viv_cap_query){0}) : err;
 }
 
-static enum viv_err ask_needs(const struct viv_native_ctx *ctx, uint32_t needs,
+static enum viv_err ask_needs(struct viv_program *program, const struct viv_native_ctx *ctx,
                               struct viv_diag *diag)
 {
+    const uint32_t needs = program->req.needs;
     for (uint32_t need = 1; need <= needs; need <<= 1) {
         if ((needs & need) == 0) continue;
-        const enum viv_err err = ask_need(ctx, (enum viv_native_need)need);
+        const enum viv_err err = ask_need(program, ctx, (enum viv_native_need)need);
         if (err != VIV_OK)
             return viv_diag_set(diag, err, "%s", viv_native_need_name((enum viv_native_need)need));
     }
@@ -129,6 +144,12 @@ static void on_err(struct viv_io_wait *wait, uint32_t events)
     set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_ERR].wait), VIV_READY_ERR);
 }
 
+static void on_says(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)events;
+    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, readiness.wait), VIV_READY_SAYS);
+}
+
 static void on_in(struct viv_io_wait *wait, uint32_t events)
 {
     (void)events;
@@ -168,8 +189,10 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     program->link.fd = program->init_fd = program->leader_fd = program->outer_fd = -1;
     viv_io_init(&program->link_wait, on_link);
     program->in_fd = program->tty_fd = program->pidfd = program->cgroup_fd = program->cwd_fd = -1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         program->child_fds[i] = -1;
+    viv_readiness_init(&program->readiness);
+    viv_io_init(&program->readiness.wait, on_says);
     program->launched.pidfd = -1;
     program->stop_kill_ns = VIV_FOREVER_NS;
     program->phase = VIV_NATIVE_STARTING;
@@ -218,8 +241,7 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
-        {"ready", fields->ready != VIV_NATIVE_READY_EXEC},
-        {"spill", fields->spill_dir.data != NULL},
+        {"spill", fields->spill_required},
         {"deliver", fields->deliver > VIV_NATIVE_DELIVER_LINES},
         {"io_fds", fields->io_fds != 0},
     };
@@ -244,13 +266,14 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
 {
     const struct viv_native_ctx *ctx = &call->ctx;
     struct viv_native_ceilings ceilings;
-    VIV_TRY(ask_spawn(ctx));
+    const enum viv_err err = ask_spawn(program, ctx);
+    if (err != VIV_OK) return viv_diag_set(&call->diag, err, "native.spawn");
     if (viv_native__is_unbounded(ctx))
         viv_native_ceilings_hard(&ceilings);
     else
         viv_native_ceilings_guest(&ceilings);
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
-    VIV_TRY(ask_needs(ctx, program->req.needs, &call->diag));
+    VIV_TRY(ask_needs(program, ctx, &call->diag));
     if (call->is_run) VIV_TRY(prepare_run(&program->req, &call->diag));
     return check_later(&program->req, &call->diag);
 }
@@ -289,8 +312,14 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
 {
     struct viv_native *native = call->ctx.native;
     struct viv_program *program = viv_try_calloc(1, sizeof *program, VIV_TAG_NATIVE);
-    if (program == NULL) return VIV_E_EXHAUSTED;
+    if (program == NULL) {
+        viv_native__audit_no_memory(&call->ctx);
+        return VIV_E_EXHAUSTED;
+    }
     init_program(program, native);
+    program->asked_ns = viv_sched_now_ns(native->sched);
+    program->caller = call->ctx.proc != NULL ? viv_proc_pid(call->ctx.proc) : VIV_PID_NONE;
+    program->environment = viv_env_number(call->ctx.env);
     enum viv_err err = check_request(program, call, block, len_bytes);
     if (err != VIV_OK) goto fail;
     set_knobs(program);
@@ -302,14 +331,23 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     atomic_fetch_add_explicit(&native->live, 1, memory_order_relaxed); // orders nothing
     err = viv_room_admit(proc, call->ctx.proc, NULL);
     if (err != VIV_OK) {
+        viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
         viv_proc_abandon(proc); // which drops the program
         return err;
     }
     viv_native_call_park(call, VIV_NATIVE_CALL_SPAWN, program, NULL);
     program->spawner = call;
-    viv_proc_incubate(proc);
-    return VIV_E_AGAIN;
+    // The process first runs when its launch is done, or lasts; from the post on it is its own.
+    const uint64_t now_ns = viv_sched_now_ns(native->sched);
+    viv_proc_set_alarm(proc, now_ns + VIV_LAUNCH_SLOW_NS);
+    err = viv_program__post_launch(program, now_ns);
+    if (err == VIV_OK) return VIV_E_AGAIN;
+    program->spawner = NULL;
+    viv_native_cancel(call);
+    viv_proc_abandon(proc);
+    return err;
 fail:
+    viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
     if (program->is_counted) viv_ses_native_sub(program->session);
     viv_program__drop(program);
     return err;

@@ -9,6 +9,7 @@
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/packet.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 enum { LIMITS_MAX = 9, MS_PER_S = 1000 };
+#define ABANDON_NS VIV_NS_PER_SEC      // what a launch that failed may take to end
 #define TMP_BYTES (UINT64_C(64) << 20) // of each private file system in memory
 
 static enum viv_err fail(struct viv_program *program, enum viv_err err, const char *detail)
@@ -110,8 +112,9 @@ static enum viv_err start_directly(struct viv_program *program, const struct viv
         .exe_fd = -1,
         .argv = (const char *const *)program->req.argv,
         .envp = (const char *const *)env->envp,
-        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
-        .fd_count = 3,
+        .fds = {program->child_fds[0], program->child_fds[1], program->child_fds[2],
+                program->child_fds[VIV_PROGRAM_READY_FD]},
+        .fd_count = fields->ready == VIV_NATIVE_READY_FD ? VIV_PROGRAM_READY_FD + 1 : 3,
         .cwd_fd = program->cwd_fd,
         .cgroup_fd = program->cgroup_fd,
         .new_session = true,
@@ -198,6 +201,7 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
     plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
     plan->gains = fields->allow_setuid;
+    plan->has_ready_fd = fields->ready == VIV_NATIVE_READY_FD;
     plan->has_pty = fields->sandbox != VIV_NATIVE_SANDBOX_NONE && fields->pty.rows != 0;
     plan->controls_tty = fields->pty.rows != 0;
     plan->pty_is_raw = fields->pty_raw;
@@ -265,12 +269,35 @@ static enum viv_err await_start(struct viv_program *program, const struct viv_pl
         const uint64_t now_ns = viv_os_now_ns();
         const int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
         const int ready = viv_os_poll_fd(program->link.fd, POLLIN, left_ms);
-        if (ready <= 0) return fail(program, VIV_E_TIMEOUT, "exec");
+        if (ready < 0) return viv_native__host_error(program, ready, "poll");
+        if (ready == 0) return fail(program, VIV_E_TIMEOUT, "exec");
         struct viv_init_event event;
         viv_init_link_next(&program->link, &event);
         const enum viv_err err = note_event(program, plan, &event);
         if (err != VIV_E_AGAIN) return err;
     }
+}
+
+// Init ends what it has when nothing more can come; until then it may tell of itself, and where it
+// is our child, nobody else waits for it.
+static void abandon_init(struct viv_program *program)
+{
+    const uint64_t end_ns = viv_os_now_ns() + ABANDON_NS;
+    struct viv_init_event event = {.type = VIV_INIT_EVENT_NONE};
+    if (program->link.fd >= 0) VIV_IGNORE(viv_os_packet_end(program->link.fd), "it is killed then");
+    while (program->link.fd >= 0 && event.type != VIV_INIT_EVENT_CLOSED) {
+        const uint64_t now_ns = viv_os_now_ns();
+        if (now_ns >= end_ns) break; // it hangs
+        const int left_ms = (int)((end_ns - now_ns) / VIV_NS_PER_MS) + 1;
+        if (viv_os_poll_fd(program->link.fd, POLLIN, left_ms) <= 0) continue;
+        viv_init_link_next(&program->link, &event);
+        if (event.fd < 0) continue;
+        if (event.type == VIV_INIT_EVENT_INIT && program->init_fd < 0)
+            program->init_fd = event.fd;
+        else
+            VIV_IGNORE(viv_os_close(event.fd), "it is ending");
+    }
+    viv_init_link_close(&program->link);
 }
 
 // Waits for a child that ends now, or is killed.
@@ -283,18 +310,29 @@ static void end_child(int *pidfd, bool kill)
     *pidfd = -1;
 }
 
+// Init could not be told what to do: it ended before, or the host ran out of something.
+static enum viv_err link_error(struct viv_program *program, enum viv_err err)
+{
+    if (err == VIV_E_TOOBIG) return fail(program, err, "path");
+    if (err == VIV_E_LOST) return fail(program, VIV_E_EXHAUSTED, "killed");
+    const int error = program->link.error;
+    return viv_native__host_error(program, error != 0 ? error : -ENOMEM, "init");
+}
+
 static enum viv_err run_init(struct viv_program *program, const struct viv_plan *plan,
                              struct viv_launch_room *room)
 {
     const struct viv_native *native = program->native;
-    // Who kills the group must not be in it.
-    const bool holds_group = program->rung == VIV_RUNG_CGROUP;
+    // Who kills the group must not be in it; but another user's init could not put anybody into it.
+    const bool has_rung = program->rung == VIV_RUNG_CGROUP;
+    const bool holds_group = has_rung && !viv_native__has_user(program);
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
-        .ready_fd = -1,
-        .cgroup_fd = holds_group ? program->cgroup_fd : -1};
+        .ready_fd = program->child_fds[VIV_PROGRAM_READY_FD],
+        .cgroup_fd = has_rung ? program->cgroup_fd : -1};
     int holder_end;
-    VIV_TRY(viv_init_link_open(&program->link, &holder_end));
+    enum viv_err err = viv_init_link_open(&program->link, &holder_end);
+    if (err != VIV_OK) return link_error(program, err);
     const struct viv_init_start start = {.holder_fd = native->holder_fd,
                                          .socket_fd = holder_end,
                                          .cgroup_fd = holds_group ? -1 : program->cgroup_fd,
@@ -303,7 +341,8 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
     viv_init_launch(room, &start, &program->launched);
     VIV_IGNORE(viv_os_close(holder_end), "the holder has it");
     if (program->launched.stage != VIV_STAGE_NONE) return launch_error(program);
-    VIV_TRY(viv_init_link_send_plan(&program->link, plan, &fds));
+    err = viv_init_link_send_plan(&program->link, plan, &fds);
+    if (err != VIV_OK) return link_error(program, err);
     return await_start(program, plan);
 }
 
@@ -325,7 +364,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     int *outer = program->init_fd >= 0 || err != VIV_OK ? &program->outer_fd : &program->init_fd;
     *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
     if (err != VIV_OK) {
-        viv_init_link_close(&program->link);
+        abandon_init(program);
         if (program->cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "or by init");
         end_child(&program->init_fd, true);
         if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {

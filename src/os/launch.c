@@ -28,6 +28,7 @@
 enum {
     STACK_BYTES = 64 << 10,
     SLOT_LOWEST = 16, // above what becomes the program's own descriptors
+    CLEAR_TRIES = 3,
     SLOT_CWD = VIV_LAUNCH_FDS_MAX,
     SLOT_EXE,
     SLOT_CGROUP,
@@ -443,9 +444,11 @@ static int fill_slots(const struct viv_launch_room *room, const struct viv_launc
 
 static void clear_slots(const struct viv_launch_room *room, const struct viv_launch *launch)
 {
+    // A copy that stayed would keep a pipe open that its program has let go of. All that can go
+    // wrong is a moment at which another thread opens something.
     for (int slot = 0; slot < SLOT_COUNT; slot++)
-        if (wanted(launch, slot) >= 0)
-            VIV_IGNORE(dup_onto(room->null_fd, room->slots[slot]), "the next launch overwrites it");
+        for (int i = 0; wanted(launch, slot) >= 0 && i < CLEAR_TRIES; i++)
+            if (dup_onto(room->null_fd, room->slots[slot]) >= 0) break;
 }
 
 // Its number is free afterwards; the descriptor stays the caller's.

@@ -95,6 +95,12 @@ ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet)
     return r;
 }
 
+int viv_os_packet_end(int fd)
+{
+    const int r = viv_os__is_faulted("shutdown") ? -1 : shutdown(fd, SHUT_WR);
+    return r < 0 ? -errno : 0;
+}
+
 int viv_os_sealed_file(const char *name, const void *data, size_t len)
 {
     const int fd = viv_os__is_faulted("memfd_create")

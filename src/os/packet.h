@@ -23,6 +23,8 @@ int viv_os_packet_send(int fd, const struct viv_packet *packet);
 // fit is -EMSGSIZE, its descriptors closed.
 ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet);
 
+int viv_os_packet_end(int fd); // nothing more is sent: the other end reads its end
+
 // Bytes for somebody else, more than a message holds: a file in memory that nobody can change.
 int viv_os_sealed_file(const char *name, const void *data, size_t len);
 

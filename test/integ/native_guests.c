@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "cap/policy.h"
 #include "harness/check.h"
-#include "native/command.h"
+#include "native/anchor.h"
 #include "os/file.h"
 #include "wasm/compile.h"
 #include "wasm/spawn.h"
@@ -80,7 +80,7 @@ static enum viv_err open_pattern(void *arg, enum viv_scope_type type, const char
 {
     (void)arg;
     if (type != VIV_SCOPE_COMMAND) return VIV_OK;
-    return viv_native_open_command(path, len, out_anchor, diag);
+    return viv_native_open_anchor(arg, type, path, len, out_anchor, diag);
 }
 
 static struct viv_policy *make_policy(const char *text)

@@ -242,10 +242,75 @@ static void names_of_events(void **state)
     static const char *const names[] = {
         "lost",       "denied",         "attach-guess",   "grant",          "delegate",
         "revoke",     "session-create", "session-change", "session-remove", "policy-load",
-        "unenforced", "account-leak",   "orphan",         "control-kill"};
+        "unenforced", "account-leak",   "orphan",         "control-kill",   "program"};
     assert_int_equal(VIV_COUNT_OF(names), VIV_AUDIT_KINDS);
     for (size_t i = 0; i < VIV_COUNT_OF(names); i++)
         assert_string_equal(viv_audit_kind_name((enum viv_audit_kind)i), names[i]);
+}
+
+static void detailed(struct viv_audit *audit, size_t len, char fill)
+{
+    static char text[VIV_AUDIT_DETAIL_MAX];
+    struct viv_audit_event event;
+    memset(text, fill, sizeof text);
+    viv_audit_init_event(&event, VIV_AUDIT_PROGRAM);
+    assert_int_equal(viv_audit_detail_new(text, len, &event.detail), VIV_OK);
+    viv_audit_write(audit, &event);
+}
+
+static void a_detail_is_part_of_the_line_and_goes_with_its_event(void **state)
+{
+    (void)state;
+    struct viv_audit *audit = new_audit(4);
+    struct viv_audit_event event;
+    struct viv_audit_detail *detail;
+    static char line[VIV_AUDIT_JSON_MAX];
+    uint64_t cursor = 0;
+    size_t len;
+    viv_audit_init_event(&event, VIV_AUDIT_PROGRAM);
+    assert_int_equal(viv_audit_detail_new("\"a\":1", 5, &event.detail), VIV_OK);
+    viv_audit_write(audit, &event);
+    assert_true(viv_audit_read_line(audit, &cursor, &event, line, &len));
+    assert_null(event.detail);
+    assert_int_equal(len, strlen(line));
+    assert_non_null(strstr(line, ",\"count\":1,\"detail\":{\"a\":1}}\n"));
+    for (int i = 0; i < 6; i++) // overwritten twice
+        detailed(audit, 10, 'x');
+    cursor = 0;
+    assert_true(viv_audit_read(audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_LOST);
+    assert_true(viv_audit_read(audit, &cursor, &event));
+    assert_null(event.detail);
+    assert_int_equal(viv_audit_detail_new(line, VIV_AUDIT_DETAIL_MAX + 1, &detail), VIV_E_TOOBIG);
+    viv_audit_init_event(&event, VIV_AUDIT_PROGRAM);
+    assert_int_equal(viv_audit_detail_new("", 0, &event.detail), VIV_OK);
+    viv_audit_write(NULL, &event); // is the owner all the same
+    viv_audit_free(audit);
+    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), 0);
+}
+
+static void details_have_a_bound_together(void **state)
+{
+    (void)state;
+    struct viv_audit *audit = new_audit(0);
+    struct viv_audit_event event;
+    static char line[VIV_AUDIT_JSON_MAX];
+    const uint64_t fit = VIV_AUDIT_DETAILS_BYTES / VIV_AUDIT_DETAIL_MAX;
+    uint64_t cursor = 0;
+    size_t len;
+    tell(audit, VIV_AUDIT_GRANT);
+    for (uint64_t i = 0; i < fit + 3; i++)
+        detailed(audit, VIV_AUDIT_DETAIL_MAX, 'x');
+    // The grant and the first three gave way, whatever room the ring has.
+    assert_true(viv_audit_read_line(audit, &cursor, &event, line, &len));
+    assert_int_equal(event.kind, VIV_AUDIT_LOST);
+    assert_int_equal(event.count, 4);
+    uint64_t seen = 0;
+    while (viv_audit_read_line(audit, &cursor, &event, line, &len))
+        seen++;
+    assert_int_equal(seen, fit);
+    viv_audit_free(audit);
+    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), 0);
 }
 
 static void objects_are_as_the_guest_named_them(void **state)
@@ -388,6 +453,8 @@ int main(void)
         cmocka_unit_test(a_line_of_json),
         cmocka_unit_test(the_longest_line_fits),
         cmocka_unit_test(names_of_events),
+        cmocka_unit_test(a_detail_is_part_of_the_line_and_goes_with_its_event),
+        cmocka_unit_test(details_have_a_bound_together),
         cmocka_unit_test(objects_are_as_the_guest_named_them),
         cmocka_unit_test(writers_and_a_reader_on_threads),
     };

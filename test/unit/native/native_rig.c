@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "harness/check.h"
+#include "native/anchor.h"
 #include "os/clock.h"
 #include <dirent.h>
 #include <errno.h>
@@ -22,11 +23,31 @@ int rig_count_fds(void)
     return count;
 }
 
+static struct viv_policy *read_policy(const char *text)
+{
+    static const struct viv_scope_hooks hooks = {.open = viv_native_open_anchor};
+    const struct viv_policy_source source = {
+        .text = text, .len_bytes = strlen(text), .hooks = &hooks};
+    struct viv_policy_error error;
+    struct viv_policy *policy;
+    assert_int_equal(viv_policy_new(&policy), VIV_OK);
+    const enum viv_err err = viv_policy_parse(policy, &source, &error);
+    if (err != VIV_OK) fail_msg("policy: %s", error.diag.text);
+    return policy;
+}
+
 void rig_open_with(struct native_rig *rig, void (*change)(struct viv_native_config *config))
+{
+    rig_open_policy(rig, NULL, change);
+}
+
+void rig_open_policy(struct native_rig *rig, const char *policy,
+                     void (*change)(struct viv_native_config *config))
 {
     memset(rig, 0, sizeof *rig);
     rig->fds = rig_count_fds();
     rig->bytes = viv_alloc_live_bytes_all();
+    if (policy != NULL) rig->policy = read_policy(policy);
     const struct viv_kernel_config kernel = {.worker_count = 2};
     assert_int_equal(viv_kernel_new(&kernel, &rig->kernel), VIV_OK);
     assert_int_equal(viv_room_open(rig->kernel, &rig->cap), VIV_OK);
@@ -40,12 +61,12 @@ void rig_open_with(struct native_rig *rig, void (*change)(struct viv_native_conf
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
     assert_int_equal(viv_env_new(rig->kernel, 1, &limits, &rig->env), VIV_OK);
-    assert_int_equal(viv_room_add_env(rig->cap, rig->env, NULL), VIV_OK);
+    assert_int_equal(viv_room_add_env(rig->cap, rig->env, rig->policy), VIV_OK);
     assert_int_equal(viv_native_add_env(rig->native, rig->env, "."), VIV_OK);
     assert_int_equal(viv_kernel_start(rig->kernel), VIV_OK);
     assert_int_equal(viv_sched_enter(viv_kernel_sched(rig->kernel), &rig->member), VIV_OK);
     rig->ctx = (struct viv_native_ctx){
-        .native = rig->native, .env = rig->env, .unit = "", .is_operator = true};
+        .native = rig->native, .env = rig->env, .unit = "", .is_operator = policy == NULL};
 }
 
 void rig_open(struct native_rig *rig)
@@ -62,10 +83,36 @@ void rig_close(struct native_rig *rig)
     viv_room_close(rig->cap);
     viv_native_close(rig->native);
     viv_kernel_free(rig->kernel);
+    viv_policy_free(rig->policy);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
     assert_int_equal(rig_count_fds(), rig->fds);
     assert_int_equal(viv_alloc_live_bytes_all(), rig->bytes);
+}
+
+bool rig_next_audit(struct native_rig *rig, char *out, size_t cap)
+{
+    static char line[VIV_AUDIT_JSON_MAX];
+    struct viv_audit_event event;
+    size_t len;
+    while (viv_audit_read_line(viv_room_audit(rig->cap), &rig->audit_at, &event, line, &len)) {
+        if (event.kind != VIV_AUDIT_PROGRAM) continue;
+        assert_true(len < cap);
+        memcpy(out, line, len + 1);
+        return true;
+    }
+    return false;
+}
+
+void rig_expect_audit(struct native_rig *rig, const char *operation, const char *outcome, char *out,
+                      size_t cap)
+{
+    char wanted[2][100];
+    (void)snprintf(wanted[0], sizeof wanted[0], "\"operation\":\"%s\"", operation);
+    (void)snprintf(wanted[1], sizeof wanted[1], "\"outcome\":\"%s\"", outcome);
+    if (!rig_next_audit(rig, out, cap)) fail_msg("no audit event; wanted %s", operation);
+    if (strstr(out, wanted[0]) == NULL || strstr(out, wanted[1]) == NULL)
+        fail_msg("wanted %s, %s, got: %s", operation, outcome, out);
 }
 
 static void begin(struct native_rig *rig, const char *cmd)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "cap/policy.h"
 #include "native/block.h"
 #include "native/native.h"
 
@@ -28,6 +29,8 @@ struct native_rig {
     enum viv_native_sandbox level; // of requests
     int fds;                       // descriptors before
     int64_t bytes;                 // memory before
+    struct viv_policy *policy;     // of the environment; NULL: the thread is an operator
+    uint64_t audit_at;             // where the audit ring was read up to
 };
 
 void rig_open(struct native_rig *rig);
@@ -35,6 +38,15 @@ void rig_open(struct native_rig *rig);
 void rig_close(struct native_rig *rig);
 // With a change of the configuration before the room opens.
 void rig_open_with(struct native_rig *rig, void (*change)(struct viv_native_config *config));
+
+// With an environment that is held to a policy; the thread is no operator then.
+void rig_open_policy(struct native_rig *rig, const char *policy,
+                     void (*change)(struct viv_native_config *config));
+// The next audit event of a program as a line of JSON; false: there is none.
+bool rig_next_audit(struct native_rig *rig, char *out, size_t cap);
+// The next one must be of this operation and outcome ("OK"), and is left in `out`.
+void rig_expect_audit(struct native_rig *rig, const char *operation, const char *outcome, char *out,
+                      size_t cap);
 
 // Begins a request: cmd and arguments up to NULL, at the rig's level.
 void rig_request(struct native_rig *rig, const char *cmd, ...);

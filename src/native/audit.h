@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the audit ring is told of programs: one event of kind `program` for each spawn, allowed or
+// not, and for each start, signal, stop, kill, release, expiry, end and attach. Never in it: ids,
+// values of variables, input, output.
+//
+// What an event says beyond its fields is its detail. That of a spawn is made before anything runs;
+// if it cannot be made, the event is written without it and counted, and where audit is required
+// nothing runs. Thread: any with a member, under no lock.
+#ifndef VIV_NATIVE_AUDIT_H
+#define VIV_NATIVE_AUDIT_H
+
+#include "native/program.h"
+
+// Before anything of the program is there. Errors: DENIED (no record can be kept, and it must).
+enum viv_err viv_native__audit_intent(struct viv_program *program) VIV_MUST_CHECK;
+// How the spawn came out; once. unit: of the caller, while the program is in no scope.
+void viv_native__audit_spawn(struct viv_program *program, const char *unit, enum viv_err err,
+                             const struct viv_diag *diag);
+// A spawn for which there was not even memory to note what was asked for.
+void viv_native__audit_no_memory(const struct viv_native_ctx *ctx);
+
+// What was done to a program, by whom (ctx NULL: by nobody), named as "native.stop". number: of a
+// signal; 0 for none.
+struct viv_native_deed {
+    const struct viv_native_ctx *ctx;
+    const char *operation;
+    enum viv_err outcome;
+    int signo;
+};
+void viv_native__audit_deed(struct viv_program *program, const struct viv_native_deed *deed);
+void viv_native__audit_exit(struct viv_program *program); // its record is latched
+
+#endif
