@@ -249,14 +249,6 @@ struct viv_native_status {
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
-// More of it: what holds it together, and the values in force, by key; 0 for what is no number.
-struct viv_native_info {
-    enum viv_rung rung;
-    uint32_t weak, left_out, incarnation;
-    uint64_t values[VIV_NATIVE_KEYS_END];
-};
-enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
-                             struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND
 // Programs the context may see, by ascending number, from the one after `after` on; the count.
 struct viv_native_item {
     uint64_t number;
@@ -275,10 +267,6 @@ enum viv_err viv_native_find_key(const struct viv_native_ctx *ctx, const char *k
 // Errors: NOTFOUND, RIGHTS, QUOTA, EXHAUSTED.
 enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                viv_rights rights, viv_handle *out_handle) VIV_MUST_CHECK;
-// A program of survive=owner gets another owner, of the same environment. Errors: NOTFOUND, RIGHTS,
-// INVAL (it has no owner), STATE (it has ended), those of viv_res_set_owner.
-enum viv_err viv_native_give_away(const struct viv_native_ctx *ctx,
-                                  const struct viv_native_ref *ref, viv_pid to) VIV_MUST_CHECK;
 // leader: only it, else its group. Errors: NOTFOUND, DENIED, INVAL (number).
 enum viv_err viv_native_signal(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                int signo, bool leader) VIV_MUST_CHECK;
