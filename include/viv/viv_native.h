@@ -7,15 +7,10 @@
 //
 // A program is a process: it has a pid, can be linked and monitored, ends with a reason (exit 0:
 // normal; else exited, signaled, shutdown, killed, limit), and a message to it is bytes for its
-// standard input. It is started by a request and named by a handle, its pid, or its id:
-//
-//   uint8_t block[512];
-//   struct viv_prog_req req;
-//   struct viv_prog_spawned child;
-//   viv_prog_req_init(&req, block, sizeof(block));
-//   viv_prog_req_text(&req, VIV_PROG_CMD, "/usr/bin/sort");
-//   viv_prog_req_u32(&req, VIV_PROG_KEEP_STDIN, 1);
-//   if (viv_prog_spawn(&req, &child) == 0) ...
+// standard input. It is started by a request and named by a handle, its pid, or its id.
+// A request is made in memory of
+// the guest: viv_prog_req_init, viv_prog_req_text and its like for each field, viv_prog_spawn;
+// examples/keeper.c is a program that does.
 //
 // What may be started is said by the policy (class native.spawn: the executable and its arguments;
 // native.mode, native.signal, native.tty). Programs of other units (applications) do not exist
@@ -237,6 +232,35 @@ VIV_NATIVE_IMPORT("kill")
 int32_t viv_native_kill(const struct viv_prog_ref *ref, struct viv_prog_exit *out);
 // Its output and record are forgotten. Errors: NOTFOUND, RIGHTS, STATE (it has not ended).
 VIV_NATIVE_IMPORT("release") int32_t viv_native_release(const struct viv_prog_ref *ref);
+
+// ---- being told: messages to the mailbox, from the program's pid ----
+
+enum { // events: bits
+    VIV_PROG_EVENT_EXITED = 1,
+    VIV_PROG_EVENT_LOG = 2, // more was printed than the last one told
+    VIV_PROG_EVENT_STDIN_DRAINED = 4,
+    VIV_PROG_EVENT_PHASE = 8,
+    VIV_PROG_EVENT_READY = 16,
+    VIV_PROG_EVENT_DROPPED = 32
+};
+// Messages with this tag, each a struct viv_prog_event; at most one of a kind waits. What is so
+// already is told at once. Errors: NOTFOUND, RIGHTS, INVAL, EXISTS (the tag), QUOTA.
+VIV_NATIVE_IMPORT("watch")
+int32_t viv_native_watch(const struct viv_prog_ref *ref, uint32_t kinds, int64_t tag);
+// None of them is in the mailbox or comes after this. Errors: NOTFOUND.
+VIV_NATIVE_IMPORT("unwatch")
+int32_t viv_native_unwatch(const struct viv_prog_ref *ref, int64_t tag);
+enum { VIV_PROG_BYTES = 1, VIV_PROG_LINES = 2 }; // forms: up to 64 KiB; a line without its end
+// What it prints, as messages with the stream as their tag; an empty one is the end of the stream.
+// One with tag 3 is a struct viv_prog_event: bytes were dropped before the next. Each of the others
+// costs a credit; below 0: so many, and each comes back when its message is received. Errors:
+// NOTFOUND, RIGHTS, INVAL, UNSUPPORTED (form), EXISTS, QUOTA.
+VIV_NATIVE_IMPORT("follow")
+int32_t viv_native_follow(const struct viv_prog_ref *ref, uint32_t stream, const void *cursor,
+                          uint32_t form, int32_t credit);
+// So many messages more. Errors: NOTFOUND, RIGHTS, INVAL (it does not follow that stream).
+VIV_NATIVE_IMPORT("credit")
+int32_t viv_native_credit(const struct viv_prog_ref *ref, uint32_t stream, uint32_t count);
 
 #ifdef __cplusplus
 }

@@ -108,8 +108,7 @@ enum {
 };
 
 // ---- answers ----
-
-enum { // phases; the number never falls but from backing off to starting
+enum { // phases
     VIV_PROG_HELD = 0,
     VIV_PROG_STARTING = 1,
     VIV_PROG_RUNNING = 2,
@@ -117,7 +116,8 @@ enum { // phases; the number never falls but from backing off to starting
     VIV_PROG_EXITED = 4
 };
 enum { VIV_PROG_BY_EXIT = 0, VIV_PROG_BY_SIGNAL = 1, VIV_PROG_LOST = 2 }; // kinds of ends
-enum {                                                                    // causes of ends
+// Causes of ends.
+enum {
     VIV_PROG_CAUSE_SELF = 1,
     VIV_PROG_CAUSE_STOP = 2,
     VIV_PROG_CAUSE_KILL = 3,
@@ -137,14 +137,12 @@ enum {                                                                    // cau
     VIV_PROG_CAUSE_KERNEL_END = 17,
     VIV_PROG_CAUSE_LOST = 18
 };
-
 struct viv_prog_spawned {
     uint64_t pid;    // its process
     uint64_t handle; // of the caller
     char id[52];     // its id
     uint32_t zero;
 };
-
 struct viv_prog_exit {
     uint32_t size;        // in: bytes that the caller has; out: bytes written
     uint32_t kind;        // 0 it exited, 1 a signal ended it, 2 that could not be learned
@@ -181,7 +179,6 @@ struct viv_prog_exit {
     uint32_t stdout_truncated; // its pipe was closed while something that escaped held it
     uint32_t stderr_truncated;
 };
-
 struct viv_prog_status {
     uint32_t size;  // bytes written
     uint32_t phase; // enum viv_native_phase
@@ -218,7 +215,6 @@ struct viv_prog_status {
     char label[128];
     char command[1024]; // resolved
 };
-
 struct viv_prog_info {
     uint32_t size;     // bytes written
     uint32_t rung;     // how its tree is held together: enum viv_rung
@@ -228,7 +224,6 @@ struct viv_prog_info {
     uint32_t value_count; // keys that the next field has
     uint64_t values[96];  // in force, by key of the request; 0 for what is no number
 };
-
 struct viv_prog_logs {
     uint32_t n;       // bytes taken
     uint32_t more;    // there is more to take
@@ -236,7 +231,6 @@ struct viv_prog_logs {
     uint32_t eof;
     uint32_t running;
 };
-
 struct viv_prog_chunk {
     uint32_t n; // bytes
     uint32_t eof;
@@ -246,7 +240,6 @@ struct viv_prog_chunk {
     uint64_t dropped; // evicted since the chain of cursors began
     uint8_t next[32]; // cursor
 };
-
 struct viv_prog_line {
     uint32_t at; // in the buffer, without the newline
     uint32_t len;
@@ -255,7 +248,6 @@ struct viv_prog_line {
     uint32_t flags;   // bits 1 cut, 2 partial
     uint32_t zero;
 };
-
 struct viv_prog_lines {
     uint32_t count; // of lines, which follow this structure
     uint32_t n;     // bytes of the buffer
@@ -266,7 +258,6 @@ struct viv_prog_lines {
     uint64_t dropped;
     uint8_t next[32];
 };
-
 struct viv_prog_piece {
     uint32_t stream;
     uint32_t at; // in the buffer
@@ -275,7 +266,6 @@ struct viv_prog_piece {
     uint64_t sequence;
     uint64_t time_ns;
 };
-
 struct viv_prog_merged {
     uint32_t n;     // bytes
     uint32_t count; // of pieces
@@ -288,26 +278,23 @@ struct viv_prog_merged {
     uint8_t next[32];
     struct viv_prog_piece pieces[64];
 };
-
 struct viv_prog_event {
     uint32_t size; // of this
     uint32_t kind; // one bit of those watched
     uint64_t pid;
     uint64_t number;
-    uint32_t stream;     // log, dropped: 1 or 2; else 0
+    uint32_t stream;     // of a follower's: 1 or 2; else 0
     uint32_t phase;      // enum viv_native_phase
-    uint64_t amount;     // log: offset of the end; dropped: bytes evicted so far
+    uint64_t amount;     // log: bytes printed so far; dropped: evicted so far
     uint32_t exit_kind;  // exited
     int32_t exit_code;   // exited
     uint32_t exit_cause; // exited
     uint32_t zero;
 };
-
 struct viv_prog_ref {
     uint32_t kind; // 1 handle, 2 pid, 3 id
     uint32_t zero;
     uint64_t value;   // handle or pid; an id begins here
     uint8_t more[48]; // the rest of an id's 52 characters
 };
-
 #endif

@@ -8,7 +8,7 @@
 // A held program has its quota, its id and its pipes, but no process of the system; a gated one has
 // its containment as well, and its leader starts on an order to init.
 #include "native/audit.h"
-#include "native/call.h"
+#include "native/follow.h"
 
 #include "os/clock.h"
 #include "os/file.h"
@@ -107,6 +107,8 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     viv_proc_publish(proc);
     own(program, now_ns);
     if (stops) viv_program__stop(program, VIV_CAUSE_KERNEL_END, 0, now_ns);
+    if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
+        viv_program__stop(program, VIV_CAUSE_START, 0, now_ns);
     viv_program__take_early_reports(program, now_ns);
 }
 

@@ -4,7 +4,7 @@
 //
 //   starting (birth.c) ──> running … ──> exited: ends
 #include "native/audit.h"
-#include "native/call.h"
+#include "native/follow.h"
 
 #include "base/assert.h"
 #include "os/cgroup.h"
@@ -105,8 +105,8 @@ static bool is_watched(struct viv_program *program)
     bool is = (on & VIV_NATIVE_IDLE_ON_HELD) != 0 && viv_proc_is_watched(program->proc);
     viv_spin_lock(&program->lock);
     if ((on & VIV_NATIVE_IDLE_ON_WAIT) != 0)
-        is = is || !viv_list_is_empty(&program->waiters) ||
-             !viv_list_is_empty(&program->both_readers) ||
+        is = is || !viv_list_is_empty(&program->waiters) || !viv_list_is_empty(&program->watches) ||
+             !viv_list_is_empty(&program->follows) || !viv_list_is_empty(&program->both_readers) ||
              !viv_list_is_empty(&program->streams[0].readers) ||
              !viv_list_is_empty(&program->streams[1].readers);
     viv_spin_unlock(&program->lock);
@@ -164,10 +164,23 @@ static uint64_t check_limits(struct viv_program *program, uint64_t now_ns)
 
 // ------------------------------------------------------------------------------------------- step
 
+// Output, then the event that it has exited; both before its down signal. Who grants credit from
+// now on sends what is left; what was granted before that is looked at once more.
+static void tell_all(struct viv_program *program)
+{
+    viv_program__tell_follows(program);
+    viv_spin_lock(&program->lock);
+    program->is_over = true;
+    viv_spin_unlock(&program->lock);
+    viv_program__tell_follows(program);
+    viv_program__tell_watches(program);
+}
+
 // What others may still want of it is answered; its process ends.
 static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
 {
     viv_program__close_all(program);
+    tell_all(program);
     viv_program__complete_all(program, &program->waiters, VIV_OK);
     viv_program__complete_all(program, &program->stoppers, VIV_OK);
     viv_program__complete_all(program, &program->starters, VIV_E_CANCELLED);
@@ -215,6 +228,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
         program->full = 0;
     }
     const bool more = viv_program__move_bytes(program, now_ns);
+    viv_program__tell_follows(program);
+    viv_program__tell_watches(program);
     const uint64_t limit_ns = check_limits(program, now_ns);
     if (viv_program__look_after(program, now_ns)) return finish(program, proc);
     program->hot &= ~(uint32_t)VIV_READY_PID;

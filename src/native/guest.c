@@ -37,6 +37,10 @@ static const struct viv_guest_func guest_funcs[] = {
     PARKS(stop, "iIii"),          // ref, grace ms, flags, exit
     PARKS(kill, "ii"),            // ref, exit
     NOW(release, "i"),            // ref
+    NOW(watch, "iiI"),            // ref, kinds, tag
+    PARKS(unwatch, "iI"),         // ref, tag
+    NOW(follow, "iiiii"),         // ref, stream, cursor, form, credit (below 0: it comes back)
+    NOW(credit, "iii"),           // ref, stream, count
 };
 
 const struct viv_guest_module *viv_native_guest_module(struct viv_native *native)

@@ -22,15 +22,17 @@ enum viv_err viv_native__guest_ref(const struct viv_guest_call *call, uint64_t p
     uint8_t *at;
     VIV_TRY(viv_guest_at(call, ptr, sizeof ref, &at));
     memcpy(&ref, at, sizeof ref);
-    *out_ref = (struct viv_native_ref){.kind = (enum viv_native_ref_kind)ref.kind};
     switch (ref.kind) {
     case VIV_NATIVE_HANDLE: // 0 is none
-        out_ref->u.handle = (viv_handle){ref.value <= UINT32_MAX ? (uint32_t)ref.value : 0};
+        *out_ref = (struct viv_native_ref){
+            .kind = VIV_NATIVE_HANDLE,
+            .u.handle = {ref.value <= UINT32_MAX ? (uint32_t)ref.value : 0}};
         return VIV_OK;
     case VIV_NATIVE_PID:
-        out_ref->u.pid = (viv_pid){ref.value};
+        *out_ref = (struct viv_native_ref){.kind = VIV_NATIVE_PID, .u.pid = {ref.value}};
         return VIV_OK;
     case VIV_NATIVE_ID:
+        *out_ref = (struct viv_native_ref){.kind = VIV_NATIVE_ID};
         memcpy(out_ref->u.id, at + offsetof(struct viv_native_layout_ref, value), ID_CHARS);
         return VIV_OK;
     default:

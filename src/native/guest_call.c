@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions of the import module that do not wait.
 #include "native/guest_int.h"
+#include "native/owner.h"
+#include "native/told.h"
 
 #include <string.h>
 
@@ -232,4 +234,47 @@ enum viv_err viv_native__guest_release(struct viv_guest_call *call)
     const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
     VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
     return viv_native_release(&ctx, &ref);
+}
+
+// ---- being told ----
+
+enum viv_err viv_native__guest_watch(struct viv_guest_call *call)
+{
+    struct viv_native_ref ref;
+    const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
+    VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
+    return viv_native_watch(&ctx, &ref, (uint32_t)call->args[1], (int64_t)call->args[2]);
+}
+
+enum viv_err viv_native__guest_unwatch(struct viv_guest_call *call)
+{
+    struct viv_native_ref ref;
+    const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
+    VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
+    const enum viv_err err = viv_native_unwatch(&ctx, &ref, (int64_t)call->args[1]);
+    if (err == VIV_E_AGAIN) call->deadline_ns = 0; // signals are handled before the next try
+    return err;
+}
+
+enum viv_err viv_native__guest_follow(struct viv_guest_call *call)
+{
+    struct viv_native_ref ref;
+    struct viv_log_cursor copy;
+    const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
+    const int32_t credit = (int32_t)call->args[4];
+    struct viv_native_follow how = {.stream = (uint32_t)call->args[1],
+                                    .form = (uint32_t)call->args[3],
+                                    .credit = credit < 0 ? 0u - (uint32_t)credit : (uint32_t)credit,
+                                    .is_auto = credit < 0};
+    VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
+    VIV_TRY(viv_native__guest_cursor(call, call->args[2], &copy, &how.cursor));
+    return viv_native_follow(&ctx, &ref, &how);
+}
+
+enum viv_err viv_native__guest_credit(struct viv_guest_call *call)
+{
+    struct viv_native_ref ref;
+    const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
+    VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
+    return viv_native_credit(&ctx, &ref, (uint32_t)call->args[1], (uint32_t)call->args[2]);
 }

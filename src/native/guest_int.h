@@ -56,7 +56,9 @@ void viv_native__layout_status(const struct viv_native_status *status,
 // ---- the functions: guest_call.c (none waits), guest_park.c, guest_read.c ----
 enum viv_err viv_native__guest_attach(struct viv_guest_call *call);
 enum viv_err viv_native__guest_close_stdin(struct viv_guest_call *call);
+enum viv_err viv_native__guest_credit(struct viv_guest_call *call);
 enum viv_err viv_native__guest_find(struct viv_guest_call *call);
+enum viv_err viv_native__guest_follow(struct viv_guest_call *call);
 enum viv_err viv_native__guest_give_away(struct viv_guest_call *call);
 enum viv_err viv_native__guest_info(struct viv_guest_call *call);
 enum viv_err viv_native__guest_kill(struct viv_guest_call *call);
@@ -77,7 +79,9 @@ enum viv_err viv_native__guest_status(struct viv_guest_call *call);
 enum viv_err viv_native__guest_status_many(struct viv_guest_call *call);
 enum viv_err viv_native__guest_stop(struct viv_guest_call *call);
 enum viv_err viv_native__guest_tail(struct viv_guest_call *call);
+enum viv_err viv_native__guest_unwatch(struct viv_guest_call *call);
 enum viv_err viv_native__guest_wait(struct viv_guest_call *call);
+enum viv_err viv_native__guest_watch(struct viv_guest_call *call);
 enum viv_err viv_native__guest_write(struct viv_guest_call *call);
 
 #endif

@@ -7,7 +7,7 @@
 
 enum { STOP_RELEASE = 1 };
 
-static enum viv_err poll(struct viv_guest_call *call)
+static enum viv_err look_again(struct viv_guest_call *call)
 {
     struct viv_native_parked *parked = call->state;
     return viv_native__guest_answer(call, viv_native_poll(&parked->call));
@@ -64,7 +64,7 @@ enum viv_err viv_native__guest_start(struct viv_guest_call *call)
     VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
     struct viv_native_parked *parked = viv_native__guest_parked(call, &is_new);
     if (parked == NULL) return VIV_E_EXHAUSTED;
-    if (!is_new) return poll(call);
+    if (!is_new) return look_again(call);
     return viv_native__guest_answer(call, viv_native_start(&parked->call, &ref));
 }
 

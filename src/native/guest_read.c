@@ -88,7 +88,7 @@ static void put_lines(struct viv_guest_call *call, const struct lines_args *args
 
 enum viv_err viv_native__guest_read_lines(struct viv_guest_call *call)
 {
-    struct lines_args args = {0};
+    struct lines_args args = {.max = 0};
     struct viv_log_chunk chunk;
     uint32_t count;
     const struct viv_native_ctx ctx = viv_native__guest_ctx(call);

@@ -10,7 +10,7 @@ static bool is_stream(uint32_t stream)
 }
 
 // With a terminal or stderr=merge the second stream is at its end from the start.
-static struct viv_log_source source_of(struct viv_program *program, uint32_t stream)
+struct viv_log_source viv_native__source(struct viv_program *program, uint32_t stream)
 {
     struct viv_native_stream *from = &program->streams[stream - 1];
     return (struct viv_log_source){
@@ -124,7 +124,7 @@ enum viv_err viv_native_read_since(struct viv_native_call *call, const struct vi
         return err;
     }
     do {
-        const struct viv_log_source source = source_of(program, read->stream);
+        const struct viv_log_source source = viv_native__source(program, read->stream);
         struct viv_log_view view;
         viv_log_ring_look(source.ring, &view);
         err =
@@ -153,8 +153,8 @@ enum viv_err viv_native_read_merged(struct viv_native_call *call, const struct v
     VIV_TRY(open_read(&call->ctx, ref, read, true, &program));
     enum viv_err err;
     do {
-        struct viv_log_source sources[2] = {source_of(program, VIV_LOG_STDOUT),
-                                            source_of(program, VIV_LOG_STDERR)};
+        struct viv_log_source sources[2] = {viv_native__source(program, VIV_LOG_STDOUT),
+                                            viv_native__source(program, VIV_LOG_STDERR)};
         struct viv_log_view views[2];
         for (int i = 0; i < 2; i++)
             viv_log_ring_look(sources[i].ring, &views[i]);
@@ -184,7 +184,7 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
 {
     struct viv_program *program;
     VIV_TRY(open_read(ctx, ref, read, false, &program));
-    const struct viv_log_source source = source_of(program, read->stream);
+    const struct viv_log_source source = viv_native__source(program, read->stream);
     struct viv_diag diag;
     lines->out = read->buf;
     lines->max_bytes = read->max;
@@ -224,7 +224,7 @@ static enum viv_err find_place(const struct viv_native_ctx *ctx, const struct vi
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
     struct viv_log_cursor cursors[2];
     for (uint32_t i = 0; i < 2; i++) {
-        const struct viv_log_source source = source_of(program, i + 1);
+        const struct viv_log_source source = viv_native__source(program, i + 1);
         place(program, &source, arg, &cursors[i]);
     }
     if (stream == VIV_LOG_MERGED)
@@ -269,7 +269,7 @@ enum viv_err viv_native_read_logs(const struct viv_native_ctx *ctx,
     if (!is_stream(stream)) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
     touch(ctx, program);
-    const struct viv_log_source source = source_of(program, stream);
+    const struct viv_log_source source = viv_native__source(program, stream);
     struct viv_log_chunk chunk;
     viv_log_read_logs(&source, buf, max, &chunk);
     viv_spin_lock(&program->lock);

@@ -248,12 +248,6 @@ struct viv_native_status {
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
-// The values in force, by key; 0 for what is no number.
-struct viv_native_info {
-    uint64_t values[VIV_NATIVE_KEYS_END];
-};
-enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
-                             struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND
 // What its tree uses now; of one that has ended, or without a control group, nothing is known.
 // Makes some system calls. Errors: NOTFOUND.
 enum { VIV_USAGE_CPU = 1, VIV_USAGE_MEMORY = 2, VIV_USAGE_MEMORY_PEAK = 4, VIV_USAGE_PIDS = 8 };
@@ -285,10 +279,6 @@ enum viv_err viv_native_find_key(const struct viv_native_ctx *ctx, const char *k
 // Errors: NOTFOUND, RIGHTS, QUOTA, EXHAUSTED.
 enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                viv_rights rights, viv_handle *out_handle) VIV_MUST_CHECK;
-// A program of survive=owner gets another owner, of the same environment. Errors: NOTFOUND, RIGHTS,
-// INVAL (it has no owner), STATE (it has ended), those of viv_res_set_owner.
-enum viv_err viv_native_give_away(const struct viv_native_ctx *ctx,
-                                  const struct viv_native_ref *ref, viv_pid to) VIV_MUST_CHECK;
 // leader: only it, else its group. Errors: NOTFOUND, DENIED, INVAL (number).
 enum viv_err viv_native_signal(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                int signo, bool leader) VIV_MUST_CHECK;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is in force for a program, and who owns it.
+#include "native/owner.h"
+
 #include "native/program.h"
 
 static bool is_number(const struct viv_native_row *row)

@@ -2,7 +2,7 @@
 // Life of a program's record: into the tables, out of them, and its memory. Whoever reads it
 // without a count is in a read section: it is freed a grace period after the last count is gone.
 #include "native/audit.h"
-#include "native/call.h"
+#include "native/follow.h"
 
 #include "base/hash.h"
 #include <string.h>
@@ -158,6 +158,8 @@ void viv_program__forget_id(struct viv_program *program)
 bool viv_program__release(struct viv_program *program)
 {
     if (!viv_program__unlist(program)) return false;
+    viv_program__end_watches(program);
+    viv_program__end_follows(program);
     viv_program__forget_id(program);
     viv_native__unreserve(program->native, program->scope, &program->reserved);
     program->reserved = (struct viv_native_quota){0};

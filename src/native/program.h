@@ -139,8 +139,11 @@ struct viv_program {
     struct viv_stdin_queue in;
     struct viv_list writers, waiters, stoppers, starters, both_readers; // parked calls
     char label[VIV_LABEL_SIZE];
-    uint64_t knobs[VIV_KNOBS];   // ns
-    _Atomic uint64_t touched_ns; // last activity that holds the idle clock
+    uint64_t knobs[VIV_KNOBS];        // ns
+    struct viv_list watches, follows; // watch.c, follow.c
+    bool is_over;                     // it has exited, and its process has told all it had to
+    _Atomic bool has_listeners;       // there was a watch or a follower
+    _Atomic uint64_t touched_ns;      // last activity that holds the idle clock
 
     // After the end:
     struct viv_timer retention;
@@ -205,6 +208,9 @@ struct viv_native_tenant *viv_native__tenant_locked(struct viv_native *native,
                                                     const struct viv_env *env); // NULL: none
 struct viv_program *viv_native__key_locked(struct viv_native_tenant *tenant, const char *key,
                                            size_t len);
+
+// ---- logs.c ----
+struct viv_log_source viv_native__source(struct viv_program *program, uint32_t stream);
 
 // ---- prepare.c: on a spawner thread, everything before the clone; undo.c is its mirror ----
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room);

@@ -182,6 +182,8 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     viv_list_init(&program->stoppers);
     viv_list_init(&program->starters);
     viv_list_init(&program->both_readers);
+    viv_list_init(&program->watches);
+    viv_list_init(&program->follows);
     viv_list_init(&program->in_scope);
     viv_list_init(&program->in_room);
     program->link.fd = program->init_fd = program->leader_fd = program->outer_fd = -1;
@@ -240,7 +242,7 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
         {"spill", fields->spill_required},
-        {"deliver", fields->deliver != VIV_NATIVE_DELIVER_NONE},
+        {"deliver", fields->deliver > VIV_NATIVE_DELIVER_LINES},
         {"io_fds", fields->io_fds != 0},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(features); i++)

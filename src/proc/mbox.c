@@ -35,7 +35,8 @@ static void bytes_drop(struct viv_msg *msg)
     viv_free(msg, sizeof(struct bytes_msg) + bytes_of(msg)->len_bytes, VIV_TAG_SIGNAL);
 }
 
-const struct viv_msg_ops viv_bytes_msg_ops = {bytes_size, bytes_copy, bytes_drop};
+const struct viv_msg_ops viv_bytes_msg_ops = {
+    .size_bytes = bytes_size, .copy = bytes_copy, .drop = bytes_drop};
 
 struct viv_msg *viv_bytes_msg_new(int64_t tag, const void *data, size_t len_bytes)
 {
@@ -129,11 +130,20 @@ static bool matches(const struct viv_signal *sig, const int64_t *tags, size_t co
     return false;
 }
 
+// Its sender may want to know.
+static struct viv_signal *take_at(struct viv_mbox *mbox, struct viv_signal **link)
+{
+    struct viv_signal *sig = unlink_at(mbox, link);
+    struct viv_msg *msg = sig->kind == VIV_SIG_MESSAGE ? (struct viv_msg *)(void *)sig : NULL;
+    if (msg != NULL && msg->ops->taken != NULL) msg->ops->taken(msg);
+    return sig;
+}
+
 struct viv_signal *viv_mbox_take(struct viv_mbox *mbox, const int64_t *tags, size_t count)
 {
     if (count == 0) {
         if (mbox->first == NULL) return NULL;
-        return unlink_at(mbox, &mbox->first);
+        return take_at(mbox, &mbox->first);
     }
     uint64_t list_id = viv_hash_bytes(tags, count * sizeof(*tags), count) | 1;
     if (list_id != mbox->save_tags) {
@@ -143,7 +153,7 @@ struct viv_signal *viv_mbox_take(struct viv_mbox *mbox, const int64_t *tags, siz
     for (struct viv_signal **link = mbox->save; *link != NULL; link = &(*link)->next) {
         if (!matches(*link, tags, count)) continue;
         mbox->save = link;
-        return unlink_at(mbox, link);
+        return take_at(mbox, link);
     }
     mbox->save = mbox->end;
     return NULL;
@@ -158,9 +168,21 @@ struct viv_signal *viv_mbox_take_after(struct viv_mbox *mbox, struct viv_signal 
                                        int64_t tag)
 {
     for (struct viv_signal **link = *mark; *link != NULL; link = &(*link)->next)
-        if (matches(*link, &tag, 1)) return unlink_at(mbox, link);
+        if (matches(*link, &tag, 1)) return take_at(mbox, link);
     *mark = mbox->end;
     return NULL;
+}
+
+void viv_mbox_remove(struct viv_mbox *mbox,
+                     bool (*matches)(const struct viv_signal *sig, const void *arg),
+                     const void *arg)
+{
+    struct viv_signal **link = &mbox->first;
+    while (*link != NULL)
+        if (matches(*link, arg))
+            viv_signal_drop(unlink_at(mbox, link));
+        else
+            link = &(*link)->next;
 }
 
 void viv_mbox_remove_down(struct viv_mbox *mbox, uint64_t ref)

@@ -42,6 +42,8 @@ struct viv_msg_ops {
     // Copies [offset, offset + len) of the payload; the range is inside it.
     void (*copy)(const struct viv_msg *msg, uint64_t offset, void *out, uint64_t len);
     void (*drop)(struct viv_msg *msg); // releases all of it, the signal included
+    // Optional: its receiver has taken it out of the mailbox. On that thread, in a read section.
+    void (*taken)(struct viv_msg *msg);
 };
 
 struct viv_msg {
@@ -102,6 +104,10 @@ struct viv_signal *viv_mbox_take_after(struct viv_mbox *mbox, struct viv_signal 
                                        int64_t tag);
 // Removes the DOWN signals of one monitor.
 void viv_mbox_remove_down(struct viv_mbox *mbox, uint64_t ref);
+// Drops those that match.
+void viv_mbox_remove(struct viv_mbox *mbox,
+                     bool (*matches)(const struct viv_signal *sig, const void *arg),
+                     const void *arg);
 // Drops at most `budget` signals; true when empty.
 bool viv_mbox_clear(struct viv_mbox *mbox, uint32_t budget);
 

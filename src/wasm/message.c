@@ -35,7 +35,8 @@ static void drop_wmsg(struct viv_msg *base)
     viv_free(msg, sizeof(*msg), VIV_TAG_SIGNAL);
 }
 
-const struct viv_msg_ops viv_wmsg_ops = {size_of_wmsg, copy_wmsg, drop_wmsg};
+const struct viv_msg_ops viv_wmsg_ops = {
+    .size_bytes = size_of_wmsg, .copy = copy_wmsg, .drop = drop_wmsg};
 
 static enum viv_err reserve(struct viv_wmsg *msg, uint64_t cap)
 {

@@ -10,11 +10,12 @@
 #include "wasm/compile.h"
 #include "wasm/spawn.h"
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <unistd.h>
+
+#define HAS_TSAN __has_feature(thread_sanitizer) // which opens pipes of its own to read symbols
 
 static int count_fds(void)
 {
@@ -22,6 +23,29 @@ static int count_fds(void)
     int count = 0;
     while (readdir(dir) != NULL)
         count++;
+    closedir(dir);
+    return count;
+}
+
+static bool is_child(const char *pid)
+{
+    char path[300], comm[64] = "";
+    int parent = 0;
+    (void)snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    const int got = fscanf(file, "%*d (%63[^)]) %*c %d", comm, &parent);
+    (void)fclose(file);
+    // A sanitizer may have started one to read symbols with.
+    return got == 2 && parent == getpid() && strcmp(comm, "llvm-symbolizer") != 0;
+}
+
+static int count_children(void)
+{
+    DIR *dir = opendir("/proc");
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += is_child(entry->d_name);
     closedir(dir);
     return count;
 }
@@ -123,8 +147,8 @@ void guests_close(struct guests *guests)
     viv_runtime_free(guests->runtime);
     viv_native_close(guests->native);
     viv_kernel_free(guests->kernel);
-    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
-    assert_int_equal(count_fds(), guests->fds);
+    assert_int_equal(count_children(), 0);
+    if (!HAS_TSAN) assert_int_equal(count_fds(), guests->fds);
     assert_int_equal(viv_alloc_live_bytes_all(), guests->bytes);
     free(guests);
 }

@@ -7,10 +7,14 @@ import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+import urllib.request
 
 VIV = os.environ["VIV"]
 GUESTS = pathlib.Path(os.environ["VIV_GUESTS"])
@@ -162,6 +166,64 @@ class Examples(unittest.TestCase):
                 self.assertEqual([name for name, (_, verdict) in rows.items() if verdict != "refused"], [what])
                 self.assertEqual(result.returncode, 1)
 
+    # ---- the keeper of a server ----
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    def served(self, port):
+        """What the server answers, as soon as it does."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/page", timeout=5) as answer:
+                    return answer.read()
+            except OSError:
+                time.sleep(0.02)
+        return None
+
+    def start_keeper(self, folder, port, *options):
+        (pathlib.Path(folder) / "page").write_text("it serves\n", encoding="utf-8")
+        return subprocess.Popen([VIV, "run", "--no-cache", *options, GUESTS / "keeper.wasm", str(port)],
+                                cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def test_keeper_restarts_a_killed_server(self):
+        """N40 with a parent in WebAssembly: killed thrice, restarted thrice with the true reason; then it gives up."""
+        with tempfile.TemporaryDirectory() as folder:
+            port = self.free_port()
+            with self.start_keeper(folder, port, "--policy", EXAMPLES / "keeper.policy") as keeper:
+                for _ in range(4):
+                    line = keeper.stdout.readline()
+                    self.assertRegex(line, r"^the server runs: process [0-9]+$")
+                    self.assertEqual(self.served(port), b"it serves\n")
+                    os.kill(int(line.split()[-1]), signal.SIGKILL)
+                    self.assertEqual(keeper.stdout.readline(), "the server was ended by signal 9\n")
+                self.assertEqual(keeper.stdout.read(), "it died too often\n")
+                self.assertEqual(keeper.wait(SECONDS), 1)
+
+    def test_keeper_takes_its_server_along(self):
+        with tempfile.TemporaryDirectory() as folder:
+            port = self.free_port()
+            with self.start_keeper(folder, port, "--policy", EXAMPLES / "keeper.policy") as keeper:
+                pid = int(keeper.stdout.readline().split()[-1])
+                self.assertEqual(self.served(port), b"it serves\n")
+                keeper.send_signal(signal.SIGTERM)
+                self.assertEqual(keeper.wait(SECONDS), 128 + signal.SIGTERM)
+                self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+
+    def test_keeper_without_its_policy(self):
+        """Nothing is started by profile guest, nor by one that allows another command."""
+        other = ("--use", "guest", "--allow", "native.mode=unsandboxed",
+                 "--allow", 'native.spawn="/usr/bin/python3 -m http.server {int}"')
+        for options in (("--use", "guest"), other):
+            with self.subTest(options=options), tempfile.TemporaryDirectory() as folder:
+                with self.start_keeper(folder, self.free_port(), *options) as keeper:
+                    self.assertRegex(keeper.stdout.read(), r"^cannot start the server: error 4, viv_native.spawn: .+\n$")
+                    self.assertEqual(keeper.wait(SECONDS), 2)
+
     def test_the_guest_header_is_also_for_cxx_and_strict_c(self):
         compiler = shutil.which("clang-19") or shutil.which("clang")
         if compiler is None:
@@ -179,7 +241,7 @@ class Examples(unittest.TestCase):
                     self.assertEqual(result.returncode, 0)
 
     def test_every_example_is_run_here(self):
-        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c", "sandbox.c"}
+        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c", "sandbox.c", "keeper.c"}
         found = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".c", ".wat")}
         self.assertEqual(found, known)
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is in force for a program, and who owns it. Thread: any with a member of the scheduler's
+// QSBR domain, in a read section.
+#ifndef VIV_NATIVE_OWNER_H
+#define VIV_NATIVE_OWNER_H
+
+#include "native/native.h"
+
+// What holds it together, and the values in force, by key; 0 for what is no number.
+struct viv_native_info {
+    enum viv_rung rung;
+    uint32_t weak, left_out, incarnation;
+    uint64_t values[VIV_NATIVE_KEYS_END];
+};
+enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                             struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND
+// A program of survive=owner gets another owner, of the same environment. Errors: NOTFOUND, RIGHTS,
+// INVAL (it has no owner), STATE (it has ended), those of viv_res_set_owner.
+enum viv_err viv_native_give_away(const struct viv_native_ctx *ctx,
+                                  const struct viv_native_ref *ref, viv_pid to) VIV_MUST_CHECK;
+
+#endif
