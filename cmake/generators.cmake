@@ -30,6 +30,7 @@ viv_generator(kinds.py ROOM cap TABLES kinds.tab OUTPUTS kinds.h kinds.c)
 viv_generator(guestops.py ROOM cap TABLES guestops.tab OUTPUTS guestops.h)
 viv_generator(seccomp.py ROOM native TABLES seccomp.tab OUTPUTS seccomp.h seccomp.c)
 viv_generator(native.py ROOM native TABLES native.tab OUTPUTS native.h native.c)
+viv_generator(native_layouts.py ROOM native TABLES native_layouts.tab OUTPUTS native_layouts.h)
 viv_generator(wasm_imports.py ROOM wasm TABLES wasm_imports.tab OUTPUTS wasm_imports.h wasm_imports.c)
 
 add_custom_target(viv_gen ALL DEPENDS ${VIV_GEN_STAMPS})

@@ -29,7 +29,7 @@ viv_room(os LINKS viv_base)
 viv_room(sched LINKS viv_os)
 viv_room(proc LINKS viv_sched)
 viv_room(cap LINKS viv_proc)
-viv_room(native LINKS viv_cap)
+viv_room(native LINKS viv_cap PkgConfig::ZSTD)
 set(VIV_TOP_ROOM viv_native) # bodies do not see each other: the top is a list
 if(VIV_WASMTIME)
   viv_room(wasm LINKS viv_cap viv_wasmtime)
@@ -50,7 +50,8 @@ else()
   add_library(viv_kernel_sim STATIC EXCLUDE_FROM_ALL ${VIV_KERNEL_SOURCES})
   set_target_properties(viv_kernel_sim PROPERTIES VIV_SIM_BUILD ON)
   add_dependencies(viv_kernel_sim viv_gen)
-  target_link_libraries(viv_kernel_sim PUBLIC viv_flags viv_malloc OpenSSL::Crypto PkgConfig::JANSSON Threads::Threads)
+  target_link_libraries(viv_kernel_sim PUBLIC viv_flags viv_malloc OpenSSL::Crypto PkgConfig::JANSSON PkgConfig::ZSTD
+      Threads::Threads)
   set(VIV_SIM_KERNEL viv_kernel_sim)
 endif()
 

@@ -111,6 +111,11 @@ enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
     return err;
 }
 
+enum viv_err viv_room_process(struct viv_room *room, viv_pid pid, viv_rid *out_rid)
+{
+    return viv_res_process(room->holders, pid, out_rid);
+}
+
 struct viv_reg *viv_room_reg(const struct viv_room *room)
 {
     return viv_cap_reg(room->holders);

@@ -21,6 +21,8 @@ void viv_room_close(struct viv_room *room);
 // Errors: EXHAUSTED, STATE (added before).
 enum viv_err viv_room_add_env(struct viv_room *room, struct viv_env *env,
                               const struct viv_policy *policy) VIV_MUST_CHECK;
+// The resource of a process, made on first demand: viv_res_process.
+enum viv_err viv_room_process(struct viv_room *room, viv_pid pid, viv_rid *out_rid) VIV_MUST_CHECK;
 struct viv_reg *viv_room_reg(const struct viv_room *room);
 struct viv_audit *viv_room_audit(const struct viv_room *room);
 

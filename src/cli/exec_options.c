@@ -123,13 +123,15 @@ static bool put_word(struct viv_exec_options *out, const struct option *option, 
 
 static bool put_grant(struct viv_exec_options *out, const struct option *option, const char *value)
 {
-    uint8_t record[GRANT_BYTES_MAX + 1] = {
-        option->form == FORM_RW ? VIV_NATIVE_GRANT_RW : VIV_NATIVE_GRANT_RO, 0, 0, 0};
-    const size_t len = strlen(value);
-    if (value[0] != '/' || len + 4 > GRANT_BYTES_MAX)
+    struct { // u32 mode, then the path without its end
+        uint32_t mode;
+        char path[GRANT_BYTES_MAX];
+    } record = {option->form == FORM_RW ? VIV_NATIVE_GRANT_RW : VIV_NATIVE_GRANT_RO, ""};
+    const int len = snprintf(record.path, sizeof record.path, "%s", value);
+    if (value[0] != '/' || (size_t)len + sizeof record.mode > GRANT_BYTES_MAX)
         return refuse(option->name, value, "want an absolute path");
-    memcpy(record + 4, value, len);
-    const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, record, len + 4);
+    const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, &record,
+                                           sizeof record.mode + (size_t)len);
     return err == VIV_OK || put_failed(err);
 }
 
@@ -292,12 +294,11 @@ static bool parse_long(char **args, int *index, struct viv_exec_options *out)
         return false;
     }
     if (!option->has_value && value != NULL) return refuse(option->name, value, "takes no value");
-    if (option->has_value && value == NULL) {
-        value = args[++*index];
-        if (strcmp(value, "--") == 0) {
-            (void)viv_cli_error(VIV_STATUS_USAGE, "run: --%s needs a value", option->name);
-            return false;
-        }
+    if (!option->has_value) return put(out, option, "");
+    if (value == NULL) value = args[++*index];
+    if (strcmp(value, "--") == 0) {
+        (void)viv_cli_error(VIV_STATUS_USAGE, "run: --%s needs a value", option->name);
+        return false;
     }
     return put(out, option, value);
 }
@@ -394,8 +395,8 @@ static enum viv_err add_defaults(struct viv_exec_options *options)
         {VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE},
         {VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_NATIVE_NONE},
         {VIV_NATIVE_KEY_IDLE_MS, VIV_NATIVE_NONE},
-        {VIV_NATIVE_KEY_RETENTION_MS, 3600 * 1000},
-        {VIV_NATIVE_KEY_ORPHAN_MS, 24 * 3600 * 1000},
+        {VIV_NATIVE_KEY_RETENTION_MS, UINT64_C(3600000)},
+        {VIV_NATIVE_KEY_ORPHAN_MS, 24 * UINT64_C(3600000)},
         {VIV_NATIVE_KEY_SURVIVE,
          options->detach ? VIV_NATIVE_SURVIVE_ENV : VIV_NATIVE_SURVIVE_OWNER},
         {VIV_NATIVE_KEY_OVERFLOW,

@@ -12,6 +12,7 @@
 #include "cli/run_audit.h"
 #include "cli/run_options.h"
 #include "cli/run_policy.h"
+#include "native/guest.h"
 #include "os/file.h"
 #include "os/signal.h"
 #include "os/thread.h"
@@ -20,6 +21,7 @@
 #include "wasm/compile.h"
 #include "wasm/runtime.h"
 #include "wasm/spawn.h"
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +37,7 @@ struct run {
     struct viv_policy *policy;
     struct viv_run_audit audit;
     struct viv_room *room;
+    struct viv_native *native; // guests may start programs, as far as the policy says
     struct viv_env *env;
     struct viv_runtime *runtime;
     struct viv_module *module;
@@ -43,6 +46,7 @@ struct run {
     _Atomic uint32_t ended;
     int status;
     char refusal[600]; // why main could not be born
+    char holder[PATH_MAX];
 };
 
 // Signal handlers need static storage; one `viv run` a program.
@@ -277,6 +281,7 @@ static int start_and_wait(struct run *run)
     } else {
         status = viv_cli_error(VIV_STATUS_FAILED, "%s: %s", run->options.file, viv_err_text(err));
     }
+    viv_native_stop(run->native); // with their grace, which a kill would not give
     if (viv_kernel_kill_all(run->kernel, STOP_TIMEOUT_NS) != VIV_OK) {
         (void)viv_cli_error(status, "some processes did not end in time");
         viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
@@ -320,6 +325,18 @@ static int make_config(struct run *run)
     return err == VIV_OK ? 0 : viv_cli_error(VIV_STATUS_FAILED, "--dir: %s", viv_err_text(err));
 }
 
+static enum viv_err make_native(struct run *run)
+{
+    char cwd[PATH_MAX];
+    const struct viv_native_config config = {.kernel = run->kernel,
+                                             .cap = run->room,
+                                             .direct = true,
+                                             .holder = viv_cli_holder(run->holder)};
+    VIV_TRY(viv_native_open(&config, &run->native));
+    if (viv_os_getcwd(cwd, sizeof cwd) < 0) return VIV_OK; // no programs from nowhere
+    return viv_native_add_env(run->native, run->env, cwd);
+}
+
 static enum viv_err make_runtime(struct run *run, const char *cache_dir)
 {
     struct viv_kernel_config kernel_config = {.worker_count = run->options.worker_count};
@@ -330,10 +347,14 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     VIV_TRY(viv_env_new(run->kernel, 1, &limits, &run->env));
     VIV_TRY(viv_room_open(run->kernel, &run->room));
     VIV_TRY(viv_room_add_env(run->room, run->env, run->policy));
+    VIV_TRY(make_native(run));
+    const struct viv_guest_module *const modules[] = {viv_native_guest_module(run->native)};
     struct viv_runtime_config config = {.kernel = run->kernel,
                                         .room = run->room,
                                         .cache_dir = cache_dir,
-                                        .network = !run->options.no_net};
+                                        .network = !run->options.no_net,
+                                        .guest_modules = modules,
+                                        .guest_module_count = VIV_COUNT_OF(modules)};
     return viv_runtime_new(&config, &run->runtime);
 }
 
@@ -360,6 +381,7 @@ int viv_cli_run(int count, char **args)
     viv_module_drop(run.module);
     if (run.room != NULL) viv_room_close(run.room);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
+    if (run.native != NULL) viv_native_close(run.native);
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
     viv_run_audit_close(&run.audit);
     viv_policy_free(run.policy);

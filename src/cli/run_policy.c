@@ -7,6 +7,7 @@
 #include "cap/limits.h"
 #include "cap/policy_options.h"
 #include "cli/cli.h"
+#include "native/anchor.h"
 #include "os/file.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -85,12 +86,13 @@ enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
 // ---- making ----
 
 // A directory that cannot be opened is a bad pattern, with its place in the text. The descriptor is
-// not kept: the first process opens its directories itself, and starts no commands.
+// not kept: the first process opens its directories itself. A command's file is kept open.
 static enum viv_err try_open(void *arg, enum viv_scope_type type, const char *path, size_t path_len,
                              struct viv_anchor **out_anchor, struct viv_diag *diag)
 {
     (void)arg;
-    (void)out_anchor;
+    if (type == VIV_SCOPE_COMMAND)
+        return viv_native_open_anchor(arg, type, path, path_len, out_anchor, diag);
     if (type != VIV_SCOPE_DIRECTORY) return VIV_OK;
     char *name = viv_try_strndup(path, path_len, VIV_TAG_CLI);
     if (name == NULL) return VIV_E_EXHAUSTED;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The birth of a program, and the start of one that is held. The step's thread.
 //
-//   starting: the launch is under way ──> born: running, or held until its start
+//   starting: the launch is under way, posted by the caller ──> born: running, or held until its
+//   start
 //       └─ it failed: never born, the spawner is told
 //
 // A held program has its quota, its id and its pipes, but no process of the system; a gated one has
@@ -102,9 +103,10 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     for (uint32_t i = 0; i < 2; i++)
         if (program->streams[i].fd < 0 && !is_gated) viv_program__close_stream(program, i, false);
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
-    viv_program__list(program);
+    const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
     own(program, now_ns);
+    if (stops) viv_program__stop(program, VIV_CAUSE_KERNEL_END, 0, now_ns);
     viv_program__take_early_reports(program, now_ns);
 }
 
@@ -132,7 +134,7 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     viv_proc_set_alarm(program->proc, next_ns);
 }
 
-static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
+enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_native *native = program->native;
     const struct viv_native_quota queued = {.queued = 1};
@@ -147,13 +149,6 @@ static enum viv_err post_launch(struct viv_program *program, uint64_t now_ns)
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns)
 {
-    if (program->posted_ns == 0) {
-        const enum viv_err err = post_launch(program, now_ns);
-        if (err != VIV_OK) {
-            tell_spawner(program, err);
-            return VIV_STEP_DONE;
-        }
-    }
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
@@ -202,7 +197,7 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
         return;
     }
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
-    const enum viv_err err = post_launch(program, now_ns);
+    const enum viv_err err = viv_program__post_launch(program, now_ns);
     if (err == VIV_OK) return;
     program->is_starting = false;
     audit_start(program, err);

@@ -138,6 +138,7 @@ static void check_cpu(struct viv_program *program, uint64_t now_ns)
     uint64_t used_us = 0;
     VIV_IGNORE(viv_cgroup_read_u64(program->cgroup_fd, "cpu.stat", "usage_usec", &used_us),
                "looked at again soon");
+    used_us -= viv_min_u64(used_us, program->cgroup_cpu_us);
     if (used_us * NS_PER_US >= max_ms * VIV_NS_PER_MS)
         viv_program__stop(program, VIV_CAUSE_CPU, 0, now_ns);
     program->cpu_check_ns = now_ns + CPU_SAMPLE_NS;
@@ -224,7 +225,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
             VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
         return VIV_STEP_WAIT;
     }
-    const uint64_t ring_ns = tend_rings(program, now_ns);
+    const uint64_t ring_ns =
+        viv_min_u64(tend_rings(program, now_ns), viv_spill_io_step(program, now_ns));
     viv_proc_set_alarm(
         proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_program__next_deadline(program)));
     return VIV_STEP_WAIT;
@@ -259,7 +261,9 @@ static void on_end(struct viv_proc *proc, void *state, const struct viv_reason *
     else
         viv_reason_drop(reason);
     if (!viv_proc_is_born(proc)) {
+        viv_spin_lock(&program->lock);
         program->orders.kill = true; // once it is born, or never
+        viv_spin_unlock(&program->lock);
         return;
     }
     if (is_kill)

@@ -2,7 +2,7 @@
 // Parked calls: who waits for a program's birth, end, output, or room for its input. A call is on a
 // list of the program, under its lock, until it is completed once: by the program's step, by its
 // deadline, or by its own cancel.
-#include "native/call.h"
+#include "native/spill_read.h"
 
 // ---- how an operation of ours is taken back ----
 
@@ -89,18 +89,38 @@ static void copy_exit(struct viv_native_call *call)
     viv_spin_unlock(&program->lock);
 }
 
+// A program that was to be run has begun, or its time is over: its end is waited for.
+static enum viv_err go_on(struct viv_native_call *call, enum viv_err err)
+{
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = call->spawned.pid};
+    if (err == VIV_OK && !call->has_begun) {
+        call->has_begun = true;
+        return viv_native_wait(call, &ref, call->run_ns);
+    }
+    if (err == VIV_E_TIMEOUT && call->has_begun && !call->is_late) {
+        call->is_late = true;
+        err = viv_native_kill(call, &ref);
+    }
+    return err == VIV_OK && call->is_late ? VIV_E_TIMEOUT : err;
+}
+
 enum viv_err viv_native_poll(struct viv_native_call *call)
 {
     if (call->kind == VIV_NATIVE_CALL_NONE) return VIV_OK;
     const uint64_t now_ns = viv_sched_now_ns(call->ctx.native->sched);
     enum viv_err err = viv_op_check(&call->op, now_ns);
     if (err == VIV_E_AGAIN) return err;
-    if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_SPAWN) err = give_handle(call);
+    if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_SPAWN) {
+        err = give_handle(call);
+        if (err != VIV_OK) // nobody would know of it
+            (void)viv_program__order_stop(call->program,
+                                          &(struct viv_native_orders){.stop = VIV_CAUSE_OWNER});
+    }
     if (err != VIV_OK && call->kind == VIV_NATIVE_CALL_START)
         call->diag = call->program->launch_diag;
     if (err == VIV_OK && call->kind == VIV_NATIVE_CALL_EXIT) copy_exit(call);
     forget_program(call);
-    return err;
+    return call->is_run ? go_on(call, err) : err;
 }
 
 static uint64_t pause_ns(const struct viv_native_call *call)
@@ -129,5 +149,6 @@ void viv_native_cancel(struct viv_native_call *call)
 {
     if (call->kind == VIV_NATIVE_CALL_NONE) return;
     VIV_IGNORE(viv_op_cancel(&call->op, VIV_E_CANCELLED), "nobody wants the result");
+    viv_spill_read_leave(call);
     forget_program(call);
 }

@@ -117,12 +117,15 @@ static void latch_leader(struct viv_program *program, const struct viv_child_end
 static void look_at_child(struct viv_program *program, uint64_t now_ns)
 {
     if (program->pidfd < 0 || viv_os_child_has_ended(program->pidfd) == 0) return;
-    if (program->req.fields.linger == VIV_NATIVE_LINGER_KILL) viv_tree__kill(program);
+    const bool is_alone = viv_tree__is_empty(program); // as most are
+    if (program->req.fields.linger == VIV_NATIVE_LINGER_KILL && !is_alone) viv_tree__kill(program);
     struct viv_child_end end = {0};
     int r = viv_os_child_reap(program->pidfd, &end);
     if (r == -ECHILD) r = viv_os_child_end_by_info(program->pidfd, &end);
     close_pidfd(program);
     latch_leader(program, &end, r < 0, now_ns);
+    program->tree_is_dead = is_alone;
+    program->tree_end_ns = now_ns;
 }
 
 static void latch_report(struct viv_program *program, const struct viv_frame_exit *report,
@@ -261,15 +264,6 @@ static void count_streams(struct viv_program *program, struct viv_native_exit *e
     }
 }
 
-static void remove_group(struct viv_program *program)
-{
-    if (program->cgroup_fd < 0) return;
-    VIV_IGNORE(viv_os_close(program->cgroup_fd), "a directory");
-    program->cgroup_fd = -1;
-    VIV_IGNORE(viv_cgroup_remove(program->native->cgroup_fd, program->cgroup_name),
-               "removed with the rest at the end");
-}
-
 static void latch_rest(struct viv_program *program)
 {
     struct viv_native_exit exit = program->exit;
@@ -278,7 +272,7 @@ static void latch_rest(struct viv_program *program)
     if ((exit.group_known & 8) != 0 && exit.group_oom_kills > 0 && is_open)
         exit.cause = VIV_CAUSE_MEMORY;
     count_streams(program, &exit);
-    remove_group(program);
+    viv_native__put_group(program, exit.group_cpu_us + program->cgroup_cpu_us, true);
     viv_native__count(&program->native->counts.exits[exit.cause], 1);
     viv_native__count(&program->native->counts.dropped_bytes,
                       exit.streams[VIV_OUT].evicted + exit.streams[VIV_ERR].evicted);
@@ -311,6 +305,8 @@ bool viv_program__look_after(struct viv_program *program, uint64_t now_ns)
     if (!program->tree_is_dead) return false;
     look_at_streams(program, now_ns);
     if (!viv_program__is_at_end(program)) return false;
+    VIV_IGNORE(viv_spill_io_step(program, now_ns), "its last batch wakes");
+    if (!viv_spill_io_is_settled(program)) return false;
     latch_rest(program);
     return true;
 }

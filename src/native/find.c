@@ -6,10 +6,16 @@
 
 #include <string.h>
 
+// Longer names are cut in a scope.
+static bool is_unit(const struct viv_native_scope *scope, const char *unit)
+{
+    return strncmp(scope->unit, unit, VIV_NATIVE_UNIT_BYTES_MAX) == 0;
+}
+
 static bool is_visible(const struct viv_native_ctx *ctx, const struct viv_program *program)
 {
     if (ctx->is_operator) return true;
-    return program->scope->tenant->env == ctx->env && strcmp(program->scope->unit, ctx->unit) == 0;
+    return program->scope->tenant->env == ctx->env && is_unit(program->scope, ctx->unit);
 }
 
 static struct viv_program *find_node(const struct viv_native_ctx *ctx, struct viv_trie *trie,
@@ -117,7 +123,7 @@ static struct viv_native_scope *scope_locked(const struct viv_native_ctx *ctx)
     struct viv_list *head = &ctx->native->scopes;
     for (struct viv_list *at = head->next; at != head; at = at->next) {
         struct viv_native_scope *scope = VIV_CONTAINER_OF(at, struct viv_native_scope, link);
-        if (scope->tenant->env == ctx->env && strcmp(scope->unit, ctx->unit) == 0) return scope;
+        if (scope->tenant->env == ctx->env && is_unit(scope, ctx->unit)) return scope;
     }
     return NULL;
 }

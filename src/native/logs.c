@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading what a program printed: the answers of read.h, and waiting for what is not there yet.
-#include "native/call.h"
+#include "native/spill_read.h"
 
 enum { READ_MAX = 4 << 20 };
 
@@ -112,7 +112,17 @@ enum viv_err viv_native_read_since(struct viv_native_call *call, const struct vi
     bool is_late;
     VIV_TRY(resume(call, &is_late));
     VIV_TRY(open_read(&call->ctx, ref, read, false, &program));
-    enum viv_err err;
+    enum viv_err err = VIV_OK;
+    const bool was_spilled = call->spill != NULL;
+    if (was_spilled && viv_spill_read_take(call, program, read, out_chunk)) {
+        viv_program__drop(program);
+        return VIV_OK;
+    }
+    if (!was_spilled) err = viv_spill_read_begin(call, program, read);
+    if (err != VIV_OK) {
+        viv_program__drop(program);
+        return err;
+    }
     do {
         const struct viv_log_source source = source_of(program, read->stream);
         struct viv_log_view view;

@@ -44,9 +44,10 @@ struct viv_native_audit {
 struct viv_native_config {
     struct viv_kernel *kernel;
     struct viv_room *cap;
-    bool direct;        // no one else waits for this program's children, nor is SIGCHLD ignored
-    const char *cgroup; // directory of version 2 for programs; NULL: the own group
-    const char *holder; // path of viv-holder
+    const char *state_dir; // below which spills are; NULL: none may be
+    bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
+    const char *cgroup;    // directory of version 2 for programs, kept; NULL: the own group
+    const char *holder;    // path of viv-holder
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
@@ -117,9 +118,12 @@ struct viv_native_call {
     struct viv_program *program; // counted
     struct viv_native_spawned spawned;
     struct viv_native_exit exit;
-    struct viv_diag diag;   // detail of an error of a spawn
-    viv_pid named;          // spawn with a key in use: who has it
-    uint64_t read_until_ns; // of a read that has waited; 0: none
+    struct viv_spill_job *spill;     // of a read from disk; NULL: none
+    struct viv_diag diag;            // detail of an error of a spawn
+    viv_pid named;                   // spawn with a key in use: who has it
+    bool is_run, has_begun, is_late; // spawn goes on to the end; its time is over
+    uint64_t run_ns;                 // of that
+    uint64_t read_until_ns;          // of a read that has waited; 0: none
     // Of a thread that is no process: raised when it is done, and futex waiters are woken.
     _Atomic uint32_t *word;
     _Atomic uint32_t own_word;
@@ -136,6 +140,11 @@ void viv_native_cancel(struct viv_native_call *call);
 // call->diag is the detail.
 enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block,
                               size_t len_bytes) VIV_MUST_CHECK;
+// Starts one of survive=owner and waits for its end; when done: call->spawned and call->exit, and
+// its output is to be read. With more ring_bytes unless the request says. Errors: as spawn;
+// TIMEOUT: its time was over, it was killed and has ended: spawned and exit are set.
+enum viv_err viv_native_run(struct viv_native_call *call, const void *block, size_t len_bytes,
+                            uint64_t timeout_ns) VIV_MUST_CHECK;
 // Starts one that is held. Errors: AGAIN, NOTFOUND, INVAL (not held).
 enum viv_err viv_native_start(struct viv_native_call *call,
                               const struct viv_native_ref *ref) VIV_MUST_CHECK;
@@ -223,8 +232,11 @@ struct viv_native_status {
     int32_t os_pid; // of the leader while it is not waited for; 0
     struct viv_native_exit exit;
     uint64_t age_ns, idle_ns, expires_ns; // expires: VIV_FOREVER_NS for never
+    uint64_t wall_offset_ns;              // wall clock less the clock of lines and pieces
+    uint32_t incarnation;
     uint64_t buffered[2], evicted[2], drained[2];
     uint64_t stdin_queued;
+    int spill_errno; // why nothing is spilled now; 0: all is well, or there is no spill
     uint32_t stdin_state;
     uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;
@@ -234,6 +246,14 @@ struct viv_native_status {
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
+// More of it: what holds it together, and the values in force, by key; 0 for what is no number.
+struct viv_native_info {
+    enum viv_rung rung;
+    uint32_t weak, left_out, incarnation;
+    uint64_t values[VIV_NATIVE_KEYS_END];
+};
+enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                             struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND
 // Programs the context may see, by ascending number, from the one after `after` on; the count.
 struct viv_native_item {
     uint64_t number;
@@ -252,6 +272,10 @@ enum viv_err viv_native_find_key(const struct viv_native_ctx *ctx, const char *k
 // Errors: NOTFOUND, RIGHTS, QUOTA, EXHAUSTED.
 enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                viv_rights rights, viv_handle *out_handle) VIV_MUST_CHECK;
+// A program of survive=owner gets another owner, of the same environment. Errors: NOTFOUND, RIGHTS,
+// INVAL (it has no owner), STATE (it has ended), those of viv_res_set_owner.
+enum viv_err viv_native_give_away(const struct viv_native_ctx *ctx,
+                                  const struct viv_native_ref *ref, viv_pid to) VIV_MUST_CHECK;
 // leader: only it, else its group. Errors: NOTFOUND, DENIED, INVAL (number).
 enum viv_err viv_native_signal(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                int signo, bool leader) VIV_MUST_CHECK;

@@ -5,6 +5,7 @@
 #define VIV_NATIVE_NATIVE_INT_H
 
 #include "base/trie.h"
+#include "cap/guest.h"
 #include "native/feature.h"
 #include "native/idtable.h"
 #include "native/launcher.h"
@@ -41,6 +42,12 @@ struct viv_native_scope {
     char unit[VIV_NATIVE_UNIT_BYTES_MAX + 1];
 };
 
+#define VIV_NATIVE_SPARES 64 // empty control groups that are kept
+struct viv_native_spare {
+    int fd;
+    uint64_t number, cpu_us;
+};
+
 // Numbers for metrics.h. All relaxed: they say how much, and order nothing else.
 struct viv_native_counts {
     VIV_CACHE_ALIGNED _Atomic uint64_t spawns[VIV_NATIVE_RESULTS], exits[VIV_CAUSES];
@@ -60,8 +67,10 @@ struct viv_native {
     uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard
     cpu_set_t cpus;     // as then
     bool direct;
+    int state_fd; // -1: none
     struct viv_native_audit audit;
     const char *holder; // path; NULL: none
+    struct viv_guest_module guest_module;
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
     int holder_fd; // -1: not opened yet
@@ -69,6 +78,9 @@ struct viv_native {
     int warden_fd, warden_pidfd; // -1: none
     struct viv_features features;
     struct viv_native_quota scope_max, env_max;
+    const char *cgroup; // where that may be; NULL: the own
+    // Under holder_lock until the first launch has asked for it, then immutable:
+    bool has_sought_group;
     int cgroup_fd;      // where programs get theirs; -1: none can be made
     int cgroup_base_fd; // and where that is
     char cgroup_name[32];
@@ -84,6 +96,8 @@ struct viv_native {
     struct viv_list programs; // by number, for operators
     uint64_t last_number;
     bool stops;
+    uint32_t spare_count;
+    struct viv_native_spare spares[VIV_NATIVE_SPARES];
     _Atomic uint32_t live; // programs with a process; futex of viv_native_stop
     struct viv_native_counts counts;
 };
@@ -107,6 +121,11 @@ struct viv_session *viv_native__session(const struct viv_native_ctx *ctx); // NU
 enum viv_err viv_native__ask(const struct viv_native_ctx *ctx, enum viv_cap cap,
                              const struct viv_cap_query *query) VIV_MUST_CHECK;
 
+void viv_native__drop_spares(struct viv_native *native); // groups.c
+// ---- room.c ----
+// The directory of groups is there from now on, if this host lets one be made. Thread: a spawner's.
+// Blocks.
+void viv_native__need_group(struct viv_native *native);
 // ---- metrics.c ----
 void viv_native__count(_Atomic uint64_t *count, uint64_t more);
 void viv_native__count_spawn(struct viv_native *native, enum viv_err err);

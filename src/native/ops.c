@@ -394,17 +394,22 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .rung = program->rung,
         .age_ns = now_ns - program->spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
+        .weak = program->weak,
+        .left_out = program->left_out,
+        .wall_offset_ns = program->wall_offset_ns,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);
     viv_spin_lock(&program->lock);
     out->phase = program->phase;
+    out->incarnation = program->exit.incarnation;
     out->ready = program->ready_flag;
     out->has_exit = program->has_exit;
     out->unkillable = program->unkillable;
     out->is_suspended = program->is_suspended;
     out->os_pid = program->has_exit ? 0 : program->leader;
     if (program->has_exit) out->exit = program->exit;
+    out->spill_errno = viv_spill_io_error(program);
     out->stdin_queued = viv_stdin_queued(&program->in);
     out->stdin_state = (uint32_t)program->in.state;
     memcpy(out->label, program->label, sizeof out->label);

@@ -175,34 +175,6 @@ static void close_pipes(struct viv_program *program)
 
 // ------------------------------------------------------------------------------------------ group
 
-static int write_limit(int fd, const char *file, uint64_t value)
-{
-    char text[32];
-    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    return viv_cgroup_write(fd, file, text);
-}
-
-static int limit_group(struct viv_program *program)
-{
-    const struct viv_native_fields *fields = &program->req.fields;
-    const uint32_t has = program->native->cgroup_controllers;
-    int r = 0;
-    if (fields->max_memory_bytes != VIV_NATIVE_NONE && (has & VIV_CGROUP_MEMORY) != 0) {
-        r = write_limit(program->cgroup_fd, "memory.max", fields->max_memory_bytes);
-        if (r >= 0) r = write_limit(program->cgroup_fd, "memory.oom.group", 1);
-        if (r >= 0) VIV_IGNORE(write_limit(program->cgroup_fd, "memory.swap.max", 0), "no swap");
-    }
-    if (r >= 0 && fields->max_pids != VIV_NATIVE_NONE && (has & VIV_CGROUP_PIDS) != 0)
-        r = write_limit(program->cgroup_fd, "pids.max", fields->max_pids);
-    if (r >= 0 && fields->cpu_percent != VIV_NATIVE_NONE) {
-        char text[64];
-        (void)snprintf(text, sizeof text, "%llu 100000",
-                       (unsigned long long)fields->cpu_percent * 1000);
-        r = viv_cgroup_write(program->cgroup_fd, "cpu.max", text);
-    }
-    return r;
-}
-
 static bool is_limited(uint64_t value)
 {
     return value != VIV_NATIVE_NONE;
@@ -241,6 +213,7 @@ static enum viv_err choose_rung(struct viv_program *program)
     const bool wants_guard = fields->start == VIV_NATIVE_START_GATED || is_limited(fields->deadman);
     if (fields->survive == VIV_NATIVE_SURVIVE_KERNEL)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
+    viv_native__need_group(program->native);
     program->has_group =
         program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
     program->rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS
@@ -256,26 +229,6 @@ static enum viv_err choose_rung(struct viv_program *program)
     return check_limits(program);
 }
 
-static int make_group(struct viv_program *program)
-{
-    if (!program->has_group) return 0;
-    // Relaxed: a number no other has.
-    const uint64_t number =
-        atomic_fetch_add_explicit(&program->native->cgroup_count, 1, memory_order_relaxed);
-    (void)snprintf(program->cgroup_name, sizeof program->cgroup_name, "%llu",
-                   (unsigned long long)number);
-    program->cgroup_fd = viv_cgroup_make(program->native->cgroup_fd, program->cgroup_name);
-    return program->cgroup_fd < 0 ? program->cgroup_fd : limit_group(program);
-}
-
-static void remove_group(struct viv_program *program)
-{
-    if (program->cgroup_fd < 0) return;
-    close_fd(&program->cgroup_fd);
-    VIV_IGNORE(viv_cgroup_remove(program->native->cgroup_fd, program->cgroup_name),
-               "removed with the rest at the end");
-}
-
 // ----------------------------------------------------------------------------------- the whole way
 
 static enum viv_err make_all(struct viv_program *program)
@@ -287,13 +240,14 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(make_id(program));
     VIV_TRY(viv_native__audit_intent(program));
     make_queues(program);
+    VIV_TRY(viv_spill_io_open(program));
     const struct viv_native_text *line = &program->req.fields.ready_line;
     if (line->data != NULL &&
         viv_readiness_expect(&program->readiness, line->data, line->len) != VIV_OK)
         return fail(program, VIV_E_EXHAUSTED, "memory");
     int r = make_pipes(program);
     if (r < 0) return viv_native__host_error(program, r, "pipes");
-    r = make_group(program);
+    r = viv_native__get_group(program);
     return r < 0 ? viv_native__host_error(program, r, "cgroup") : VIV_OK;
 }
 
@@ -307,7 +261,7 @@ void viv_native__close_child_fds(struct viv_program *program)
 void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
-    remove_group(program);
+    viv_native__put_group(program, program->cgroup_cpu_us, false);
     viv_program__drop_key(program);
 }
 

@@ -20,6 +20,7 @@ static void free_program(struct viv_qsbr_item *item)
     for (int i = 0; i < 2; i++)
         viv_log_ring_deinit(&program->streams[i].ring);
     viv_stdin_deinit(&program->in);
+    viv_spill_io_free(program);
     viv_readiness_deinit(&program->readiness);
     viv_native_req_deinit(&program->req);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
@@ -100,7 +101,7 @@ void viv_program__drop_key(struct viv_program *program)
     viv_spin_unlock(&program->native->lock);
 }
 
-void viv_program__list(struct viv_program *program)
+bool viv_program__list(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     viv_program__take(program);
@@ -111,7 +112,9 @@ void viv_program__list(struct viv_program *program)
     viv_trie_insert(&native->by_number, program->number, &program->number_node);
     viv_list_append(&native->programs, &program->in_room);
     viv_list_append(&program->scope->programs, &program->in_scope);
+    const bool stops = native->stops;
     viv_spin_unlock(&native->lock);
+    return !stops;
 }
 
 bool viv_program__unlist(struct viv_program *program)

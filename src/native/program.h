@@ -12,6 +12,7 @@
 #include "native/native_int.h"
 #include "native/readiness.h"
 #include "native/ring.h"
+#include "native/spill_io.h"
 #include "native/stdin.h"
 #include "sched/io.h"
 
@@ -100,16 +101,18 @@ struct viv_program {
     struct viv_proc *proc;
     struct viv_native_stream streams[2];
     struct viv_io_wait in_wait, pid_wait;
-    int in_fd, tty_fd;      // tty_fd: the controlling side; stream 1 and stdin use it, too
-    int pidfd;              // of the leader or, with init, of that; -1: waited for
-    int init_fd, leader_fd; // as init told; the launch's until it is done
+    struct viv_program_spill *spill; // NULL: none
+    int in_fd, tty_fd;               // tty_fd: the controlling side; stream 1 and stdin use it, too
+    int pidfd;                       // of the leader or, with init, of that; -1: waited for
+    int init_fd, leader_fd;          // as init told; the launch's until it is done
     struct viv_init_link link;
     struct viv_io_wait link_wait;
     struct viv_readiness readiness; // its pipe is the launch's until that is done
     pid_t leader;
     int cgroup_fd;
-    char cgroup_name[24];
-    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
+    uint64_t cgroup_number, cgroup_cpu_us;   // used before it was this program's
+    bool is_group_limited, is_group_used_up; // it was killed once
+    _Atomic uint32_t ready;                  // VIV_READY_ bits, set by I/O
     // The same bits: to be tried at once, waited for, without room for more.
     uint32_t hot, armed, full;
     bool wants_in;
@@ -171,8 +174,8 @@ void viv_native__note_refusal(struct viv_program *program, const struct viv_sess
 // ---- program.c: life of the object ----
 struct viv_program *viv_program__take(struct viv_program *program);
 void viv_program__drop(VIV_OWN struct viv_program *program); // Thread: a member
-// Into the tables, with its number; out of them. Under no lock.
-void viv_program__list(struct viv_program *program);
+// Into the tables, with its number. Under no lock. False: the room stops, and has not seen it.
+bool viv_program__list(struct viv_program *program);
 // False: it was not listed any more.
 bool viv_program__unlist(struct viv_program *program);
 // Its key is its own until drop_key. Errors: EXISTS (*out_holder has it).
@@ -211,6 +214,12 @@ enum viv_err viv_native__host_error(struct viv_program *program, int r, const ch
 void viv_native__undo_launch(struct viv_program *program);
 void viv_native__close_child_fds(struct viv_program *program); // what the start still needs
 
+// ---- groups.c ----
+// Its control group, if it is to have one, with its limits. 0, or a negated errno.
+int viv_native__get_group(struct viv_program *program);
+// cpu_us: used in it so far. Harmless without one.
+void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty);
+
 // ---- start.c ----
 // From what was prepared to a program that has been executed. Errors: those of 4.4.
 enum viv_err viv_native__start(struct viv_program *program,
@@ -231,6 +240,9 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
 void viv_program__wake(struct viv_program *program);
 
 // ---- birth.c: the step's ----
+// Posts the launch, whose end wakes the process. Thread: who makes the process, or its step.
+// Errors: QUOTA, EXHAUSTED.
+enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns) VIV_MUST_CHECK;
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
@@ -270,6 +282,7 @@ void viv_tree__kill(struct viv_program *program);
 bool viv_tree__is_dead(struct viv_program *program);
 void viv_tree__signal(struct viv_program *program, int signo, bool leader);
 void viv_tree__freeze(struct viv_program *program, bool is_frozen);
+bool viv_tree__is_empty(const struct viv_program *program); // but for a leader that has ended
 void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit); // of its cgroup
 
 #endif

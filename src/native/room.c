@@ -95,7 +95,6 @@ static void end_orphan(void *arg, int base_fd, const char *name)
 static void open_group(struct viv_native *native, const char *base)
 {
     char own[PATH_MAX];
-    native->cgroup_fd = native->cgroup_base_fd = -1;
     if (base == NULL && viv_cgroup_own(own, sizeof own) == VIV_OK) base = own;
     if (base == NULL) return;
     const int base_fd = viv_os_open(base, O_RDONLY | O_DIRECTORY, 0);
@@ -116,8 +115,17 @@ static void open_group(struct viv_native *native, const char *base)
     native->cgroup_controllers = viv_cgroup_controllers(native->cgroup_fd);
 }
 
+void viv_native__need_group(struct viv_native *native)
+{
+    viv_mutex_lock(&native->holder_lock);
+    if (!native->has_sought_group) open_group(native, native->cgroup);
+    native->has_sought_group = true;
+    viv_mutex_unlock(&native->holder_lock);
+}
+
 static void close_group(struct viv_native *native)
 {
+    viv_native__drop_spares(native);
     viv_native__end_warden(native); // which removes what is left
     if (native->cgroup_fd >= 0) {
         VIV_IGNORE(viv_os_close(native->cgroup_fd), "a directory");
@@ -149,6 +157,10 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->cap = config->cap;
     native->direct = config->direct;
     native->holder = config->holder;
+    native->state_fd =
+        config->state_dir != NULL ? viv_os_open(config->state_dir, O_PATH | O_DIRECTORY, 0) : -1;
+    native->cgroup = config->cgroup;
+    native->cgroup_fd = native->cgroup_base_fd = -1;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
@@ -178,7 +190,6 @@ enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_
                             &(struct viv_res_kind){.close = close_child, .destroy = destroy_child});
     if (err != VIV_OK) goto fail_kind;
     read_limits(native);
-    open_group(native, config->cgroup);
     *out_native = native;
     return VIV_OK;
 fail_kind:
@@ -287,6 +298,7 @@ void viv_native_close(struct viv_native *native)
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
     close_group(native);
+    if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");
     if (native->holder_fd >= 0) VIV_IGNORE(viv_os_close(native->holder_fd), "read only");
     while (native->tenants != NULL) {
         struct viv_native_tenant *tenant = native->tenants;

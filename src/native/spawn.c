@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { RUN_RING_BYTES = 4 << 20 };
+
 // ---- what the session says ----
 
 struct viv_session *viv_native__session(const struct viv_native_ctx *ctx)
@@ -237,13 +239,23 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
-        {"spill", fields->spill_dir.data != NULL},
+        {"spill", fields->spill_required},
         {"deliver", fields->deliver != VIV_NATIVE_DELIVER_NONE},
         {"io_fds", fields->io_fds != 0},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(features); i++)
         if (features[i].is_wanted)
             return viv_diag_set(diag, VIV_E_UNSUPPORTED, "%s", features[i].name);
+    return VIV_OK;
+}
+
+// Whoever runs a program wants all it says.
+static enum viv_err prepare_run(struct viv_native_req *req, struct viv_diag *diag)
+{
+    if (req->fields.survive != VIV_NATIVE_SURVIVE_OWNER)
+        return viv_diag_set(diag, VIV_E_INVAL, "survive");
+    if (!viv_native_is_given(req, VIV_NATIVE_KEY_RING_BYTES))
+        req->fields.ring_bytes = RUN_RING_BYTES;
     return VIV_OK;
 }
 
@@ -260,6 +272,7 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
         viv_native_ceilings_guest(&ceilings);
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
     VIV_TRY(ask_needs(program, ctx, &call->diag));
+    if (call->is_run) VIV_TRY(prepare_run(&program->req, &call->diag));
     return check_later(&program->req, &call->diag);
 }
 
@@ -322,11 +335,26 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     }
     viv_native_call_park(call, VIV_NATIVE_CALL_SPAWN, program, NULL);
     program->spawner = call;
-    viv_proc_incubate(proc);
-    return VIV_E_AGAIN;
+    // The process first runs when its launch is done, or lasts; from the post on it is its own.
+    const uint64_t now_ns = viv_sched_now_ns(native->sched);
+    viv_proc_set_alarm(proc, now_ns + VIV_LAUNCH_SLOW_NS);
+    err = viv_program__post_launch(program, now_ns);
+    if (err == VIV_OK) return VIV_E_AGAIN;
+    program->spawner = NULL;
+    viv_native_cancel(call);
+    viv_proc_abandon(proc);
+    return err;
 fail:
     viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
     if (program->is_counted) viv_ses_native_sub(program->session);
     viv_program__drop(program);
     return err;
+}
+
+enum viv_err viv_native_run(struct viv_native_call *call, const void *block, size_t len_bytes,
+                            uint64_t timeout_ns)
+{
+    call->is_run = true;
+    call->run_ns = timeout_ns;
+    return viv_native_spawn(call, block, len_bytes);
 }

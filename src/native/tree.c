@@ -17,12 +17,18 @@ static bool has_leader(const struct viv_program *program)
     return program->pidfd >= 0;
 }
 
+static void kill_group(struct viv_program *program)
+{
+    if (program->cgroup_fd < 0) return;
+    VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "asked for again until it is empty");
+    program->is_group_used_up = true;
+}
+
 // Orders to init; what it cannot be told, the system does to init, whose end kills the tree.
 static void kill_by_init(struct viv_program *program)
 {
     if (program->link.fd >= 0 && viv_init_link_kill(&program->link) == VIV_OK) return;
-    if (program->cgroup_fd >= 0)
-        VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "asked for again until it is empty");
+    kill_group(program);
     if (program->pidfd >= 0)
         VIV_IGNORE(viv_os_child_signal(program->pidfd, SIGKILL), "it has ended");
 }
@@ -33,8 +39,7 @@ void viv_tree__kill(struct viv_program *program)
         kill_by_init(program);
         return;
     }
-    if (program->cgroup_fd >= 0)
-        VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "asked for again until it is empty");
+    kill_group(program);
     if (!has_leader(program)) return;
     if (program->rung == VIV_RUNG_GROUP) {
         VIV_IGNORE(viv_os_group_signal(program->leader, SIGKILL), "nobody is left in it");
@@ -88,13 +93,23 @@ static uint32_t count_one(const struct viv_program *program, const char *file, c
     return viv_cgroup_read_u64(program->cgroup_fd, file, key, out_value) == 0;
 }
 
+bool viv_tree__is_empty(const struct viv_program *program)
+{
+    return program->cgroup_fd >= 0 && viv_cgroup_is_populated(program->cgroup_fd) == 0;
+}
+
 void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit)
 {
     if (program->cgroup_fd < 0) return;
+    const uint32_t has = program->native->cgroup_controllers;
     exit->group_known |= count_one(program, "cpu.stat", "usage_usec", &exit->group_cpu_us) << 0;
-    exit->group_known |= count_one(program, "memory.peak", NULL, &exit->group_memory_peak_bytes)
-                         << 1;
-    exit->group_known |= count_one(program, "pids.peak", NULL, &exit->group_pids_peak) << 2;
-    exit->group_known |= count_one(program, "memory.events", "oom_kill", &exit->group_oom_kills)
-                         << 3;
+    exit->group_cpu_us -= viv_min_u64(exit->group_cpu_us, program->cgroup_cpu_us);
+    if ((has & VIV_CGROUP_MEMORY) != 0) {
+        exit->group_known |= count_one(program, "memory.peak", NULL, &exit->group_memory_peak_bytes)
+                             << 1;
+        exit->group_known |= count_one(program, "memory.events", "oom_kill", &exit->group_oom_kills)
+                             << 3;
+    }
+    if ((has & VIV_CGROUP_PIDS) != 0)
+        exit->group_known |= count_one(program, "pids.peak", NULL, &exit->group_pids_peak) << 2;
 }

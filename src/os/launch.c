@@ -99,7 +99,7 @@ VIV_RAW_CODE static long write_file(const char *path, const char *text)
 VIV_RAW_CODE static long raise_ambient(uint64_t caps)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
     long r = viv_raw3(SYS_capget, (long)&header, (long)data, 0);
     if (r < 0) return r;
     for (int word = 0; word < _LINUX_CAPABILITY_U32S_3; word++)
@@ -166,7 +166,7 @@ VIV_RAW_CODE static long change_dir(struct child *child)
 {
     if (child->launch->cwd_fd < 0) return 0;
     const int fd = child->room->slots[SLOT_CWD];
-    struct stat stat;
+    struct stat stat = {.st_nlink = 0};
     const long r = viv_raw3(SYS_fstat, fd, (long)&stat, 0);
     if (r < 0) return r;
     if (stat.st_nlink == 0) return -ENOENT; // removed meanwhile

@@ -193,8 +193,10 @@ void viv_sched__set_current(struct viv_worker *worker);
 void viv_sched__set_member(struct viv_qsbr_member *member);
 void viv_sched__notify(struct viv_sched *sched); // wakes one idle worker unless one searches
 void viv_sched__wake_worker(struct viv_sched *sched, uint32_t index);
-uint32_t viv_sched__io_poll(struct viv_sched *sched,
-                            uint64_t timeout_ns); // the caller holds poller_taken
+// The caller holds poller_taken. sleeper: its member, which is offline and is online for the
+// callbacks only; NULL: it is online.
+uint32_t viv_sched__io_poll(struct viv_sched *sched, uint64_t timeout_ns,
+                            struct viv_qsbr_member *sleeper);
 enum viv_err viv_sched__pools_init(struct viv_sched *sched);
 void viv_sched__pools_stop(struct viv_sched *sched);
 void viv_sched__pools_deinit(struct viv_sched *sched);

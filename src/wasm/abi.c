@@ -252,12 +252,12 @@ static void read_usage(struct viv_inst *inst, uint64_t out[8])
     out[7] = info.received;
 }
 
-// "viv.spawn: no export `f`".
+// "viv.spawn: no export `f`", "viv_native.spawn: not found".
 static size_t read_error(const struct viv_abi *abi, char *out, size_t cap)
 {
     if (abi == NULL || abi->err == VIV_OK) return 0;
     const char *text = abi->err_text[0] != '\0' ? abi->err_text : viv_err_text(abi->err);
-    int len = snprintf(out, cap, "viv.%s: %s", abi->err_import->name, text);
+    int len = snprintf(out, cap, "%s.%s: %s", abi->err_import->module, abi->err_import->name, text);
     return len < 0 ? 0 : viv_min_u64((uint64_t)len, cap - 1);
 }
 

@@ -7,6 +7,9 @@
 #include "wasm/host.h"
 #include <wasmtime.h>
 
+struct viv_guest_module;
+struct viv_guest_func;
+
 struct viv_import {
     const char *module, *name;
     const char *params; // a letter each: i (i32) I (i64) f (f32) F (f64)
@@ -17,6 +20,9 @@ struct viv_import {
     enum viv_host (*sync)(struct viv_inst *inst, wasmtime_val_raw_t *args_and_results);
     enum viv_host (*async)(struct viv_inst *inst, const wasmtime_val_t *args,
                            wasmtime_val_t *result);
+    // Of another room's module (guest.h); NULL: it is in the table.
+    const struct viv_guest_module *guest;
+    const struct viv_guest_func *func;
 };
 
 #endif

@@ -289,6 +289,7 @@ static void destroy_inst(struct viv_proc *proc, void *state)
     viv_dirs_drop(inst->dirs);
     viv_config_drop(inst->config);
     viv_module_drop(inst->module);
+    viv_module_drop(inst->origin);
     viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
 }
 

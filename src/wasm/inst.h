@@ -26,6 +26,7 @@ struct viv_inst {
     struct viv_proc *proc;
     struct viv_runtime *runtime;
     struct viv_module *module;
+    struct viv_module *origin; // of its first ancestor: the unit that it belongs to
     struct viv_config *config;
     struct viv_slot_account account;
     struct viv_engine *engine;

@@ -4,7 +4,7 @@
 #include "wasm/runtime.h"
 
 #include "base/log.h"
-#include "gen/wasm_imports.h"
+#include "wasm/guest.h"
 #include "wasm/held.h"
 #include "wasm/metrics.h"
 #include "wasm/spawn.h"
@@ -22,6 +22,7 @@ struct named_module {
 struct viv_runtime {
     struct viv_kernel *kernel;
     struct viv_wasm *wasm;
+    struct viv_guest_imports imports;
     struct viv_stdio_set *stdio;
     struct viv_metrics *metrics;
     struct named_module modules[NAMED_MODULES_MAX];
@@ -63,15 +64,18 @@ enum viv_err viv_runtime_new(const struct viv_runtime_config *config,
     if (runtime == NULL) return VIV_E_EXHAUSTED;
     runtime->kernel = config->kernel;
     struct viv_sched *sched = viv_kernel_sched(config->kernel);
+    enum viv_err err = viv_guest_imports_init(config->guest_modules, config->guest_module_count,
+                                              &runtime->imports);
+    if (err != VIV_OK) goto fail_imports;
     struct viv_wasm_config wasm_config = {
         .sched = sched,
-        .host = {.imports = viv_wasm__imports,
-                 .import_count = VIV_IMPORT_COUNT,
+        .host = {.imports = runtime->imports.rows,
+                 .import_count = runtime->imports.count,
                  .call_sync = viv_host__call_sync,
                  .call_async = viv_host__call_async},
         .cache_dir = config->cache_dir,
     };
-    enum viv_err err = viv_held_bind(viv_room_reg(config->room));
+    err = viv_held_bind(viv_room_reg(config->room));
     if (err == VIV_OK) err = viv_wasm_new(&wasm_config, &runtime->wasm);
     if (err != VIV_OK) goto fail_wasm;
     err = viv_metrics_new(&runtime->metrics);
@@ -88,6 +92,8 @@ fail_stdio:
 fail_metrics:
     viv_wasm_free(runtime->wasm);
 fail_wasm:
+    viv_guest_imports_deinit(&runtime->imports);
+fail_imports:
     viv_free(runtime, sizeof(*runtime), VIV_TAG_WASM);
     return err;
 }
@@ -101,6 +107,7 @@ void viv_runtime_free(struct viv_runtime *runtime)
         viv_module_drop(runtime->modules[i].module);
     }
     viv_wasm_free(runtime->wasm);
+    viv_guest_imports_deinit(&runtime->imports);
     viv_free(runtime, sizeof(*runtime), VIV_TAG_WASM);
 }
 

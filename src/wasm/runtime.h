@@ -11,14 +11,18 @@
 
 struct viv_birth; // spawn.h
 struct viv_runtime;
-struct viv_stdio_set; // standard streams of the kernel (wasi_stdio.h)
-struct viv_metrics;   // metrics of guests (metrics.h)
+struct viv_stdio_set;    // standard streams of the kernel (wasi_stdio.h)
+struct viv_metrics;      // metrics of guests (metrics.h)
+struct viv_guest_module; // functions of another room (cap/guest.h)
 
 struct viv_runtime_config {
     struct viv_kernel *kernel; // not yet started: the ticker is set
     struct viv_room *room;     // of the kernel; closed before the runtime is freed
     const char *cache_dir;     // NULL: no cache
     bool network;              // false: --no-net
+    // Import modules of other rooms; what they point to lives as long as the kernel.
+    const struct viv_guest_module *const *guest_modules;
+    size_t guest_module_count;
 };
 
 // Errors: EXHAUSTED, EXISTS (the kinds of Wasm guests are bound already).

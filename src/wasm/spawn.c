@@ -66,6 +66,13 @@ static void on_life(struct viv_timer *timer)
     viv_proc_wake(inst->proc);
 }
 
+// Inherited; a process that no guest started begins a unit of its own.
+static struct viv_module *origin_of(const struct viv_spawn_spec *spec)
+{
+    const bool is_child = spec->parent != NULL && viv_proc_body(spec->parent) == &viv_wasm_body;
+    return is_child ? viv_inst_of(spec->parent)->origin : spec->module;
+}
+
 static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
 {
     struct viv_inst *inst = viv_try_calloc(1, sizeof(*inst), VIV_TAG_WASM);
@@ -89,6 +96,7 @@ static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
         memcpy(inst->args, spec->args, spec->arg_count * sizeof(wasmtime_val_t));
     inst->runtime = spec->runtime;
     inst->module = viv_module_take(spec->module);
+    inst->origin = viv_module_take(origin_of(spec));
     inst->config = viv_config_take(spec->config);
     inst->dirs = viv_dirs_take(spec->dirs);
     inst->account.limit_bytes = spec->config->max_memory_bytes;
@@ -120,6 +128,7 @@ static void free_new_inst(struct viv_inst *inst)
     viv_dirs_drop(inst->dirs);
     viv_config_drop(inst->config);
     viv_module_drop(inst->module);
+    viv_module_drop(inst->origin);
     viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
 }
 

@@ -50,7 +50,7 @@ static void open_rig(struct rig *rig)
     BENCH_TRY(viv_native_open(&config, &rig->native));
     BENCH_TRY(viv_env_new(rig->kernel, 1, &limits, &rig->env));
     BENCH_TRY(viv_room_add_env(rig->cap, rig->env, NULL));
-    BENCH_TRY(viv_native_add_env(rig->native, rig->env, "/"));
+    BENCH_TRY(viv_native_add_env(rig->native, rig->env, "/tmp"));
     BENCH_TRY(viv_kernel_start(rig->kernel));
     BENCH_TRY(viv_sched_enter(viv_kernel_sched(rig->kernel), &rig->member));
     rig->ctx = (struct viv_native_ctx){
@@ -163,7 +163,9 @@ static void measure_spawn(const struct bench_options *options, struct rig *rig, 
     double ours[PAIRS], theirs[PAIRS];
     for (int i = 0; i < PAIRS; i++) {
         ours[i] = ours_ns(rig, &block, options->count);
+        viv_qsbr_offline(rig->member); // the kernel has nothing to wait for meanwhile
         theirs[i] = theirs_ns(options->count);
+        viv_qsbr_online(rig->member);
     }
     emit_pair(options, name, bench_sort_median(ours, PAIRS), bench_sort_median(theirs, PAIRS),
               target_ratio);
@@ -211,6 +213,48 @@ static void bench_spawn_fds(const struct bench_options *options)
     close_rig(&rig);
 }
 
+// A command run to its end; us. 0: it cannot be run.
+static double command_ns(const char *const *words, uint64_t count)
+{
+    const uint64_t begin_ns = viv_os_now_ns();
+    for (uint64_t i = 0; i < count; i++) {
+        pid_t pid;
+        siginfo_t info;
+        char *const *argv = (void *)(uintptr_t)words;
+        if (posix_spawnp(&pid, words[0], NULL, NULL, argv, environ) != 0) return 0;
+        waitid(P_PID, (id_t)pid, &info, WEXITED);
+        if (info.si_code != CLD_EXITED || info.si_status != 0) return 0;
+    }
+    return (double)(viv_os_now_ns() - begin_ns) / (double)count;
+}
+
+// bubblewrap with the same namespaces, as the same user; 0 where it is not installed.
+static double bubblewrap_ns(uint64_t count)
+{
+#define AS_NOBODY "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"
+    static const char *const boxed[] = {AS_NOBODY,
+                                        "bwrap",
+                                        "--unshare-all",
+                                        "--ro-bind",
+                                        "/",
+                                        "/",
+                                        "--dev",
+                                        "/dev",
+                                        "--proc",
+                                        "/proc",
+                                        "--tmpfs",
+                                        "/tmp",
+                                        "--new-session",
+                                        "--die-with-parent",
+                                        "/bin/true",
+                                        NULL};
+    static const char *const plain[] = {AS_NOBODY, "/bin/true", NULL};
+    const bool is_root = geteuid() == 0;
+    const double all = command_ns(is_root ? boxed : boxed + 4, count);
+    if (all == 0 || !is_root) return all;
+    return all - command_ns(plain, count) + command_ns(plain + 4, count);
+}
+
 static void bench_sandbox(const struct bench_options *options)
 {
     struct rig rig;
@@ -219,13 +263,18 @@ static void bench_sandbox(const struct bench_options *options)
     request(&plain, VIV_NATIVE_SANDBOX_NONE, true_words);
     request(&boxed, VIV_NATIVE_SANDBOX_DEFAULT, true_words);
     (void)ours_ns(&rig, &boxed, 1); // probes the host
-    double direct[PAIRS], sandboxed[PAIRS];
+    double direct[PAIRS], sandboxed[PAIRS], theirs[PAIRS];
     for (int i = 0; i < PAIRS; i++) {
         direct[i] = ours_ns(&rig, &plain, options->count);
         sandboxed[i] = ours_ns(&rig, &boxed, options->count);
+        viv_qsbr_offline(rig.member);
+        theirs[i] = bubblewrap_ns(options->count);
+        viv_qsbr_online(rig.member);
     }
-    emit_pair(options, "native.sandbox_us", bench_sort_median(sandboxed, PAIRS),
-              bench_sort_median(direct, PAIRS), 0);
+    const double ours = bench_sort_median(sandboxed, PAIRS);
+    const double bubblewrap = bench_sort_median(theirs, PAIRS);
+    emit_pair(options, "native.sandbox_us", ours, bubblewrap, 1.0);
+    emit_pair(options, "native.sandbox_to_direct_us", ours, bench_sort_median(direct, PAIRS), 0);
     viv_buf_deinit(&plain);
     viv_buf_deinit(&boxed);
     close_rig(&rig);
@@ -309,7 +358,7 @@ static double stop_ns(struct rig *rig, const struct viv_buf *block)
         BENCH_TRY(err == VIV_E_AGAIN ? viv_native_await(&call) : err);
         sum += (double)(viv_os_now_ns() - begin_ns);
     }
-    return sum / IDLE_STOPS;
+    return sum / (double)IDLE_STOPS;
 }
 
 static double kill_ns(void)
@@ -327,7 +376,7 @@ static double kill_ns(void)
         waitid(P_PID, (id_t)pid, &info, WEXITED);
         sum += (double)(viv_os_now_ns() - begin_ns);
     }
-    return sum / IDLE_STOPS;
+    return sum / (double)IDLE_STOPS;
 }
 
 static void bench_stop(const struct bench_options *options)
@@ -365,11 +414,72 @@ static void bench_stop(const struct bench_options *options)
     close_rig(&rig);
 }
 
+// ---- programs that do nothing ----
+
+static void bench_idle(const struct bench_options *options)
+{
+    struct rig rig;
+    struct viv_buf block;
+    static const char *const words[] = {"sleep", "1000", NULL};
+    open_rig(&rig);
+    request(&block, VIV_NATIVE_SANDBOX_NONE, words);
+    (void)spawn(&rig, &block); // what is made once
+    const int64_t before = viv_alloc_live_bytes_all();
+    for (uint64_t i = 0; i < options->count; i++)
+        (void)spawn(&rig, &block);
+    const double each = (double)(viv_alloc_live_bytes_all() - before) / (double)options->count;
+    const struct bench_result memory = {"native.idle_kib", "KiB", each / 1024, 0, 12, false};
+    bench_emit(options, &memory);
+    viv_qsbr_offline(rig.member);
+    viv_os_sleep_ns(2 * VIV_NS_PER_SEC); // timers of the starts
+    struct viv_sched_stats stats;
+    viv_sched_stats(viv_kernel_sched(rig.kernel), &stats);
+    const uint64_t parks = stats.parks;
+    viv_os_sleep_ns(10 * VIV_NS_PER_SEC);
+    viv_sched_stats(viv_kernel_sched(rig.kernel), &stats);
+    viv_qsbr_online(rig.member);
+    const struct bench_result wakes = {
+        "native.idle_wakeups_in_10s", "", (double)(stats.parks - parks), 0, 0, false};
+    bench_emit(options, &wakes);
+    // A page of the list, and status by number, among all of them.
+    enum { PAGE = 32, LOOKS = 20000 };
+    struct viv_native_item items[PAGE];
+    const struct viv_native_page page = {
+        .after = options->count / 2, .max = PAGE, .out_items = items};
+    uint64_t begin_ns = viv_os_now_ns();
+    for (int i = 0; i < LOOKS; i++)
+        (void)viv_native_list(&rig.ctx, &page);
+    const struct bench_result list = {"native.list_32_us",
+                                      "us",
+                                      (double)(viv_os_now_ns() - begin_ns) / (double)LOOKS / 1000,
+                                      0,
+                                      10,
+                                      false};
+    bench_emit(options, &list);
+    begin_ns = viv_os_now_ns();
+    for (int i = 0; i < LOOKS; i++) {
+        struct viv_native_status status;
+        const struct viv_native_ref ref = {.kind = VIV_NATIVE_NUMBER,
+                                           .u.number = 1 + (uint64_t)i % options->count};
+        BENCH_TRY(viv_native_status(&rig.ctx, &ref, &status));
+    }
+    const struct bench_result status = {"native.status_us",
+                                        "us",
+                                        (double)(viv_os_now_ns() - begin_ns) / (double)LOOKS / 1000,
+                                        0,
+                                        0.2,
+                                        false};
+    bench_emit(options, &status);
+    viv_buf_deinit(&block);
+    close_rig(&rig);
+}
+
 const struct bench native_benches[] = {
     {"native", "spawn", {.count = 30}, bench_spawn, false},
     {"native", "spawn_fds", {.count = 20}, bench_spawn_fds, false},
     {"native", "sandbox", {.count = 10}, bench_sandbox, false},
     {"native", "output", {.count = UINT64_C(4) << 30}, bench_output, false},
     {"native", "stop", {.count = 1}, bench_stop, false},
+    {"native", "idle", {.count = 2000}, bench_idle, false},
     {0},
 };

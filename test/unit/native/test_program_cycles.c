@@ -69,7 +69,9 @@ static void end(struct native_rig *rig, const struct viv_native_ref *ref, uint64
         assert_int_equal(exit.cause, VIV_CAUSE_SELF);
     }
     const int codes[] = {0, 1, SIGUSR1, 0, SIGKILL, 0, 0, 0};
-    assert_int_equal(exit.leader.code, codes[way % 8]);
+    if (exit.leader.code != codes[way % 8])
+        fail_msg("way %llu: %d instead of %d", (unsigned long long)way, exit.leader.code,
+                 codes[way % 8]);
     assert_int_equal(viv_native_release(&rig->ctx, ref), VIV_OK);
 }
 

@@ -183,6 +183,58 @@ static void an_idle_scheduler_is_not_woken(void **state)
     close_shared();
 }
 
+static _Atomic uint32_t freed, left_it;
+
+static void count_freed(struct viv_qsbr_item *item)
+{
+    (void)item;
+    atomic_fetch_add(&freed, 1);
+}
+
+static void retire_one(void *arg)
+{
+    static struct viv_qsbr_item item;
+    struct viv_qsbr_member *member;
+    (void)arg;
+    CHECK(viv_sched_enter(shared.sched, &member) == VIV_OK);
+    viv_qsbr_retire(member, &item, count_freed);
+    viv_sched_leave(member); // waits for the grace period
+    atomic_store(&left_it, 1);
+}
+
+static void ignore_ready(struct viv_io_wait *wait, uint32_t events)
+{
+    (void)wait;
+    (void)events;
+}
+
+static void who_sleeps_on_descriptors_holds_up_no_grace_period(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct viv_io_wait wait;
+    struct viv_thread *thread;
+    struct viv_sched_stats stats;
+    open_shared(1);
+    assert_int_equal(viv_os_pipe(fds), 0);
+    viv_io_init(&wait, ignore_ready);
+    assert_int_equal(viv_io_arm(shared.sched, &wait, fds[0], VIV_POLL_IN), VIV_OK);
+    viv_task_wake(shared.sched, &shared.tasks[0]); // gets the worker up; then it sleeps on the pipe
+    viv_sched_stats(shared.sched, &stats);
+    CHECK_WAIT((viv_sched_stats(shared.sched, &stats), stats.parks > 0), 10, {});
+    for (int i = 0; i < 50; i++)
+        check_nap();
+    assert_int_equal(viv_thread_start("retires", 0, retire_one, NULL, &thread), VIV_OK);
+    CHECK_WAIT(atomic_load(&left_it) == 1, 10, {});
+    viv_thread_join(thread);
+    assert_int_equal(atomic_load(&freed), 1);
+    assert_true(viv_io_disarm(shared.sched, &wait));
+    viv_io_forget(shared.sched, fds[0]);
+    viv_os_close(fds[0]);
+    viv_os_close(fds[1]);
+    close_shared();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +242,7 @@ int main(void)
         cmocka_unit_test(jobs_of_both_pools_run_and_wake),
         cmocka_unit_test(a_pipe_wakes_all_its_waiters_once),
         cmocka_unit_test(an_idle_scheduler_is_not_woken),
+        cmocka_unit_test(who_sleeps_on_descriptors_holds_up_no_grace_period),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,11 @@ static void on_settled(void *arg, enum viv_err err, viv_pid pid, const char *tex
 
 struct guest_kernel *guest_open(uint32_t workers)
 {
+    return guest_open_with(workers, NULL);
+}
+
+struct guest_kernel *guest_open_with(uint32_t workers, const struct viv_guest_module *module)
+{
     struct guest_kernel *kernel = calloc(1, sizeof(*kernel));
     CHECK(kernel != NULL);
     struct viv_kernel_config config = {.worker_count = workers};
@@ -50,8 +55,11 @@ struct guest_kernel *guest_open(uint32_t workers)
     CHECK(viv_env_new(kernel->kernel, 1, &limits, &kernel->env) == VIV_OK);
     CHECK(viv_room_open(kernel->kernel, &kernel->room) == VIV_OK);
     CHECK(viv_room_add_env(kernel->room, kernel->env, NULL) == VIV_OK);
-    struct viv_runtime_config runtime = {
-        .kernel = kernel->kernel, .room = kernel->room, .network = true};
+    struct viv_runtime_config runtime = {.kernel = kernel->kernel,
+                                         .room = kernel->room,
+                                         .network = true,
+                                         .guest_modules = &module,
+                                         .guest_module_count = module != NULL};
     CHECK(viv_runtime_new(&runtime, &kernel->runtime) == VIV_OK);
     viv_kernel_on_ended(kernel->kernel, on_ended, kernel);
     CHECK(viv_kernel_start(kernel->kernel) == VIV_OK);

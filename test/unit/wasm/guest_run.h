@@ -38,6 +38,8 @@ struct guest_kernel {
 
 // Standard streams are what descriptors 0 to 2 are at this moment.
 struct guest_kernel *guest_open(uint32_t workers);
+// With an import module of another room.
+struct guest_kernel *guest_open_with(uint32_t workers, const struct viv_guest_module *module);
 void guest_close(struct guest_kernel *kernel); // kills what still runs
 
 // <build>/guests/NAME.wasm, or a module in text form.

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control groups of programs: made, limited, and taken back. One without limits is kept when it is
+// empty, for the next program: making and removing a directory costs a tenth of a launch.
+//
+// Threads: get on a spawner's, put on a worker or a spawner.
+#include "native/program.h"
+
+#include "os/cgroup.h"
+#include "os/file.h"
+#include <errno.h>
+#include <stdio.h>
+
+enum { PERCENT_US = 1000, PERIOD_US = 100000 };
+
+static int write_number(int fd, const char *file, uint64_t value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    return viv_cgroup_write(fd, file, text);
+}
+
+static bool is_limited(uint64_t value)
+{
+    return value != VIV_NATIVE_NONE;
+}
+
+static int limit_memory(const struct viv_program *program)
+{
+    int r = write_number(program->cgroup_fd, "memory.max", program->req.fields.max_memory_bytes);
+    if (r >= 0) r = write_number(program->cgroup_fd, "memory.oom.group", 1);
+    if (r >= 0) VIV_IGNORE(write_number(program->cgroup_fd, "memory.swap.max", 0), "no swap here");
+    return r;
+}
+
+// What the controllers can hold to; *out_has_limits: whether there is any.
+static int set_limits(const struct viv_program *program, bool *out_has_limits)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    const uint32_t has = program->native->cgroup_controllers;
+    const bool memory = is_limited(fields->max_memory_bytes) && (has & VIV_CGROUP_MEMORY) != 0;
+    const bool pids = is_limited(fields->max_pids) && (has & VIV_CGROUP_PIDS) != 0;
+    const bool cpu = is_limited(fields->cpu_percent);
+    *out_has_limits = memory || pids || cpu;
+    int r = memory ? limit_memory(program) : 0;
+    if (r >= 0 && pids) r = write_number(program->cgroup_fd, "pids.max", fields->max_pids);
+    if (r >= 0 && cpu) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "%llu %d",
+                       (unsigned long long)fields->cpu_percent * PERCENT_US, PERIOD_US);
+        r = viv_cgroup_write(program->cgroup_fd, "cpu.max", text);
+    }
+    return r;
+}
+
+static bool take_spare(struct viv_program *program)
+{
+    struct viv_native *native = program->native;
+    viv_spin_lock(&native->lock);
+    const bool found = native->spare_count > 0;
+    const struct viv_native_spare spare =
+        found ? native->spares[--native->spare_count] : (struct viv_native_spare){0};
+    viv_spin_unlock(&native->lock);
+    if (!found) return false;
+    program->cgroup_fd = spare.fd;
+    program->cgroup_number = spare.number;
+    program->cgroup_cpu_us = spare.cpu_us;
+    return true;
+}
+
+static void name_of(uint64_t number, char out[24])
+{
+    (void)snprintf(out, 24, "%llu", (unsigned long long)number);
+}
+
+static bool wants_limits(const struct viv_program *program)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    return is_limited(fields->max_memory_bytes) || is_limited(fields->max_pids) ||
+           is_limited(fields->cpu_percent);
+}
+
+int viv_native__get_group(struct viv_program *program)
+{
+    char name[24];
+    if (!program->has_group || (!wants_limits(program) && take_spare(program))) return 0;
+    // Relaxed: a number no other has.
+    program->cgroup_number =
+        atomic_fetch_add_explicit(&program->native->cgroup_count, 1, memory_order_relaxed);
+    name_of(program->cgroup_number, name);
+    program->cgroup_fd = viv_cgroup_make(program->native->cgroup_fd, name);
+    if (program->cgroup_fd < 0) return program->cgroup_fd;
+    return set_limits(program, &program->is_group_limited);
+}
+
+static void remove_spare(const struct viv_native *native, const struct viv_native_spare *spare)
+{
+    char name[24];
+    name_of(spare->number, name);
+    VIV_IGNORE(viv_os_close(spare->fd), "a directory");
+    VIV_IGNORE(viv_cgroup_remove(native->cgroup_fd, name), "removed with the rest at the end");
+}
+
+void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty)
+{
+    struct viv_native *native = program->native;
+    if (program->cgroup_fd < 0) return;
+    const struct viv_native_spare spare = {program->cgroup_fd, program->cgroup_number, cpu_us};
+    program->cgroup_fd = -1;
+    viv_spin_lock(&native->lock);
+    // Linux 6.18 kills what is cloned into a group that was killed once, as if it had raced with
+    // that.
+    const bool is_good = is_empty && !program->is_group_limited && !program->is_group_used_up &&
+                         !program->has_init; // which kills by itself
+    const bool keeps = is_good && !native->stops && native->spare_count < VIV_NATIVE_SPARES;
+    if (keeps) native->spares[native->spare_count++] = spare;
+    viv_spin_unlock(&native->lock);
+    if (!keeps) remove_spare(native, &spare);
+}
+
+void viv_native__drop_spares(struct viv_native *native)
+{
+    while (native->spare_count > 0)
+        remove_spare(native, &native->spares[--native->spare_count]);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way from the rings to the files. One batch at a time is under way: the job owns it from its
+// post until `is_done`, then the step does again.
+#include "native/spill_io.h"
+
+#include "native/program.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include <errno.h>
+#include <linux/openat2.h>
+#include <string.h>
+
+#define RETRY_NS (5 * VIV_NS_PER_SEC)
+#define POST_PAUSE_NS (10 * VIV_NS_PER_MS)
+enum { BATCH_BYTES = 256 << 10, PIECES = 64, DIR_MODE = 0700, STREAMS = 2 };
+
+struct viv_program_spill {
+    // Immutable:
+    struct viv_native *native;
+    viv_pid pid;
+    int dir_fd;
+    bool keeps;
+    uint64_t wall_offset_ns;
+    // The step's, or the job's while one is under way:
+    struct viv_job job;
+    struct viv_spill files;
+    uint64_t offsets[STREAMS]; // up to which it is written
+    uint64_t gaps[STREAMS];
+    struct viv_log_piece pieces[PIECES];
+    uint32_t piece_count, written_count;
+    int result;
+    bool ends; // nothing follows: on disk
+    uint8_t *batch;
+    // The step's:
+    bool is_busy, is_finished;
+    uint64_t retry_ns;
+    // Shared:
+    _Atomic bool is_done;
+    _Atomic int error; // positive errno
+    _Atomic uint32_t oldest, newest;
+    char digest[17];
+};
+
+// ---- the job ----
+
+static int write_gap(struct viv_program_spill *spill, uint32_t index)
+{
+    if (spill->gaps[index] == 0) return 0;
+    const struct viv_spill_record record = {.stream = (uint8_t)(index + 1),
+                                            .flags = VIV_SPILL_GAP,
+                                            .offset = spill->offsets[index],
+                                            .missing = spill->gaps[index],
+                                            .wall_ns = viv_os_wall_ns()};
+    const int r = viv_spill_append(&spill->files, &record, "", 0);
+    if (r < 0) return r;
+    spill->offsets[index] += spill->gaps[index];
+    spill->gaps[index] = 0;
+    return 0;
+}
+
+static int write_piece(struct viv_program_spill *spill, const struct viv_log_piece *piece)
+{
+    const uint32_t index = (uint32_t)piece->stream - 1;
+    const struct viv_spill_record record = {.stream = (uint8_t)piece->stream,
+                                            .offset = spill->offsets[index],
+                                            .monotonic_ns = piece->time_ns,
+                                            .wall_ns = piece->time_ns + spill->wall_offset_ns};
+    const int r =
+        viv_spill_append(&spill->files, &record, spill->batch + piece->at, (uint32_t)piece->len);
+    if (r >= 0) spill->offsets[index] += piece->len;
+    return r;
+}
+
+static void run_batch(struct viv_job *job)
+{
+    struct viv_program_spill *spill = VIV_CONTAINER_OF(job, struct viv_program_spill, job);
+    int r = 0;
+    for (uint32_t i = 0; i < STREAMS && r >= 0; i++)
+        r = write_gap(spill, i);
+    for (uint32_t i = 0; i < spill->piece_count && r >= 0; i++)
+        r = write_piece(spill, &spill->pieces[i]);
+    if (r >= 0 && spill->ends) r = viv_spill_close(&spill->files);
+    spill->result = r;
+}
+
+static void finish_batch(struct viv_job *job)
+{
+    struct viv_program_spill *spill = VIV_CONTAINER_OF(job, struct viv_program_spill, job);
+    struct viv_kernel *kernel = spill->native->kernel;
+    const viv_pid pid = spill->pid;
+    // Relaxed: readers that see an older pair look for a file that is gone, which they may.
+    atomic_store_explicit(&spill->oldest, spill->files.oldest, memory_order_relaxed);
+    atomic_store_explicit(&spill->newest, spill->files.newest, memory_order_relaxed);
+    // Seq_cst: published before the wake (sched.h). From here on it is the step's.
+    atomic_store_explicit(&spill->is_done, true, memory_order_seq_cst);
+    (void)viv_proc_wake_pid(kernel, pid);
+}
+
+// ---- the step ----
+
+static struct viv_log_source source_of(struct viv_program *program, uint32_t index)
+{
+    struct viv_native_stream *stream = &program->streams[index];
+    return (struct viv_log_source){
+        .ring = &stream->ring,
+        .key = program->cursor_key,
+        .stream = (enum viv_log_stream)(index + 1),
+        .generation = 1,
+        .is_at_end = stream->fd < 0, // the step's own
+    };
+}
+
+// Copies what is new; false: nothing is.
+static bool fill_batch(struct viv_program *program, struct viv_program_spill *spill)
+{
+    const struct viv_log_source sources[STREAMS] = {source_of(program, 0), source_of(program, 1)};
+    const struct viv_log_mark mark = {.stream = VIV_LOG_MERGED,
+                                      .generation = 1,
+                                      .offset = spill->offsets[0],
+                                      .other = spill->offsets[1]};
+    struct viv_log_cursor cursor;
+    viv_log_cursor_make(program->cursor_key, &mark, &cursor);
+    const struct viv_log_pieces pieces = {.pieces = spill->pieces, .max = PIECES};
+    struct viv_log_merged merged;
+    if (viv_log_read_merged(sources, &cursor, spill->batch, BATCH_BYTES, &pieces, &merged) !=
+        VIV_OK)
+        return false;
+    spill->piece_count = merged.count;
+    for (uint32_t i = 0; i < STREAMS; i++)
+        spill->gaps[i] = merged.gaps[i].evicted + merged.gaps[i].drained;
+    spill->ends = merged.is_eof;
+    return merged.len > 0 || spill->gaps[0] > 0 || spill->gaps[1] > 0 || merged.is_eof;
+}
+
+static void collect(struct viv_program_spill *spill, uint64_t now_ns)
+{
+    spill->is_busy = false;
+    // Relaxed: a statistic.
+    atomic_store_explicit(&spill->error, spill->result < 0 ? -spill->result : 0,
+                          memory_order_relaxed);
+    if (spill->result < 0)
+        spill->retry_ns = now_ns + RETRY_NS;
+    else
+        spill->is_finished = spill->ends;
+}
+
+uint64_t viv_spill_io_step(struct viv_program *program, uint64_t now_ns)
+{
+    struct viv_program_spill *spill = program->spill;
+    if (spill == NULL || spill->is_finished) return VIV_FOREVER_NS;
+    // Seq_cst: pairs with the store of the job, which wakes.
+    if (spill->is_busy && !atomic_load_explicit(&spill->is_done, memory_order_seq_cst))
+        return VIV_FOREVER_NS;
+    if (spill->is_busy) collect(spill, now_ns);
+    if (spill->is_finished) return VIV_FOREVER_NS;
+    if (now_ns < spill->retry_ns) return spill->retry_ns;
+    if (!fill_batch(program, spill)) return VIV_FOREVER_NS;
+    spill->is_busy = true;
+    atomic_store_explicit(&spill->is_done, false, memory_order_relaxed); // published by the post
+    if (viv_dirty_post(program->native->sched, VIV_DIRTY_IO, &spill->job) == VIV_OK)
+        return VIV_FOREVER_NS;
+    spill->is_busy = false;
+    return now_ns + POST_PAUSE_NS;
+}
+
+bool viv_spill_io_is_settled(struct viv_program *program)
+{
+    const struct viv_program_spill *spill = program->spill;
+    if (spill == NULL || spill->is_finished) return true;
+    return !spill->is_busy && spill->retry_ns != 0 && spill->result < 0; // the disk is full
+}
+
+// ---- life ----
+
+static int open_dir(const struct viv_native *native, const char *path)
+{
+    int r = viv_os_mkdirat(native->state_fd, path, DIR_MODE);
+    if (r < 0 && r != -EEXIST) return r;
+    return viv_os_openat2(native->state_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0,
+                          RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+}
+
+static void free_spill(struct viv_program_spill *spill)
+{
+    if (spill->dir_fd >= 0) VIV_IGNORE(viv_os_close(spill->dir_fd), "a directory");
+    if (spill->batch != NULL) viv_free(spill->batch, BATCH_BYTES, VIV_TAG_NATIVE);
+    viv_free(spill, sizeof *spill, VIV_TAG_NATIVE);
+}
+
+enum viv_err viv_spill_io_open(struct viv_program *program)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    if (fields->spill_dir.data == NULL) return VIV_OK;
+    if (program->native->state_fd < 0)
+        return viv_diag_set(&program->launch_diag, VIV_E_UNSUPPORTED, "spill");
+    struct viv_program_spill *spill = viv_try_calloc(1, sizeof *spill, VIV_TAG_NATIVE);
+    if (spill == NULL) return viv_diag_set(&program->launch_diag, VIV_E_EXHAUSTED, "memory");
+    spill->native = program->native;
+    spill->pid = program->pid;
+    spill->keeps = fields->spill_keep;
+    spill->wall_offset_ns = viv_os_wall_ns() - viv_sched_now_ns(program->native->sched);
+    spill->job = (struct viv_job){.run = run_batch, .done = finish_batch};
+    memcpy(spill->digest, program->digest, sizeof spill->digest);
+    spill->dir_fd = open_dir(program->native, fields->spill_dir.data);
+    spill->batch = viv_try_alloc(BATCH_BYTES, VIV_TAG_NATIVE);
+    if (spill->dir_fd < 0 || spill->batch == NULL) {
+        const bool is_bad = spill->dir_fd < 0;
+        free_spill(spill);
+        return viv_diag_set(&program->launch_diag, is_bad ? VIV_E_INVAL : VIV_E_EXHAUSTED, "%s",
+                            is_bad ? "spill" : "memory");
+    }
+    const uint64_t age_ms = fields->spill_age_ms;
+    viv_spill_init(
+        &spill->files,
+        &(struct viv_spill_config){
+            .dir_fd = spill->dir_fd,
+            .digest = spill->digest,
+            .file_bytes = fields->spill_file_bytes,
+            .age_ns = age_ms > UINT64_MAX / VIV_NS_PER_MS ? UINT64_MAX : age_ms * VIV_NS_PER_MS,
+            .files = fields->spill_files,
+            .compresses = fields->spill_zstd,
+        });
+    program->spill = spill;
+    return VIV_OK;
+}
+
+static void run_removal(struct viv_job *job)
+{
+    struct viv_program_spill *spill = VIV_CONTAINER_OF(job, struct viv_program_spill, job);
+    VIV_IGNORE(viv_spill_close(&spill->files), "what was not written is marked");
+    if (!spill->keeps) viv_spill_remove(&spill->files);
+}
+
+static void finish_removal(struct viv_job *job)
+{
+    free_spill(VIV_CONTAINER_OF(job, struct viv_program_spill, job));
+}
+
+void viv_spill_io_free(struct viv_program *program)
+{
+    struct viv_program_spill *spill = program->spill;
+    if (spill == NULL) return;
+    program->spill = NULL;
+    spill->job = (struct viv_job){.run = run_removal, .done = finish_removal};
+    if (viv_dirty_post(spill->native->sched, VIV_DIRTY_IO, &spill->job) == VIV_OK) return;
+    run_removal(&spill->job); // the pool has stopped
+    finish_removal(&spill->job);
+}
+
+int viv_spill_io_error(const struct viv_program *program)
+{
+    // Relaxed: a statistic.
+    return program->spill != NULL
+               ? atomic_load_explicit(&program->spill->error, memory_order_relaxed)
+               : 0;
+}
+
+bool viv_spill_io_files(struct viv_program *program, struct viv_spill_config *out_config,
+                        uint32_t *out_oldest, uint32_t *out_newest)
+{
+    struct viv_program_spill *spill = program->spill;
+    if (spill == NULL) return false;
+    *out_config = spill->files.config;
+    // Relaxed: see finish_batch.
+    *out_oldest = atomic_load_explicit(&spill->oldest, memory_order_relaxed);
+    *out_newest = atomic_load_explicit(&spill->newest, memory_order_relaxed);
+    return *out_newest > 0;
+}
