@@ -161,7 +161,10 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
         if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
             VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
         viv_program__forget_id(program);
-        tell_spawner(program, err);
+        viv_native__unreserve(program->native, program->scope, &program->reserved);
+        program->reserved = (struct viv_native_quota){0};
+        viv_program__uncount(program);
+        tell_spawner(program, err); // after all is undone
         return VIV_STEP_DONE;
     }
     take_over(program, proc, now_ns);

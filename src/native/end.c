@@ -292,6 +292,7 @@ static void latch_rest(struct viv_program *program)
     const struct viv_native_quota live = {.live = 1};
     viv_native__unreserve(program->native, program->scope, &live);
     program->reserved.live = 0;
+    viv_program__uncount(program);
     viv_spin_lock(&program->lock);
     program->phase = VIV_NATIVE_EXITED;
     viv_spin_unlock(&program->lock);

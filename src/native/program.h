@@ -184,6 +184,7 @@ void viv_program__drop_key(struct viv_program *program);
 // Completes the calls of a list of the program's. Under no lock; wakes.
 void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
                                enum viv_err err);
+void viv_program__uncount(struct viv_program *program);   // below its session; once or more
 void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
 // Takes it out of everything; who holds it counted still may read it. False: it was out already.
 bool viv_program__release(struct viv_program *program);

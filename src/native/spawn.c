@@ -341,12 +341,13 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     err = viv_program__post_launch(program, now_ns);
     if (err == VIV_OK) return VIV_E_AGAIN;
     program->spawner = NULL;
+    viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
     viv_native_cancel(call);
     viv_proc_abandon(proc);
     return err;
 fail:
     viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
-    if (program->is_counted) viv_ses_native_sub(program->session);
+    viv_program__uncount(program);
     viv_program__drop(program);
     return err;
 }
