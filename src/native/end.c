@@ -157,7 +157,8 @@ static void note_gone(struct viv_program *program, enum viv_gone_cause cause)
         program->exit.cause = program->cause = VIV_CAUSE_DEADMAN;
         viv_spin_unlock(&program->lock);
     }
-    VIV_IGNORE(viv_init_link_ack(&program->link), "it ends by itself then");
+    if (viv_init_link_ack(&program->link) != VIV_OK)
+        viv_program__close_link(program); // which ends it as well
 }
 
 // What init reports; when it ends without a record, nobody knows how the leader did.
