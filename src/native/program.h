@@ -241,9 +241,9 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
 void viv_program__wake(struct viv_program *program);
 
 // ---- birth.c: the step's ----
-// Posts the launch, whose end wakes the process. Thread: who makes the process, or its step.
-// Errors: QUOTA, EXHAUSTED.
-enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns) VIV_MUST_CHECK;
+// Posts the launch, whose end wakes the process; posted_ns is set. Thread: who makes the process,
+// or its step. Errors: QUOTA, EXHAUSTED.
+enum viv_err viv_program__post_launch(struct viv_program *program) VIV_MUST_CHECK;
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came

@@ -337,8 +337,9 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     program->spawner = call;
     // The process first runs when its launch is done, or lasts; from the post on it is its own.
     const uint64_t now_ns = viv_sched_now_ns(native->sched);
+    program->posted_ns = now_ns; // before the alarm, after which the step may read it
     viv_proc_set_alarm(proc, now_ns + VIV_LAUNCH_SLOW_NS);
-    err = viv_program__post_launch(program, now_ns);
+    err = viv_program__post_launch(program);
     if (err == VIV_OK) return VIV_E_AGAIN;
     program->spawner = NULL;
     viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
