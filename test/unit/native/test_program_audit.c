@@ -12,7 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE = 32768, OUTPUT = 4096, MS = 1000000 };
+#define MS VIV_NS_PER_MS
+enum {
+    LINE = 32768,
+    OUTPUT = 4096,
+};
 
 static char line[LINE];
 

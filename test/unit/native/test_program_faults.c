@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE = 32768, MS = 1000000, WAYS = 3, NTH_MAX = 400 };
+#define MS VIV_NS_PER_MS
+enum { LINE = 32768, WAYS = 3, NTH_MAX = 400 };
 
 static struct native_rig rig;
 static char line[LINE];

@@ -22,7 +22,8 @@
 #include <unistd.h>
 
 #define LAUNCH_NS (2500 * VIV_NS_PER_MS)
-enum { MS = 1000000, OUTPUT = 4096 };
+#define MS VIV_NS_PER_MS
+enum { OUTPUT = 4096 };
 
 static struct native_rig rig;
 
@@ -34,7 +35,7 @@ static void make_hanging(void)
 {
     (void)unlink("hanging");
     FILE *file = fopen("hanging", "w");
-    assert_non_null(file);
+    CHECK(file != NULL);
     (void)fputs("#!/bin/sh\nexec sleep 1000\n", file);
     (void)fclose(file);
     assert_int_equal(chmod("hanging", 0755), 0);

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MS = 1000000, TEXT = 8192 };
+#define MS VIV_NS_PER_MS
+enum { TEXT = 8192 };
 
 static struct native_rig rig;
 static char own[2048]; // directory of the test, resolved
@@ -27,7 +28,7 @@ static void put_file(const char *path, const char *text, mode_t mode)
 {
     (void)unlink(path);
     FILE *file = fopen(path, "w");
-    assert_non_null(file);
+    CHECK(file != NULL);
     (void)fputs(text, file);
     (void)fclose(file);
     assert_int_equal(chmod(path, mode), 0);
