@@ -16,6 +16,7 @@
 int rig_count_fds(void)
 {
     DIR *dir = opendir("/proc/self/fd");
+    CHECK(dir != NULL);
     int count = 0;
     while (readdir(dir) != NULL)
         count++;

@@ -291,7 +291,7 @@ static void case_022_descriptors_that_run_out_come_back(void **state)
         for (int more = 0; was_short; more++) {
             assert_true(more < 64);
             request(way);
-            set_limit(RLIMIT_NOFILE, (rlim_t)(fds + more));
+            set_limit(RLIMIT_NOFILE, (rlim_t)fds + (rlim_t)more);
             const enum viv_err err = spawn_once();
             set_limit(RLIMIT_NOFILE, before.rlim_cur);
             was_short = err != VIV_OK;

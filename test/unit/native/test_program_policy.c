@@ -4,6 +4,7 @@
 // on resources).
 #include "native_rig.h"
 
+#include "harness/check.h"
 #include "native/metrics.h"
 #include <signal.h>
 #include <stdio.h>
