@@ -30,7 +30,8 @@ viv_room(sched LINKS viv_os)
 viv_room(proc LINKS viv_sched)
 viv_room(cap LINKS viv_proc)
 viv_room(native LINKS viv_cap PkgConfig::ZSTD)
-set(VIV_TOP_ROOM viv_native) # bodies do not see each other: the top is a list
+viv_room(ctl LINKS viv_native)
+set(VIV_TOP_ROOM viv_ctl) # bodies do not see each other: the top is a list
 if(VIV_WASMTIME)
   viv_room(wasm LINKS viv_cap viv_wasmtime)
   list(APPEND VIV_TOP_ROOM viv_wasm)

@@ -312,6 +312,7 @@ static bool make_policy(struct exec *exec)
 
 int viv_cli_exec(struct viv_exec_options *options)
 {
+    if (options->detach) return viv_cli_exec_detached(options);
     struct exec exec = {.options = options};
     if (!make_policy(&exec)) return VIV_STATUS_USAGE;
     if (!viv_run_audit_open(&exec.audit, options->audit)) return VIV_STATUS_USAGE;

@@ -44,7 +44,7 @@ static const struct option {
     {"json", FORM_OWN, false, VIV_NATIVE_KEY_NONE},
     {"audit", FORM_OWN, true, VIV_NATIVE_KEY_NONE},
     {"require-audit", FORM_OWN, false, VIV_NATIVE_KEY_NONE},
-    {"cwd", FORM_TEXT, true, VIV_NATIVE_KEY_CWD},
+    {"cwd", FORM_OWN, true, VIV_NATIVE_KEY_CWD},
     {"label", FORM_TEXT, true, VIV_NATIVE_KEY_LABEL},
     {"key", FORM_TEXT, true, VIV_NATIVE_KEY_KEY},
     {"max-memory", FORM_SIZE, true, VIV_NATIVE_KEY_MAX_MEMORY_BYTES},
@@ -198,6 +198,10 @@ static bool put_env(struct viv_exec_options *out, const char *value)
 static bool put_own(struct viv_exec_options *out, const struct option *option, const char *value)
 {
     if (option->key == VIV_NATIVE_KEY_ENV) return put_env(out, value);
+    if (option->key == VIV_NATIVE_KEY_CWD) {
+        out->cwd = value;
+        return true;
+    }
     if (strcmp(option->name, "no-env") == 0) return out->no_env = true;
     if (strcmp(option->name, "detach") == 0) return out->detach = true;
     if (strcmp(option->name, "json") == 0) return out->json = true;
@@ -385,6 +389,20 @@ static enum viv_err add_terminal(struct viv_exec_options *options)
     return viv_block_put(&options->block, VIV_NATIVE_KEY_PTY, size, sizeof size);
 }
 
+// The daemon's directory is not ours: it is told an absolute one.
+static enum viv_err add_cwd(struct viv_exec_options *options)
+{
+    char own[PATH_MAX], path[2 * PATH_MAX];
+    const char *cwd = options->cwd;
+    if (options->detach && (cwd == NULL || cwd[0] != '/')) {
+        if (viv_os_getcwd(own, sizeof own) < 0) return VIV_E_NOTFOUND;
+        (void)snprintf(path, sizeof path, "%s%s%s", own, cwd != NULL ? "/" : "",
+                       cwd != NULL ? cwd : "");
+        cwd = path;
+    }
+    return cwd == NULL ? VIV_OK : viv_block_put_text(&options->block, VIV_NATIVE_KEY_CWD, cwd);
+}
+
 // What an operator's program has where a guest's has bounds.
 static enum viv_err add_defaults(struct viv_exec_options *options)
 {
@@ -417,6 +435,7 @@ enum viv_err viv_exec_options_add_caller(struct viv_exec_options *options)
 {
     const bool is_restricted = options->policy_count > 0;
     if (!options->no_env) VIV_TRY(add_env(options));
+    VIV_TRY(add_cwd(options));
     if (options->has_tty) VIV_TRY(add_terminal(options));
     if (!options->detach || options->keep_stdin)
         VIV_TRY(viv_block_put_u32(&options->block, VIV_NATIVE_KEY_KEEP_STDIN, 1));

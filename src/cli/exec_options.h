@@ -10,6 +10,7 @@
 struct viv_exec_options {
     struct viv_buf block; // finished
     const char *command;  // for messages
+    const char *cwd;      // as it was typed; NULL: not given
     bool detach, has_tty, keep_stdin, no_env, json;
     uint64_t given[2];      // bits: keys of the block that an option set
     uint16_t rows, columns; // of -t ROWSxCOLS; 0: those of the caller's terminal

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/text.h"
+#include "cli/ctl.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +12,10 @@ static const struct {
     const char *name;
     int (*run)(int count, char **args);
 } commands[] = {
-    {"run", viv_cli_run},
-    {"version", viv_cli_version},
+    {"run", viv_cli_run},         {"ps", viv_cli_ps},         {"logs", viv_cli_logs},
+    {"info", viv_cli_info},       {"attach", viv_cli_attach}, {"wait", viv_cli_wait},
+    {"signal", viv_cli_signal},   {"stop", viv_cli_stop},     {"kill", viv_cli_kill},
+    {"release", viv_cli_release}, {"daemon", viv_cli_daemon}, {"version", viv_cli_version},
     {"help", viv_cli_help},
 };
 

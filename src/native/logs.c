@@ -195,29 +195,70 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
     return err;
 }
 
+// One place in both streams of places in each.
+static void join_cursors(struct viv_program *program, const struct viv_log_cursor cursors[2],
+                         struct viv_log_cursor *out_cursor)
+{
+    struct viv_log_mark mark = {.stream = VIV_LOG_MERGED, .generation = 1}, of[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        of[i].offset = 0;
+        VIV_IGNORE(viv_log_cursor_open(program->cursor_key, &cursors[i],
+                                       (enum viv_log_stream)(i + 1), 1, &of[i]),
+                   "made a moment ago");
+    }
+    mark.offset = of[0].offset;
+    mark.other = of[1].offset;
+    viv_log_cursor_make(program->cursor_key, &mark, out_cursor);
+}
+
+// The cursor that `place` finds in a stream, or in both.
+static enum viv_err find_place(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                               uint32_t stream,
+                               void (*place)(const struct viv_program *program,
+                                             const struct viv_log_source *source, uint64_t arg,
+                                             struct viv_log_cursor *out_cursor),
+                               uint64_t arg, struct viv_log_cursor *out_cursor)
+{
+    struct viv_program *program;
+    if (!is_stream(stream) && stream != VIV_LOG_MERGED) return VIV_E_INVAL;
+    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
+    struct viv_log_cursor cursors[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct viv_log_source source = source_of(program, i + 1);
+        place(program, &source, arg, &cursors[i]);
+    }
+    if (stream == VIV_LOG_MERGED)
+        join_cursors(program, cursors, out_cursor);
+    else
+        *out_cursor = cursors[stream - 1];
+    viv_program__drop(program);
+    return VIV_OK;
+}
+
+static void place_tail(const struct viv_program *program, const struct viv_log_source *source,
+                       uint64_t lines, struct viv_log_cursor *out_cursor)
+{
+    (void)program;
+    viv_log_tail(source, lines, out_cursor);
+}
+
 enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              uint32_t stream, uint64_t lines, struct viv_log_cursor *out_cursor)
 {
-    struct viv_program *program;
-    if (!is_stream(stream)) return VIV_E_INVAL;
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = source_of(program, stream);
-    viv_log_tail(&source, lines, out_cursor);
-    viv_program__drop(program);
-    return VIV_OK;
+    return find_place(ctx, ref, stream, place_tail, lines, out_cursor);
+}
+
+static void place_since(const struct viv_program *program, const struct viv_log_source *source,
+                        uint64_t wall_ns, struct viv_log_cursor *out_cursor)
+{
+    const uint64_t offset_ns = program->wall_offset_ns;
+    viv_log_since(source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
 }
 
 enum viv_err viv_native_since(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               uint32_t stream, uint64_t wall_ns, struct viv_log_cursor *out_cursor)
 {
-    struct viv_program *program;
-    if (!is_stream(stream)) return VIV_E_INVAL;
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const struct viv_log_source source = source_of(program, stream);
-    const uint64_t offset_ns = program->wall_offset_ns;
-    viv_log_since(&source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
-    viv_program__drop(program);
-    return VIV_OK;
+    return find_place(ctx, ref, stream, place_since, wall_ns, out_cursor);
 }
 
 enum viv_err viv_native_read_logs(const struct viv_native_ctx *ctx,

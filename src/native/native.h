@@ -186,11 +186,12 @@ enum viv_err viv_native_read_lines(const struct viv_native_ctx *ctx,
                                    const struct viv_native_read *read, struct viv_log_lines *lines,
                                    uint32_t *out_count,
                                    struct viv_log_chunk *out_chunk) VIV_MUST_CHECK;
-// The cursor so many lines before the end. Errors: NOTFOUND, INVAL (stream).
+// The cursor so many lines before the end; of MERGED: so many of each stream. Errors: NOTFOUND,
+// INVAL (stream).
 enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              uint32_t stream, uint64_t lines,
                              struct viv_log_cursor *out_cursor) VIV_MUST_CHECK;
-// The cursor of what was not printed before this time. Errors: as above.
+// The cursor of what was not printed before this time; of MERGED: of each stream. Errors: as above.
 enum viv_err viv_native_since(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               uint32_t stream, uint64_t wall_ns,
                               struct viv_log_cursor *out_cursor) VIV_MUST_CHECK;
@@ -230,8 +231,11 @@ struct viv_native_status {
     uint32_t stdin_state;
     uint64_t sampled_ns, cpu_ns, memory_bytes, memory_peak_bytes, pids; // of the tree, when sampled
     enum viv_rung rung;
-    uint32_t weak;     // VIV_WEAK_ bits: limits held to in a weaker way
-    uint32_t left_out; // VIV_FEATURE_BIT: accepted and missing
+    uint32_t sandbox; // enum viv_native_sandbox
+    bool has_terminal;
+    uint64_t wall_offset_ns; // wall clock = monotonic + this
+    uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
+    uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
 };
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

@@ -455,6 +455,15 @@ ssize_t viv_os_readlinkat(int dir_fd, const char *path, char *buf, size_t cap)
 
 // ------------------------------------------------------------------------------------------- other
 
+int viv_os_poll_fds(struct pollfd *fds, size_t count, int timeout_ms)
+{
+    int r;
+    do
+        r = viv_os__is_faulted("poll") ? -1 : poll(fds, count, timeout_ms);
+    while (viv_os__is_interrupted(r));
+    return viv_os__settle_int(r);
+}
+
 int viv_os_poll_fd(int fd, short events, int timeout_ms)
 {
     struct pollfd one = {.fd = fd, .events = events};

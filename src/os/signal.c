@@ -3,9 +3,12 @@
 // thread sets up; worker threads block these signals (os/thread.c).
 #include "os/signal.h"
 
+#include "os/file.h"
+#include "os/os_int.h"
 #include "os/thread.h"
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 static _Atomic uint32_t *signal_last;
 static _Atomic uint32_t *signal_count;
@@ -41,6 +44,25 @@ enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic 
         if (sigaction(numbers[i], &action, NULL) != 0) return VIV_E_INVAL;
     }
     return VIV_OK;
+}
+
+int viv_os_signal_fd(const int *numbers, size_t number_count)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < number_count; i++)
+        (void)sigaddset(&set, numbers[i]);
+    const int r = viv_os__settle_int(
+        viv_os__is_faulted("sigprocmask") ? -1 : sigprocmask(SIG_BLOCK, &set, NULL));
+    if (r < 0) return r;
+    return viv_os__settle_int(
+        viv_os__is_faulted("signalfd") ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int viv_os_signal_take(int fd)
+{
+    struct signalfd_siginfo info;
+    return viv_os_read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
 void viv_os_stop_self(void)

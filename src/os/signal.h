@@ -14,6 +14,11 @@ void viv_os_ignore_sigpipe(void);
 enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,
                                _Atomic uint32_t *count) VIV_MUST_CHECK;
 
+// The other way to wait for signals: they are blocked from now on, and the descriptor is readable
+// when one has come. Or a negated errno. Thread: before others are started.
+int viv_os_signal_fd(const int *numbers, size_t number_count);
+int viv_os_signal_take(int fd); // its number; 0: none is there
+
 // Stops this program as ^Z does, until somebody continues it.
 void viv_os_stop_self(void);
 

@@ -153,14 +153,21 @@ static void dispatch(struct viv_sched *sched, const struct viv_poll_event *event
     viv_spin_unlock(&entry->lock);
 }
 
-uint32_t viv_sched__io_poll(struct viv_sched *sched, uint64_t timeout_ns,
-                            struct viv_qsbr_member *sleeper)
+uint32_t viv_sched__io_poll(struct viv_sched *sched)
 {
     struct viv_poll_event events[EVENTS_A_POLL];
-    uint32_t count = viv_poller_wait(sched->poller, timeout_ns, events, EVENTS_A_POLL);
-    if (sleeper != NULL && count > 0) viv_qsbr_online(sleeper); // callbacks read shared structures
+    uint32_t count = viv_poller_wait(sched->poller, 0, events, EVENTS_A_POLL);
     for (uint32_t i = 0; i < count; i++)
         dispatch(sched, &events[i]);
-    if (sleeper != NULL && count > 0) viv_qsbr_offline(sleeper);
     return count;
+}
+
+void viv_sched__io_sleep(struct viv_sched *sched, uint64_t timeout_ns,
+                         struct viv_qsbr_member *member)
+{
+    struct viv_poll_event events[EVENTS_A_POLL];
+    const uint32_t count = viv_poller_wait(sched->poller, timeout_ns, events, EVENTS_A_POLL);
+    viv_qsbr_online(member); // what is called for the events reads shared structures
+    for (uint32_t i = 0; i < count; i++)
+        dispatch(sched, &events[i]);
 }

@@ -193,10 +193,12 @@ void viv_sched__set_current(struct viv_worker *worker);
 void viv_sched__set_member(struct viv_qsbr_member *member);
 void viv_sched__notify(struct viv_sched *sched); // wakes one idle worker unless one searches
 void viv_sched__wake_worker(struct viv_sched *sched, uint32_t index);
-// The caller holds poller_taken. sleeper: its member, which is offline and is online for the
-// callbacks only; NULL: it is online.
-uint32_t viv_sched__io_poll(struct viv_sched *sched, uint64_t timeout_ns,
-                            struct viv_qsbr_member *sleeper);
+// The caller of both holds poller_taken. Looks; the number of events.
+uint32_t viv_sched__io_poll(struct viv_sched *sched);
+// Waits. The member is offline before, so that nobody's grace period waits for a descriptor, and
+// online afterwards.
+void viv_sched__io_sleep(struct viv_sched *sched, uint64_t timeout_ns,
+                         struct viv_qsbr_member *member);
 enum viv_err viv_sched__pools_init(struct viv_sched *sched);
 void viv_sched__pools_stop(struct viv_sched *sched);
 void viv_sched__pools_deinit(struct viv_sched *sched);

@@ -378,7 +378,7 @@ static bool look_around(struct viv_worker *worker)
         uint32_t free_poller = 0;
         if (atomic_compare_exchange_strong_explicit(&sched->poller_taken, &free_poller, 1,
                                                     memory_order_acquire, memory_order_relaxed)) {
-            events += viv_sched__io_poll(sched, 0, NULL);
+            events += viv_sched__io_poll(sched);
             atomic_store_explicit(&sched->poller_taken, 0,
                                   memory_order_release); // pairs with the CAS
         }
@@ -473,11 +473,12 @@ static void sleep_until(struct viv_worker *worker, uint64_t deadline_ns)
     if (may_sleep) {
         viv_sched__count(&worker->counts.parks, 1);
         viv_qsbr_offline(worker->member);
-        if (poll)
-            (void)viv_sched__io_poll(sched, timeout_ns, worker->member);
-        else
+        if (poll) {
+            viv_sched__io_sleep(sched, timeout_ns, worker->member);
+        } else {
             viv_futex_wait(&worker->park, VIV_PARK_FUTEX, timeout_ns);
-        viv_qsbr_online(worker->member);
+            viv_qsbr_online(worker->member);
+        }
     }
     if (poll)
         atomic_store_explicit(&sched->poller_taken, 0, memory_order_release); // pairs with the CAS

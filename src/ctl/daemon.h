@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The user's daemon: a kernel that owns programs whose commands have ended, and a control socket.
+// One a user: it holds a lock. It ends by itself when it has had neither programs nor clients for a
+// while, by SIGTERM or SIGINT, or when it is asked to; its programs are stopped then.
+#ifndef VIV_CTL_DAEMON_H
+#define VIV_CTL_DAEMON_H
+
+#include "ctl/place.h"
+
+#define VIV_CTL_DAEMON_IDLE_NS (600 * VIV_NS_PER_SEC) // default
+
+struct viv_ctl_daemon_config {
+    const struct viv_ctl_place *place;
+    const char *holder;       // path of viv-holder
+    const char *root;         // directory of its environment
+    uint64_t idle_ns;         // VIV_FOREVER_NS: it stays
+    void (*ready)(void *arg); // the socket answers
+    void *arg;
+};
+// Until it has ended. Thread: the main one, once a program: it handles signals. Blocks. Errors:
+// BUSY (another one runs), EXHAUSTED, PERM, IO …, with their detail.
+enum viv_err viv_ctl_daemon_run(const struct viv_ctl_daemon_config *config,
+                                struct viv_diag *diag) VIV_MUST_CHECK;
+
+// A client of the user's daemon. start: it is started when none runs, by running this executable as
+// `viv daemon --foreground`. Blocks. Errors: those of viv_ctl_client_open; NOTFOUND: none runs.
+struct viv_ctl_client;
+enum viv_err viv_ctl_connect(bool start, struct viv_ctl_client **out_client,
+                             struct viv_diag *diag) VIV_MUST_CHECK;
+
+#endif

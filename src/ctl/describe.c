@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program as JSON: what commands print with --json, and make their tables of. Never its id.
+#include "ctl/programs_int.h"
+
+#include "base/text.h"
+#include "native/feature.h"
+#include "native/label.h"
+#include "native/stdin.h"
+#include <string.h>
+
+json_t *viv_ctl__text(const char *text)
+{
+    const size_t len = strlen(text);
+    if (viv_utf8_is_valid(text, len)) return json_stringn(text, len);
+    struct viv_buf buf;
+    viv_buf_init(&buf, VIV_TAG_CTL);
+    json_t *value = viv_label_escape(&buf, text, len) == VIV_OK
+                        ? json_stringn((const char *)buf.data, buf.len_bytes)
+                        : NULL;
+    viv_buf_deinit(&buf);
+    return value;
+}
+
+static json_t *duration_ms(uint64_t ns)
+{
+    return viv_json_u64(ns == VIV_FOREVER_NS ? UINT64_MAX : ns / VIV_NS_PER_MS);
+}
+
+static json_t *reason_text(const struct viv_native_exit *exit)
+{
+    char text[200];
+    const struct viv_reason *reason = viv_native_reason(exit, NULL);
+    (void)viv_reason_format(reason, text, sizeof text);
+    viv_reason_drop(reason);
+    return viv_ctl__text(text);
+}
+
+static json_t *group(const struct viv_native_exit *exit)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {{"cpu_us", exit->group_cpu_us},
+                {"memory_peak_bytes", exit->group_memory_peak_bytes},
+                {"pids_peak", exit->group_pids_peak},
+                {"oom_kills", exit->group_oom_kills}};
+    json_t *value = json_object();
+    for (size_t i = 0; i < VIV_COUNT_OF(rows); i++)
+        if ((exit->group_known >> i & 1) != 0)
+            viv_json_put(&value, rows[i].name, viv_json_u64(rows[i].value));
+    return value;
+}
+
+static json_t *stream_end(const struct viv_native_stream_end *stream)
+{
+    json_t *value = json_object();
+    viv_json_put(&value, "received", viv_json_u64(stream->received));
+    viv_json_put(&value, "evicted", viv_json_u64(stream->evicted));
+    viv_json_put(&value, "truncated", json_boolean(stream->truncated));
+    return value;
+}
+
+json_t *viv_ctl__exit(const struct viv_native_exit *exit)
+{
+    static const char *const kinds[] = {"exited", "signaled", "lost"};
+    const struct viv_child_end *leader = &exit->leader;
+    json_t *value = json_object();
+    viv_json_put(&value, "kind", json_string(kinds[exit->kind]));
+    viv_json_put(&value, "cause", json_string(viv_native_cause_name(exit->cause)));
+    viv_json_put(&value, "status", json_integer(viv_native_exit_status(exit)));
+    viv_json_put(&value, "reason", reason_text(exit));
+    if (exit->kind != VIV_NATIVE_LOST) {
+        viv_json_put(&value, leader->signaled ? "signal" : "code", json_integer(leader->code));
+        viv_json_put(&value, "core", json_boolean(leader->core));
+        viv_json_put(&value, "user_us", viv_json_u64(leader->user_us));
+        viv_json_put(&value, "system_us", viv_json_u64(leader->system_us));
+        viv_json_put(&value, "peak_bytes", viv_json_u64(leader->peak_bytes));
+    }
+    viv_json_put(&value, "started_ms", duration_ms(exit->started_wall_ns));
+    viv_json_put(&value, "ended_ms", duration_ms(exit->ended_wall_ns));
+    viv_json_put(&value, "duration_ms", duration_ms(exit->duration_ns));
+    viv_json_put(&value, "group", group(exit));
+    viv_json_put(&value, "stdout", stream_end(&exit->streams[0]));
+    viv_json_put(&value, "stderr", stream_end(&exit->streams[1]));
+    viv_json_put(&value, "stdin_undelivered",
+                 viv_json_u64(exit->stdin_accepted - exit->stdin_delivered));
+    return value;
+}
+
+static json_t *stream(const struct viv_native_status *status, int i)
+{
+    json_t *value = json_object();
+    viv_json_put(&value, "buffered", viv_json_u64(status->buffered[i]));
+    viv_json_put(&value, "evicted", viv_json_u64(status->evicted[i]));
+    viv_json_put(&value, "drained", viv_json_u64(status->drained[i]));
+    return value;
+}
+
+static json_t *weak(const struct viv_native_status *status)
+{
+    static const char *const names[] = {"memory", "cpu", "pids"};
+    json_t *value = json_array();
+    for (size_t i = 0; i < VIV_COUNT_OF(names); i++)
+        if ((status->weak >> i & 1) != 0) viv_json_add(&value, json_string(names[i]));
+    return value;
+}
+
+static json_t *left_out(const struct viv_native_status *status)
+{
+    json_t *value = json_array();
+    for (int i = 0; i < VIV_FEATURES; i++)
+        if ((status->left_out >> i & 1) != 0)
+            viv_json_add(&value, json_string(viv_feature_name((enum viv_feature)i)));
+    return value;
+}
+
+json_t *viv_ctl__status(const struct viv_native_status *status)
+{
+    static const char *const stdin_states[] = {"none", "open", "draining", "closed"};
+    char pid[VIV_PID_TEXT_BYTES];
+    json_t *value = json_object();
+    viv_json_put(&value, "pid", json_string(viv_pid_format(status->pid, pid)));
+    viv_json_put(&value, "number", viv_json_u64(status->number));
+    viv_json_put(&value, "digest", json_string(status->digest));
+    viv_json_put(&value, "label", viv_ctl__text(status->label));
+    viv_json_put(&value, "command", viv_ctl__text(status->command != NULL ? status->command : ""));
+    viv_json_put(&value, "phase", json_string(viv_native_phase_name(status->phase)));
+    viv_json_put(&value, "ready", json_boolean(status->ready));
+    viv_json_put(&value, "os_pid", status->os_pid > 0 ? json_integer(status->os_pid) : json_null());
+    viv_json_put(&value, "age_ms", duration_ms(status->age_ns));
+    viv_json_put(&value, "idle_ms", duration_ms(status->idle_ns));
+    viv_json_put(&value, "stdout", stream(status, 0));
+    viv_json_put(&value, "stderr", stream(status, 1));
+    viv_json_put(&value, "stdin", json_string(stdin_states[status->stdin_state % 4]));
+    viv_json_put(&value, "stdin_queued", viv_json_u64(status->stdin_queued));
+    viv_json_put(&value, "terminal", json_boolean(status->has_terminal));
+    viv_json_put(&value, "suspended", json_boolean(status->is_suspended));
+    viv_json_put(&value, "unkillable", json_boolean(status->unkillable));
+    viv_json_put(&value, "sandbox",
+                 json_string(viv_native_rows[VIV_NATIVE_KEY_SANDBOX].words[status->sandbox]));
+    viv_json_put(&value, "contained_by", json_string(viv_rung_name(status->rung)));
+    viv_json_put(&value, "weak", weak(status));
+    viv_json_put(&value, "left_out", left_out(status));
+    viv_json_put(&value, "exit", status->has_exit ? viv_ctl__exit(&status->exit) : json_null());
+    return value;
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program of our own that outlives the command which starts it. 0 or a negated errno.
+#ifndef VIV_OS_DETACH_H
+#define VIV_OS_DETACH_H
+
+#include "base/defs.h"
+
+// Runs this very executable again with these arguments (argv[0] first), in a session of its own,
+// as nobody's child, in `/`, without signal handlers or blocked signals; stdin is /dev/null, stdout
+// and stderr are the descriptors given, and no other is passed on. Blocks until it was forked.
+int viv_os_start_detached(const char *const *argv, int out_fd, int err_fd);
+
+#endif
