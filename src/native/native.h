@@ -233,9 +233,8 @@ struct viv_native_status {
     enum viv_rung rung;
     uint32_t sandbox; // enum viv_native_sandbox
     bool has_terminal;
-    uint64_t wall_offset_ns; // wall clock = monotonic + this
-    uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
-    uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
+    uint32_t weak;     // VIV_WEAK_ bits: limits held to in a weaker way
+    uint32_t left_out; // VIV_FEATURE_BIT: accepted and missing
 };
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

@@ -399,9 +399,6 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .left_out = program->left_out,
         .age_ns = now_ns - program->spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
-        .weak = program->weak,
-        .left_out = program->left_out,
-        .wall_offset_ns = program->wall_offset_ns,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);
