@@ -3,6 +3,7 @@
 // a JSON object, and then kept at its length.
 #include "native/audit.h"
 
+#include "base/assert.h"
 #include "base/hash.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -49,6 +50,7 @@ static void put_key(struct text *text, const char *key)
 
 static void put_member(struct text *text, const char *key, const char *value, size_t max)
 {
+    VIV_ASSERT(value != NULL);
     put_key(text, key);
     put_string(text, value, strnlen(value, max));
 }

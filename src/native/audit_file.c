@@ -82,7 +82,7 @@ static int continue_chain(struct viv_audit_file *file)
     char last = '\n';
     int r = viv_os_fstat(file->fd, &stat);
     if (r < 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0) return r;
-    uint64_t end = (uint64_t)stat.st_size, begin;
+    uint64_t end = (uint64_t)stat.st_size, begin = 0;
     const int64_t n = read_at(file->fd, &last, 1, end - 1);
     if (n != 1) return n < 0 ? (int)n : -EIO;
     if (last == '\n')

@@ -136,12 +136,11 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     viv_proc_set_alarm(program->proc, next_ns);
 }
 
-enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns)
+enum viv_err viv_program__post_launch(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     const struct viv_native_quota queued = {.queued = 1};
     VIV_TRY(viv_native__reserve(native, program->scope, &queued));
-    program->posted_ns = now_ns;
     const enum viv_err err =
         viv_launcher_post(native->launcher, &program->scope->tenant->launches, &program->job);
     if (err != VIV_OK) viv_native__unreserve(native, program->scope, &queued);
@@ -163,7 +162,10 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
         if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
             VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
         viv_program__forget_id(program);
-        tell_spawner(program, err);
+        viv_native__unreserve(program->native, program->scope, &program->reserved);
+        program->reserved = (struct viv_native_quota){0};
+        viv_program__uncount(program);
+        tell_spawner(program, err); // after all is undone
         return VIV_STEP_DONE;
     }
     take_over(program, proc, now_ns);
@@ -199,7 +201,8 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
         return;
     }
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
-    const enum viv_err err = viv_program__post_launch(program, now_ns);
+    program->posted_ns = now_ns;
+    const enum viv_err err = viv_program__post_launch(program);
     if (err == VIV_OK) return;
     program->is_starting = false;
     audit_start(program, err);

@@ -313,7 +313,7 @@ static void destroy(struct viv_proc *proc, void *state)
     struct viv_program *program = state;
     struct viv_native *native = program->native;
     program->proc = NULL;
-    if (program->is_counted) viv_ses_native_sub(program->session);
+    viv_program__uncount(program);
     viv_program__drop(program);
     // Release: who waits for 0 sees what the program did.
     if (atomic_fetch_sub_explicit(&native->live, 1, memory_order_acq_rel) == 1)

@@ -157,7 +157,8 @@ static void note_gone(struct viv_program *program, enum viv_gone_cause cause)
         program->exit.cause = program->cause = VIV_CAUSE_DEADMAN;
         viv_spin_unlock(&program->lock);
     }
-    VIV_IGNORE(viv_init_link_ack(&program->link), "it ends by itself then");
+    if (viv_init_link_ack(&program->link) != VIV_OK)
+        viv_program__close_link(program); // which ends it as well
 }
 
 // What init reports; when it ends without a record, nobody knows how the leader did.
@@ -292,6 +293,7 @@ static void latch_rest(struct viv_program *program)
     const struct viv_native_quota live = {.live = 1};
     viv_native__unreserve(program->native, program->scope, &live);
     program->reserved.live = 0;
+    viv_program__uncount(program);
     viv_spin_lock(&program->lock);
     program->phase = VIV_NATIVE_EXITED;
     viv_spin_unlock(&program->lock);

@@ -51,7 +51,20 @@ enum viv_err viv_native__guest_find(struct viv_guest_call *call)
 
 // ---- looking ----
 
-// So many bytes of a status, at most. Errors: NOTFOUND, those of a handle.
+// What the tree uses costs some system calls, so it is read where one program is asked for.
+static void put_usage(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
+                      struct viv_native_layout_status *out)
+{
+    struct viv_native_usage usage;
+    if (viv_native_usage(ctx, ref, &usage) != VIV_OK || usage.known == 0) return;
+    out->sampled_ns = viv_sched_now_ns(ctx->native->sched);
+    out->cpu_ns = usage.cpu_ns;
+    out->memory_bytes = usage.memory_bytes;
+    out->memory_peak_bytes = usage.memory_peak_bytes;
+    out->pids = usage.pids;
+}
+
+// So many bytes of a status, at most. out_number NULL: with its usage. Errors: NOTFOUND, those of a handle.
 static enum viv_err put_status(const struct viv_guest_call *call, const struct viv_native_ref *ref,
                                uint64_t ptr, uint64_t size, uint64_t *out_number)
 {
@@ -60,9 +73,12 @@ static enum viv_err put_status(const struct viv_guest_call *call, const struct v
     const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
     VIV_TRY(viv_native_status(&ctx, ref, &status));
     viv_native__layout_status(&status, &out);
+    if (out_number == NULL)
+        put_usage(&ctx, ref, &out);
+    else
+        *out_number = status.number;
     out.size = (uint32_t)viv_min_u64(size, sizeof out);
     viv_native__guest_put(call, ptr, &out, out.size);
-    *out_number = status.number;
     return VIV_OK;
 }
 
@@ -74,11 +90,10 @@ static enum viv_err check_size(const struct viv_guest_call *call, uint64_t size,
 enum viv_err viv_native__guest_status(struct viv_guest_call *call)
 {
     struct viv_native_ref ref;
-    uint64_t number;
     VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
     VIV_TRY(viv_native__guest_room(call, call->args[1], call->args[2]));
     VIV_TRY(check_size(call, call->args[2], STATUS_BYTES_MIN));
-    return put_status(call, &ref, call->args[1], call->args[2], &number);
+    return put_status(call, &ref, call->args[1], call->args[2], NULL);
 }
 
 // An array of statuses that grows in guest memory.

@@ -83,11 +83,6 @@ void viv_native__layout_status(const struct viv_native_status *status,
         .stderr_buffered = status->buffered[1],
         .stderr_evicted = status->evicted[1],
         .stderr_drained = status->drained[1],
-        .sampled_ns = status->sampled_ns,
-        .cpu_ns = status->cpu_ns,
-        .memory_bytes = status->memory_bytes,
-        .memory_peak_bytes = status->memory_peak_bytes,
-        .pids = status->pids,
     };
     out->label_len = put_text(out->label, sizeof out->label, status->label);
     if (status->command != NULL)

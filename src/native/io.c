@@ -100,13 +100,13 @@ static void read_stream(struct viv_program *program, uint32_t index, uint64_t no
         turn = read_once(program, stream, now_ns, &n);
         sum += n;
     }
+    if (sum > 0) viv_native__count(&program->native->counts.log_bytes[index], sum);
     if (turn == TURN_END) {
         viv_program__close_stream(program, index, false);
     } else if (sum > 0) {
         viv_program__complete_all(program, &stream->readers, VIV_OK);
         viv_program__complete_all(program, &program->both_readers, VIV_OK);
         viv_program__touch(program, VIV_NATIVE_IDLE_ON_OUTPUT, now_ns);
-        viv_native__count(&program->native->counts.log_bytes[index], sum);
     }
     if (turn != TURN_MORE) program->hot &= ~bit;
     if (turn == TURN_FULL) program->full |= bit;

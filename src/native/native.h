@@ -19,6 +19,7 @@
 #include "native/exit.h"
 #include "native/read.h"
 #include "native/request.h"
+#include "native/settings.h"
 
 // What a spawner's handle may do.
 #define VIV_NATIVE_RIGHTS                                                                          \
@@ -30,17 +31,6 @@ struct viv_program;
 
 // ---- the room ----
 
-struct viv_native_quota {
-    uint64_t live, retained, ring_bytes, queued; // programs, programs, bytes, launches
-};
-// What is to be told of programs, beside the audit ring of `cap`.
-struct viv_native_audit {
-    bool is_required; // no program without a record
-    bool shows_args;  // the text of arguments, not only their digest
-    // When required: makes sure that one more record can be kept. Thread: any. Blocks. Errors: any.
-    enum viv_err (*reserve)(void *arg); // NULL: the ring is where they are kept
-    void *arg;
-};
 struct viv_native_config {
     struct viv_kernel *kernel;
     struct viv_room *cap;

@@ -6,10 +6,8 @@
 
 #include "native/native.h"
 
-// What holds it together, and the values in force, by key; 0 for what is no number.
+// The values in force, by key; 0 for what is no number.
 struct viv_native_info {
-    enum viv_rung rung;
-    uint32_t weak, left_out, incarnation;
     uint64_t values[VIV_NATIVE_KEYS_END];
 };
 enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,

@@ -149,6 +149,12 @@ void viv_program__complete_all(struct viv_program *program, struct viv_list *cal
     } while (!is_empty);
 }
 
+void viv_program__uncount(struct viv_program *program)
+{
+    if (program->is_counted) viv_ses_native_sub(program->session);
+    program->is_counted = false;
+}
+
 void viv_program__forget_id(struct viv_program *program)
 {
     if (program->id != NULL) viv_prog_ids_remove(program->native->ids, program->id);

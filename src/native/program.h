@@ -187,6 +187,7 @@ void viv_program__drop_key(struct viv_program *program);
 // Completes the calls of a list of the program's. Under no lock; wakes.
 void viv_program__complete_all(struct viv_program *program, struct viv_list *calls,
                                enum viv_err err);
+void viv_program__uncount(struct viv_program *program);   // below its session; once or more
 void viv_program__forget_id(struct viv_program *program); // nobody finds it by its id
 // Takes it out of everything; who holds it counted still may read it. False: it was out already.
 bool viv_program__release(struct viv_program *program);
@@ -246,9 +247,9 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
 void viv_program__wake(struct viv_program *program);
 
 // ---- birth.c: the step's ----
-// Posts the launch, whose end wakes the process. Thread: who makes the process, or its step.
-// Errors: QUOTA, EXHAUSTED.
-enum viv_err viv_program__post_launch(struct viv_program *program, uint64_t now_ns) VIV_MUST_CHECK;
+// Posts the launch, whose end wakes the process; posted_ns is set. Thread: who makes the process,
+// or its step. Errors: QUOTA, EXHAUSTED.
+enum viv_err viv_program__post_launch(struct viv_program *program) VIV_MUST_CHECK;
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came

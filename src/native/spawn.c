@@ -339,16 +339,18 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
     program->spawner = call;
     // The process first runs when its launch is done, or lasts; from the post on it is its own.
     const uint64_t now_ns = viv_sched_now_ns(native->sched);
+    program->posted_ns = now_ns; // before the alarm, after which the step may read it
     viv_proc_set_alarm(proc, now_ns + VIV_LAUNCH_SLOW_NS);
-    err = viv_program__post_launch(program, now_ns);
+    err = viv_program__post_launch(program);
     if (err == VIV_OK) return VIV_E_AGAIN;
     program->spawner = NULL;
+    viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
     viv_native_cancel(call);
     viv_proc_abandon(proc);
     return err;
 fail:
     viv_native__audit_spawn(program, call->ctx.unit, err, &call->diag);
-    if (program->is_counted) viv_ses_native_sub(program->session);
+    viv_program__uncount(program);
     viv_program__drop(program);
     return err;
 }

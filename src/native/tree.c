@@ -6,6 +6,7 @@
 //   group    the leader's process group and session; who leaves both escapes, which was asked for
 //
 // The leader's number is used only while it has not been waited for.
+#include "os/tree.h"
 #include "native/program.h"
 #include "os/cgroup.h"
 #include <errno.h>
@@ -40,8 +41,10 @@ void viv_tree__kill(struct viv_program *program)
     }
     kill_group(program);
     if (!has_leader(program)) return;
-    if (program->rung == VIV_RUNG_GROUP)
+    if (program->rung == VIV_RUNG_GROUP) {
         VIV_IGNORE(viv_os_group_signal(program->leader, SIGKILL), "nobody is left in it");
+        VIV_IGNORE(viv_os_signal_session(program->leader, SIGKILL), "the group is dead at least");
+    }
     VIV_IGNORE(viv_os_child_signal(program->pidfd, SIGKILL), "it has ended by itself");
 }
 

@@ -25,6 +25,7 @@ enum {
     STAT_BYTES = 1024,
     ENTRIES_BYTES = 4096,
     FIRST_ROWS = 256,
+    SESSION_ROUNDS = 16,
     DEPTH_MAX = 100000,
     TO_PROCESS_GROUP = 1 << 2 /* PIDFD_SIGNAL_PROCESS_GROUP */
 };
@@ -133,8 +134,10 @@ int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out)
     struct viv_proc_stat stat = {.pid = pid, .state = at[2]};
     at += 3;
     stat.parent = (pid_t)strtol(at, &at, 10);
-    // Fields 5 to 21 lie between the parent and the start.
-    for (int field = 5; field < 22; field++)
+    VIV_IGNORE(strtol(at, &at, 10), "the group");
+    stat.session = (pid_t)strtol(at, &at, 10);
+    // Fields 7 to 21 lie between the session and the start.
+    for (int field = 7; field < 22; field++)
         VIV_IGNORE(strtoll(at, &at, 10), "a field that is not needed");
     stat.start = strtoull(at, NULL, 10);
     *out = stat;
@@ -274,6 +277,36 @@ enum viv_err viv_os_signal_descendants(int signo, struct viv_tree_seen *seen, si
     end_walk(&walk);
     *out_new = new_count;
     return VIV_OK;
+}
+
+// True when it is a member that lives; it has got the signal.
+static bool signal_member(const struct viv_proc_stat *row, pid_t session, int signo)
+{
+    struct viv_proc_stat now;
+    if (row->session != session || row->pid == session) return false;
+    if (row->state == 'Z' || row->state == 'X') return false;
+    const int pidfd = viv_os_pidfd_open(row->pid);
+    if (pidfd < 0) return pidfd != -ESRCH;
+    const bool is_member = viv_os_proc_stat(row->pid, &now) >= 0 && now.start == row->start &&
+                           now.session == session && now.state != 'Z';
+    if (is_member) VIV_IGNORE(viv_os_child_signal(pidfd, signo), "it may have ended");
+    VIV_IGNORE(viv_os_close(pidfd), "a pidfd");
+    return is_member;
+}
+
+enum viv_err viv_os_signal_session(pid_t session, int signo)
+{
+    enum viv_err err = VIV_OK;
+    bool was_signalled = true;
+    for (int round = 0; round < SESSION_ROUNDS && was_signalled && err == VIV_OK; round++) {
+        struct walk walk = {0};
+        was_signalled = false;
+        err = read_processes(&walk);
+        for (size_t i = 0; i < walk.count; i++)
+            was_signalled = signal_member(&walk.rows[i], session, signo) || was_signalled;
+        end_walk(&walk);
+    }
+    return err;
 }
 
 void viv_tree_seen_deinit(struct viv_tree_seen *seen)

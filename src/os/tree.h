@@ -24,7 +24,7 @@ int viv_os_open_boot_timer(void);
 int viv_os_set_boot_timer(int timer_fd, uint64_t at_ns);
 
 struct viv_proc_stat {
-    pid_t pid, parent;
+    pid_t pid, parent, session;
     char state;     // as in /proc/PID/stat
     uint64_t start; // since boot, in clock ticks
 };
@@ -39,6 +39,9 @@ struct viv_tree_seen {
 };
 enum viv_err viv_os_signal_descendants(int signo, struct viv_tree_seen *seen,
                                        size_t *out_new) VIV_MUST_CHECK;
+// Sends to each process of a session but its leader, whose number must be its own still (it has not
+// been waited for); repeats until a walk finds none that lives, or for a while. The same care.
+enum viv_err viv_os_signal_session(pid_t session, int signo) VIV_MUST_CHECK;
 void viv_tree_seen_deinit(struct viv_tree_seen *seen);
 
 #endif

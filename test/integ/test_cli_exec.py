@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`viv run -- COMMAND`: a program of the operating system in the foreground (native.md 11.4)."""
 
+import hashlib
+import json
 import os
 import pathlib
 import pty
@@ -168,6 +170,75 @@ class Exec(CliTest):
             text += part
         self.assertEqual(process.wait(timeout=SECONDS), 0)
         self.assertIn(b"33 44", text)
+
+
+class Audit(CliTest):
+    """`viv run --audit FILE -- COMMAND` (native.md 13, N23, N115) and `--policy FILE` (N19)."""
+
+    def lines(self, name="audit.jsonl"):
+        return (self.dir / name).read_text(encoding="utf-8").splitlines()
+
+    def verify(self, lines):
+        """The number of the first line that does not name the digest of the one before; None: the chain holds."""
+        before = "0" * 64
+        for number, line in enumerate(lines):
+            if json.loads(line)["prev"] != before:
+                return number
+            before = hashlib.sha256(line.encode("utf-8")).hexdigest()
+        return None
+
+    def programs(self, name="audit.jsonl"):
+        return [event for event in map(json.loads, self.lines(name)) if event["event"] == "program"]
+
+    def test_case_115_the_chain_holds_and_a_change_breaks_it(self):
+        ended = self.viv("run", "--audit", "audit.jsonl", "--env", "SECRET=hidden", "--", "sh", "-c", "exit 3")
+        self.assertEqual(ended.status, 3)
+        lines = self.lines()
+        self.assertGreaterEqual(len(lines), 3)
+        self.assertIsNone(self.verify(lines))
+        self.assertEqual(self.verify([lines[0].replace("session-create", "session-remove")] + lines[1:]), 1)
+        self.assertEqual(self.verify(lines[1:]), 0)
+        self.assertNotIn("hidden", "".join(lines))
+        spawn, end = self.programs()
+        self.assertEqual((spawn["operation"], spawn["outcome"]), ("native.spawn", "OK"))
+        detail = spawn["detail"]
+        wanted = hashlib.sha256(b"sh\0-c\0exit 3\0").hexdigest()
+        self.assertEqual(detail["argv_sha256"], wanted)
+        self.assertIn("SECRET", detail["env"])
+        self.assertEqual((end["operation"], end["detail"]["code"]), ("native.exit", 3))
+        self.assertEqual(end["detail"]["digest"], detail["digest"])
+
+    def test_case_023_a_refusal_has_one_record(self):
+        self.assertEqual(self.viv("run", "--audit", "audit.jsonl", "--", "no-such-program").status, 127)
+        self.assertEqual([(event["operation"], event["outcome"]) for event in self.programs()],
+                         [("native.spawn", "NOPROGRAM")])
+
+    def test_case_115_no_record_no_program(self):
+        ended = self.viv("run", "--audit", "/dev/full", "--require-audit", "--", "touch", "was-run")
+        self.assertNotEqual(ended.status, 0)
+        self.assertIn("viv: touch: permission denied (audit)\n", ended.err)
+        self.assertFalse((self.dir / "was-run").exists())
+        ended = self.viv("run", "--audit", "audit.jsonl", "--require-audit", "--", "touch", "was-run")
+        self.assertEqual((ended.status, ended.err), (0, ""))
+        self.assertTrue((self.dir / "was-run").exists())
+        self.assertIsNone(self.verify(self.lines()))
+
+    def test_case_019_a_policy_says_which_commands(self):
+        policy = self.file("policy", "use none\nallow native.mode=unsandboxed,env,persist,user,unbounded\n"
+                                     'allow native.spawn="/usr/bin/printf one **"\n')
+        options = ("--sandbox", "none", "--no-env", "--policy", policy, "--audit", "audit.jsonl")
+        ended = self.viv("run", *options, "--", "printf", "one", "two")
+        self.assertEqual((ended.status, ended.out), (0, "one"), ended)
+        for command in (["printf", "two"], ["sh", "-c", "true"], ["no-such-program"], ["/usr/bin/printf"]):
+            with self.subTest(command=command):
+                ended = self.viv("run", *options, "--", *command)
+                self.assertEqual((ended.status, ended.err),
+                                 (1, f"viv: {command[0]}: permission denied (native.spawn)\n"))
+                (event,) = self.programs()
+                self.assertEqual((event["outcome"], event["class"]), ("DENIED", "native.spawn"))
+        bare = self.file("bare", 'use none\nallow native.spawn="/usr/bin/printf one **"\n')
+        ended = self.viv("run", "--sandbox", "none", "--no-env", "--policy", bare, "--", "printf", "one")
+        self.assertEqual((ended.status, ended.err), (1, "viv: printf: permission denied (unsandboxed)\n"))
 
 
 if __name__ == "__main__":

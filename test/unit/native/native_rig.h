@@ -44,7 +44,7 @@ void rig_open_policy(struct native_rig *rig, const char *policy,
                      void (*change)(struct viv_native_config *config));
 // The next audit event of a program as a line of JSON; false: there is none.
 bool rig_next_audit(struct native_rig *rig, char *out, size_t cap);
-// The next one must be of this operation and outcome ("OK"), and is left in `out`.
+// Waits for the next one, which must be of this operation and outcome ("OK"), and is left in `out`.
 void rig_expect_audit(struct native_rig *rig, const char *operation, const char *outcome, char *out,
                       size_t cap);
 

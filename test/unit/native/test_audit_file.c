@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "harness/check.h"
 #include "native/audit_file.h"
 #include "os/fault.h"
 #include <errno.h>
@@ -51,7 +52,7 @@ static int verify(void)
     uint8_t digest[VIV_SHA256_BYTES] = {0};
     FILE *in = fopen(path, "r");
     int count = 0;
-    assert_non_null(in);
+    CHECK(in != NULL);
     while (fgets(line, sizeof line, in) != NULL && count >= 0) {
         const size_t len = strlen(line) - 1;
         viv_hex_encode(digest, sizeof digest, wanted);
@@ -84,7 +85,7 @@ static void case_115_each_line_has_the_digest_of_the_one_before(void **state)
     write_events(audit, true, 5);
     assert_int_equal(verify(), 5);
     FILE *out = fopen(path, "r+"); // a changed letter breaks it
-    assert_non_null(out);
+    CHECK(out != NULL);
     assert_int_equal(fseek(out, 200, SEEK_SET), 0);
     (void)fputc('#', out);
     (void)fclose(out);
@@ -121,8 +122,9 @@ static void a_file_is_continued_or_replaced(void **state)
     static char first[VIV_AUDIT_JSON_MAX], second[VIV_AUDIT_JSON_MAX];
     uint8_t digest[VIV_SHA256_BYTES];
     char hex[2 * VIV_SHA256_BYTES + 1];
-    assert_non_null(fgets(first, sizeof first, in));
-    assert_non_null(fgets(second, sizeof second, in));
+    CHECK(in != NULL);
+    CHECK(fgets(first, sizeof first, in) != NULL);
+    CHECK(fgets(second, sizeof second, in) != NULL);
     (void)fclose(in);
     assert_int_equal(viv_sha256(first, strlen(first) - 1, digest), VIV_OK);
     viv_hex_encode(digest, sizeof digest, hex);

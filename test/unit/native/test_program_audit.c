@@ -12,7 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE = 32768, OUTPUT = 4096, MS = 1000000 };
+#define MS VIV_NS_PER_MS
+enum {
+    LINE = 32768,
+    OUTPUT = 4096,
+};
 
 static char line[LINE];
 
@@ -270,7 +274,7 @@ static void metrics_count_what_happened(void **state)
     assert_int_equal(metrics.exits[VIV_CAUSE_SELF], 1);
     assert_int_equal(metrics.log_bytes[0], 5);
     assert_int_equal(metrics.log_bytes[1], 3);
-    assert_int_equal(metrics.ring_bytes, 2 * (1 << 20) + 2 * 8192);
+    assert_int_equal(metrics.ring_bytes, (UINT64_C(2) << 20) + 16384);
     assert_true(metrics.stdin_queued > 0 && metrics.stdin_queued < sizeof big);
     assert_true(metrics.spawn_ns > 0);
     assert_int_equal(metrics.audit_failed, 0);

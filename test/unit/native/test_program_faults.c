@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE = 32768, MS = 1000000, WAYS = 3, NTH_MAX = 400 };
+#define MS VIV_NS_PER_MS
+enum { LINE = 32768, WAYS = 3, NTH_MAX = 400 };
 
 static struct native_rig rig;
 static char line[LINE];
@@ -38,6 +39,20 @@ static void request(int way)
     rig_put_text(&rig, VIV_NATIVE_KEY_KEY, "the-key");
 }
 
+// Descriptors, but for those of empty control groups, which are kept for the next program.
+static int count_fds(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        char path[64], target[512] = "";
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, target, sizeof target - 1) < 0) continue;
+        const char *group = strstr(target, "/viv-");
+        count += group == NULL || strchr(group + 1, '/') == NULL;
+    }
+    return count;
+}
+
 // No program, reservation or child is there; as many descriptors as when it was looked at first.
 static void expect_nothing_left(int fds)
 {
@@ -49,9 +64,9 @@ static void expect_nothing_left(int fds)
     assert_int_equal(metrics.launch_queue, 0);
     viv_pid holder;
     assert_int_equal(viv_native_find_key(&rig.ctx, "the-key", &holder), VIV_E_NOTFOUND);
-    if (fds != 0 && rig_count_fds() != fds) {
+    if (count_fds() != fds) {
         (void)system("ls -l /proc/$PPID/fd >&2");
-        fail_msg("%d descriptors, were %d", rig_count_fds(), fds);
+        fail_msg("%d descriptors, were %d", count_fds(), fds);
     }
 }
 
@@ -117,7 +132,7 @@ static int warm_up(int way)
         clear();
     }
     (void)spawn_records();
-    return rig_count_fds();
+    return count_fds();
 }
 
 static void case_023_each_allocation_fails_once(void **state)
@@ -276,7 +291,7 @@ static void case_022_descriptors_that_run_out_come_back(void **state)
         for (int more = 0; was_short; more++) {
             assert_true(more < 64);
             request(way);
-            set_limit(RLIMIT_NOFILE, (rlim_t)(fds + more));
+            set_limit(RLIMIT_NOFILE, (rlim_t)fds + (rlim_t)more);
             const enum viv_err err = spawn_once();
             set_limit(RLIMIT_NOFILE, before.rlim_cur);
             was_short = err != VIV_OK;

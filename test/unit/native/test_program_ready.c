@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MS = 1000000, OUTPUT = 4096 };
+#define MS VIV_NS_PER_MS
+enum { OUTPUT = 4096 };
 
 static void through_init(struct viv_native_config *config)
 {
@@ -22,7 +23,6 @@ static void open_rig(struct native_rig *rig, int way)
     if (way == 2) rig->level = VIV_NATIVE_SANDBOX_DEFAULT;
     assert_int_equal(chmod(".", 0777), 0);
 }
-#define EACH_WAY(way) for (int way = 0; (way) < 3; (way)++)
 
 static bool is_ready(struct native_rig *rig, const struct viv_native_ref *ref)
 {
@@ -47,8 +47,7 @@ static void put_ready(struct native_rig *rig, enum viv_native_ready ready, uint6
 static void case_106_ready_by_descriptor(void **state)
 {
     (void)state;
-    EACH_WAY(way)
-    {
+    for (int way = 0; way < 3; way++) {
         struct native_rig rig;
         struct viv_native_exit exit;
         open_rig(&rig, way);
@@ -79,8 +78,7 @@ static void case_106_ready_by_descriptor(void **state)
 static void case_106_ready_by_line(void **state)
 {
     (void)state;
-    EACH_WAY(way)
-    {
+    for (int way = 0; way < 3; way++) {
         struct native_rig rig;
         struct viv_native_exit exit;
         open_rig(&rig, way);
@@ -107,8 +105,7 @@ static void case_106_ready_by_line(void **state)
 static void case_106_late_is_stopped(void **state)
 {
     (void)state;
-    EACH_WAY(way)
-    {
+    for (int way = 0; way < 3; way++) {
         struct native_rig rig;
         struct viv_native_exit exit;
         open_rig(&rig, way);
@@ -173,8 +170,7 @@ static void case_106_held_and_gated_begin_to_count_at_their_start(void **state)
 static void case_028_a_ready_descriptor_is_there_only_when_asked_for(void **state)
 {
     (void)state;
-    EACH_WAY(way)
-    {
+    for (int way = 0; way < 3; way++) {
         struct native_rig rig;
         struct viv_native_exit exit;
         char out[OUTPUT];
