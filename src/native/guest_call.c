@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions of the import module that do not wait.
 #include "native/guest_int.h"
+#include "native/native_int.h"
 #include "native/owner.h"
 #include "native/told.h"
 
