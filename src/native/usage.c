@@ -11,7 +11,7 @@ static bool read_one(const struct viv_program *program, const char *file, const 
                      uint64_t *out_value)
 {
     char path[64];
-    (void)snprintf(path, sizeof path, "%s/%s", program->cgroup_name, file);
+    (void)snprintf(path, sizeof path, "%llu/%s", (unsigned long long)program->cgroup_number, file);
     return viv_cgroup_read_u64(program->native->cgroup_fd, path, key, out_value) >= 0;
 }
 
@@ -38,7 +38,7 @@ enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv
         if (read_one(program, "memory.peak", NULL, &usage.memory_peak_bytes))
             usage.known |= VIV_USAGE_MEMORY_PEAK;
         if (read_one(program, "pids.current", NULL, &usage.pids)) usage.known |= VIV_USAGE_PIDS;
-        usage.cpu_ns = cpu_us * 1000;
+        usage.cpu_ns = (cpu_us - viv_min_u64(cpu_us, program->cgroup_cpu_us)) * 1000;
         if (!is_alive(program)) usage = (struct viv_native_usage){.known = 0};
     }
     viv_program__drop(program);
