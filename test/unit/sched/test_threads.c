@@ -229,7 +229,6 @@ int main(void)
         cmocka_unit_test(jobs_of_both_pools_run_and_wake),
         cmocka_unit_test(a_pipe_wakes_all_its_waiters_once),
         cmocka_unit_test(an_idle_scheduler_is_not_woken),
-        cmocka_unit_test(who_sleeps_on_descriptors_holds_up_no_grace_period),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
