@@ -54,7 +54,7 @@ static void append(struct viv_log_ring *ring, size_t len)
     t.sequence++;
     while (len > 0) {
         struct iovec space[2];
-        const uint64_t end = ring->head.end;
+        const uint64_t end = ring->head->end;
         const size_t room = viv_log_ring_room(ring, len, space);
         assert_true(room > 0);
         for (size_t i = 0; i < room; i++) {
@@ -121,10 +121,10 @@ static void check_bytes(uint64_t offset, const uint8_t *out, size_t len)
 static void copies(void)
 {
     static uint8_t out[OUT];
-    const uint64_t asked = t.rings[0].head.front + 5;
+    const uint64_t asked = t.rings[0].head->front + 5;
     uint64_t offset = asked;
     const size_t len = viv_log_ring_copy(&t.rings[0], &offset, out, sizeof out);
-    assert_true(offset >= asked && offset + len <= t.rings[0].head.end);
+    assert_true(offset >= asked && offset + len <= t.rings[0].head->end);
     check_bytes(offset, out, len);
 }
 
@@ -132,10 +132,10 @@ static void drains(void)
 {
     static uint8_t out[OUT];
     uint64_t from;
-    const uint64_t before = t.rings[0].head.drained;
+    const uint64_t before = t.rings[0].head->drained;
     const size_t len = viv_log_ring_drain(&t.rings[0], out, 3000, &from);
     check_bytes(from, out, len);
-    assert_int_equal(t.rings[0].head.drained - before, len + t.others_drained);
+    assert_int_equal(t.rings[0].head->drained - before, len + t.others_drained);
 }
 
 static uint64_t newlines_before(uint64_t offset)
@@ -158,7 +158,7 @@ static void looks(void)
 static void finds(void)
 {
     struct viv_log_entry entry;
-    const uint64_t offset = t.rings[0].head.end - 40;
+    const uint64_t offset = t.rings[0].head->end - 40;
     if (!viv_log_ring_find_run(&t.rings[0], offset, &entry)) return;
     assert_int_equal(entry.newlines, newlines_before(entry.offset));
     if (viv_log_ring_next_run(&t.rings[0], offset, &entry)) assert_true(entry.offset > offset);
