@@ -150,7 +150,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     if (viv_program__is_watched(program)) viv_care_touch(care, UINT32_MAX, now_ns);
     const uint64_t limit_ns = viv_care_check(care, now_ns);
     if (has_exited(program, now_ns)) return finish(program, proc);
-    if (more || (care->hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0) return VIV_STEP_YIELD;
+    const uint32_t pipes = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN;
+    if (more || (care->hot & pipes) != 0) return VIV_STEP_YIELD; // a writer was admitted, too
     if (viv_program__arm(program) != VIV_OK) {
         viv_proc_set_alarm(proc, now_ns + VIV_NS_PER_MS); // no memory to wait with: look again
         care->hot |= VIV_READY_ALL & ~(uint32_t)VIV_READY_PID;
