@@ -23,7 +23,7 @@ file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/holder_build.h CONTENT
 " @ONLY)
 
 file(GLOB viv_holder_os CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/os/*.c)
-set(viv_holder_base alloc assert buf err log spin text)
+set(viv_holder_base alloc assert buf err log siphash spin text)
 list(TRANSFORM viv_holder_base REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/src/base/\\1.c")
 set(viv_holder_gen errors alloc_tags locks)
 list(TRANSFORM viv_holder_gen REPLACE "(.+)" "${CMAKE_BINARY_DIR}/gen/\\1.c")

@@ -282,7 +282,7 @@ void viv_native__audit_deed(struct viv_program *program, const struct viv_native
 void viv_native__audit_exit(struct viv_program *program)
 {
     static const char *const kinds[] = {"exited", "signaled", "lost"};
-    const struct viv_native_exit *exit = &program->exit;
+    const struct viv_native_exit *exit = &program->care.exit;
     struct viv_audit_event event;
     begin_event(&event, program, "native.exit", VIV_OK);
     struct text *text = viv_try_alloc(sizeof *text, VIV_TAG_NATIVE);

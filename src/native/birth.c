@@ -28,6 +28,11 @@ void viv_native__launched(struct viv_launch_job *job)
     viv_proc_wake(proc);
 }
 
+static void stop(struct viv_program *program, enum viv_native_cause cause, uint64_t now_ns)
+{
+    viv_care_stop(&program->care, &(struct viv_care_stop){.cause = cause}, now_ns);
+}
+
 // The resource through which others hold it; without one, when its owner has ended, it ends.
 static void own(struct viv_program *program, uint64_t now_ns)
 {
@@ -39,8 +44,8 @@ static void own(struct viv_program *program, uint64_t now_ns)
                                          viv_program__take(program), &program->resource);
     if (err == VIV_OK) return;
     program->resource = VIV_RID_NONE;
-    viv_program__stop(program, err == VIV_E_NOTFOUND ? VIV_CAUSE_OWNER : VIV_CAUSE_START, 0,
-                      now_ns);
+    const bool has_ended = err == VIV_E_NOTFOUND;
+    stop(program, has_ended ? VIV_CAUSE_OWNER : VIV_CAUSE_START, now_ns);
 }
 
 // Writes down how the spawn came out, and tells who asked, unless it has ended meanwhile.
@@ -48,7 +53,7 @@ static void tell_spawner(struct viv_program *program, enum viv_err err)
 {
     viv_native__audit_spawn(program, program->scope->unit, err, &program->launch_diag);
     struct viv_wakes wakes = {0};
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     struct viv_native_call *call = program->spawner;
     program->spawner = NULL;
     if (call != NULL) {
@@ -59,7 +64,7 @@ static void tell_spawner(struct viv_program *program, enum viv_err err)
         if (err == VIV_OK) viv_prog_id_format(viv_prog_entry_id(program->id), call->spawned.id);
         viv_native_call_complete_locked(&call->op, err, &wakes);
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     viv_wakes_flush(&wakes);
 }
 
@@ -68,14 +73,14 @@ static void take_launched(struct viv_program *program, uint64_t now_ns)
 {
     const struct viv_launch_result *launched = &program->launched;
     // Relaxed: the launch is done.
-    program->pidfd = program->has_init
+    program->care.pidfd = program->care.has_init
                          ? program->init_fd
                          : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
-    program->leader = program->has_init ? 0 : launched->pid;
+    program->care.leader = program->care.has_init ? 0 : launched->pid;
     program->init_fd = -1;
-    program->exit.started_wall_ns = now_ns + program->wall_offset_ns;
-    program->spawned_ns = now_ns;
-    program->hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
+    program->care.exit.started_wall_ns = now_ns + program->care.wall_offset_ns;
+    program->care.spawned_ns = now_ns;
+    program->care.hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
 }
 
 static void set_phase(struct viv_program *program, enum viv_native_phase phase)
@@ -84,32 +89,33 @@ static void set_phase(struct viv_program *program, enum viv_native_phase phase)
     const bool is_ready = program->req.fields.ready == VIV_NATIVE_READY_EXEC;
     const uint64_t now_ns = viv_sched_now_ns(program->native->sched);
     if (phase == VIV_NATIVE_RUNNING && !is_ready && start_ms < VIV_FOREVER_NS / VIV_NS_PER_MS / 2)
-        program->readiness.end_ns = now_ns + start_ms * VIV_NS_PER_MS;
-    viv_spin_lock(&program->lock);
-    program->phase = phase;
-    if (phase == VIV_NATIVE_RUNNING) program->ready_flag = is_ready;
-    viv_spin_unlock(&program->lock);
+        program->care.readiness.end_ns = now_ns + start_ms * VIV_NS_PER_MS;
+    viv_spin_lock(&program->care.lock);
+    program->care.phase = phase;
+    if (phase == VIV_NATIVE_RUNNING) program->care.ready_flag = is_ready;
+    viv_spin_unlock(&program->care.lock);
 }
 
 static void take_over(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns)
 {
     const bool is_held = program->req.fields.start == VIV_NATIVE_START_HELD;
     const bool is_gated = program->req.fields.start == VIV_NATIVE_START_GATED;
-    program->wall_offset_ns = viv_os_wall_ns() - now_ns;
-    program->spawned_ns = now_ns;
-    program->exit.incarnation = 1;
-    atomic_store_explicit(&program->touched_ns, now_ns, memory_order_relaxed); // a clock
+    program->care.wall_offset_ns = viv_os_wall_ns() - now_ns;
+    program->care.spawned_ns = now_ns;
+    program->care.exit.incarnation = 1;
+    atomic_store_explicit(&program->care.touched_ns, now_ns, memory_order_relaxed); // a clock
     if (!is_held) take_launched(program, now_ns);
     for (uint32_t i = 0; i < 2; i++)
-        if (program->streams[i].fd < 0 && !is_gated) viv_program__close_stream(program, i, false);
+        if (program->care.streams[i].fd < 0 && !is_gated) viv_care_close_stream(&program->care, i, false);
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
     const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
     own(program, now_ns);
-    if (stops) viv_program__stop(program, VIV_CAUSE_KERNEL_END, 0, now_ns);
+    if (stops) stop(program, VIV_CAUSE_KERNEL_END, now_ns);
     if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
-        viv_program__stop(program, VIV_CAUSE_START, 0, now_ns);
-    viv_program__take_early_reports(program, now_ns);
+        stop(program, VIV_CAUSE_START, now_ns);
+    viv_care_take_early(&program->care, program->has_early_exit ? &program->early_exit : NULL,
+                        program->is_early_gone, now_ns);
 }
 
 static void kill_launch(struct viv_program *program)
@@ -128,7 +134,7 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     if (began_ns != 0) {
         const uint64_t end_ns = began_ns + program->native->launch_ns;
         // Init's launch has its own limit (start.c).
-        if (now_ns >= end_ns && !program->has_init) kill_launch(program);
+        if (now_ns >= end_ns && !program->care.has_init) kill_launch(program);
         next_ns = now_ns >= end_ns ? now_ns + KILL_AGAIN_NS : viv_min_u64(next_ns, end_ns);
     }
     if (now_ns - program->posted_ns >= VIV_LAUNCH_SLOW_NS)
@@ -159,7 +165,7 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
     const enum viv_err err = program->launch_err;
     if (err != VIV_OK) {
         const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
-        if (pidfd >= 0 && !program->has_init) // what concerns init is over by now
+        if (pidfd >= 0 && !program->care.has_init) // what concerns init is over by now
             VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
         viv_program__forget_id(program);
         viv_native__unreserve(program->native, program->scope, &program->reserved);
@@ -191,10 +197,10 @@ static void set_running(struct viv_program *program)
 
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
 {
-    if (program->phase != VIV_NATIVE_HELD || program->is_starting) return;
+    if (program->care.phase != VIV_NATIVE_HELD || program->is_starting) return;
     program->is_starting = true;
-    if (program->has_init) { // gated; its answer comes over the link
-        const enum viv_err err = viv_init_link_start(&program->link);
+    if (program->care.has_init) { // gated; its answer comes over the link
+        const enum viv_err err = viv_init_link_start(&program->care.link);
         if (err == VIV_OK) return;
         audit_start(program, err);
         viv_program__complete_all(program, &program->starters, err);
@@ -209,18 +215,16 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
     viv_program__complete_all(program, &program->starters, err);
 }
 
-void viv_program__note_started(struct viv_program *program, int leader_fd)
+void viv_program__note_started(struct viv_program *program)
 {
-    if (program->leader_fd >= 0) VIV_IGNORE(viv_os_close(program->leader_fd), "a pidfd");
-    program->leader_fd = leader_fd;
-    if (program->phase != VIV_NATIVE_HELD) return;
+    if (program->care.phase != VIV_NATIVE_HELD) return;
     program->is_starting = false;
     set_running(program);
 }
 
 void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
 {
-    if (program->phase != VIV_NATIVE_HELD || !program->is_starting || program->has_init) return;
+    if (program->care.phase != VIV_NATIVE_HELD || !program->is_starting || program->care.has_init) return;
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
@@ -238,5 +242,5 @@ void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
 
 bool viv_program__is_waiting_for_launch(const struct viv_program *program)
 {
-    return program->phase == VIV_NATIVE_HELD && program->is_starting && !program->has_init;
+    return program->care.phase == VIV_NATIVE_HELD && program->is_starting && !program->care.has_init;
 }

@@ -9,12 +9,12 @@
 static void fail_call(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
 {
     struct viv_program *program = op->obj;
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     if (viv_op_is_parked(op)) {
         if (program->spawner != NULL && &program->spawner->op == op) program->spawner = NULL;
         viv_native_call_complete_locked(op, err, wakes);
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
 }
 
 static const struct viv_op_class call_class = {.fail = fail_call};
@@ -53,16 +53,16 @@ void viv_native_call_park_locked(struct viv_native_call *call, enum viv_native_c
 void viv_native_call_park(struct viv_native_call *call, enum viv_native_call_kind kind,
                           struct viv_program *program, struct viv_list *list)
 {
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     viv_native_call_park_locked(call, kind, program, list);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
 }
 
 static void forget_program(struct viv_native_call *call)
 {
     if (call->ctx.proc == NULL) { // who completed it has let go of it
-        viv_spin_lock(&call->program->lock);
-        viv_spin_unlock(&call->program->lock);
+        viv_spin_lock(&call->program->care.lock);
+        viv_spin_unlock(&call->program->care.lock);
     }
     viv_program__drop(call->program);
     call->program = NULL;
@@ -84,9 +84,9 @@ static enum viv_err give_handle(struct viv_native_call *call)
 static void copy_exit(struct viv_native_call *call)
 {
     struct viv_program *program = call->program;
-    viv_spin_lock(&program->lock);
-    call->exit = program->exit;
-    viv_spin_unlock(&program->lock);
+    viv_spin_lock(&program->care.lock);
+    call->exit = program->care.exit;
+    viv_spin_unlock(&program->care.lock);
 }
 
 // A program that was to be run has begun, or its time is over: its end is waited for.

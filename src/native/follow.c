@@ -50,10 +50,10 @@ static void pump(struct viv_follow *follow);
 static void go_on(struct viv_follow *follow, uint32_t credit)
 {
     struct viv_program *program = follow->program;
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     follow->credit += (uint32_t)viv_min_u64(credit, CREDIT_MAX - follow->credit);
     const bool is_over = program->is_over, is_dead = follow->is_dead;
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (is_dead) return;
     if (is_over)
         pump(follow);
@@ -124,9 +124,9 @@ static bool send_message(struct viv_follow *follow, VIV_OWN struct output_msg *m
     if (msg->follow != NULL) drop_follow(msg->follow); // not the last: its list or caller has one
     free_output(msg);
     if (sent == VIV_SEND_ABSENT) {
-        viv_spin_lock(&follow->program->lock);
+        viv_spin_lock(&follow->program->care.lock);
         follow->is_dead = true;
-        viv_spin_unlock(&follow->program->lock);
+        viv_spin_unlock(&follow->program->care.lock);
     }
     return false;
 }
@@ -196,7 +196,7 @@ static bool tell_dropped(struct viv_follow *follow)
 {
     const struct viv_program *program = follow->program;
     struct viv_log_view view;
-    viv_log_ring_look(&follow->program->streams[follow->stream - 1].ring, &view);
+    viv_log_ring_look(&follow->program->care.streams[follow->stream - 1].ring, &view);
     const struct viv_native_layout_event event = {.size = sizeof event,
                                                   .kind = VIV_NATIVE_EVENT_DROPPED,
                                                   .pid = program->pid.w,
@@ -220,10 +220,10 @@ static bool tell_end(struct viv_follow *follow)
 
 static bool may_tell(struct viv_follow *follow, bool *out_has_credit)
 {
-    viv_spin_lock(&follow->program->lock);
+    viv_spin_lock(&follow->program->care.lock);
     *out_has_credit = follow->credit > 0;
     const bool is_dead = follow->is_dead;
-    viv_spin_unlock(&follow->program->lock);
+    viv_spin_unlock(&follow->program->care.lock);
     return !is_dead;
 }
 
@@ -233,9 +233,9 @@ static bool tell_found(struct viv_follow *follow, const struct found *found)
         free_output(found->msg);
         return false;
     }
-    viv_spin_lock(&follow->program->lock);
+    viv_spin_lock(&follow->program->care.lock);
     follow->credit--;
-    viv_spin_unlock(&follow->program->lock);
+    viv_spin_unlock(&follow->program->care.lock);
     if (follow->is_auto) {
         found->msg->follow = follow;
         // Relaxed: this thread knows it through a count.
@@ -246,9 +246,9 @@ static bool tell_found(struct viv_follow *follow, const struct found *found)
         follow->has_cursor = true;
         return true;
     }
-    viv_spin_lock(&follow->program->lock);
+    viv_spin_lock(&follow->program->care.lock);
     follow->credit++;
-    viv_spin_unlock(&follow->program->lock);
+    viv_spin_unlock(&follow->program->care.lock);
     return false;
 }
 
@@ -279,24 +279,24 @@ static bool tell_one(struct viv_follow *follow)
 static void pump(struct viv_follow *follow)
 {
     struct viv_program *program = follow->program;
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     follow->again = true;
     if (follow->is_busy) { // who is looks again
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         return;
     }
     follow->is_busy = true;
     while (follow->again) {
         follow->again = false;
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         while (tell_one(follow))
             continue; // as long as there is credit, which is bounded
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
     }
     follow->is_busy = false;
     const bool leaves = follow->is_dead && !viv_list_is_empty(&follow->link);
     if (leaves) viv_list_remove(&follow->link);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (leaves) drop_follow(follow);
 }
 
@@ -304,14 +304,14 @@ static void pump(struct viv_follow *follow)
 static struct viv_follow *next_follow(struct viv_program *program, struct viv_follow *before)
 {
     struct viv_follow *found = NULL;
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     const bool is_lost = before != NULL && viv_list_is_empty(&before->link);
     struct viv_list *at = before == NULL ? program->follows.next : before->link.next;
     if (!is_lost && at != &program->follows) {
         found = VIV_CONTAINER_OF(at, struct viv_follow, link);
         atomic_fetch_add_explicit(&found->refs, 1, memory_order_relaxed); // on the list
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (before != NULL) drop_follow(before);
     return is_lost ? next_follow(program, NULL) : found;
 }
@@ -328,14 +328,14 @@ void viv_program__end_follows(struct viv_program *program)
 {
     for (bool more = true; more;) {
         struct viv_follow *follow = NULL;
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
         more = !viv_list_is_empty(&program->follows);
         if (more) {
             follow = VIV_CONTAINER_OF(program->follows.next, struct viv_follow, link);
             follow->is_dead = true;
             viv_list_remove(&follow->link);
         }
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         if (more) drop_follow(follow);
     }
 }
@@ -374,14 +374,14 @@ static enum viv_err add(VIV_OWN struct viv_program *program, viv_pid to,
     follow->has_cursor = how->cursor != NULL;
     if (how->cursor != NULL) follow->cursor = *how->cursor;
     atomic_init(&follow->refs, 2); // the list's, this one's
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     enum viv_err err =
         find_locked(program, to, how->stream, &count) != NULL ? VIV_E_EXISTS : VIV_OK;
     if (err == VIV_OK && count >= FOLLOWS_MAX) err = VIV_E_QUOTA;
     if (err == VIV_OK) viv_list_append(&program->follows, &follow->link);
     // Relaxed: a hint for the step, which is woken after it.
     atomic_store_explicit(&program->has_listeners, true, memory_order_relaxed);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (err == VIV_OK)
         go_on(follow, 0);
     else
@@ -422,11 +422,11 @@ enum viv_err viv_native_credit(const struct viv_native_ctx *ctx, const struct vi
     uint32_t count;
     if (ctx->proc == NULL) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     struct viv_follow *follow = find_locked(program, viv_proc_pid(ctx->proc), stream, &count);
     // Relaxed: it is on the list, which counts.
     if (follow != NULL) atomic_fetch_add_explicit(&follow->refs, 1, memory_order_relaxed);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (follow != NULL) {
         go_on(follow, n);
         drop_follow(follow);

@@ -26,9 +26,9 @@ static bool is_limited(uint64_t value)
 
 static int limit_memory(const struct viv_program *program)
 {
-    int r = write_number(program->cgroup_fd, "memory.max", program->req.fields.max_memory_bytes);
-    if (r >= 0) r = write_number(program->cgroup_fd, "memory.oom.group", 1);
-    if (r >= 0) VIV_IGNORE(write_number(program->cgroup_fd, "memory.swap.max", 0), "no swap here");
+    int r = write_number(program->care.cgroup_fd, "memory.max", program->req.fields.max_memory_bytes);
+    if (r >= 0) r = write_number(program->care.cgroup_fd, "memory.oom.group", 1);
+    if (r >= 0) VIV_IGNORE(write_number(program->care.cgroup_fd, "memory.swap.max", 0), "no swap here");
     return r;
 }
 
@@ -42,12 +42,12 @@ static int set_limits(const struct viv_program *program, bool *out_has_limits)
     const bool cpu = is_limited(fields->cpu_percent);
     *out_has_limits = memory || pids || cpu;
     int r = memory ? limit_memory(program) : 0;
-    if (r >= 0 && pids) r = write_number(program->cgroup_fd, "pids.max", fields->max_pids);
+    if (r >= 0 && pids) r = write_number(program->care.cgroup_fd, "pids.max", fields->max_pids);
     if (r >= 0 && cpu) {
         char text[64];
         (void)snprintf(text, sizeof text, "%llu %d",
                        (unsigned long long)fields->cpu_percent * PERCENT_US, PERIOD_US);
-        r = viv_cgroup_write(program->cgroup_fd, "cpu.max", text);
+        r = viv_cgroup_write(program->care.cgroup_fd, "cpu.max", text);
     }
     return r;
 }
@@ -61,9 +61,9 @@ static bool take_spare(struct viv_program *program)
         found ? native->spares[--native->spare_count] : (struct viv_native_spare){0};
     viv_spin_unlock(&native->lock);
     if (!found) return false;
-    program->cgroup_fd = spare.fd;
+    program->care.cgroup_fd = spare.fd;
     program->cgroup_number = spare.number;
-    program->cgroup_cpu_us = spare.cpu_us;
+    program->care.cgroup_cpu_us = spare.cpu_us;
     return true;
 }
 
@@ -87,8 +87,8 @@ int viv_native__get_group(struct viv_program *program)
     program->cgroup_number =
         atomic_fetch_add_explicit(&program->native->cgroup_count, 1, memory_order_relaxed);
     name_of(program->cgroup_number, name);
-    program->cgroup_fd = viv_cgroup_make(program->native->cgroup_fd, name);
-    if (program->cgroup_fd < 0) return program->cgroup_fd;
+    program->care.cgroup_fd = viv_cgroup_make(program->native->cgroup_fd, name);
+    if (program->care.cgroup_fd < 0) return program->care.cgroup_fd;
     return set_limits(program, &program->is_group_limited);
 }
 
@@ -103,14 +103,14 @@ static void remove_spare(const struct viv_native *native, const struct viv_nativ
 void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty)
 {
     struct viv_native *native = program->native;
-    if (program->cgroup_fd < 0) return;
-    const struct viv_native_spare spare = {program->cgroup_fd, program->cgroup_number, cpu_us};
-    program->cgroup_fd = -1;
+    if (program->care.cgroup_fd < 0) return;
+    const struct viv_native_spare spare = {program->care.cgroup_fd, program->cgroup_number, cpu_us};
+    program->care.cgroup_fd = -1;
     viv_spin_lock(&native->lock);
     // Linux 6.18 kills what is cloned into a group that was killed once, as if it had raced with
     // that.
-    const bool is_good = is_empty && !program->is_group_limited && !program->is_group_used_up &&
-                         !program->has_init; // which kills by itself
+    const bool is_good = is_empty && !program->is_group_limited && !program->care.is_group_used_up &&
+                         !program->care.has_init; // which kills by itself
     const bool keeps = is_good && !native->stops && native->spare_count < VIV_NATIVE_SPARES;
     if (keeps) native->spares[native->spare_count++] = spare;
     viv_spin_unlock(&native->lock);

@@ -12,7 +12,7 @@ static bool is_stream(uint32_t stream)
 // With a terminal or stderr=merge the second stream is at its end from the start.
 struct viv_log_source viv_native__source(struct viv_program *program, uint32_t stream)
 {
-    struct viv_native_stream *from = &program->streams[stream - 1];
+    struct viv_care_stream *from = &program->care.streams[stream - 1];
     return (struct viv_log_source){
         .ring = &from->ring,
         .key = program->cursor_key,
@@ -30,7 +30,7 @@ static uint64_t now(const struct viv_native_ctx *ctx)
 
 static void touch(const struct viv_native_ctx *ctx, struct viv_program *program)
 {
-    viv_program__touch(program, VIV_NATIVE_IDLE_ON_IO, now(ctx));
+    viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(ctx));
 }
 
 // ---- waiting ----
@@ -39,7 +39,7 @@ static void touch(const struct viv_native_ctx *ctx, struct viv_program *program)
 // put bytes into the ring.
 static bool is_quiet(struct viv_program *program, uint32_t index, uint64_t end)
 {
-    struct viv_native_stream *stream = &program->streams[index];
+    struct viv_care_stream *stream = &program->care.streams[index];
     struct viv_log_view view;
     viv_log_ring_look(&stream->ring, &view);
     return view.end == end && !atomic_load_explicit(&stream->is_eof, memory_order_acquire);
@@ -51,7 +51,7 @@ static enum viv_err park(struct viv_native_call *call, struct viv_program *progr
                          const uint64_t ends[2], uint64_t deadline_ns)
 {
     bool is_parked = false;
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     bool quiet = true;
     for (uint32_t i = 0; i < 2; i++)
         quiet = quiet && (ends[i] == UINT64_MAX || is_quiet(program, i, ends[i]));
@@ -59,12 +59,12 @@ static enum viv_err park(struct viv_native_call *call, struct viv_program *progr
         const uint32_t index = ends[0] != UINT64_MAX ? 0 : 1;
         struct viv_list *list = ends[0] != UINT64_MAX && ends[1] != UINT64_MAX
                                     ? &program->both_readers
-                                    : &program->streams[index].readers;
+                                    : &program->readers[index];
         call->op.deadline_ns = deadline_ns;
         viv_native_call_park_locked(call, VIV_NATIVE_CALL_DATA, program, list);
         is_parked = true;
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     return is_parked ? VIV_E_AGAIN : VIV_OK;
 }
 
@@ -251,7 +251,7 @@ enum viv_err viv_native_tail(const struct viv_native_ctx *ctx, const struct viv_
 static void place_since(const struct viv_program *program, const struct viv_log_source *source,
                         uint64_t wall_ns, struct viv_log_cursor *out_cursor)
 {
-    const uint64_t offset_ns = program->wall_offset_ns;
+    const uint64_t offset_ns = program->care.wall_offset_ns;
     viv_log_since(source, wall_ns > offset_ns ? wall_ns - offset_ns : 0, out_cursor);
 }
 
@@ -272,10 +272,10 @@ enum viv_err viv_native_read_logs(const struct viv_native_ctx *ctx,
     const struct viv_log_source source = viv_native__source(program, stream);
     struct viv_log_chunk chunk;
     viv_log_read_logs(&source, buf, max, &chunk);
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     program->orders.drained = true;
-    const bool running = program->phase != VIV_NATIVE_EXITED;
-    viv_spin_unlock(&program->lock);
+    const bool running = program->care.phase != VIV_NATIVE_EXITED;
+    viv_spin_unlock(&program->care.lock);
     // A program that waits for room can go on, and storage may be given back.
     if (chunk.len > 0 && running) viv_program__wake(program);
     *out = (struct viv_native_logs){
@@ -293,7 +293,7 @@ enum viv_err viv_native_wait_output(struct viv_native_call *call, const struct v
     VIV_TRY(resume(call, &is_late));
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_READ, &program));
     struct viv_log_view view;
-    viv_log_ring_look(&program->streams[stream - 1].ring, &view);
+    viv_log_ring_look(&program->care.streams[stream - 1].ring, &view);
     uint64_t ends[2] = {UINT64_MAX, UINT64_MAX};
     ends[stream - 1] = view.end;
     const enum viv_err err =

@@ -46,10 +46,10 @@ static void add_stop_locked(struct viv_native_orders *orders, const struct viv_n
 
 bool viv_program__order_stop(struct viv_program *program, const struct viv_native_orders *order)
 {
-    viv_spin_lock(&program->lock);
-    const bool has_ended = program->phase == VIV_NATIVE_EXITED;
+    viv_spin_lock(&program->care.lock);
+    const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
     if (!has_ended) add_stop_locked(&program->orders, order);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (!has_ended) viv_program__wake(program);
     return !has_ended;
 }
@@ -61,9 +61,9 @@ static enum viv_err wait_for_exit(struct viv_native_call *call, VIV_OWN struct v
 {
     enum viv_err err = VIV_OK;
     const bool has_order = order->kill || order->stop != VIV_CAUSE_NONE;
-    viv_spin_lock(&program->lock);
-    if (program->phase == VIV_NATIVE_EXITED) {
-        call->exit = program->exit;
+    viv_spin_lock(&program->care.lock);
+    if (program->care.phase == VIV_NATIVE_EXITED) {
+        call->exit = program->care.exit;
     } else {
         if (order->stop != VIV_CAUSE_NONE) add_stop_locked(&program->orders, order);
         program->orders.kill |= order->kill;
@@ -71,7 +71,7 @@ static enum viv_err wait_for_exit(struct viv_native_call *call, VIV_OWN struct v
         viv_native_call_park_locked(call, VIV_NATIVE_CALL_EXIT, program, list);
         err = VIV_E_AGAIN;
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (err == VIV_E_AGAIN && has_order) viv_program__wake(program);
     viv_program__drop(program);
     return err;
@@ -92,11 +92,11 @@ enum viv_err viv_native_stop_program(struct viv_native_call *call, const struct 
     struct viv_program *program;
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
     audit(program, &call->ctx, "native.stop", 0);
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     if (release) program->release_at_exit = true;
-    const bool has_ended = program->phase == VIV_NATIVE_EXITED;
-    const uint64_t own_ns = program->knobs[VIV_KNOB_GRACE];
-    viv_spin_unlock(&program->lock);
+    const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
+    const uint64_t own_ns = program->care.knobs[VIV_KNOB_GRACE];
+    viv_spin_unlock(&program->care.lock);
     struct viv_program *again = viv_program__take(program);
     const struct viv_native_orders order = {
         .stop = VIV_CAUSE_STOP, .grace_ns = grace_ns == VIV_NATIVE_OWN_GRACE ? own_ns : grace_ns};
@@ -113,9 +113,9 @@ enum viv_err viv_native_order_stop(const struct viv_native_ctx *ctx,
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
     audit(program, ctx, "native.stop", signo);
-    viv_spin_lock(&program->lock);
-    const uint64_t own_ns = program->knobs[VIV_KNOB_GRACE];
-    viv_spin_unlock(&program->lock);
+    viv_spin_lock(&program->care.lock);
+    const uint64_t own_ns = program->care.knobs[VIV_KNOB_GRACE];
+    viv_spin_unlock(&program->care.lock);
     const struct viv_native_orders order = {.stop = VIV_CAUSE_STOP,
                                             .grace_ns = grace_ns == VIV_NATIVE_OWN_GRACE ? own_ns
                                                                                          : grace_ns,
@@ -139,13 +139,13 @@ enum viv_err viv_native_start(struct viv_native_call *call, const struct viv_nat
     struct viv_program *program;
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
     enum viv_err err = VIV_E_INVAL;
-    viv_spin_lock(&program->lock);
-    if (program->phase == VIV_NATIVE_HELD) {
+    viv_spin_lock(&program->care.lock);
+    if (program->care.phase == VIV_NATIVE_HELD) {
         program->orders.start = true;
         viv_native_call_park_locked(call, VIV_NATIVE_CALL_START, program, &program->starters);
         err = VIV_E_AGAIN;
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (err == VIV_E_AGAIN) viv_program__wake(program);
     viv_program__drop(program);
     return err;
@@ -160,7 +160,7 @@ static enum viv_err write_locked(struct viv_native_call *call, struct viv_progra
         if (!bytes->all) return VIV_E_FULL;
     } else {
         const enum viv_err err =
-            viv_stdin_push(&program->in, bytes->data, bytes->len,
+            viv_stdin_push(&program->care.in, bytes->data, bytes->len,
                            bytes->all ? VIV_STDIN_ALL : VIV_STDIN_SOME, out_taken);
         if (err != VIV_E_FULL || !bytes->all) return err;
     }
@@ -177,11 +177,11 @@ enum viv_err viv_native_write(struct viv_native_call *call, const struct viv_nat
     struct viv_program *program;
     if (bytes->len > WRITE_MAX) return VIV_E_TOOBIG;
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_WRITE, &program));
-    viv_program__touch(program, VIV_NATIVE_IDLE_ON_IO, now(&call->ctx));
-    viv_spin_lock(&program->lock);
+    viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(&call->ctx));
+    viv_spin_lock(&program->care.lock);
     const enum viv_err err = write_locked(call, program, bytes, out_taken);
     if (err == VIV_OK) program->orders.moved = true;
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (err == VIV_OK) viv_program__wake(program);
     viv_program__drop(program);
     return err;
@@ -192,16 +192,16 @@ enum viv_err viv_native_close_stdin(const struct viv_native_ctx *ctx,
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_WRITE, &program));
-    viv_program__touch(program, VIV_NATIVE_IDLE_ON_IO, now(ctx));
-    viv_spin_lock(&program->lock);
+    viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(ctx));
+    viv_spin_lock(&program->care.lock);
     if (discard)
         program->orders.end_stdin = true; // the step may be writing what is queued
     else if (program->req.fields.pty.rows != 0)
         program->orders.end_terminal = true; // a character, which the step knows
     else
-        viv_stdin_drain(&program->in);
+        viv_stdin_drain(&program->care.in);
     program->orders.moved = true;
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     viv_program__wake(program);
     viv_program__drop(program);
     return VIV_OK;
@@ -215,13 +215,13 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
     if (len <= WRITE_MAX) bytes = viv_try_alloc(len + 1, VIV_TAG_NATIVE); // never 0 bytes
     if (bytes != NULL) {
         msg->ops->copy(msg, 0, bytes, len);
-        viv_spin_lock(&program->lock);
-        err = viv_stdin_push_message(&program->in, program->req.fields.framing, bytes, (size_t)len);
-        viv_spin_unlock(&program->lock);
+        viv_spin_lock(&program->care.lock);
+        err = viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes, (size_t)len);
+        viv_spin_unlock(&program->care.lock);
         viv_free(bytes, len + 1, VIV_TAG_NATIVE);
     }
     if (err != VIV_OK) program->refused_messages++;
-    program->hot |= VIV_READY_IN; // its own step runs next
+    program->care.hot |= VIV_READY_IN; // its own step runs next
 }
 
 // ---- orders ----
@@ -250,11 +250,11 @@ enum viv_err viv_native_signal(const struct viv_native_ctx *ctx, const struct vi
     VIV_TRY(viv_native__find(ctx, ref, need, &program));
     const enum viv_err err = may_signal(ctx, signo);
     if (err == VIV_OK) {
-        viv_program__touch(program, VIV_NATIVE_IDLE_ON_IO, now(ctx));
+        viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(ctx));
         const uint64_t bit = UINT64_C(1) << (signo - 1);
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
         *(leader ? &program->orders.leader_signals : &program->orders.group_signals) |= bit;
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         viv_program__wake(program);
         audit(program, ctx, "native.signal", signo);
     }
@@ -268,9 +268,9 @@ enum viv_err viv_native_close_output(const struct viv_native_ctx *ctx,
     struct viv_program *program;
     if (stream != 1 && stream != 2) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_WRITE, &program));
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     program->orders.close_output |= 1u << (stream - 1);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     viv_program__wake(program);
     viv_program__drop(program);
     return VIV_OK;
@@ -283,12 +283,12 @@ enum viv_err viv_native_resize(const struct viv_native_ctx *ctx, const struct vi
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_WRITE, &program));
     const bool has_terminal = program->req.fields.pty.rows != 0;
     if (has_terminal) {
-        viv_program__touch(program, VIV_NATIVE_IDLE_ON_IO, now(ctx));
-        viv_spin_lock(&program->lock);
+        viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(ctx));
+        viv_spin_lock(&program->care.lock);
         program->orders.has_size = true;
         program->orders.rows = rows;
         program->orders.columns = columns;
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         viv_program__wake(program);
     }
     viv_program__drop(program);
@@ -299,9 +299,9 @@ enum viv_err viv_native_release(const struct viv_native_ctx *ctx, const struct v
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_DESTROY, &program));
-    viv_spin_lock(&program->lock);
-    const bool has_ended = program->phase == VIV_NATIVE_EXITED;
-    viv_spin_unlock(&program->lock);
+    viv_spin_lock(&program->care.lock);
+    const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
+    viv_spin_unlock(&program->care.lock);
     if (has_ended) release_for(program, ctx);
     viv_program__drop(program);
     return has_ended ? VIV_OK : VIV_E_STATE;
@@ -355,13 +355,13 @@ enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_n
         viv_native_ceilings_guest(&ceilings);
     const enum viv_err err = viv_native_bring(key, &ceilings, &value);
     if (err == VIV_OK) {
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
         if (index == VIV_KNOBS)
             program->orders.deadman_ms = value;
         else
-            program->knobs[index] =
+            program->care.knobs[index] =
                 value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         viv_program__wake(program);
     }
     viv_program__drop(program);
@@ -374,7 +374,7 @@ static void look_at_streams(struct viv_program *program, struct viv_native_statu
 {
     for (uint32_t i = 0; i < 2; i++) {
         struct viv_log_view view;
-        viv_log_ring_look(&program->streams[i].ring, &view);
+        viv_log_ring_look(&program->care.streams[i].ring, &view);
         out->buffered[i] = view.end - view.front;
         out->evicted[i] = view.evicted;
         out->drained[i] = view.drained;
@@ -391,33 +391,33 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .pid = program->pid,
         .number = program->number,
         .command = program->exe,
-        .rung = program->rung,
+        .rung = program->care.rung,
         .sandbox = program->req.fields.sandbox,
         .has_terminal = program->req.fields.pty.rows != 0,
-        .age_ns = now_ns - program->spawned_ns,
+        .age_ns = now_ns - program->care.spawned_ns,
         .expires_ns = VIV_FOREVER_NS,
-        .wall_offset_ns = program->wall_offset_ns,
+        .wall_offset_ns = program->care.wall_offset_ns,
         .weak = program->weak,
         .left_out = program->left_out,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);
-    viv_spin_lock(&program->lock);
-    out->phase = program->phase;
-    out->incarnation = program->exit.incarnation;
-    out->ready = program->ready_flag;
-    out->has_exit = program->has_exit;
-    out->unkillable = program->unkillable;
+    viv_spin_lock(&program->care.lock);
+    out->phase = program->care.phase;
+    out->incarnation = program->care.exit.incarnation;
+    out->ready = program->care.ready_flag;
+    out->has_exit = program->care.has_exit;
+    out->unkillable = program->care.unkillable;
     out->is_suspended = program->is_suspended;
-    out->os_pid = program->has_exit ? 0 : program->leader;
-    if (program->has_exit) out->exit = program->exit;
+    out->os_pid = program->care.has_exit ? 0 : program->care.leader;
+    if (program->care.has_exit) out->exit = program->care.exit;
     out->spill_errno = viv_spill_io_error(program);
-    out->stdin_queued = viv_stdin_queued(&program->in);
-    out->stdin_state = (uint32_t)program->in.state;
+    out->stdin_queued = viv_stdin_queued(&program->care.in);
+    out->stdin_state = (uint32_t)program->care.in.state;
     memcpy(out->label, program->label, sizeof out->label);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     // Relaxed: a clock as of about now.
-    const uint64_t touched_ns = atomic_load_explicit(&program->touched_ns, memory_order_relaxed);
+    const uint64_t touched_ns = atomic_load_explicit(&program->care.touched_ns, memory_order_relaxed);
     out->idle_ns = now_ns > touched_ns ? now_ns - touched_ns : 0;
     viv_program__drop(program);
     return VIV_OK;

@@ -25,12 +25,12 @@ enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_
     for (uint32_t key = 1; key < VIV_NATIVE_KEYS_END; key++)
         if (is_number(&viv_native_rows[key]))
             out->values[key] = viv_native_number(&program->req.fields, (enum viv_native_key)key);
-    viv_spin_lock(&program->lock);
-    out->values[VIV_NATIVE_KEY_MAX_LIFETIME_MS] = to_ms(program->knobs[VIV_KNOB_LIFETIME]);
-    out->values[VIV_NATIVE_KEY_IDLE_MS] = to_ms(program->knobs[VIV_KNOB_IDLE]);
-    out->values[VIV_NATIVE_KEY_RETENTION_MS] = to_ms(program->knobs[VIV_KNOB_RETENTION]);
-    out->values[VIV_NATIVE_KEY_STOP_GRACE_MS] = to_ms(program->knobs[VIV_KNOB_GRACE]);
-    viv_spin_unlock(&program->lock);
+    viv_spin_lock(&program->care.lock);
+    out->values[VIV_NATIVE_KEY_MAX_LIFETIME_MS] = to_ms(program->care.knobs[VIV_KNOB_LIFETIME]);
+    out->values[VIV_NATIVE_KEY_IDLE_MS] = to_ms(program->care.knobs[VIV_KNOB_IDLE]);
+    out->values[VIV_NATIVE_KEY_RETENTION_MS] = to_ms(program->care.knobs[VIV_KNOB_RETENTION]);
+    out->values[VIV_NATIVE_KEY_STOP_GRACE_MS] = to_ms(program->care.knobs[VIV_KNOB_GRACE]);
+    viv_spin_unlock(&program->care.lock);
     viv_program__drop(program);
     return VIV_OK;
 }
@@ -39,9 +39,9 @@ static enum viv_err give(const struct viv_native_ctx *ctx, struct viv_program *p
 {
     viv_rid owner;
     if (program->req.fields.survive != VIV_NATIVE_SURVIVE_OWNER) return VIV_E_INVAL;
-    viv_spin_lock(&program->lock);
-    const bool has_ended = program->phase == VIV_NATIVE_EXITED;
-    viv_spin_unlock(&program->lock);
+    viv_spin_lock(&program->care.lock);
+    const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
+    viv_spin_unlock(&program->care.lock);
     if (has_ended || program->resource.w == 0) return VIV_E_STATE;
     if (viv_proc_find(ctx->native->kernel, program->scope->tenant->env, to) == NULL)
         return VIV_E_NOTFOUND;

@@ -58,6 +58,21 @@ static enum viv_err reserve(struct viv_program *program)
     return VIV_OK;
 }
 
+static void set_limits(struct viv_program *program)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    program->care.limits = (struct viv_care_limits){
+        .max_output_bytes = fields->max_output_bytes,
+        .max_cpu_ms = fields->max_cpu_ms,
+        .eof_linger_ms = fields->eof_linger_ms,
+        .idle_on = fields->idle_on,
+        .controllers = program->native->cgroup_controllers,
+        .stop_signal = (int32_t)fields->stop_signal,
+        .stops_leader = fields->stop_target == VIV_NATIVE_STOP_TARGET_LEADER,
+        .lingers = fields->linger == VIV_NATIVE_LINGER_WAIT,
+    };
+}
+
 static void make_queues(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
@@ -68,8 +83,8 @@ static void make_queues(struct viv_program *program)
         .retire = viv_cap_retire,
     };
     for (uint32_t i = 0; i < 2; i++)
-        viv_log_ring_init(&program->streams[i].ring, &config);
-    viv_stdin_init(&program->in, &(struct viv_stdin_config){
+        viv_log_ring_init(&program->care.streams[i].ring, &config);
+    viv_stdin_init(&program->care.in, &(struct viv_stdin_config){
                                      .bound_bytes = fields->stdin_queue_bytes,
                                      .prelude = fields->std_in.data,
                                      .prelude_len = fields->std_in.len,
@@ -120,13 +135,13 @@ static int open_null(int *out_fd)
 static int make_terminal(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
-    int r = viv_os_pty_open(&program->streams[VIV_OUT].fd, &program->child_fds[0]);
+    int r = viv_os_pty_open(&program->care.streams[VIV_OUT].fd, &program->child_fds[0]);
     if (r < 0) return r;
-    const int master = program->streams[VIV_OUT].fd;
+    const int master = program->care.streams[VIV_OUT].fd;
     r = viv_os_pty_resize(master, (uint16_t)fields->pty.rows, (uint16_t)fields->pty.columns);
     if (r >= 0 && fields->pty_raw) r = viv_os_pty_make_raw(program->child_fds[0]);
-    if (r >= 0) r = program->in_fd = viv_os_dup(master);
-    if (r >= 0) r = program->tty_fd = viv_os_dup(master);
+    if (r >= 0) r = program->care.in_fd = viv_os_dup(master);
+    if (r >= 0) r = program->care.tty_fd = viv_os_dup(master);
     for (int i = 1; i < 3 && r >= 0; i++)
         r = program->child_fds[i] = viv_os_dup(program->child_fds[0]);
     return r;
@@ -145,22 +160,22 @@ static int make_pipes(struct viv_program *program)
     const struct viv_native_fields *fields = &program->req.fields;
     if (fields->ready == VIV_NATIVE_READY_FD) {
         const int r =
-            make_pipe(true, &program->readiness.fd, &program->child_fds[VIV_PROGRAM_READY_FD]);
+            make_pipe(true, &program->care.readiness.fd, &program->child_fds[VIV_PROGRAM_READY_FD]);
         if (r < 0) return r;
     }
-    if (fields->pty.rows != 0 && program->rung != VIV_RUNG_PIDNS) return make_terminal(program);
+    if (fields->pty.rows != 0 && program->care.rung != VIV_RUNG_PIDNS) return make_terminal(program);
     int *theirs = program->child_fds;
     if (fields->pty.rows != 0) return open_nulls(program); // init makes the terminal
     const bool has_stdin = fields->std_in.data != NULL || fields->keep_stdin;
-    int r = has_stdin ? make_pipe(false, &program->in_fd, &theirs[0]) : open_null(&theirs[0]);
+    int r = has_stdin ? make_pipe(false, &program->care.in_fd, &theirs[0]) : open_null(&theirs[0]);
     if (r < 0) return r;
     r = fields->std_out == VIV_NATIVE_STDOUT_RING
-            ? make_pipe(true, &program->streams[VIV_OUT].fd, &theirs[1])
+            ? make_pipe(true, &program->care.streams[VIV_OUT].fd, &theirs[1])
             : open_null(&theirs[1]);
     if (r < 0) return r;
     if (fields->std_err == VIV_NATIVE_STDERR_MERGE) return theirs[2] = viv_os_dup(theirs[1]);
     return fields->std_err == VIV_NATIVE_STDERR_OWN
-               ? make_pipe(true, &program->streams[VIV_ERR].fd, &theirs[2])
+               ? make_pipe(true, &program->care.streams[VIV_ERR].fd, &theirs[2])
                : open_null(&theirs[2]);
 }
 
@@ -168,11 +183,11 @@ static void close_pipes(struct viv_program *program)
 {
     for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         close_fd(&program->child_fds[i]);
-    close_fd(&program->readiness.fd);
-    close_fd(&program->streams[VIV_OUT].fd);
-    close_fd(&program->streams[VIV_ERR].fd);
-    close_fd(&program->in_fd);
-    close_fd(&program->tty_fd);
+    close_fd(&program->care.readiness.fd);
+    close_fd(&program->care.streams[VIV_OUT].fd);
+    close_fd(&program->care.streams[VIV_ERR].fd);
+    close_fd(&program->care.in_fd);
+    close_fd(&program->care.tty_fd);
 }
 
 // ------------------------------------------------------------------------------------------ group
@@ -218,15 +233,15 @@ static enum viv_err choose_rung(struct viv_program *program)
     viv_native__need_group(program->native);
     program->has_group =
         program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
-    program->rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS
+    program->care.rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS
                     : fields->contain == VIV_NATIVE_CONTAIN_GROUP ? VIV_RUNG_GROUP
                     : program->has_group                          ? VIV_RUNG_CGROUP
                                                                   : VIV_RUNG_TREE;
-    program->has_init =
-        !(is_plain && program->native->direct && program->rung != VIV_RUNG_TREE && !wants_guard);
-    if (program->has_init && program->rung == VIV_RUNG_GROUP)
+    program->care.has_init =
+        !(is_plain && program->native->direct && program->care.rung != VIV_RUNG_TREE && !wants_guard);
+    if (program->care.has_init && program->care.rung == VIV_RUNG_GROUP)
         return fail(program, VIV_E_UNSUPPORTED, wants_guard ? "guard" : "direct");
-    if (wants_guard && program->rung == VIV_RUNG_TREE)
+    if (wants_guard && program->care.rung == VIV_RUNG_TREE)
         return fail(program, VIV_E_UNSUPPORTED, "guard");
     return check_limits(program);
 }
@@ -241,11 +256,12 @@ static enum viv_err make_all(struct viv_program *program)
     VIV_TRY(reserve(program));
     VIV_TRY(make_id(program));
     VIV_TRY(viv_native__audit_intent(program));
+    set_limits(program);
     make_queues(program);
     VIV_TRY(viv_spill_io_open(program));
     const struct viv_native_text *line = &program->req.fields.ready_line;
     if (line->data != NULL &&
-        viv_readiness_expect(&program->readiness, line->data, line->len) != VIV_OK)
+        viv_readiness_expect(&program->care.readiness, line->data, line->len) != VIV_OK)
         return fail(program, VIV_E_EXHAUSTED, "memory");
     int r = make_pipes(program);
     if (r < 0) return viv_native__host_error(program, r, "pipes");
@@ -263,7 +279,7 @@ void viv_native__close_child_fds(struct viv_program *program)
 void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
-    viv_native__put_group(program, program->cgroup_cpu_us, false);
+    viv_native__put_group(program, program->care.cgroup_cpu_us, false);
     viv_program__drop_key(program);
 }
 

@@ -17,11 +17,8 @@ struct viv_program *viv_program__take(struct viv_program *program)
 static void free_program(struct viv_qsbr_item *item)
 {
     struct viv_program *program = VIV_CONTAINER_OF(item, struct viv_program, retired);
-    for (int i = 0; i < 2; i++)
-        viv_log_ring_deinit(&program->streams[i].ring);
-    viv_stdin_deinit(&program->in);
+    viv_care_deinit(&program->care);
     viv_spill_io_free(program);
-    viv_readiness_deinit(&program->readiness);
     viv_native_req_deinit(&program->req);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
     viv_reason_drop(program->broken);
@@ -139,12 +136,12 @@ void viv_program__complete_all(struct viv_program *program, struct viv_list *cal
     bool is_empty;
     do {
         struct viv_wakes wakes = {0};
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
         while (!viv_list_is_empty(calls) && !viv_wakes_are_full(&wakes))
             viv_native_call_complete_locked(VIV_CONTAINER_OF(calls->next, struct viv_op, queue),
                                             err, &wakes);
         is_empty = viv_list_is_empty(calls);
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         viv_wakes_flush(&wakes);
     } while (!is_empty);
 }

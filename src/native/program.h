@@ -7,31 +7,19 @@
 #ifndef VIV_NATIVE_PROGRAM_H
 #define VIV_NATIVE_PROGRAM_H
 
+#include "native/care/care.h"
 #include "native/environ.h"
-#include "native/init_link.h"
 #include "native/native_int.h"
-#include "native/readiness.h"
-#include "native/ring.h"
 #include "native/spill_io.h"
-#include "native/stdin.h"
 #include "sched/io.h"
 
+enum { VIV_WAITS = 6 };
 enum { VIV_PROGRAM_READY_FD = 3 }; // a program's descriptor, VIV_READY_FD
-enum { VIV_OUT = 0, VIV_ERR = 1 }; // stdout, stderr; streams 1 and 2 outside
-
-// One pipe from the program. The step's, except what others read of the ring.
-struct viv_native_stream {
-    struct viv_log_ring ring; // empty for ever when it is /dev/null, or part of the other stream
-    struct viv_io_wait wait;
-    int fd;              // -1: closed
-    uint32_t full_reads; // in a row
-    bool is_large;       // the pipe was enlarged
-    _Atomic bool is_eof; // all of it is in the ring
-    bool truncated, is_overfilled;
-    struct viv_list readers; // parked calls; under the program's lock
+struct viv_program_wait {
+    struct viv_io_wait io;
+    struct viv_program *program;
+    uint32_t bit; // VIV_READY_
 };
-
-enum { VIV_KNOB_LIFETIME, VIV_KNOB_IDLE, VIV_KNOB_RETENTION, VIV_KNOB_GRACE, VIV_KNOBS };
 
 // What others want of the step. Under the program's lock; the step takes all of it at once.
 struct viv_native_orders {
@@ -60,10 +48,9 @@ struct viv_program {
     viv_rid resource; // 0: none
     char *exe;        // resolved
     struct viv_session *session;
-    enum viv_rung rung;
     uint32_t weak, left_out;  // as the status
-    bool has_group, has_init; // a control group; started by viv-holder
-    uint64_t asked_ns, spawned_ns, wall_offset_ns;
+    bool has_group; // a control group
+    uint64_t asked_ns;
     viv_pid caller; // who asked for it; none: no process
     uint32_t environment;
     enum viv_cap refused; // class that was missing; 0: none was (class 0 is not asked for here)
@@ -97,53 +84,28 @@ struct viv_program {
     viv_pid key_holder;
     _Atomic bool launch_is_late; // it was killed for that
 
-    // The step's:
+    // The step's; while the program is launched the launch's.
     struct viv_proc *proc;
-    struct viv_native_stream streams[2];
-    struct viv_io_wait in_wait, pid_wait;
+    struct viv_care care;
+    struct viv_program_wait waits[VIV_WAITS]; // one for each bit of VIV_READY_
     struct viv_program_spill *spill; // NULL: none
-    int in_fd, tty_fd;               // tty_fd: the controlling side; stream 1 and stdin use it, too
-    int pidfd;                       // of the leader or, with init, of that; -1: waited for
-    int init_fd, leader_fd;          // as init told; the launch's until it is done
-    struct viv_init_link link;
-    struct viv_io_wait link_wait;
-    struct viv_readiness readiness; // its pipe is the launch's until that is done
-    pid_t leader;
-    int cgroup_fd;
-    uint64_t cgroup_number, cgroup_cpu_us;   // used before it was this program's
-    bool is_group_limited, is_group_used_up; // it was killed once
-    _Atomic uint32_t ready;                  // VIV_READY_ bits, set by I/O
-    // The same bits: to be tried at once, waited for, without room for more.
-    uint32_t hot, armed, full;
-    bool wants_in;
+    int init_fd; // as init told; the launch's until it is done
+    uint64_t cgroup_number;
+    bool is_group_limited;
+    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
     const struct viv_reason *broken; // of a link
-    enum viv_native_cause cause;
-    uint64_t stop_kill_ns; // when SIGKILL follows; VIV_FOREVER_NS: no stop
-    uint64_t kill_ns;      // when it was sent; 0: not yet
-    uint64_t tree_check_ns, tree_pause_ns;
-    uint64_t leader_end_ns; // 0: not waited for yet
-    uint64_t tree_end_ns;
-    uint64_t cpu_check_ns; // next sample of what the tree has used
-    uint64_t output_bytes, refused_messages;
-    uint64_t sequence;             // of chunks of both streams
+    uint64_t refused_messages;
     bool is_prepared, is_starting; // held: pipes are there; the start is under way
-    bool tree_is_dead, is_gone, is_frozen, is_over_output; // is_gone: init told
 
-    struct viv_spin lock; // PROGRAM
-    // Under it:
-    enum viv_native_phase phase;
+    // Under care.lock:
     struct viv_native_orders orders;
-    bool ready_flag, has_exit, unkillable, release_at_exit, is_suspended,
-        is_counted; // is_counted: below its session
-    struct viv_native_exit exit;
-    struct viv_stdin_queue in;
-    struct viv_list writers, waiters, stoppers, starters, both_readers; // parked calls
+    bool release_at_exit, is_suspended, is_counted; // is_counted: below its session
+    // Parked calls; readers: of each stream.
+    struct viv_list writers, waiters, stoppers, starters, readers[2], both_readers;
     char label[VIV_LABEL_SIZE];
-    uint64_t knobs[VIV_KNOBS];        // ns
     struct viv_list watches, follows; // watch.c, follow.c
     bool is_over;                     // it has exited, and its process has told all it had to
     _Atomic bool has_listeners;       // there was a watch or a follower
-    _Atomic uint64_t touched_ns;      // last activity that holds the idle clock
 
     // After the end:
     struct viv_timer retention;
@@ -160,15 +122,6 @@ enum { // words of class native.mode, in the order of gen/caps.tab
     VIV_NATIVE_WORD_USER,
     VIV_NATIVE_WORD_UNBOUNDED
 };
-enum {
-    VIV_READY_OUT = 1,
-    VIV_READY_ERR = 2,
-    VIV_READY_IN = 4,
-    VIV_READY_PID = 8,
-    VIV_READY_LINK = 16,
-    VIV_READY_SAYS = 32 // through its descriptor
-};
-
 // ---- spawn.c ----
 // Counts a refusal, and notes it for the record of the spawn.
 void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
@@ -239,8 +192,6 @@ enum viv_err viv_native__resolve(struct viv_program *program) VIV_MUST_CHECK;
 
 // ---- body.c ----
 extern const struct viv_body viv_native_body;
-// Activity that holds the idle clock, if the program counts it. on: VIV_NATIVE_IDLE_ON_ bits.
-void viv_program__touch(struct viv_program *program, uint32_t on, uint64_t now_ns);
 // Bytes of a message, for stdin.
 void viv_program__feed_message(struct viv_program *program, const struct viv_msg *msg);
 // Wakes the program's process, if it has one. In a read section, under no lock.
@@ -254,42 +205,19 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
 void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
-// Init has started the leader; the descriptor is owned.
-void viv_program__note_started(struct viv_program *program, int leader_fd);
+void viv_program__note_started(struct viv_program *program); // init has started the leader
 bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 
-// ---- io.c: the step's ----
-// Reads and writes what is ready; true: there is more to do at once.
-bool viv_program__move_bytes(struct viv_program *program, uint64_t now_ns);
-bool viv_program__is_at_end(const struct viv_program *program); // both streams
-void viv_program__close_stream(struct viv_program *program, uint32_t index, bool truncated);
-void viv_program__close_stdin(struct viv_program *program);
-// It has said so; it is told once.
-void viv_program__set_ready(struct viv_program *program);
+// ---- wake.c: the step's ----
+void viv_program__init_care(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
-void viv_program__close_link(struct viv_program *program); // to init, which kills what it has
-void viv_program__close_all(struct viv_program *program);  // nothing is armed any more
+bool viv_program__is_watched(struct viv_program *program); // somebody holds its idle clock
+// Tells everybody of the news of care, and clears them.
+void viv_program__tell(struct viv_program *program);
 
 // ---- end.c: the step's ----
-void viv_program__stop(struct viv_program *program, enum viv_native_cause cause, uint64_t grace_ns,
-                       uint64_t now_ns);
-void viv_program__stop_with(struct viv_program *program, const struct viv_native_orders *order,
-                            uint64_t now_ns);
-void viv_program__kill(struct viv_program *program, enum viv_native_cause cause, uint64_t now_ns);
-// What init told while the launch lasted.
-void viv_program__take_early_reports(struct viv_program *program, uint64_t now_ns);
-// Waits for the leader, looks after its tree; true: the program has exited, and its record is
-// latched.
-bool viv_program__look_after(struct viv_program *program, uint64_t now_ns);
-uint64_t viv_program__next_deadline(const struct viv_program *program);
-
-// ---- tree.c: everything the program started ----
-void viv_tree__kill(struct viv_program *program);
-bool viv_tree__is_dead(struct viv_program *program);
-void viv_tree__signal(struct viv_program *program, int signo, bool leader);
-void viv_tree__freeze(struct viv_program *program, bool is_frozen);
-bool viv_tree__is_empty(const struct viv_program *program); // but for a leader that has ended
-void viv_tree__count(struct viv_program *program, struct viv_native_exit *exit); // of its cgroup
+// What is due when nothing of the program lives any more. False: its spill is not settled yet.
+bool viv_program__latch(struct viv_program *program, uint64_t now_ns);
 
 #endif

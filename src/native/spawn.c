@@ -117,66 +117,13 @@ static uint64_t ms_to_ns(uint64_t ms)
     return ms > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
 }
 
-static void init_stream(struct viv_native_stream *stream,
-                        void (*ready)(struct viv_io_wait *wait, uint32_t events))
-{
-    viv_io_init(&stream->wait, ready);
-    viv_list_init(&stream->readers);
-    stream->fd = -1;
-}
-
-static void set_ready(struct viv_program *program, uint32_t bit)
-{
-    // Seq_cst: published before the wake (sched.h).
-    atomic_fetch_or_explicit(&program->ready, bit, memory_order_seq_cst);
-    viv_proc_wake(program->proc); // it disarms before it ends
-}
-
-static void on_out(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_OUT].wait), VIV_READY_OUT);
-}
-
-static void on_err(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, streams[VIV_ERR].wait), VIV_READY_ERR);
-}
-
-static void on_says(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, readiness.wait), VIV_READY_SAYS);
-}
-
-static void on_in(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, in_wait), VIV_READY_IN);
-}
-
-static void on_pid(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, pid_wait), VIV_READY_PID);
-}
-
-static void on_link(struct viv_io_wait *wait, uint32_t events)
-{
-    (void)events;
-    set_ready(VIV_CONTAINER_OF(wait, struct viv_program, link_wait), VIV_READY_LINK);
-}
-
 static void init_program(struct viv_program *program, struct viv_native *native)
 {
     program->native = native;
     program->refs = 1;
-    viv_spin_init(&program->lock, VIV_LOCK_PROGRAM);
-    init_stream(&program->streams[VIV_OUT], on_out);
-    init_stream(&program->streams[VIV_ERR], on_err);
-    viv_io_init(&program->in_wait, on_in);
-    viv_io_init(&program->pid_wait, on_pid);
+    viv_program__init_care(program);
+    viv_list_init(&program->readers[0]);
+    viv_list_init(&program->readers[1]);
     viv_list_init(&program->writers);
     viv_list_init(&program->waiters);
     viv_list_init(&program->stoppers);
@@ -186,16 +133,11 @@ static void init_program(struct viv_program *program, struct viv_native *native)
     viv_list_init(&program->follows);
     viv_list_init(&program->in_scope);
     viv_list_init(&program->in_room);
-    program->link.fd = program->init_fd = program->leader_fd = program->outer_fd = -1;
-    viv_io_init(&program->link_wait, on_link);
-    program->in_fd = program->tty_fd = program->pidfd = program->cgroup_fd = program->cwd_fd = -1;
+    program->init_fd = program->outer_fd = program->cwd_fd = -1;
     for (int i = 0; i < VIV_LAUNCH_FDS_MAX; i++)
         program->child_fds[i] = -1;
-    viv_readiness_init(&program->readiness);
-    viv_io_init(&program->readiness.wait, on_says);
     program->launched.pidfd = -1;
-    program->stop_kill_ns = VIV_FOREVER_NS;
-    program->phase = VIV_NATIVE_STARTING;
+    program->care.phase = VIV_NATIVE_STARTING;
     program->job = (struct viv_launch_job){.run = viv_native__launch, .done = viv_native__launched};
     viv_program__init_retention(program);
 }
@@ -205,11 +147,11 @@ static void set_knobs(struct viv_program *program)
     const struct viv_native_fields *fields = &program->req.fields;
     const bool is_owned = fields->survive == VIV_NATIVE_SURVIVE_OWNER;
     const bool has_idle = viv_native_is_given(&program->req, VIV_NATIVE_KEY_IDLE_MS);
-    program->knobs[VIV_KNOB_LIFETIME] = ms_to_ns(fields->max_lifetime_ms);
-    program->knobs[VIV_KNOB_IDLE] =
+    program->care.knobs[VIV_KNOB_LIFETIME] = ms_to_ns(fields->max_lifetime_ms);
+    program->care.knobs[VIV_KNOB_IDLE] =
         is_owned && !has_idle ? VIV_FOREVER_NS : ms_to_ns(fields->idle_ms);
-    program->knobs[VIV_KNOB_RETENTION] = ms_to_ns(fields->retention_ms);
-    program->knobs[VIV_KNOB_GRACE] = ms_to_ns(fields->stop_grace_ms);
+    program->care.knobs[VIV_KNOB_RETENTION] = ms_to_ns(fields->retention_ms);
+    program->care.knobs[VIV_KNOB_GRACE] = ms_to_ns(fields->stop_grace_ms);
     memcpy(program->label, program->req.label, sizeof program->label);
 }
 

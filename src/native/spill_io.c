@@ -100,7 +100,7 @@ static void finish_batch(struct viv_job *job)
 
 static struct viv_log_source source_of(struct viv_program *program, uint32_t index)
 {
-    struct viv_native_stream *stream = &program->streams[index];
+    struct viv_care_stream *stream = &program->care.streams[index];
     return (struct viv_log_source){
         .ring = &stream->ring,
         .key = program->cursor_key,

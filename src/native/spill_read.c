@@ -39,12 +39,12 @@ static void finish_read(struct viv_job *base)
     struct viv_spill_job *job = VIV_CONTAINER_OF(base, struct viv_spill_job, job);
     struct viv_program *program = job->program;
     struct viv_wakes wakes = {0};
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     struct viv_native_call *call = job->call;
     job->call = NULL;
     if (call != NULL && viv_op_is_parked(&call->op))
         viv_native_call_complete_locked(&call->op, VIV_OK, &wakes);
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     viv_wakes_flush(&wakes);
     drop_job(job);
     viv_program__drop(program); // which keeps the spill's directory open
@@ -58,7 +58,7 @@ enum viv_err viv_spill_read_begin(struct viv_native_call *call, struct viv_progr
     struct viv_spill_config config;
     struct viv_spill_place place = {.stream = read->stream};
     const enum viv_log_stream stream = (enum viv_log_stream)read->stream;
-    viv_log_ring_look(&program->streams[read->stream - 1].ring, &view);
+    viv_log_ring_look(&program->care.streams[read->stream - 1].ring, &view);
     if (read->cursor == NULL || read->max == 0 ||
         viv_log_cursor_open(program->cursor_key, read->cursor, stream, 1, &mark) != VIV_OK ||
         mark.offset >= view.front ||
@@ -114,8 +114,8 @@ void viv_spill_read_leave(struct viv_native_call *call)
     struct viv_spill_job *job = call->spill;
     if (job == NULL) return;
     call->spill = NULL;
-    viv_spin_lock(&call->program->lock); // counted by the call still
+    viv_spin_lock(&call->program->care.lock); // counted by the call still
     job->call = NULL;
-    viv_spin_unlock(&call->program->lock);
+    viv_spin_unlock(&call->program->care.lock);
     drop_job(job);
 }

@@ -49,7 +49,7 @@ static uint32_t fill_limits(const struct viv_program *program, struct viv_launch
     if (fields->max_file_bytes != VIV_NATIVE_NONE)
         count = add_limit(limits, count, RLIMIT_FSIZE, fields->max_file_bytes);
     const bool has_memory =
-        program->rung == VIV_RUNG_CGROUP && (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
+        program->care.rung == VIV_RUNG_CGROUP && (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
     if (fields->max_memory_bytes != VIV_NATIVE_NONE && !has_memory)
         count = add_limit(limits, count, RLIMIT_AS, fields->max_memory_bytes);
     if ((program->weak & VIV_WEAK_PIDS) != 0)
@@ -116,7 +116,7 @@ static enum viv_err start_directly(struct viv_program *program, const struct viv
                 program->child_fds[VIV_PROGRAM_READY_FD]},
         .fd_count = fields->ready == VIV_NATIVE_READY_FD ? VIV_PROGRAM_READY_FD + 1 : 3,
         .cwd_fd = program->cwd_fd,
-        .cgroup_fd = program->cgroup_fd,
+        .cgroup_fd = program->care.cgroup_fd,
         .new_session = true,
         .controls_tty = fields->pty.rows != 0,
         .dies_with_parent = true,
@@ -195,9 +195,9 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
             (struct viv_plan_limit){(uint32_t)limits[i].resource, limits[i].soft, limits[i].hard};
     // A sandbox that leaves out the pid namespace, as was accepted, is held together otherwise.
     if (fields->sandbox == VIV_NATIVE_SANDBOX_NONE)
-        plan->rung = program->rung;
+        plan->rung = program->care.rung;
     else
-        program->rung = plan->rung;
+        program->care.rung = plan->rung;
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
     plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
     plan->gains = fields->allow_setuid;
@@ -230,16 +230,16 @@ static enum viv_err note_event(struct viv_program *program, const struct viv_pla
         program->is_init_known = true;
         break;
     case VIV_INIT_EVENT_TERMINAL:
-        program->streams[VIV_OUT].fd = event->fd;
-        program->in_fd = viv_os_dup(event->fd);
-        program->tty_fd = viv_os_dup(event->fd);
-        if (program->in_fd < 0 || program->tty_fd < 0) return fail(program, VIV_E_EXHAUSTED, "fds");
+        program->care.streams[VIV_OUT].fd = event->fd;
+        program->care.in_fd = viv_os_dup(event->fd);
+        program->care.tty_fd = viv_os_dup(event->fd);
+        if (program->care.in_fd < 0 || program->care.tty_fd < 0) return fail(program, VIV_E_EXHAUSTED, "fds");
         break;
     case VIV_INIT_EVENT_READY:
         program->is_init_ready = plan->is_gated;
         break;
     case VIV_INIT_EVENT_STARTED:
-        program->leader_fd = event->fd;
+        program->care.leader_fd = event->fd;
         program->is_init_ready = true;
         break;
     case VIV_INIT_EVENT_FAILED:
@@ -268,11 +268,11 @@ static enum viv_err await_start(struct viv_program *program, const struct viv_pl
     for (;;) {
         const uint64_t now_ns = viv_os_now_ns();
         const int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
-        const int ready = viv_os_poll_fd(program->link.fd, POLLIN, left_ms);
+        const int ready = viv_os_poll_fd(program->care.link.fd, POLLIN, left_ms);
         if (ready < 0) return viv_native__host_error(program, ready, "poll");
         if (ready == 0) return fail(program, VIV_E_TIMEOUT, "exec");
         struct viv_init_event event;
-        viv_init_link_next(&program->link, &event);
+        viv_init_link_next(&program->care.link, &event);
         const enum viv_err err = note_event(program, plan, &event);
         if (err != VIV_E_AGAIN) return err;
     }
@@ -284,20 +284,20 @@ static void abandon_init(struct viv_program *program)
 {
     const uint64_t end_ns = viv_os_now_ns() + ABANDON_NS;
     struct viv_init_event event = {.type = VIV_INIT_EVENT_NONE};
-    if (program->link.fd >= 0) VIV_IGNORE(viv_os_packet_end(program->link.fd), "it is killed then");
-    while (program->link.fd >= 0 && event.type != VIV_INIT_EVENT_CLOSED) {
+    if (program->care.link.fd >= 0) VIV_IGNORE(viv_os_packet_end(program->care.link.fd), "it is killed then");
+    while (program->care.link.fd >= 0 && event.type != VIV_INIT_EVENT_CLOSED) {
         const uint64_t now_ns = viv_os_now_ns();
         if (now_ns >= end_ns) break; // it hangs
         const int left_ms = (int)((end_ns - now_ns) / VIV_NS_PER_MS) + 1;
-        if (viv_os_poll_fd(program->link.fd, POLLIN, left_ms) <= 0) continue;
-        viv_init_link_next(&program->link, &event);
+        if (viv_os_poll_fd(program->care.link.fd, POLLIN, left_ms) <= 0) continue;
+        viv_init_link_next(&program->care.link, &event);
         if (event.fd < 0) continue;
         if (event.type == VIV_INIT_EVENT_INIT && program->init_fd < 0)
             program->init_fd = event.fd;
         else
             VIV_IGNORE(viv_os_close(event.fd), "it is ending");
     }
-    viv_init_link_close(&program->link);
+    viv_init_link_close(&program->care.link);
 }
 
 // Waits for a child that ends now, or is killed.
@@ -315,7 +315,7 @@ static enum viv_err link_error(struct viv_program *program, enum viv_err err)
 {
     if (err == VIV_E_TOOBIG) return fail(program, err, "path");
     if (err == VIV_E_LOST) return fail(program, VIV_E_EXHAUSTED, "killed");
-    const int error = program->link.error;
+    const int error = program->care.link.error;
     return viv_native__host_error(program, error != 0 ? error : -ENOMEM, "init");
 }
 
@@ -324,24 +324,24 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
 {
     const struct viv_native *native = program->native;
     // Who kills the group must not be in it; but another user's init could not put anybody into it.
-    const bool has_rung = program->rung == VIV_RUNG_CGROUP;
+    const bool has_rung = program->care.rung == VIV_RUNG_CGROUP;
     const bool holds_group = has_rung && !viv_native__has_user(program);
     const struct viv_init_fds fds = {
         .stdio = {program->child_fds[0], program->child_fds[1], program->child_fds[2]},
         .ready_fd = program->child_fds[VIV_PROGRAM_READY_FD],
-        .cgroup_fd = has_rung ? program->cgroup_fd : -1};
+        .cgroup_fd = has_rung ? program->care.cgroup_fd : -1};
     int holder_end;
-    enum viv_err err = viv_init_link_open(&program->link, &holder_end);
+    enum viv_err err = viv_init_link_open(&program->care.link, &holder_end);
     if (err != VIV_OK) return link_error(program, err);
     const struct viv_init_start start = {.holder_fd = native->holder_fd,
                                          .socket_fd = holder_end,
-                                         .cgroup_fd = holds_group ? -1 : program->cgroup_fd,
+                                         .cgroup_fd = holds_group ? -1 : program->care.cgroup_fd,
                                          .cwd_fd = program->cwd_fd,
                                          .cpus = &native->cpus};
     viv_init_launch(room, &start, &program->launched);
     VIV_IGNORE(viv_os_close(holder_end), "the holder has it");
     if (program->launched.stage != VIV_STAGE_NONE) return launch_error(program);
-    err = viv_init_link_send_plan(&program->link, plan, &fds);
+    err = viv_init_link_send_plan(&program->care.link, plan, &fds);
     if (err != VIV_OK) return link_error(program, err);
     return await_start(program, plan);
 }
@@ -365,7 +365,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
     if (err != VIV_OK) {
         abandon_init(program);
-        if (program->cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->cgroup_fd), "or by init");
+        if (program->care.cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
         end_child(&program->init_fd, true);
         if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {
             VIV_IGNORE(viv_os_close(program->outer_fd), "it was waited for");
@@ -413,12 +413,12 @@ enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_ro
         .pid = program->pid,
     };
     viv_native__post_warden(program->native, room);
-    if (program->has_init && probe_host(program->native, room) != VIV_OK)
+    if (program->care.has_init && probe_host(program->native, room) != VIV_OK)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
     VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
     // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
     atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);
-    const enum viv_err err = program->has_init ? start_by_init(program, &env, room)
+    const enum viv_err err = program->care.has_init ? start_by_init(program, &env, room)
                                                : start_directly(program, &env, room);
     viv_native_env_free(&env);
     return err;

@@ -17,10 +17,10 @@ static bool read_one(const struct viv_program *program, const char *file, const 
 
 static bool is_alive(struct viv_program *program)
 {
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     const bool is_alive =
-        program->phase == VIV_NATIVE_RUNNING || program->phase == VIV_NATIVE_STOPPING;
-    viv_spin_unlock(&program->lock);
+        program->care.phase == VIV_NATIVE_RUNNING || program->care.phase == VIV_NATIVE_STOPPING;
+    viv_spin_unlock(&program->care.lock);
     return is_alive;
 }
 
@@ -38,7 +38,7 @@ enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv
         if (read_one(program, "memory.peak", NULL, &usage.memory_peak_bytes))
             usage.known |= VIV_USAGE_MEMORY_PEAK;
         if (read_one(program, "pids.current", NULL, &usage.pids)) usage.known |= VIV_USAGE_PIDS;
-        usage.cpu_ns = (cpu_us - viv_min_u64(cpu_us, program->cgroup_cpu_us)) * 1000;
+        usage.cpu_ns = (cpu_us - viv_min_u64(cpu_us, program->care.cgroup_cpu_us)) * 1000;
         if (!is_alive(program)) usage = (struct viv_native_usage){.known = 0};
     }
     viv_program__drop(program);

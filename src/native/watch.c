@@ -82,10 +82,10 @@ static void note_taken(struct viv_msg *msg)
 {
     struct event_msg *event = event_of(msg);
     struct viv_watch *watch = event->watch;
-    viv_spin_lock(&watch->program->lock);
+    viv_spin_lock(&watch->program->care.lock);
     event->was_taken = true;
     const bool leaves = note_locked(watch, event->bit);
-    viv_spin_unlock(&watch->program->lock);
+    viv_spin_unlock(&watch->program->care.lock);
     if (leaves) drop_watch(watch); // the message counts it still
 }
 
@@ -93,10 +93,10 @@ static void drop_event(struct viv_msg *msg)
 {
     struct event_msg *event = event_of(msg);
     struct viv_watch *watch = event->watch;
-    viv_spin_lock(&watch->program->lock);
+    viv_spin_lock(&watch->program->care.lock);
     event->is_out = false;
     const bool leaves = note_locked(watch, event->was_taken ? 0 : event->bit);
-    viv_spin_unlock(&watch->program->lock);
+    viv_spin_unlock(&watch->program->care.lock);
     if (leaves) drop_watch(watch);
     drop_watch(watch);
 }
@@ -110,7 +110,7 @@ static uint64_t value_locked(struct viv_program *program, uint32_t bit, uint64_t
 {
     struct viv_log_view views[2];
     for (uint32_t i = 0; i < 2; i++)
-        viv_log_ring_look(&program->streams[i].ring, &views[i]);
+        viv_log_ring_look(&program->care.streams[i].ring, &views[i]);
     switch (bit) {
     case VIV_NATIVE_EVENT_EXITED:
         return program->is_over;
@@ -119,13 +119,13 @@ static uint64_t value_locked(struct viv_program *program, uint32_t bit, uint64_t
     case VIV_NATIVE_EVENT_DROPPED:
         return views[0].evicted + views[1].evicted;
     case VIV_NATIVE_EVENT_STDIN_DRAINED:
-        return program->in.state == VIV_STDIN_NONE || viv_stdin_queued(&program->in) > 0
+        return program->care.in.state == VIV_STDIN_NONE || viv_stdin_queued(&program->care.in) > 0
                    ? told
-                   : program->in.delivered + 1;
+                   : program->care.in.delivered + 1;
     case VIV_NATIVE_EVENT_PHASE:
-        return (uint64_t)program->phase + 1;
+        return (uint64_t)program->care.phase + 1;
     default:
-        return program->ready_flag;
+        return program->care.ready_flag;
     }
 }
 
@@ -139,11 +139,11 @@ static void fill_locked(struct event_msg *event, struct viv_program *program, ui
         .kind = event->bit,
         .pid = program->pid.w,
         .number = program->number,
-        .phase = (uint32_t)program->phase,
+        .phase = (uint32_t)program->care.phase,
         .amount = is_amount ? value : 0,
-        .exit_kind = has_exit ? (uint32_t)program->exit.kind : 0,
-        .exit_code = has_exit ? program->exit.leader.code : 0,
-        .exit_cause = has_exit ? (uint32_t)program->exit.cause : 0,
+        .exit_kind = has_exit ? (uint32_t)program->care.exit.kind : 0,
+        .exit_code = has_exit ? program->care.exit.leader.code : 0,
+        .exit_cause = has_exit ? (uint32_t)program->care.exit.cause : 0,
     };
 }
 
@@ -207,7 +207,7 @@ void viv_program__tell_watches(struct viv_program *program)
     if (!atomic_load_explicit(&program->has_listeners, memory_order_relaxed)) return; // a hint
     struct viv_list gone;
     viv_list_init(&gone);
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     for (struct viv_list *at = program->watches.next, *next; at != &program->watches; at = next) {
         struct viv_watch *watch = VIV_CONTAINER_OF(at, struct viv_watch, link);
         next = at->next;
@@ -216,7 +216,7 @@ void viv_program__tell_watches(struct viv_program *program)
         viv_list_remove(at);
         viv_list_append(&gone, at);
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     while (!viv_list_is_empty(&gone)) {
         struct viv_list *at = gone.next;
         viv_list_remove(at);
@@ -228,14 +228,14 @@ void viv_program__end_watches(struct viv_program *program)
 {
     for (bool more = true; more;) {
         struct viv_watch *watch = NULL;
-        viv_spin_lock(&program->lock);
+        viv_spin_lock(&program->care.lock);
         more = !viv_list_is_empty(&program->watches);
         if (more) {
             watch = VIV_CONTAINER_OF(program->watches.next, struct viv_watch, link);
             watch->is_dead = true;
             viv_list_remove(&watch->link);
         }
-        viv_spin_unlock(&program->lock);
+        viv_spin_unlock(&program->care.lock);
         if (more) drop_watch(watch);
     }
 }
@@ -281,10 +281,10 @@ enum viv_err viv_native_watch(const struct viv_native_ctx *ctx, const struct viv
     watch->kinds = kinds;
     atomic_init(&watch->refs, 1); // the list's
     viv_list_init(&watch->link);
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     const enum viv_err err = add_locked(program, watch);
     if (err == VIV_OK) tell_locked(watch); // what is so already
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (err == VIV_OK)
         viv_program__wake(program); // it sees the hint from now on
     else
@@ -307,7 +307,7 @@ enum viv_err viv_native_unwatch(const struct viv_native_ctx *ctx, const struct v
     if (ctx->proc == NULL) return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, 0, &program));
     const viv_pid to = viv_proc_pid(ctx->proc);
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     struct viv_watch *watch = find_locked(program, to, tag);
     bool leaves = false;
     if (watch != NULL) {
@@ -317,15 +317,15 @@ enum viv_err viv_native_unwatch(const struct viv_native_ctx *ctx, const struct v
         // Relaxed: it is on the list, which counts.
         atomic_fetch_add_explicit(&watch->refs, 1, memory_order_relaxed);
     }
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     if (watch != NULL) {
         if (leaves) drop_watch(watch);
         viv_mbox_remove(viv_proc_mbox(ctx->proc), is_of_watch, watch);
         drop_watch(watch);
     }
-    viv_spin_lock(&program->lock);
+    viv_spin_lock(&program->care.lock);
     const bool is_on_its_way = find_locked(program, to, tag) != NULL;
-    viv_spin_unlock(&program->lock);
+    viv_spin_unlock(&program->care.lock);
     viv_program__drop(program);
     return is_on_its_way ? VIV_E_AGAIN : VIV_OK;
 }

@@ -147,6 +147,8 @@ void viv_care_touch(struct viv_care *care, uint32_t on, uint64_t now_ns);
 // ---- limits.c ----
 // Begins a stop where a limit is reached. The next moment at which one may be.
 uint64_t viv_care_check(struct viv_care *care, uint64_t now_ns);
+// A ring that got no memory tries again.
+void viv_care_feed_starved(struct viv_care *care);
 // Storage of rings that nothing is in goes back; a ring that got none tries again. When next.
 uint64_t viv_care_tend_rings(struct viv_care *care, uint64_t now_ns);
 
