@@ -24,10 +24,10 @@ static int make_address(const char *path, struct sockaddr_un *out)
     return 0;
 }
 
-static int make_socket(int flags)
+static int make_socket(int type)
 {
     return viv_os__settle_int(
-        viv_os__is_faulted("socket") ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+        viv_os__is_faulted("socket") ? -1 : socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
 }
 
 static int fail(int fd, int r)
@@ -36,12 +36,12 @@ static int fail(int fd, int r)
     return r;
 }
 
-int viv_os_local_listen(const char *path)
+static int listen_at(const char *path, int type)
 {
     struct sockaddr_un address;
     int r = make_address(path, &address);
     if (r < 0) return r;
-    const int fd = make_socket(SOCK_NONBLOCK);
+    const int fd = make_socket(type | SOCK_NONBLOCK);
     if (fd < 0) return fd;
     // The mode of the file that bind makes.
     r = viv_os__settle_int(viv_os__is_faulted("fchmod") ? -1 : fchmod(fd, 0600));
@@ -56,6 +56,16 @@ int viv_os_local_listen(const char *path)
     return fail(fd, r);
 }
 
+int viv_os_local_listen(const char *path)
+{
+    return listen_at(path, SOCK_STREAM);
+}
+
+int viv_os_local_listen_packets(const char *path)
+{
+    return listen_at(path, SOCK_SEQPACKET);
+}
+
 int viv_os_local_accept(int fd)
 {
     int r;
@@ -66,12 +76,12 @@ int viv_os_local_accept(int fd)
     return viv_os__settle_int(r);
 }
 
-int viv_os_local_connect(const char *path)
+static int connect_to(const char *path, int type)
 {
     struct sockaddr_un address;
     int r = make_address(path, &address);
     if (r < 0) return r;
-    const int fd = make_socket(0);
+    const int fd = make_socket(type);
     if (fd < 0) return fd;
     do
         r = viv_os__is_faulted("connect")
@@ -80,6 +90,16 @@ int viv_os_local_connect(const char *path)
     while (viv_os__is_interrupted(r));
     r = viv_os__settle_int(r);
     return r < 0 ? fail(fd, r) : fd;
+}
+
+int viv_os_local_connect(const char *path)
+{
+    return connect_to(path, SOCK_STREAM);
+}
+
+int viv_os_local_connect_packets(const char *path)
+{
+    return connect_to(path, SOCK_SEQPACKET | SOCK_NONBLOCK);
 }
 
 int viv_os_local_peer(int fd, struct viv_peer *out_peer)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stream sockets of this host (AF_UNIX) with a path, and who is at the other end. A descriptor or
-// 0, or a negated errno.
+// Sockets of this host (AF_UNIX) with a path: streams, and such as keep message borders
+// (os/packet.h); and who is at the other end. A descriptor or 0, or a negated errno.
 #ifndef VIV_OS_LOCAL_H
 #define VIV_OS_LOCAL_H
 
@@ -13,6 +13,9 @@
 int viv_os_local_listen(const char *path);
 int viv_os_local_accept(int fd);            // does not block
 int viv_os_local_connect(const char *path); // blocks
+// The same with message borders; connecting does not block, and -EAGAIN says that too many wait.
+int viv_os_local_listen_packets(const char *path);
+int viv_os_local_connect_packets(const char *path);
 
 struct viv_peer {
     pid_t pid; // of a listener: who called listen

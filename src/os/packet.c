@@ -33,12 +33,12 @@ int viv_os_packet_pair(int out_fds[2])
     return 0;
 }
 
-int viv_os_packet_send(int fd, const struct viv_packet *packet)
+int viv_os_packet_send_parts(int fd, const struct viv_packet_parts *packet)
 {
     VIV_ASSERT(packet->fd_count <= VIV_PACKET_FDS_MAX);
     union control control;
-    struct iovec iov = {packet->data, packet->len};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)packet->parts, // read only
+                             .msg_iovlen = packet->part_count};
     if (packet->fd_count > 0) {
         const size_t bytes = packet->fd_count * sizeof packet->fds[0];
         memset(&control, 0, sizeof control);
@@ -55,6 +55,22 @@ int viv_os_packet_send(int fd, const struct viv_packet *packet)
         r = viv_os__is_faulted("sendmsg") ? -1 : sendmsg(fd, &message, MSG_NOSIGNAL);
     while (viv_os__is_interrupted(r));
     return r < 0 ? -errno : 0;
+}
+
+int viv_os_packet_send(int fd, const struct viv_packet *packet)
+{
+    const struct iovec whole = {packet->data, packet->len};
+    const struct viv_packet_parts parts = {&whole, 1, packet->fds, packet->fd_count};
+    return viv_os_packet_send_parts(fd, &parts);
+}
+
+int viv_os_packet_widen(int fd, size_t size_bytes)
+{
+    // The system takes twice the number, for what messages cost beside their bytes.
+    const int size = (int)size_bytes;
+    return viv_os__settle_int(viv_os__is_faulted("setsockopt")
+                                  ? -1
+                                  : setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
 }
 
 // The descriptors of a message received, into packet.

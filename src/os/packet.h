@@ -6,6 +6,7 @@
 
 #include "base/defs.h"
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #define VIV_PACKET_FDS_MAX 16
 
@@ -19,6 +20,16 @@ struct viv_packet {
 };
 // 0: sent whole. -EPIPE where nobody reads; no signal is raised.
 int viv_os_packet_send(int fd, const struct viv_packet *packet);
+// The same for a message in parts.
+struct viv_packet_parts {
+    const struct iovec *parts;
+    size_t part_count;
+    const int *fds;
+    size_t fd_count;
+};
+int viv_os_packet_send_parts(int fd, const struct viv_packet_parts *packet);
+// Room for messages of this size, where the system gives it; else sending them is -EMSGSIZE.
+int viv_os_packet_widen(int fd, size_t size_bytes);
 // Length, 0 at the end; the descriptors are the caller's, closed on exec. A message that does not
 // fit is -EMSGSIZE, its descriptors closed.
 ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet);

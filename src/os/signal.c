@@ -21,12 +21,19 @@ static void on_signal(int number)
     viv_futex_wake(signal_count, UINT32_MAX);
 }
 
-void viv_os_ignore_sigpipe(void)
+void viv_os_ignore_signals(const int *numbers, size_t number_count)
 {
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_handler = SIG_IGN;
-    (void)sigaction(SIGPIPE, &action, NULL); // cannot fail for a valid number
+    for (size_t i = 0; i < number_count; i++)
+        (void)sigaction(numbers[i], &action, NULL); // cannot fail for a valid number
+}
+
+void viv_os_ignore_sigpipe(void)
+{
+    const int number = SIGPIPE;
+    viv_os_ignore_signals(&number, 1);
 }
 
 enum viv_err viv_os_on_signals(const int *numbers, size_t number_count, _Atomic uint32_t *last,

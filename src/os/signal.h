@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 void viv_os_ignore_sigpipe(void);
+void viv_os_ignore_signals(const int *numbers, size_t number_count); // that can be ignored
 // From now on each of these numbers adds 1 to *count, stores itself in *last and wakes futex
 // waiters of *count; one that is ignored (as nohup and shells do for a program) stays ignored.
 // The words must live as long as the program. Errors: INVAL.

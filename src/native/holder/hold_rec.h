@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "native/holder/hold_wire.h"
 
-enum { VIV_HOLD_REC_BYTES_MAX = 4 << 20 }; // a spawn block may have 1 MiB of arguments, and stdin
+enum { VIV_HOLD_REC_BYTES_MAX = 16 << 20 }; // a spawn block has 8 MiB at most, a prelude 4
 
 // Numbers of the birth. Sizes as in viv_care_limits.
 struct viv_hold_numbers {
@@ -34,6 +34,7 @@ enum {
     VIV_HOLD_HAS_TERMINAL = 32
 };
 
+// Decoded ones are followed by a NUL, which does not count.
 struct viv_hold_text {
     const void *data;
     uint32_t len;

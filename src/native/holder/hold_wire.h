@@ -188,6 +188,7 @@ enum {
     VIV_HOLD_STATE_SEEN = 16 // a kernel has acknowledged the end
 };
 
+bool viv_hold_state_is_sound(const struct viv_hold_state *state); // every field is in range
 // The bytes that a frame of the type has behind its head, STDIN at least; -1: no such type.
 int viv_hold_frame_length(uint16_t type);
 // Checked: a known type, its length, every field in range. False: not a frame.
