@@ -4,23 +4,45 @@
 _viv()
 {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local command=${COMP_WORDS[1]} options=
+    local command=${COMP_WORDS[1]} options= words=
+    local commands='run ps logs info attach wait signal stop kill release daemon version help'
     COMPREPLY=()
     case $previous in
-    --engine) mapfile -t COMPREPLY < <(compgen -W 'many fast' -- "$word"); return ;;
-    --use) mapfile -t COMPREPLY < <(compgen -W 'none guest open all' -- "$word"); return ;;
-    --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    --engine) words='many fast' ;;
+    --use) words='none guest open all' ;;
+    --overflow) words='drop_oldest backpressure' ;;
+    --sandbox) words='none default strict' ;;
+    --net) words='own host' ;;
+    --stream) words='out err both' ;;
+    --dir | --cwd) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
+    if [[ -n $words ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+        return
+    fi
     case $command in
     run) options='--dir --no-dir --env --no-env --no-net --module --entry --bench --max-memory
         --max-fuel --max-time --mailbox --engine --workers --no-cache
-        --use --policy --allow --limit --audit' ;;
+        --use --policy --allow --limit --audit --require-audit
+        --detach --cwd --label --key --json --cpu-time --cpu --pids --files --file-size --output
+        --idle --grace --stop-signal --retain --ring --merge --overflow --spill
+        --sandbox --net --ro --rw --hide --accept' ;;
+    ps) options='--all --json' ;;
+    logs) options='--follow --lines --since --stream --times --raw --json' ;;
+    info) options='--json --native' ;;
+    attach) options='--stdin --detach-keys --json' ;;
+    wait) options='--timeout --json' ;;
+    signal) options='--leader --json' ;;
+    stop) options='--grace --release --json' ;;
+    kill) options='--json' ;;
+    release) options='--all --json' ;;
+    daemon) options='--foreground --idle --stop --json --audit --require-audit' ;;
     esac
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
         mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -X '!*.wa[st]*' -- "$word")
     elif [[ $command == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'run help version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     else

@@ -17,8 +17,9 @@
 enum { END_MS = 30000 };
 
 struct daemon_options {
-    bool foreground, stop, json;
+    bool foreground, stop, json, audit_is_required;
     uint64_t idle_ns;
+    const char *audit;
 };
 
 static void say_ready(void *arg)
@@ -46,6 +47,8 @@ static int run(const struct daemon_options *options)
                                                  .holder = viv_cli_holder(holder),
                                                  .root = root_dir(),
                                                  .idle_ns = options->idle_ns,
+                                                 .audit = options->audit,
+                                                 .audit_is_required = options->audit_is_required,
                                                  .ready = say_ready,
                                                  .arg = &place};
     enum viv_err err = viv_ctl_place_find(&place, &diag);
@@ -80,9 +83,32 @@ static int stop(void)
                                      END_MS / 1000);
 }
 
+// The daemon has its options from variables when it is started by a command.
+static int pass_options(const struct daemon_options *options)
+{
+    struct viv_ctl_client *client;
+    struct viv_diag diag = {""};
+    char path[2 * PATH_MAX], own[PATH_MAX] = "";
+    if (options->audit == NULL) return VIV_STATUS_OK;
+    if (viv_ctl_connect(false, &client, &diag) == VIV_OK) {
+        viv_ctl_client_close(client);
+        return viv_cli_error(VIV_STATUS_FAILED, "daemon: --audit: a daemon runs already "
+                                                "(viv daemon --stop ends it, with its programs)");
+    }
+    const bool is_absolute = options->audit[0] == '/';
+    if (!is_absolute && viv_os_getcwd(own, sizeof own) < 0)
+        return viv_cli_error(VIV_STATUS_FAILED, "daemon: --audit: no working directory");
+    (void)snprintf(path, sizeof path, "%s%s%s", own, is_absolute ? "" : "/", options->audit);
+    const bool is_good =
+        setenv("VIV_DAEMON_AUDIT", path, 1) == 0 &&
+        (!options->audit_is_required || setenv("VIV_DAEMON_AUDIT_REQUIRED", "1", 1) == 0);
+    return is_good ? VIV_STATUS_OK : viv_cli_error(VIV_STATUS_FAILED, "daemon: no memory");
+}
+
 static int start(const struct daemon_options *options)
 {
-    int status;
+    int status = pass_options(options);
+    if (status != VIV_STATUS_OK) return status;
     struct viv_ctl_client *client = viv_cli_connect("daemon", true, &status);
     if (client == NULL) return status;
     const int pid = viv_ctl_client_peer(client);
@@ -97,12 +123,18 @@ static int start(const struct daemon_options *options)
 
 int viv_cli_daemon(int count, char **args)
 {
-    struct daemon_options options = {.idle_ns = VIV_CTL_DAEMON_IDLE_NS};
+    struct daemon_options options = {.idle_ns = VIV_CTL_DAEMON_IDLE_NS,
+                                     .audit = getenv("VIV_DAEMON_AUDIT"),
+                                     .audit_is_required =
+                                         getenv("VIV_DAEMON_AUDIT_REQUIRED") != NULL};
     const char *idle = getenv("VIV_DAEMON_IDLE");
     const struct viv_cli_option table[] = {{"foreground", 'f', VIV_CLI_FLAG, &options.foreground},
                                            {"stop", 0, VIV_CLI_FLAG, &options.stop},
                                            {"json", 0, VIV_CLI_FLAG, &options.json},
-                                           {"idle", 0, VIV_CLI_DURATION, &options.idle_ns}};
+                                           {"idle", 0, VIV_CLI_DURATION, &options.idle_ns},
+                                           {"audit", 0, VIV_CLI_TEXT, &options.audit},
+                                           {"require-audit", 0, VIV_CLI_FLAG,
+                                            &options.audit_is_required}};
     const struct viv_cli_command command = {"daemon", table, VIV_COUNT_OF(table), 0, 0, "no words"};
     if (idle != NULL && strcmp(idle, "none") == 0)
         options.idle_ns = VIV_FOREVER_NS;
@@ -111,6 +143,8 @@ int viv_cli_daemon(int count, char **args)
                              "daemon: VIV_DAEMON_IDLE " VIV_SHOWN ": want a duration such as 10m",
                              idle);
     if (viv_cli_parse_args(&command, count, args) < 0) return VIV_STATUS_USAGE;
+    if (options.audit_is_required && options.audit == NULL)
+        return viv_cli_error(VIV_STATUS_USAGE, "daemon: --require-audit: want --audit FILE, too");
     if (options.stop) return stop();
     return options.foreground ? run(&options) : start(&options);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// `viv signal`, `stop`, `kill`, `release` and `wait`: one request a program.
+// `viv signal`, `stop`, `kill`, `release` and `wait`: one request a program, all at once.
 #include "cli/ctl.h"
 
+#include "base/alloc.h"
 #include "cli/exec_options.h"
 #include <stdio.h>
 #include <string.h>
@@ -41,22 +42,67 @@ static int take_answer(const struct ask *ask, const char *ref, enum viv_err err,
     return (int)viv_json_get_u64(value, "status", VIV_STATUS_FAILED);
 }
 
-// In order. Of verbs without a status of their own, the first failure is the command's.
+struct answer {
+    enum viv_err err; // AGAIN: not yet
+    json_t *value;
+    struct viv_diag diag;
+};
+
+// An event of a request, or its end; requests have the numbers 1, 2, 3 …
+static enum viv_err take_frame(const struct viv_frame *frame, struct answer *answers, int sent)
+{
+    const bool is_last = frame->type == VIV_FRAME_RESULT || frame->type == VIV_FRAME_ERROR;
+    if (!is_last) return VIV_E_AGAIN;
+    if (frame->request == 0) return viv_ctl_client_error(frame, NULL); // of the connection
+    if (frame->request > (uint32_t)sent) return VIV_E_INVAL;
+    struct answer *answer = &answers[frame->request - 1];
+    answer->err = frame->type == VIV_FRAME_ERROR
+                      ? viv_ctl_client_error(frame, &answer->diag)
+                      : viv_json_parse(frame->payload, frame->len, &answer->value);
+    return VIV_OK;
+}
+
+// Asks for all of them at once, as far as a connection takes requests.
+static enum viv_err collect(const struct ask *ask, struct viv_ctl_client *client, int count,
+                            char **refs, struct answer *answers)
+{
+    int sent = 0;
+    for (int done = 0; done < count;) {
+        struct viv_frame frame;
+        uint32_t request;
+        if (sent < count && sent - done < VIV_CTL_REQS_MAX) {
+            VIV_TRY(viv_ctl_client_call(client, ask->verb, args_of(ask, refs[sent]), &request));
+            sent++;
+            continue;
+        }
+        VIV_TRY(viv_ctl_client_next(client, &frame));
+        const enum viv_err err = take_frame(&frame, answers, sent);
+        if (err != VIV_OK && err != VIV_E_AGAIN) return err;
+        done += err == VIV_OK;
+    }
+    return VIV_OK;
+}
+
+// Answers in the order of the programs. Of verbs without a status of their own, the first failure
+// is the command's.
 static int ask_all(const struct ask *ask, int count, char **refs)
 {
     int status;
     struct viv_ctl_client *client = viv_cli_connect(ask->verb, false, &status);
     if (client == NULL) return status;
+    struct answer *answers = viv_alloc((size_t)count * sizeof *answers, VIV_TAG_CLI);
+    for (int i = 0; i < count; i++)
+        answers[i] = (struct answer){.err = VIV_E_AGAIN};
+    const enum viv_err all = collect(ask, client, count, refs, answers);
     int failed = VIV_STATUS_OK;
     for (int i = 0; i < count; i++) {
-        json_t *value = NULL;
-        struct viv_diag diag = {""};
-        const enum viv_err err =
-            viv_ctl_client_ask(client, ask->verb, args_of(ask, refs[i]), &value, &diag);
-        status = take_answer(ask, refs[i], err, value, &diag);
+        struct answer *answer = &answers[i];
+        const enum viv_err err = answer->err == VIV_E_AGAIN ? all : answer->err;
+        status = take_answer(ask, refs[i], err, answer->value, &answer->diag);
         if (failed == VIV_STATUS_OK) failed = status;
-        json_decref(value);
+        json_decref(answer->value);
     }
+    viv_free(answers, (size_t)count * sizeof *answers, VIV_TAG_CLI);
     viv_ctl_client_close(client);
     return ask->wants_status ? status : failed;
 }

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/run_audit.h"
 #include "cli/run_policy.h"
+#include "ctl/place.h"
 #include "gen/holder_build.h"
 #include "native/anchor.h"
 #include "os/child.h"
@@ -44,6 +45,7 @@ struct exec {
     bool is_tty_raw, is_stopping;
     uint8_t *chunk;
     char holder[PATH_MAX];
+    struct viv_ctl_place place;
 };
 
 // ---- our standard input ----
@@ -248,6 +250,18 @@ static enum viv_err reserve_record(void *arg)
     return exec->options->audit != NULL ? viv_audit_file_reserve(&exec->audit.file) : VIV_OK;
 }
 
+// Where it may spill; NULL: it does not, or nowhere.
+static const char *find_state(struct exec *exec)
+{
+    struct viv_diag diag = {""};
+    if (!viv_exec_options_spill(exec->options)) return NULL;
+    if (viv_ctl_place_find(&exec->place, &diag) == VIV_OK &&
+        viv_ctl_place_make_state(&exec->place, &diag) == VIV_OK)
+        return exec->place.state_dir;
+    (void)viv_cli_error(VIV_STATUS_FAILED, "run: --spill: %s", diag.text);
+    return NULL;
+}
+
 static enum viv_err make_kernel(struct exec *exec)
 {
     char cwd[PATH_MAX];
@@ -259,6 +273,7 @@ static enum viv_err make_kernel(struct exec *exec)
         .cap = exec->room,
         .direct = true,
         .holder = viv_cli_holder(exec->holder),
+        .state_dir = find_state(exec),
         .audit = {.is_required = exec->options->audit_is_required,
                   .reserve = reserve_record,
                   .arg = exec}};

@@ -334,6 +334,12 @@ bool viv_exec_options_parse(int count, char **args, struct viv_exec_options *out
 
 // ---- what the caller adds ----
 
+bool viv_exec_options_spill(const struct viv_exec_options *options)
+{
+    const uint32_t key = VIV_NATIVE_KEY_SPILL_DIR;
+    return (options->given[key / 64] >> key % 64 & 1) != 0;
+}
+
 // The name of the variable of a KEY=VALUE, if a program can have it.
 static size_t name_len(const char *pair)
 {
@@ -440,6 +446,9 @@ enum viv_err viv_exec_options_add_caller(struct viv_exec_options *options)
     if (options->has_tty) VIV_TRY(add_terminal(options));
     if (!options->detach || options->keep_stdin)
         VIV_TRY(viv_block_put_u32(&options->block, VIV_NATIVE_KEY_KEEP_STDIN, 1));
+    // The command's end is the release of its program, with which the files would go.
+    if (!options->detach && viv_exec_options_spill(options))
+        VIV_TRY(viv_block_put_u32(&options->block, VIV_NATIVE_KEY_SPILL_KEEP, 1));
     if (!is_restricted) VIV_TRY(add_defaults(options));
     viv_block_finish(&options->block);
     return VIV_OK;

@@ -28,6 +28,7 @@ bool viv_exec_options_parse(int count, char **args, struct viv_exec_options *out
 // What the caller's terminal, variables and working directory add to it. Errors: EXHAUSTED, TOOBIG.
 enum viv_err viv_exec_options_add_caller(struct viv_exec_options *options) VIV_MUST_CHECK;
 
+bool viv_exec_options_spill(const struct viv_exec_options *options); // it asks for a spill
 // "TERM", "SIGTERM" or "15"; 0: no signal.
 int viv_cli_signal_number(const char *text);
 

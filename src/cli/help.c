@@ -86,6 +86,10 @@ static const char run_help[] =
     "  --grace T, --stop-signal S, --retain T, --ring SIZE, --merge\n"
     "  --overflow drop_oldest|backpressure\n"
     "                        what happens when the output ring is full\n"
+    "  --spill DIR           write output below the state directory (~/.local/state/viv)\n"
+    "  --audit FILE [--require-audit]\n"
+    "                        write what was started, ended and refused, as lines of JSON that each\n"
+    "                        have the hash of the one before; nothing starts without its line\n"
     "  --sandbox none|default|strict, --net own|host, --ro P, --rw P, --hide P, --accept FEATURE\n"
     "                        what it sees (docs/programs.md)\n";
 
@@ -172,7 +176,7 @@ static const char release_help[] =
     "--retain of viv run (default 1h).\n" REF_HELP;
 
 static const char daemon_help[] =
-    "viv daemon [--foreground] [--idle T]\n"
+    "viv daemon [--foreground] [--idle T] [--audit FILE [--require-audit]]\n"
     "viv daemon --stop\n"
     "\n"
     "The daemon owns what viv run -d starts. It is started by the first that needs it, one a\n"
@@ -181,6 +185,9 @@ static const char daemon_help[] =
     "\n"
     "  -f, --foreground  stay; SIGTERM ends it\n"
     "  --idle T          how long it stays without use (default 10m, or VIV_DAEMON_IDLE; none)\n"
+    "  --audit FILE      append what is started, ended and refused (or VIV_DAEMON_AUDIT), as\n"
+    "                    lines of JSON that each have the hash of the one before\n"
+    "  --require-audit   nothing starts without its line\n"
     "  --stop            end it, and wait until it has ended\n"
     "  --json            {os_pid} of the daemon that runs\n"
     "\n"

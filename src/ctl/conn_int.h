@@ -12,7 +12,6 @@
 // With more than that queued nothing is read either. Between the two only answers are queued: a
 // client that sends while it does not read is served until it reads.
 #define VIV_CTL_OUT_BYTES_HARD (1u << 20)
-#define VIV_CTL_REQS_MAX 32 // requests of a connection at a time
 
 struct viv_ctl_server {
     struct viv_ctl_server_config config; // immutable

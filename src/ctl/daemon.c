@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "ctl/programs.h"
 #include "ctl/server.h"
+#include "native/audit_file.h"
 #include "os/child.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -32,6 +33,9 @@ struct daemon {
     struct viv_qsbr_member *member;
     struct viv_ctl_programs programs;
     struct viv_ctl_server *server;
+    struct viv_audit_file audit;
+    bool has_audit;     // it was opened
+    bool is_audit_good; // all that came could be written; the main thread's
     uint64_t began_ns;
 };
 
@@ -58,17 +62,63 @@ static enum viv_err take_place(struct daemon *daemon, struct viv_diag *diag)
     return VIV_OK;
 }
 
+// ---- the audit file: spawner threads set room aside, the main thread writes ----
+
+static enum viv_err reserve_record(void *arg)
+{
+    struct daemon *daemon = arg;
+    return daemon->has_audit ? viv_audit_file_reserve(&daemon->audit) : VIV_OK;
+}
+
+static void wake(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add_explicit(&events, 1, memory_order_seq_cst); // read before the wait for it
+    viv_futex_wake(&events, UINT32_MAX);
+}
+
+static enum viv_err open_audit(struct daemon *daemon, struct viv_diag *diag)
+{
+    const char *path = daemon->config->audit;
+    if (path == NULL) return VIV_OK;
+    const int r = viv_audit_file_open(&daemon->audit, path, false);
+    if (r < 0) return viv_diag_set(diag, VIV_E_IO, "%.300s: %s", path, strerror(-r));
+    daemon->has_audit = daemon->is_audit_good = true;
+    return VIV_OK;
+}
+
+static void write_audit(struct daemon *daemon, bool last)
+{
+    if (!daemon->is_audit_good) return;
+    if (last) viv_audit_flush(viv_room_audit(daemon->cap));
+    const int r = viv_audit_file_drain(&daemon->audit, viv_room_audit(daemon->cap));
+    if (r == 0) return;
+    VIV_LOG(VIV_LOG_ERROR, "daemon: the audit file %s is not written any more: %s",
+            daemon->config->audit, strerror(-r));
+    daemon->is_audit_good = false;
+}
+
 // One environment, of the user: its programs share what a kernel may have.
 static enum viv_err make_kernel(struct daemon *daemon)
 {
     static const struct viv_native_quota all = {16384, 131072, UINT64_C(8) << 30, 4096};
+    const struct viv_ctl_place *place = daemon->config->place;
     const struct viv_kernel_config kernel = {.worker_count = 0};
+    struct viv_diag diag = {""};
+    if (viv_ctl_place_make_state(place, &diag) != VIV_OK)
+        VIV_LOG(VIV_LOG_WARN, "daemon: nothing can be spilled: %s", diag.text);
     VIV_TRY(viv_kernel_new(&kernel, &daemon->kernel));
     VIV_TRY(viv_room_open(daemon->kernel, &daemon->cap));
     const struct viv_native_config config = {.kernel = daemon->kernel,
                                              .cap = daemon->cap,
                                              .direct = true,
                                              .holder = daemon->config->holder,
+                                             .state_dir = place->state_dir,
+                                             .audit = {.is_required =
+                                                           daemon->config->audit_is_required,
+                                                       .reserve = reserve_record,
+                                                       .written = daemon->has_audit ? wake : NULL,
+                                                       .arg = daemon},
                                              .scope = all,
                                              .environment = all,
                                              .total = all};
@@ -128,6 +178,7 @@ static const char *wait_for_end(struct daemon *daemon)
             return "a request";
         const uint64_t from_ns = viv_os_now_ns();
         viv_qsbr_offline(daemon->member);
+        write_audit(daemon, false);
         viv_futex_wait(&events, seen, daemon->config->idle_ns);
         viv_qsbr_online(daemon->member);
         const bool is_time = viv_os_now_ns() - from_ns >= daemon->config->idle_ns;
@@ -157,6 +208,8 @@ static void end(struct daemon *daemon)
     }
     if (daemon->kernel != NULL)
         VIV_IGNORE(viv_kernel_stop(daemon->kernel, KERNEL_STOP_NS), "the program ends");
+    if (daemon->cap != NULL) write_audit(daemon, true);
+    if (daemon->has_audit) viv_audit_file_close(&daemon->audit);
     if (daemon->cap != NULL) viv_room_close(daemon->cap);
     if (daemon->native != NULL) viv_native_close(daemon->native);
     if (daemon->server != NULL) viv_ctl_server_close(daemon->server);
@@ -174,6 +227,7 @@ enum viv_err viv_ctl_daemon_run(const struct viv_ctl_daemon_config *config, stru
     diag->text[0] = '\0';
     enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
     if (err == VIV_OK) err = take_place(&daemon, diag);
+    if (err == VIV_OK) err = open_audit(&daemon, diag);
     if (err == VIV_OK) err = make_kernel(&daemon);
     if (err == VIV_OK) err = serve(&daemon);
     if (err == VIV_OK) {

@@ -14,6 +14,8 @@ struct viv_ctl_daemon_config {
     const char *holder;       // path of viv-holder
     const char *root;         // directory of its environment
     uint64_t idle_ns;         // VIV_FOREVER_NS: it stays
+    const char *audit;        // file that records are appended to; NULL: none
+    bool audit_is_required;   // no program without a record in it
     void (*ready)(void *arg); // the socket answers
     void *arg;
 };

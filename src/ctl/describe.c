@@ -145,6 +145,48 @@ json_t *viv_ctl__status(const struct viv_native_status *status)
     return value;
 }
 
+static bool is_number(const struct viv_native_row *row)
+{
+    return row->type >= VIV_NATIVE_TYPE_U32 && row->type <= VIV_NATIVE_TYPE_SET;
+}
+
+static json_t *value_in_force(const struct viv_native_row *row, uint64_t number)
+{
+    json_t *set;
+    switch ((int)row->type) {
+    case VIV_NATIVE_TYPE_U32:
+    case VIV_NATIVE_TYPE_U64:
+        return number == VIV_NATIVE_NONE ? json_null() : viv_json_u64(number);
+    case VIV_NATIVE_TYPE_BOOL:
+        return json_boolean(number != 0);
+    case VIV_NATIVE_TYPE_WORD:
+        return json_string(row->words[number]);
+    case VIV_NATIVE_TYPE_SET:
+        set = json_array();
+        for (uint32_t i = 0; row->words[i] != NULL; i++)
+            if ((number >> i & 1) != 0) viv_json_add(&set, json_string(row->words[i]));
+        return set;
+    default:
+        return NULL; // no number
+    }
+}
+
+void viv_ctl__add_info(const struct viv_native_info *info, json_t **value)
+{
+    json_t *args = json_array(), *in_force = json_object();
+    for (char *const *arg = info->argv; *arg != NULL; arg++)
+        viv_json_add(&args, viv_ctl__text(*arg));
+    for (int key = 1; key < VIV_NATIVE_KEYS_END; key++) {
+        const struct viv_native_row *row = &viv_native_rows[key];
+        if (is_number(row))
+            viv_json_put(&in_force, row->name, value_in_force(row, info->values[key]));
+    }
+    const char *cwd = info->cwd;
+    viv_json_put(value, "arguments", args);
+    viv_json_put(value, "cwd", cwd != NULL ? viv_ctl__text(cwd) : json_null());
+    viv_json_put(value, "in_force", in_force);
+}
+
 json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status)
 {
     const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = status->pid};

@@ -14,6 +14,7 @@
 #define VIV_CTL_JSON_BYTES_MAX (256u << 10) // payload of a frame with JSON: a page of anything
 #define VIV_CTL_DATA_BYTES_MAX (64u << 10)  // payload of DATA
 #define VIV_CTL_WINDOW_BYTES (256u << 10)   // DATA of a request that was sent and not TAKEN
+#define VIV_CTL_REQS_MAX 32                 // requests of a connection at a time
 enum { VIV_FRAME_HEADER_BYTES = 12 };
 
 enum viv_frame_type {

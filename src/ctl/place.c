@@ -118,6 +118,15 @@ enum viv_err viv_ctl_place_make(const struct viv_ctl_place *place, struct viv_di
     return check_dir(place->dir, diag);
 }
 
+enum viv_err viv_ctl_place_make_state(const struct viv_ctl_place *place, struct viv_diag *diag)
+{
+    if (place->state_dir[0] == '\0')
+        return viv_diag_set(diag, VIV_E_NOTFOUND, "no directory for state (set XDG_STATE_HOME)");
+    const int r = make_dirs(place->state_dir);
+    if (r >= 0) return VIV_OK;
+    return viv_diag_set(diag, VIV_E_IO, "%.300s: %s", place->state_dir, strerror(-r));
+}
+
 int viv_ctl_place_open_log(const struct viv_ctl_place *place)
 {
     struct stat stat;

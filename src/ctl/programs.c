@@ -159,11 +159,16 @@ static bool step_info(struct viv_ctl_req *req, void *state)
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
     (void)state;
     if (!find(req, &ref)) return false;
-    const enum viv_err err = viv_native_status(&ctx, &ref, &status);
-    if (err == VIV_OK)
-        viv_ctl_finish(req, viv_ctl__program(&ctx, &status));
-    else
+    struct viv_native_info info;
+    enum viv_err err = viv_native_status(&ctx, &ref, &status);
+    if (err == VIV_OK) err = viv_native_info(&ctx, &ref, &info);
+    if (err != VIV_OK) {
         viv_ctl_fail(req, err, NULL);
+        return false;
+    }
+    json_t *value = viv_ctl__program(&ctx, &status);
+    viv_ctl__add_info(&info, &value);
+    viv_ctl_finish(req, value);
     return false;
 }
 

@@ -5,6 +5,7 @@
 
 #include "ctl/programs.h"
 #include "ctl/ref.h"
+#include "native/owner.h"
 
 // The state of a verb that waits for one program. First member of others.
 struct viv_ctl_wait {
@@ -25,6 +26,8 @@ json_t *viv_ctl__text(const char *text);
 json_t *viv_ctl__status(const struct viv_native_status *status);
 // The same of this program, with what it uses now. NULL: out of memory.
 json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status);
+// What it was asked to be: arguments, cwd, in_force.
+void viv_ctl__add_info(const struct viv_native_info *info, json_t **value);
 json_t *viv_ctl__exit(const struct viv_native_exit *exit);
 
 // ---- logs.c ----

@@ -205,6 +205,7 @@ static void write_event(struct viv_native *native, const struct viv_audit_event 
 {
     if (event->detail == NULL) viv_native__count(&native->counts.audit_failed, 1);
     viv_audit_write(viv_room_audit(native->cap), event);
+    if (native->audit.written != NULL) native->audit.written(native->audit.arg);
 }
 
 enum viv_err viv_native__audit_intent(struct viv_program *program)

@@ -65,7 +65,8 @@ static void put_usage(const struct viv_native_ctx *ctx, const struct viv_native_
     out->pids = usage.pids;
 }
 
-// So many bytes of a status, at most. out_number NULL: with its usage. Errors: NOTFOUND, those of a handle.
+// So many bytes of a status, at most. out_number NULL: with its usage. Errors: NOTFOUND, those of a
+// handle.
 static enum viv_err put_status(const struct viv_guest_call *call, const struct viv_native_ref *ref,
                                uint64_t ptr, uint64_t size, uint64_t *out_number)
 {

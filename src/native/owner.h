@@ -6,9 +6,12 @@
 
 #include "native/native.h"
 
-// The values in force, by key; 0 for what is no number.
+// The values in force, by key; 0 for what is no number. The texts are there as long as the read
+// section.
 struct viv_native_info {
     uint64_t values[VIV_NATIVE_KEYS_END];
+    char *const *argv; // NULL at the end
+    const char *cwd;   // as it was asked for; NULL: the environment's
 };
 enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND

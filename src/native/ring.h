@@ -74,8 +74,9 @@ struct viv_log_index {
     struct viv_log_slot *slots; // behind this, or given
 };
 
-typedef void viv_log_retire(struct viv_qsbr_item *item,
-                            void (*free_item)(struct viv_qsbr_item *item));
+// retire: frees the item with `free` once no reader can have it.
+typedef void viv_log_free(struct viv_qsbr_item *item);
+typedef void viv_log_retire(struct viv_qsbr_item *item, viv_log_free *free);
 struct viv_log_ring {
     struct viv_log_head *head;             // `own`, or shared
     _Atomic(struct viv_log_store *) store; // NULL before the first byte and when idle

@@ -14,6 +14,8 @@ struct viv_native_audit {
     bool shows_args;  // the text of arguments, not only their digest
     // When required: makes sure that one more record can be kept. Thread: any. Blocks. Errors: any.
     enum viv_err (*reserve)(void *arg); // NULL: the ring is where they are kept
+    // A record is in the ring: for who keeps them elsewhere. Thread: any. NULL: nobody.
+    void (*written)(void *arg);
     void *arg;
 };
 

@@ -310,6 +310,13 @@ static void end_child(int *pidfd, bool kill)
     *pidfd = -1;
 }
 
+// Init may have told of the leader before it told of itself.
+static void close_leader(struct viv_program *program)
+{
+    if (program->leader_fd >= 0) VIV_IGNORE(viv_os_close(program->leader_fd), "init has ended it");
+    program->leader_fd = -1;
+}
+
 // Init could not be told what to do: it ended before, or the host ran out of something.
 static enum viv_err link_error(struct viv_program *program, enum viv_err err)
 {
@@ -367,6 +374,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
         abandon_init(program);
         if (program->care.cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
         end_child(&program->init_fd, true);
+        close_leader(program);
         if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {
             VIV_IGNORE(viv_os_close(program->outer_fd), "it was waited for");
             program->outer_fd = -1;

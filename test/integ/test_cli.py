@@ -134,21 +134,34 @@ class Help(CliTest):
                 self.assertRegex(ended.err, r"\Aviv: [^\n]+\n\Z")
 
     def test_options_are_those_of_the_contract(self):
-        self.assertEqual(options_of(self.viv("help", "run").out) - {"--help"}, {
+        module, program = self.viv("help", "run").out.split("\nviv run [options] -- COMMAND")
+        self.assertEqual(options_of(module) - {"--help"}, {
             "--dir", "--no-dir", "--env", "--no-env", "--no-net", "--entry", "--max-memory", "--max-fuel",
             "--max-time", "--mailbox", "--module", "--engine", "--workers", "--no-cache", "--bench",
             "--use", "--policy", "--allow", "--limit", "--audit"})
+        self.assertEqual(options_of(program), {
+            "--detach", "--env", "--no-env", "--cwd", "--label", "--key", "--json", "--max-memory", "--max-time",
+            "--cpu-time", "--cpu", "--pids", "--files", "--file-size", "--output", "--idle", "--grace",
+            "--stop-signal", "--retain", "--ring", "--merge", "--overflow", "--spill", "--audit", "--require-audit",
+            "--sandbox", "--net", "--ro", "--rw", "--hide", "--accept"})
 
     def test_man_page_and_completion_agree_with_the_help(self):
-        told = options_of(self.viv("help", "run").out)
         man = (SOURCE / "tools" / "viv.1").read_text(encoding="utf-8").replace("\\-", "-")
         completion = (SOURCE / "tools" / "viv.bash").read_text(encoding="utf-8")
-        self.assertEqual(options_of(man), told)
-        offered = set(self.complete("viv", "run", "--"))
-        self.assertEqual(offered, told)
-        self.assertEqual(options_of(completion), told)
-        commands = {"run", "version", "help"}
+        commands = set(re.findall(r"^  viv ([a-z]+)\b", self.viv("help").out, re.MULTILINE)) - {"test"}
         self.assertEqual(set(self.complete("viv", "")) & {*commands, "test"}, commands)
+        self.assertEqual(set(self.complete("viv", "help", "")), commands)
+        every = set()
+        for command in sorted(commands):
+            with self.subTest(command=command):
+                text = self.viv("help", command).out
+                told = options_of(re.sub(r"viv run --[a-z-]+|--[a-z-]+ of viv run", "", text))  # but those of run
+                self.assertEqual(set(self.complete("viv", command, "--")), told)
+                self.assertIn(f"\n.SS viv {command}" if command not in ("run", "help", "version")
+                              else f"\n.B viv {command}", man)
+                every |= told
+        self.assertEqual(options_of(man), every)
+        self.assertEqual(options_of(completion), every)
 
     def complete(self, *words):
         """What the completion offers for the last of these words."""

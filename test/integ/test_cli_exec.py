@@ -15,7 +15,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-from viv_cli import FACTOR, SECONDS, VIV, CliTest  # noqa: E402
+from viv_cli import FACTOR, SECONDS, VIV, CliTest, chain_break  # noqa: E402
 
 
 def alive(mark):
@@ -178,15 +178,6 @@ class Audit(CliTest):
     def lines(self, name="audit.jsonl"):
         return (self.dir / name).read_text(encoding="utf-8").splitlines()
 
-    def verify(self, lines):
-        """The number of the first line that does not name the digest of the one before; None: the chain holds."""
-        before = "0" * 64
-        for number, line in enumerate(lines):
-            if json.loads(line)["prev"] != before:
-                return number
-            before = hashlib.sha256(line.encode("utf-8")).hexdigest()
-        return None
-
     def programs(self, name="audit.jsonl"):
         return [event for event in map(json.loads, self.lines(name)) if event["event"] == "program"]
 
@@ -195,9 +186,9 @@ class Audit(CliTest):
         self.assertEqual(ended.status, 3)
         lines = self.lines()
         self.assertGreaterEqual(len(lines), 3)
-        self.assertIsNone(self.verify(lines))
-        self.assertEqual(self.verify([lines[0].replace("session-create", "session-remove")] + lines[1:]), 1)
-        self.assertEqual(self.verify(lines[1:]), 0)
+        self.assertIsNone(chain_break(lines))
+        self.assertEqual(chain_break([lines[0].replace("session-create", "session-remove")] + lines[1:]), 1)
+        self.assertEqual(chain_break(lines[1:]), 0)
         self.assertNotIn("hidden", "".join(lines))
         spawn, end = self.programs()
         self.assertEqual((spawn["operation"], spawn["outcome"]), ("native.spawn", "OK"))
@@ -221,7 +212,7 @@ class Audit(CliTest):
         ended = self.viv("run", "--audit", "audit.jsonl", "--require-audit", "--", "touch", "was-run")
         self.assertEqual((ended.status, ended.err), (0, ""))
         self.assertTrue((self.dir / "was-run").exists())
-        self.assertIsNone(self.verify(self.lines()))
+        self.assertIsNone(chain_break(self.lines()))
 
     def test_case_019_a_policy_says_which_commands(self):
         policy = self.file("policy", "use none\nallow native.mode=unsandboxed,env,persist,user,unbounded\n"

@@ -15,7 +15,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 from policy_cli import ACTS, NOTCAPABLE, PolicyTest  # noqa: E402
-from viv_cli import FACTOR, RETURNS, SPINS  # noqa: E402
+from viv_cli import FACTOR, RETURNS, SPINS, chain_break  # noqa: E402
 
 # ---- case 59: directories ----
 
@@ -330,7 +330,8 @@ class Members(PolicyTest):
 
 # ---- case 64: the audit ----
 
-KEYS = {"seq", "time_ns", "event", "pid", "session", "environment", "class", "operation", "object", "outcome", "count"}
+KEYS = {"seq", "time_ns", "event", "pid", "session", "environment", "class", "operation", "object", "outcome", "count",
+        "prev"}
 
 
 class Audit(PolicyTest):
@@ -345,6 +346,7 @@ class Audit(PolicyTest):
             self.assertEqual(set(event), KEYS)
             self.assertEqual(event["count"], 1)
             self.assertRegex(event["session"], r"\A[0-9a-f]{32}\Z")
+        self.assertIsNone(chain_break((self.dir / "audit.jsonl").read_text(encoding="utf-8").splitlines()))
 
     def test_counts_are_exact(self):
         """Equal denials of a second are one event; the sum of the counts is that of the calls."""

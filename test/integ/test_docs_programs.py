@@ -3,6 +3,7 @@
 """Runs docs/programs.md as support/docs_page.py says, with a daemon of the test's own."""
 
 import pathlib
+import re
 import sys
 import unittest
 
@@ -20,6 +21,11 @@ class Page(DaemonTest, PageTest):
 
     def test_page(self):
         self.follow(PAGE)
+
+    def test_every_option_is_on_the_page(self):
+        page = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE.read_text(encoding="utf-8")))
+        program = self.viv("help", "run").out.split("\nviv run [options] -- COMMAND")[1]
+        self.assertEqual(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", program)) - page, set())
 
     def test_links(self):
         self.check_links(PAGE)

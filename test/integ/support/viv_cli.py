@@ -4,6 +4,8 @@ test, and ways to run `viv` that always come to an end. The environment names th
 compiled guests and the source tree."""
 
 import collections
+import hashlib
+import json
 import os
 import pathlib
 import select
@@ -26,6 +28,16 @@ Ended = collections.namedtuple("Ended", "status out err")
 # Modules in the text format.
 RETURNS = '(module (func (export "_start")))'
 SPINS = '(module (func (export "_start") (loop $again (br $again))))'
+
+
+def chain_break(lines):
+    """The number of the first line of an audit that does not name the digest of the one before; None: it holds."""
+    before = "0" * 64
+    for number, line in enumerate(lines):
+        if json.loads(line)["prev"] != before:
+            return number
+        before = hashlib.sha256(line.encode("utf-8")).hexdigest()
+    return None
 
 
 def module(*sections):
