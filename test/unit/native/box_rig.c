@@ -217,7 +217,7 @@ static void read_output(struct box_run *run, int *fd)
 static void look(struct box_run *run, int timeout_ms)
 {
     struct pollfd fds[3] = {{.fd = run->link.fd, .events = POLLIN},
-                            {.fd = run->output_fd, .events = POLLIN},
+                            {.fd = run->leaves_output ? -1 : run->output_fd, .events = POLLIN},
                             {.fd = run->master_fd, .events = POLLIN}};
     CHECK(poll(fds, 3, timeout_ms) >= 0 || errno == EINTR);
     if (fds[1].revents != 0) read_output(run, &run->output_fd);

@@ -35,6 +35,7 @@ struct box_run {
     int stdin_fd;                          // -1: /dev/null, or what becomes 0
     int cgroup_fd;                         // -1; else rung cgroup
     bool is_inside;                        // init too
+    bool leaves_output;                    // to somebody else
     // After box_start.
     enum viv_err err; // of planning, or what a failure report means
     struct viv_diag diag;

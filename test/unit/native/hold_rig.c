@@ -33,7 +33,7 @@ static void fill_birth(struct hold_rig *rig)
         .eof_linger_ms = 5000,
         .ring_bytes = 1 << 20,
         .stdin_queue_bytes = 1 << 16,
-        .orphan_ns = 3600 * VIV_NS_PER_SEC,
+        .orphan_ns = 60 * VIV_NS_PER_SEC,
         .knobs_ns = {UINT64_MAX, UINT64_MAX, 300 * VIV_NS_PER_SEC, 5 * VIV_NS_PER_SEC},
         .idle_on = 15,
         .stop_signal = SIGTERM,
@@ -317,11 +317,10 @@ static void make_ends(struct hold_rig *rig, int ours[3])
     }
 }
 
-static void start_program(struct hold_rig *rig, const char *const *words)
+static void start_program(struct hold_rig *rig)
 {
     struct box_run *run = &rig->run;
     if (rig->change != NULL) rig->change(rig);
-    (void)words;
     box_start(run);
     CHECK(run->err == VIV_OK && run->is_started);
     int *const theirs[] = {&run->stdin_fd, &run->terminal_fd, &run->ready_fd,
@@ -343,8 +342,9 @@ enum viv_err hold_hand(struct hold_rig *rig, struct hold_kernel *kernel, const c
     int fds[VIV_HOLD_FDS], ours[3];
     size_t count = 0;
     box_prepare(&rig->box, run, VIV_NATIVE_SANDBOX_NONE, words);
+    run->leaves_output = true;
     make_ends(rig, ours);
-    start_program(rig, words);
+    start_program(rig);
     hand.spawned_ns = viv_os_now_ns();
     hand.started_wall_ns = viv_os_wall_ns();
     hand.wall_offset_ns = hand.started_wall_ns - hand.spawned_ns;
