@@ -1,9 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-# `viv-holder`: a small static program of base, os and native/holder alone, without the libraries and sanitizers of the
+# `viv-holder`: a small static program of base, os, native/holder and native/care alone, without the libraries and sanitizers of the
 # rest, so that it starts fast and costs little memory. The kernel and it are of one build, which both check.
 include(GNUInstallDirs)
 file(GLOB viv_holder_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/native/holder/*.c)
 file(GLOB viv_holder_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/native/holder/*.h)
+# What `hold` does as the kernel does it.
+file(GLOB viv_holder_care CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/native/care/*.[ch])
+set(viv_holder_native init_link readiness ring ring_index ring_memory stdin)
+foreach(name IN LISTS viv_holder_native)
+  list(APPEND viv_holder_care ${CMAKE_SOURCE_DIR}/src/native/${name}.c ${CMAKE_SOURCE_DIR}/src/native/${name}.h)
+endforeach()
+list(FILTER viv_holder_care EXCLUDE REGEX "/ring_index\\.h$")
+foreach(file IN LISTS viv_holder_care)
+  if(file MATCHES "\\.c$")
+    list(APPEND viv_holder_sources ${file})
+  else()
+    list(APPEND viv_holder_headers ${file})
+  endif()
+endforeach()
 set(viv_holder_digests)
 foreach(file IN LISTS viv_holder_sources viv_holder_headers)
   file(SHA256 ${file} digest)

@@ -2,8 +2,10 @@
 // Signals and ends of launched children. Threads: any; one at a time reaps a child.
 #include "os/child.h"
 
+#include "os/file.h"
 #include "os/os_int.h"
 #include <linux/types.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -51,7 +53,9 @@ int viv_os_child_has_ended(int pidfd)
 {
     siginfo_t info;
     const int r = wait_for(pidfd, WNOWAIT, &info, NULL);
-    return r < 0 ? r : info.si_pid != 0;
+    if (r >= 0) return info.si_pid != 0;
+    // Another's child, which may live: its descriptor is readable once it does not.
+    return r == -ECHILD && viv_os_poll_fd(pidfd, POLLIN, 0) == 0 ? 0 : r;
 }
 
 static uint64_t to_us(struct timeval time)

@@ -108,7 +108,7 @@ void box_prepare(struct box *box, struct box_run *run, enum viv_native_sandbox l
 {
     memset(run, 0, sizeof *run);
     run->box = box;
-    run->cgroup_fd = run->ready_fd = run->terminal_fd = -1;
+    run->cgroup_fd = run->ready_fd = run->terminal_fd = run->stdin_fd = -1;
     run->outer_fd = run->init_fd = run->leader_fd = run->master_fd = run->output_fd = -1;
     run->link.fd = -1;
     run->path = box->prog;
@@ -217,7 +217,7 @@ static void read_output(struct box_run *run, int *fd)
 static void look(struct box_run *run, int timeout_ms)
 {
     struct pollfd fds[3] = {{.fd = run->link.fd, .events = POLLIN},
-                            {.fd = run->output_fd, .events = POLLIN},
+                            {.fd = run->leaves_output ? -1 : run->output_fd, .events = POLLIN},
                             {.fd = run->master_fd, .events = POLLIN}};
     CHECK(poll(fds, 3, timeout_ms) >= 0 || errno == EINTR);
     if (fds[1].revents != 0) read_output(run, &run->output_fd);
@@ -267,6 +267,7 @@ void box_start(struct box_run *run)
     struct viv_init_fds fds = {.stdio = {null_fd, pipe_fds[1], pipe_fds[1]},
                                .ready_fd = run->ready_fd,
                                .cgroup_fd = run->cgroup_fd};
+    if (run->stdin_fd >= 0) fds.stdio[0] = run->stdin_fd;
     for (int i = 0; i < 3 && run->terminal_fd >= 0; i++)
         fds.stdio[i] = run->terminal_fd;
     run->err = viv_init_link_send_plan(&run->link, &run->sandbox->plan, &fds);

@@ -32,8 +32,10 @@ struct box_run {
     const cpu_set_t *cpus;                 // NULL: those of the test
     int terminal_fd;                       // -1, or what becomes 0, 1, 2 and controls
     int ready_fd;                          // -1, or what becomes descriptor 3
+    int stdin_fd;                          // -1: /dev/null, or what becomes 0
     int cgroup_fd;                         // -1; else rung cgroup
     bool is_inside;                        // init too
+    bool leaves_output;                    // to somebody else
     // After box_start.
     enum viv_err err; // of planning, or what a failure report means
     struct viv_diag diag;

@@ -392,6 +392,39 @@ static void bomb(void)
     }
     pause();
 }
+// Numbers, one a line, with a pause between them; for ever.
+static void count(long pause_us)
+{
+    const struct timespec nap = {pause_us / 1000000, pause_us % 1000000 * 1000};
+    for (unsigned long i = 0;; i++) {
+        printf("%lu\n", i);
+        fflush(stdout);
+        nanosleep(&nap, NULL);
+    }
+}
+static void echo(void)
+{
+    char bytes[65536];
+    for (ssize_t n; (n = read(0, bytes, sizeof bytes)) > 0;)
+        for (ssize_t done = 0, r; done < n; done += r)
+            if ((r = write(1, bytes + done, (size_t)(n - done))) <= 0) _exit(9);
+}
+// The byte at offset i is i modulo 251.
+static void spew(unsigned long len)
+{
+    unsigned char bytes[4096];
+    for (unsigned long done = 0; done < len;) {
+        size_t n = len - done < sizeof bytes ? len - done : sizeof bytes;
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (unsigned char)((done + i) % 251);
+        for (size_t at = 0; at < n;) {
+            const ssize_t r = write(1, bytes + at, n - at);
+            if (r <= 0) _exit(9);
+            at += (size_t)r;
+        }
+        done += n;
+    }
+}
 static volatile sig_atomic_t caught;
 static void note_signal(int number)
 {
@@ -477,7 +510,7 @@ static const struct {
 } puts_it[] = {
     {"ids", put_ids},     {"fds", put_fds},         {"cwd", put_cwd},
     {"host", put_host},   {"tty", put_tty},         {"cpus", put_cpus},
-    {"ready", put_ready}, {"signals", put_signals}, {"bomb", bomb},
+    {"ready", put_ready}, {"signals", put_signals}, {"bomb", bomb},       {"echo", echo},
 };
 
 static void report(const char *word, int r)
@@ -505,6 +538,8 @@ static void run_word(const char *text)
     for (size_t i = 0; i < sizeof puts_it / sizeof *puts_it; i++)
         if (strcmp(text, puts_it[i].word) == 0) puts_it[i].put();
     if ((rest = behind(text, "cat=")) != NULL) put_file(rest);
+    if ((rest = behind(text, "count=")) != NULL) count(strtol(rest, NULL, 10));
+    if ((rest = behind(text, "spew=")) != NULL) spew(strtoul(rest, NULL, 10));
     if ((rest = behind(text, "linger=")) != NULL) linger(rest, 0);
     if ((rest = behind(text, "daemon=")) != NULL) linger(rest, 1);
     if ((rest = behind(text, "until=")) != NULL) await_file(rest);
