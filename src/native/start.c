@@ -313,8 +313,8 @@ static void end_child(int *pidfd, bool kill)
 // Init may have told of the leader before it told of itself.
 static void close_leader(struct viv_program *program)
 {
-    if (program->leader_fd >= 0) VIV_IGNORE(viv_os_close(program->leader_fd), "init has ended it");
-    program->leader_fd = -1;
+    if (program->care.leader_fd >= 0) VIV_IGNORE(viv_os_close(program->care.leader_fd), "init has ended it");
+    program->care.leader_fd = -1;
 }
 
 // Init could not be told what to do: it ended before, or the host ran out of something.
