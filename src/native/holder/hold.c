@@ -14,6 +14,7 @@
 
 #include "native/holder/hold_int.h"
 #include "os/clock.h"
+#include "os/detach.h"
 #include "os/file.h"
 #include "os/ns.h"
 #include "os/share.h"
@@ -235,6 +236,8 @@ static bool set_up(struct viv_hold *hold, int socket_fd)
 
 int viv_holder_hold(int socket_fd)
 {
+    // First of all: who started it waits for that process, and its end must not be ours.
+    if (viv_os_become_orphan() < 0) return 1;
     struct viv_hold *hold = viv_try_calloc(1, sizeof *hold, VIV_TAG_NATIVE);
     if (hold == NULL || !set_up(hold, socket_fd)) return 1; // the pair tells it by its end
     while (!hold->is_over)
