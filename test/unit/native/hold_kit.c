@@ -8,6 +8,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+size_t hold_read(struct hold_kernel *kernel, uint32_t stream, uint64_t *offset, void *out,
+                 size_t len, uint32_t seconds)
+{
+    uint8_t *bytes = out;
+    size_t done = 0;
+    const uint64_t end_ns = check_now_ns() + check_limit_ns(seconds);
+    while (done < len && check_now_ns() < end_ns) {
+        const size_t n =
+            viv_log_ring_copy(&kernel->rings[stream], offset, bytes + done, len - done);
+        *offset += n;
+        done += n;
+        if (n == 0) check_nap();
+    }
+    return done;
+}
+
+int hold_await_end(pid_t pid)
+{
+    int status = 0;
+    CHECK_WAIT(waitpid(pid, &status, WNOHANG) == pid, 30, fprintf(stderr, "process %d\n", pid));
+    return status;
+}
+
 void hold_await_nobody(void)
 {
     CHECK_WAIT(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, 30,

@@ -464,56 +464,6 @@ static void n104_nothing_is_lost_meanwhile(void **state)
     hold_release(&rig, &one);
 }
 
-// ------------------------------------------------------------------------------------- end of file
-
-// Somebody outside of the tree holds the pipe.
-static int grab_output(void)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/fd/1", rig.leader);
-    const int fd = open(path, O_WRONLY | O_CLOEXEC);
-    CHECK(fd >= 0);
-    return fd;
-}
-
-static void n72_end_of_file_comes_after_who_holds_the_pipe(void **state)
-{
-    (void)state;
-    static const char *const words[] = {"await=15", NULL};
-    const struct viv_hold_stop stop = {.cause = VIV_CAUSE_STOP, .grace_ns = VIV_NS_PER_SEC * 9};
-    struct viv_hold_frame frame;
-    hold_start(&rig, &one, words);
-    CHECK(hold_says(&one, "ready"));
-    const int fd = grab_output();
-    CHECK(hold_order(&one, VIV_HOLD_STOP, &stop) == VIV_OK);
-    CHECK_WAIT((one.state.flags & VIV_HOLD_STATE_EXIT) != 0 || hold_next(&one, 10, &frame), 20,
-               (void)0);
-    nap_ms(100);
-    CHECK(!hold_next(&one, 0, &frame) || one.state.phase != VIV_NATIVE_EXITED);
-    CHECK(write(fd, "late", 4) == 4);
-    viv_os_close(fd);
-    hold_await_phase(&one, VIV_NATIVE_EXITED);
-    CHECK(hold_says(&one, "late"));
-    CHECK(one.state.eof == 3 && (one.state.exit.flags & VIV_HOLD_EXIT_TRUNCATED) == 0);
-    hold_release(&rig, &one);
-}
-
-static void n72_but_is_not_waited_for_for_ever(void **state)
-{
-    (void)state;
-    static const char *const words[] = {"await=15", NULL};
-    const struct viv_hold_stop stop = {.cause = VIV_CAUSE_STOP, .kills = 1};
-    rig.birth.numbers.eof_linger_ms = 200;
-    hold_start(&rig, &one, words);
-    CHECK(hold_says(&one, "ready"));
-    const int fd = grab_output();
-    CHECK(hold_order(&one, VIV_HOLD_STOP, &stop) == VIV_OK);
-    hold_await_phase(&one, VIV_NATIVE_EXITED);
-    CHECK(one.state.eof == 3 && (one.state.exit.flags & VIV_HOLD_EXIT_TRUNCATED) != 0);
-    viv_os_close(fd);
-    hold_release(&rig, &one);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -531,8 +481,6 @@ int main(void)
         TEST(n104_a_deaf_orphan_is_killed),
         TEST(n104_who_comes_back_in_time_is_no_loss),
         TEST(n104_nothing_is_lost_meanwhile),
-        TEST(n72_end_of_file_comes_after_who_holds_the_pipe),
-        TEST(n72_but_is_not_waited_for_for_ever),
     };
     return cmocka_run_group_tests_name("native.hold", tests, NULL, NULL);
 }
