@@ -16,6 +16,7 @@ struct viv_ctl_daemon_config {
     uint64_t idle_ns;         // VIV_FOREVER_NS: it stays
     const char *audit;        // file that records are appended to; NULL: none
     bool audit_is_required;   // no program without a record in it
+    bool held_ok;             // as in viv_native_config
     void (*ready)(void *arg); // the socket answers
     void *arg;
 };

@@ -33,8 +33,7 @@ static void stop(struct viv_program *program, enum viv_native_cause cause)
     (void)viv_program__order_stop(program, &(struct viv_native_orders){.stop = cause});
 }
 
-// The resource through which others hold it; without one, when its owner has ended, it ends.
-static void own(struct viv_program *program)
+void viv_program__own(struct viv_program *program)
 {
     const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
                                       .owner = program->owner,
@@ -113,7 +112,7 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
     const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
-    own(program);
+    viv_program__own(program);
     if (stops && program->held == NULL) stop(program, VIV_CAUSE_KERNEL_END);
     if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
         stop(program, VIV_CAUSE_START);

@@ -12,9 +12,12 @@
 #include "native/follow.h"
 #include "os/cgroup.h"
 #include "os/child.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/share.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LAST_SIGNAL = 64, CHUNK_BYTES = 128 << 10, PARTS = 4 };
@@ -412,6 +415,7 @@ static void note_lost(struct viv_program *program)
     if (!care->has_exit || care->exit.cause == VIV_CAUSE_NONE) {
         care->exit.kind = VIV_NATIVE_LOST;
         care->exit.cause = VIV_CAUSE_LOST;
+        care->exit.ended_wall_ns = viv_os_wall_ns();
     }
     care->has_exit = true;
     viv_spin_unlock(&care->lock);
@@ -446,11 +450,19 @@ static void forget_all(struct viv_program *program)
 void viv_held__release(struct viv_program *program)
 {
     const struct viv_held *held = program->held;
+    char name[32];
     const struct viv_hold_sent sent = {.type = VIV_HOLD_RELEASE, .request = held->last_request + 1};
     // Seq_cst: as set. A kernel that ends leaves the record to the next one.
     const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
-    if (program->is_over && !stops && held->fd >= 0 && !held->is_displaced)
+    if (!program->is_over || stops || held->is_displaced) return;
+    if (held->fd >= 0) {
         VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
+        return;
+    }
+    for (int i = 0; i < 2; i++) { // nobody else can
+        (void)snprintf(name, sizeof name, "%s.%s", program->digest, i == 0 ? "rec" : "sock");
+        VIV_IGNORE(viv_os_unlinkat(program->native->keep.dir_fd, name, 0), "it may be gone");
+    }
 }
 
 // ------------------------------------------------------------------------------------------- step

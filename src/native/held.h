@@ -44,7 +44,7 @@ enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room 
 enum viv_err viv_held__hand(struct viv_program *program) VIV_MUST_CHECK;
 // Receives one frame, with at most `max` descriptors. Blocks until deadline_ns. Errors: TIMEOUT,
 // LOST, EXHAUSTED.
-enum viv_err viv_held__await(struct viv_held *held, uint64_t deadline_ns,
+enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
                             struct viv_hold_frame *out_frame,
                             struct viv_packet *out_packet) VIV_MUST_CHECK;
 // Memory and bell of ATTACHED; the rings lie there from now on. Owns the descriptors. Errors:

@@ -26,15 +26,15 @@ static enum viv_err fail(struct viv_program *program, enum viv_err err, const ch
 
 // ------------------------------------------------------------------------------------- receiving
 
-enum viv_err viv_held__await(struct viv_held *held, uint64_t deadline_ns,
+enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
                             struct viv_hold_frame *out_frame, struct viv_packet *out_packet)
 {
     const uint64_t now_ns = viv_os_now_ns();
     const int left_ms = now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
     uint8_t bytes[VIV_HELD_REPORT_BYTES];
-    if (viv_os_poll_fd(held->fd, POLLIN, left_ms) <= 0) return VIV_E_TIMEOUT;
+    if (viv_os_poll_fd(fd, POLLIN, left_ms) <= 0) return VIV_E_TIMEOUT;
     *out_packet = (struct viv_packet){.data = bytes, .len = sizeof bytes};
-    const ssize_t n = viv_os_packet_receive(held->fd, out_packet);
+    const ssize_t n = viv_os_packet_receive(fd, out_packet);
     out_packet->data = NULL;
     if (n > 0 && viv_hold_frame_decode(bytes, (size_t)n, out_frame)) return VIV_OK;
     for (size_t i = 0; n > 0 && i < out_packet->fd_count; i++)
@@ -241,7 +241,7 @@ static enum viv_err await_answer(struct viv_program *program, uint16_t type,
     const uint64_t end_ns = viv_os_now_ns() + program->native->launch_ns;
     enum viv_err err;
     do {
-        err = viv_held__await(program->held, end_ns, out_frame, out_packet);
+        err = viv_held__await(program->held->fd, end_ns, out_frame, out_packet);
         if (err == VIV_OK && out_frame->head.type == VIV_HOLD_EVENT)
             program->held->state = out_frame->body.state;
     } while (err == VIV_OK && out_frame->head.type != type && out_packet->fd_count == 0);

@@ -131,6 +131,7 @@ enum { // words of class native.mode, in the order of gen/caps.tab
     VIV_NATIVE_WORD_UNBOUNDED
 };
 // ---- spawn.c ----
+void viv_program__init(struct viv_program *program, struct viv_native *native);
 // Counts a refusal, and notes it for the record of the spawn.
 void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
                               enum viv_cap cap);
@@ -220,6 +221,8 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
 void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
 void viv_program__note_started(struct viv_program *program); // init has started the leader
+// The resource through which others hold it; without one, when its owner has ended, it ends.
+void viv_program__own(struct viv_program *program);
 bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 
 // ---- wake.c: the step's ----

@@ -117,7 +117,7 @@ static uint64_t ms_to_ns(uint64_t ms)
     return ms > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
 }
 
-static void init_program(struct viv_program *program, struct viv_native *native)
+void viv_program__init(struct viv_program *program, struct viv_native *native)
 {
     program->native = native;
     program->refs = 1;
@@ -270,7 +270,7 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
         viv_native__audit_no_memory(&call->ctx);
         return VIV_E_EXHAUSTED;
     }
-    init_program(program, native);
+    viv_program__init(program, native);
     program->asked_ns = viv_sched_now_ns(native->sched);
     program->caller = call->ctx.proc != NULL ? viv_proc_pid(call->ctx.proc) : VIV_PID_NONE;
     program->environment = viv_env_number(call->ctx.env);
