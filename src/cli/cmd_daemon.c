@@ -65,7 +65,7 @@ static int stop(void)
     struct viv_ctl_client *client;
     struct viv_diag diag = {""};
     json_t *value;
-    enum viv_err err = viv_ctl_connect(false, &client, &diag);
+    enum viv_err err = viv_ctl_connect(VIV_CTL_FIND, &client, &diag);
     if (err == VIV_E_NOTFOUND) return VIV_STATUS_OK; // none runs: as it was asked
     if (err != VIV_OK)
         return viv_cli_error(VIV_STATUS_FAILED, "daemon: %s",
@@ -91,7 +91,7 @@ static int pass_options(const struct daemon_options *options)
     struct viv_diag diag = {""};
     char path[2 * PATH_MAX], own[PATH_MAX] = "";
     if (options->audit == NULL) return VIV_STATUS_OK;
-    if (viv_ctl_connect(false, &client, &diag) == VIV_OK) {
+    if (viv_ctl_connect(VIV_CTL_FIND, &client, &diag) == VIV_OK) {
         viv_ctl_client_close(client);
         return viv_cli_error(VIV_STATUS_FAILED, "daemon: --audit: a daemon runs already "
                                                 "(viv daemon --stop ends it, with its programs)");
