@@ -91,7 +91,10 @@ static const char run_help[] =
     "                        write what was started, ended and refused, as lines of JSON that each\n"
     "                        have the hash of the one before; nothing starts without its line\n"
     "  --sandbox none|default|strict, --net own|host, --ro P, --rw P, --hide P, --accept FEATURE\n"
-    "                        what it sees (docs/programs.md)\n";
+    "                        what it sees (docs/programs.md)\n"
+    "  --user U[:G]          another user, by a kernel that may\n"
+    "  --survive env|kernel  with -d: ends with the daemon (default), or outlives it: the next one\n"
+    "                        takes it back, with its output and its limits\n";
 
 #define REF_HELP                                                                                   \
     "\n"                                                                                           \
