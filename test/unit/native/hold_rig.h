@@ -18,6 +18,8 @@ struct hold_rig {
     uint8_t key[VIV_HOLD_KEY_BYTES];
     struct viv_hold_rec birth; // changed by the test before the start
     bool has_stdin, has_terminal, has_ready;
+    int holder_fd;   // what is started as the holder
+    bool may_fail;   // it meets a fault
     bool is_nobody;  // the kernel of hold_start_elsewhere, and so the holder
     bool ends_early; // init tells that the program has gone before it is handed over
     void (*change)(struct hold_rig *rig); // the last word before the program starts, or NULL
@@ -59,7 +61,7 @@ void hold_kill(pid_t kernel);
 
 // Another connection, up to the greeting. False: it is refused.
 bool hold_connect(struct hold_rig *rig, struct hold_kernel *kernel);
-// And attached. False: stale, or the connection is closed.
+// And attached. False: refused, stale, or the connection is closed.
 bool hold_attach(struct hold_rig *rig, struct hold_kernel *kernel, uint64_t epoch);
 void hold_detach(struct hold_kernel *kernel); // closes everything
 void hold_fill_attach(const struct hold_kernel *kernel, uint64_t epoch,
@@ -69,7 +71,7 @@ bool hold_send(struct hold_kernel *kernel, uint16_t type, const void *body, cons
                size_t count);
 // What comes within the time; events are noted. False: nothing, or the end of the connection.
 bool hold_next(struct hold_kernel *kernel, int timeout_ms, struct viv_hold_frame *out_frame);
-// Sends an order and waits for its answer.
+// Sends an order and waits for its answer. LOST: the connection is closed.
 struct viv_hold_answer hold_ask(struct hold_kernel *kernel, uint16_t type, const void *body,
                                 const void *bytes, size_t count);
 enum viv_err hold_order(struct hold_kernel *kernel, uint16_t type, const void *body);
