@@ -410,6 +410,7 @@ static void become_nobody(struct hold_rig *rig)
     CHECK(setresgid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
     CHECK(setresuid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
     CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_PDEATHSIG, (long)SIGKILL, 0, 0, 0) == 0); // it was forgotten with the user
     rig->box.kernel_uid = rig->box.kernel_gid = BOX_NOBODY;
 }
 
@@ -418,8 +419,7 @@ pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words)
     int pipe_fds[2];
     pid_t pids[3] = {0};
     CHECK(viv_os_pipe(pipe_fds) == 0);
-    const pid_t kernel_pid = fork();
-    CHECK(kernel_pid >= 0);
+    const pid_t kernel_pid = hold_fork();
     if (kernel_pid == 0) {
         static struct hold_kernel kernel;
         if (rig->is_nobody) become_nobody(rig);

@@ -86,12 +86,15 @@ int hold_await_end(pid_t pid);
 void hold_await_nobody(void);
 
 // ---- what tests do again and again ----
+pid_t hold_fork(void); // ends with the test
 // Of one that has exited: the holder goes, and its files have gone before it says so.
 void hold_release(struct hold_rig *rig, struct hold_kernel *kernel);
 void hold_finish(struct hold_rig *rig, struct hold_kernel *kernel); // kills it before
 // Reads the stream from its beginning until it has said this; false: it does not.
 bool hold_says(struct hold_kernel *kernel, const char *text);
 uint64_t hold_end_offset(struct hold_kernel *kernel); // of stdout
-void hold_remove_files(struct hold_rig *rig);         // which a killed holder has left
+// What `spew` of viv-box-prog prints from this offset on.
+void hold_check_bytes(const uint8_t *bytes, uint64_t from, size_t len);
+void hold_remove_files(struct hold_rig *rig); // which a killed holder has left
 
 #endif
