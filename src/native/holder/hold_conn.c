@@ -226,7 +226,7 @@ static bool attach(struct viv_hold *hold, struct viv_hold_conn *conn,
     hold->epoch = attach->epoch;
     memcpy(hold->uuid, attach->uuid, sizeof hold->uuid);
     conn->state = VIV_HOLD_CONN_ATTACHED;
-    conn->give_up_ns = hold->orphan_end_ns = VIV_FOREVER_NS;
+    conn->give_up_ns = VIV_FOREVER_NS;
     viv_care_drained(&hold->care); // who was there before may have died between taking and telling
     return send_attached(hold, conn, frame->head.request) >= 0;
 }

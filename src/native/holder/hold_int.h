@@ -73,8 +73,9 @@ struct viv_hold {
     uint64_t epoch;
     uint8_t uuid[VIV_HOLD_UUID_BYTES];
     struct viv_hold_conn conns[VIV_HOLD_CONNS];
-    // Clocks.
-    uint64_t orphan_end_ns; // VIV_FOREVER_NS: somebody is attached, or it is stopping
+    // Clocks. While nobody is attached; 0: it begins to run, VIV_FOREVER_NS: the program is
+    // stopping.
+    uint64_t orphan_end_ns;
     uint64_t ended_ns;
     uint64_t record_ns; // when the end is to be written down; VIV_FOREVER_NS: it is, or none
     // The controller was asked whether it is idle: what `touched_ns` was, and was set to.
