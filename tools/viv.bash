@@ -26,7 +26,7 @@ _viv()
         --use --policy --allow --limit --audit --require-audit
         --detach --cwd --label --key --json --cpu-time --cpu --pids --files --file-size --output
         --idle --grace --stop-signal --retain --ring --merge --overflow --spill
-        --sandbox --net --ro --rw --hide --accept' ;;
+        --sandbox --net --ro --rw --hide --accept --user' ;;
     ps) options='--all --json' ;;
     logs) options='--follow --lines --since --stream --times --raw --json' ;;
     info) options='--json --native' ;;

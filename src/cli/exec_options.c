@@ -10,13 +10,15 @@
 #include "native/request.h"
 #include "os/file.h"
 #include "os/pty.h"
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ROWS = 24, COLUMNS = 80, GRANT_BYTES_MAX = 4099 };
+enum { ROWS = 24, COLUMNS = 80, GRANT_BYTES_MAX = 4099, GROUPS_MAX = 64 };
 
 enum form {
     FORM_FLAG,     // sets a bool of the block
@@ -29,7 +31,8 @@ enum form {
     FORM_RO,     // a path that may be read
     FORM_RW,
     FORM_MERGE,
-    FORM_OWN, // handled by name
+    FORM_USER, // name or number
+    FORM_OWN,  // handled by name
 };
 
 static const struct option {
@@ -69,6 +72,7 @@ static const struct option {
     {"rw", FORM_RW, true, VIV_NATIVE_KEY_PATH},
     {"hide", FORM_TEXT, true, VIV_NATIVE_KEY_HIDE},
     {"accept", FORM_TEXT, true, VIV_NATIVE_KEY_ACCEPT},
+    {"user", FORM_USER, true, VIV_NATIVE_KEY_USER},
     {"survive", FORM_WORD, true, VIV_NATIVE_KEY_SURVIVE},
     {"contain", FORM_WORD, true, VIV_NATIVE_KEY_CONTAIN},
     {"restart", FORM_WORD, true, VIV_NATIVE_KEY_RESTART},
@@ -162,6 +166,32 @@ static bool put_signal(struct viv_exec_options *out, const struct option *option
     return put_u64(out, option, (uint64_t)number);
 }
 
+// With the group and the further groups that it has at its log-in.
+static bool put_user(struct viv_exec_options *out, const struct option *option, const char *value)
+{
+    static const char wanted[] =
+        "want a user of this host, by name or number, in 64 groups at most";
+    uint32_t record[2 + GROUPS_MAX]; // uid, gid, groups
+    char text[16384];                // of the entry
+    uint64_t number;
+    struct passwd entry, *found = NULL;
+    gid_t groups[GROUPS_MAX];
+    int count = GROUPS_MAX;
+    if (viv_parse_u64(value, &number) != VIV_OK)
+        (void)getpwnam_r(value, &entry, text, sizeof text, &found);
+    else if (number < UINT32_MAX)
+        (void)getpwuid_r((uid_t)number, &entry, text, sizeof text, &found);
+    if (found == NULL || getgrouplist(found->pw_name, found->pw_gid, groups, &count) < 0)
+        return refuse(option->name, value, wanted);
+    record[0] = found->pw_uid;
+    record[1] = found->pw_gid;
+    for (int i = 0; i < count; i++)
+        record[2 + i] = groups[i];
+    const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, record,
+                                           (2 + (size_t)count) * sizeof record[0]);
+    return err == VIV_OK || put_failed(err);
+}
+
 static bool put_size(struct viv_exec_options *out, const struct option *option, const char *value)
 {
     uint64_t bytes;
@@ -239,6 +269,8 @@ static bool put(struct viv_exec_options *out, const struct option *option, const
         return put_grant(out, option, value);
     case FORM_MERGE:
         return put_u64(out, option, VIV_NATIVE_STDERR_MERGE);
+    case FORM_USER:
+        return put_user(out, option, value);
     case FORM_OWN:
         return put_own(out, option, value);
     }

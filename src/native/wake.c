@@ -93,9 +93,8 @@ static void admit_writers(struct viv_program *program)
         while (!viv_list_is_empty(&program->writers) && !(more = viv_wakes_are_full(&wakes))) {
             struct viv_op *op = VIV_CONTAINER_OF(program->writers.next, struct viv_op, queue);
             size_t taken;
-            const enum viv_err err =
-                viv_stdin_push(&program->care.in, op->buf.data, op->buf.len_bytes, VIV_STDIN_ALL,
-                               &taken);
+            const enum viv_err err = viv_stdin_push(&program->care.in, op->buf.data,
+                                                    op->buf.len_bytes, VIV_STDIN_ALL, &taken);
             if (err == VIV_E_FULL) break;
             program->care.hot |= VIV_READY_IN;
             viv_native_call_complete_locked(op, err, &wakes);

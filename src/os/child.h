@@ -23,8 +23,8 @@ struct viv_child_end {
 int viv_os_child_signal(int pidfd, int signo);
 // To its process group, whose number is the child's: only while it has not been waited for.
 int viv_os_group_signal(pid_t leader, int signo);
-// Has it ended? It is not waited for yet: its number stays its own. 1: yes, 0: no. -ECHILD: yes, but
-// it is no child of ours, or not any more.
+// Has it ended? It is not waited for yet: its number stays its own. 1: yes, 0: no. -ECHILD: yes,
+// but it is no child of ours, or not any more.
 int viv_os_child_has_ended(int pidfd);
 // Waits for one that has ended. -EAGAIN: it has not. -ECHILD: somebody else has waited for it.
 int viv_os_child_reap(int pidfd, struct viv_child_end *out_end);

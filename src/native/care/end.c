@@ -58,8 +58,8 @@ static void check_stop(struct viv_care *care, uint64_t now_ns)
 {
     if (care->kill_ns == 0 && now_ns >= care->stop_kill_ns)
         viv_care_kill(care, care->cause, now_ns);
-    if (care->kill_ns == 0 || leader_has_ended(care) ||
-        now_ns - care->kill_ns < UNKILLABLE_NS || care->unkillable)
+    if (care->kill_ns == 0 || leader_has_ended(care) || now_ns - care->kill_ns < UNKILLABLE_NS ||
+        care->unkillable)
         return;
     viv_spin_lock(&care->lock);
     care->unkillable = true;
@@ -201,15 +201,13 @@ static void look_at_init(struct viv_care *care, uint64_t now_ns)
 
 static void look_at_tree(struct viv_care *care, uint64_t now_ns)
 {
-    if (!leader_has_ended(care) || care->tree_is_dead || now_ns < care->tree_check_ns)
-        return;
+    if (!leader_has_ended(care) || care->tree_is_dead || now_ns < care->tree_check_ns) return;
     care->tree_is_dead = viv_tree_is_dead(care);
     if (care->tree_is_dead) {
         care->tree_end_ns = now_ns;
         return;
     }
-    const bool waits =
-        care->limits.lingers && care->kill_ns == 0;
+    const bool waits = care->limits.lingers && care->kill_ns == 0;
     if (!waits) viv_tree_kill(care);
     care->tree_pause_ns = viv_min_u64(2 * care->tree_pause_ns, TREE_PAUSE_MAX_NS);
     care->tree_check_ns = now_ns + care->tree_pause_ns;

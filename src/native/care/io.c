@@ -58,8 +58,8 @@ static enum turn read_beyond(struct viv_care *care, const struct viv_care_stream
     return TURN_END;
 }
 
-static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream,
-                           uint64_t now_ns, size_t *out_count)
+static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream, uint64_t now_ns,
+                           size_t *out_count)
 {
     struct iovec space[2];
     const uint64_t left = care->limits.max_output_bytes - care->output_bytes;
@@ -70,8 +70,7 @@ static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream
     const ssize_t n = viv_os_readv(stream->fd, space, space[1].iov_len > 0 ? 2 : 1);
     if (n == -EAGAIN) return TURN_DRY;
     if (n <= 0) return TURN_END; // of a terminal: EIO
-    if (stream == &care->streams[VIV_OUT] &&
-        viv_readiness_scan(&care->readiness, space, (size_t)n))
+    if (stream == &care->streams[VIV_OUT] && viv_readiness_scan(&care->readiness, space, (size_t)n))
         viv_care_set_ready(care);
     viv_log_ring_commit(&stream->ring, (size_t)n, now_ns, care->sequence);
     care->output_bytes += (size_t)n;
@@ -182,8 +181,7 @@ static void hear_readiness(struct viv_care *care)
     enum viv_readiness_left left = VIV_READY_LEFT_END;
     if (care->readiness.fd >= 0 && viv_readiness_read(&care->readiness, &left))
         viv_care_set_ready(care);
-    if (left == VIV_READY_LEFT_END)
-        close_waited(care, &care->readiness.fd, VIV_READY_SAYS);
+    if (left == VIV_READY_LEFT_END) close_waited(care, &care->readiness.fd, VIV_READY_SAYS);
     if (left != VIV_READY_LEFT_MORE) care->hot &= ~(uint32_t)VIV_READY_SAYS;
 }
 

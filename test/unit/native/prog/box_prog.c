@@ -508,9 +508,9 @@ static const struct {
     const char *word;
     void (*put)(void);
 } puts_it[] = {
-    {"ids", put_ids},     {"fds", put_fds},         {"cwd", put_cwd},
-    {"host", put_host},   {"tty", put_tty},         {"cpus", put_cpus},
-    {"ready", put_ready}, {"signals", put_signals}, {"bomb", bomb},       {"echo", echo},
+    {"ids", put_ids}, {"fds", put_fds},   {"cwd", put_cwd},     {"host", put_host},
+    {"tty", put_tty}, {"cpus", put_cpus}, {"ready", put_ready}, {"signals", put_signals},
+    {"bomb", bomb},   {"echo", echo},
 };
 
 static void report(const char *word, int r)
