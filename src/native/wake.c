@@ -120,7 +120,7 @@ void viv_program__tell(struct viv_program *program)
     if ((news & VIV_NEWS_ROOM) != 0) admit_writers(program);
     if ((news & VIV_NEWS_CLOSED) != 0)
         viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
-    if ((news & VIV_NEWS_UNKILLABLE) != 0)
+    if (care->unkillable && !care->has_exit) // also those that came later
         viv_program__complete_all(program, &program->stoppers, VIV_E_TIMEOUT);
     if ((news & VIV_NEWS_STARTED) != 0) viv_program__note_started(program);
 }

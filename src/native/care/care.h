@@ -105,7 +105,8 @@ struct viv_care {
     uint64_t stop_kill_ns; // when SIGKILL follows; VIV_FOREVER_NS: no stop
     uint64_t kill_ns;      // when it was sent; 0: not yet
     uint64_t tree_check_ns, tree_pause_ns;
-    uint64_t leader_end_ns; // 0: not waited for yet
+    uint64_t traced_check_ns; // a child that has ended and cannot be waited for; 0: there is none
+    uint64_t leader_end_ns;   // 0: not waited for yet
     uint64_t tree_end_ns;
     uint64_t cpu_check_ns; // next sample of what the tree has used
     uint64_t output_bytes;

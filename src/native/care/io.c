@@ -226,6 +226,7 @@ bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd
 {
     *out_fd = fd_of(care, ready_bit);
     *out_is_writing = ready_bit == VIV_READY_IN;
+    if (ready_bit == VIV_READY_PID && care->traced_check_ns != 0) return false;
     return *out_fd >= 0 && ((care->armed | care->hot | care->full) & ready_bit) == 0;
 }
 
