@@ -126,7 +126,7 @@ static enum viv_err list(struct ps *ps, struct viv_ctl_client *client)
 static enum viv_err list_all(struct ps *ps, struct viv_diag *diag)
 {
     struct viv_ctl_client *client;
-    enum viv_err err = viv_ctl_connect(false, &client, diag);
+    enum viv_err err = viv_ctl_connect(VIV_CTL_FIND_HELD, &client, diag);
     if (err == VIV_E_NOTFOUND) return VIV_OK;
     if (err != VIV_OK) return err;
     err = list(ps, client);

@@ -3,6 +3,7 @@
 #include "ctl/place.h"
 
 #include "os/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -125,6 +126,21 @@ enum viv_err viv_ctl_place_make_state(const struct viv_ctl_place *place, struct 
     const int r = make_dirs(place->state_dir);
     if (r >= 0) return VIV_OK;
     return viv_diag_set(diag, VIV_E_IO, "%.300s: %s", place->state_dir, strerror(-r));
+}
+
+bool viv_ctl_place_has_held(const struct viv_ctl_place *place)
+{
+    char path[VIV_CTL_DIR_MAX + 16];
+    bool found = false;
+    (void)snprintf(path, sizeof path, "%s/hold", place->dir);
+    DIR *dir = opendir(path);
+    if (dir == NULL) return false;
+    for (const struct dirent *entry; !found && (entry = readdir(dir)) != NULL;) {
+        const char *ending = strrchr(entry->d_name, '.');
+        found = ending != NULL && strcmp(ending, ".rec") == 0;
+    }
+    (void)closedir(dir);
+    return found;
 }
 
 int viv_ctl_place_open_log(const struct viv_ctl_place *place)

@@ -308,6 +308,16 @@ void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t n
     ring->sequence = sequence;
 }
 
+void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint64_t drained_bytes)
+{
+    struct viv_log_head *head = ring->head;
+    // Relaxed: nobody reads yet.
+    atomic_store_explicit(&head->evicted, received_bytes - drained_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->drained, drained_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->front, received_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->end, received_bytes, memory_order_relaxed);
+}
+
 void viv_log_ring_break_run(struct viv_log_ring *ring)
 {
     ring->is_run_broken = true;

@@ -3,6 +3,7 @@
 // scheduler on one side, calls that are parked on the program on the other. The kernel's half of
 // care/care.h.
 #include "native/follow.h"
+#include "native/held.h"
 
 // ------------------------------------------------------------------------------------- the step
 
@@ -34,8 +35,10 @@ enum viv_err viv_program__arm(struct viv_program *program)
     struct viv_care *care = &program->care;
     for (uint32_t bit = 1; bit < VIV_READY_ALL; bit <<= 1) {
         int fd;
-        bool writes;
-        if (!viv_care_wants(care, bit, &fd, &writes)) continue;
+        bool writes = false;
+        const bool wants = program->held != NULL ? viv_held__wants(program, bit, &fd)
+                                                 : viv_care_wants(care, bit, &fd, &writes);
+        if (!wants) continue;
         VIV_TRY(viv_io_arm(program->native->sched, &wait_of(program, bit)->io, fd,
                            writes ? VIV_POLL_OUT : VIV_POLL_IN));
         care->armed |= bit;

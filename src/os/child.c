@@ -55,7 +55,8 @@ int viv_os_child_has_ended(int pidfd)
     const int r = wait_for(pidfd, WNOWAIT, &info, NULL);
     if (r >= 0) return info.si_pid != 0;
     // Another's child, which may live: its descriptor is readable once it does not.
-    return r == -ECHILD && viv_os_poll_fd(pidfd, POLLIN, 0) == 0 ? 0 : r;
+    // What cannot be told now is asked again.
+    return r == -ECHILD && viv_os_poll_fd(pidfd, POLLIN, 0) <= 0 ? 0 : r;
 }
 
 static uint64_t to_us(struct timeval time)

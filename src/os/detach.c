@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forks twice: the first child leads a session and ends at once, so that the second one is neither
-// our child nor can get a controlling terminal. Threads: the caller must be the only one.
+// Leaving who started us. Threads: the caller must be the only one.
 #include "os/detach.h"
 
 #include "os/file.h"
@@ -33,6 +32,8 @@ static void become(const char *const *argv, int out_fd, int err_fd)
     _exit(FAILED);
 }
 
+// Forks twice: the first child leads a session and ends at once, so that the second one is neither
+// our child nor can get a controlling terminal.
 int viv_os_start_detached(const char *const *argv, int out_fd, int err_fd)
 {
     const pid_t child = viv_os__is_faulted("fork") ? -1 : fork();
@@ -49,4 +50,13 @@ int viv_os_start_detached(const char *const *argv, int out_fd, int err_fd)
         r = waitpid(child, &status, 0);
     while (viv_os__is_interrupted(r));
     return r == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EAGAIN;
+}
+
+int viv_os_become_orphan(void)
+{
+    const pid_t child = viv_os__is_faulted("fork") ? -1 : fork();
+    if (child < 0) return -errno;
+    if (child > 0) _exit(0);
+    if (viv_os__is_faulted("setsid") || setsid() < 0) return -errno;
+    return viv_os__settle_int(viv_os__is_faulted("chdir") ? -1 : chdir("/"));
 }

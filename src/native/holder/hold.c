@@ -14,6 +14,7 @@
 
 #include "native/holder/hold_int.h"
 #include "os/clock.h"
+#include "os/detach.h"
 #include "os/file.h"
 #include "os/ns.h"
 #include "os/share.h"
@@ -190,7 +191,7 @@ static void wait_for_events(struct viv_hold *hold, uint64_t next_ns)
 
 // ------------------------------------------------------------------------------------------- life
 
-// When to come again, unless something happens before.
+// When to come again, unless something happens before, or it is over.
 static uint64_t turn(struct viv_hold *hold, uint64_t now_ns)
 {
     bool more = false;
@@ -235,10 +236,15 @@ static bool set_up(struct viv_hold *hold, int socket_fd)
 
 int viv_holder_hold(int socket_fd)
 {
+    // First of all: who started it waits for that process, and its end must not be ours.
+    if (viv_os_become_orphan() < 0) return 1;
     struct viv_hold *hold = viv_try_calloc(1, sizeof *hold, VIV_TAG_NATIVE);
     if (hold == NULL || !set_up(hold, socket_fd)) return 1; // the pair tells it by its end
-    while (!hold->is_over)
-        wait_for_events(hold, turn(hold, viv_os_now_ns()));
+    for (;;) {
+        const uint64_t next_ns = turn(hold, viv_os_now_ns());
+        if (hold->is_over) break;
+        wait_for_events(hold, next_ns);
+    }
     viv_hold__leave(hold);
     return 0; // what is left open or allocated goes with the process
 }

@@ -6,7 +6,8 @@
 
 #include "base/defs.h"
 
-// socket_fd: of the pair of the kernel that starts it. Exit status of the process.
+// socket_fd: of the pair of the kernel that starts it. The process that calls ends at once, with
+// status 0; another one, nobody's child, goes on. Exit status of the process.
 int viv_holder_hold(int socket_fd);
 
 #endif

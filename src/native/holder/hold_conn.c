@@ -37,17 +37,31 @@ void viv_hold__close_conn(struct viv_hold *hold, struct viv_hold_conn *conn)
     hold->orphan_end_ns = 0;                               // the clock is set by who looks at it
 }
 
-static struct viv_hold_conn *begin(struct viv_hold *hold, struct viv_hold_conn *conn, int fd,
-                                   enum viv_hold_conn_state state)
+static void begin(struct viv_hold_conn *conn, int fd, enum viv_hold_conn_state state)
 {
-    VIV_ASSERT(conn->state == VIV_HOLD_CONN_NONE && hold != NULL);
+    VIV_ASSERT(conn->state == VIV_HOLD_CONN_NONE);
     *conn = (struct viv_hold_conn){.state = state, .fd = fd, .give_up_ns = VIV_FOREVER_NS};
-    return conn;
+}
+
+static void close_fds(struct viv_packet *packet)
+{
+    for (size_t i = 0; i < packet->fd_count; i++)
+        VIV_IGNORE(viv_os_close(packet->fds[i]), "nobody asked for it");
+    packet->fd_count = 0;
+}
+
+void viv_hold__drop_frames(struct viv_hold *hold, struct viv_hold_conn *conn)
+{
+    struct viv_packet packet = {.data = hold->frame, .len = VIV_HOLD_FRAME_BYTES_MAX};
+    for (int i = 0; i < UNREAD_MAX && viv_os_packet_receive(conn->fd, &packet) > 0; i++) {
+        close_fds(&packet);
+        packet.len = VIV_HOLD_FRAME_BYTES_MAX;
+    }
 }
 
 void viv_hold__adopt_pair(struct viv_hold *hold, int fd)
 {
-    (void)begin(hold, &hold->conns[0], fd, VIV_HOLD_CONN_OPENING);
+    begin(&hold->conns[0], fd, VIV_HOLD_CONN_OPENING);
 }
 
 // 0 or a negated errno; what has no room waits for some.
@@ -101,7 +115,8 @@ static void greet_one(struct viv_hold *hold, int fd, uint64_t now_ns)
         VIV_IGNORE(viv_os_close(fd), "a stranger");
         return;
     }
-    struct viv_hold_conn *conn = begin(hold, find_place(hold), fd, VIV_HOLD_CONN_GREETED);
+    struct viv_hold_conn *conn = find_place(hold);
+    begin(conn, fd, VIV_HOLD_CONN_GREETED);
     conn->give_up_ns = now_ns + ATTACH_NS;
     if (!say_hello(hold, conn)) viv_hold__close_conn(hold, conn);
 }
@@ -133,8 +148,7 @@ uint64_t viv_hold__expire(struct viv_hold *hold, uint64_t now_ns)
     return next_ns;
 }
 
-// ----------------------------------------------------------------------------------------
-// attaching
+// -------------------------------------------------------------------------------------- attaching
 
 static bool is_equal(const uint8_t *a, const uint8_t *b, size_t len)
 {
@@ -180,21 +194,10 @@ static int send_attached(struct viv_hold *hold, struct viv_hold_conn *conn, uint
                                                     .fd_count = count});
 }
 
-static void close_fds(struct viv_packet *packet)
-{
-    for (size_t i = 0; i < packet->fd_count; i++)
-        VIV_IGNORE(viv_os_close(packet->fds[i]), "nobody asked for it");
-    packet->fd_count = 0;
-}
-
-// What it has sent is not done any more; unread, it would hide the last word from it.
+// What it has sent is not done any more.
 static void displace(struct viv_hold *hold, struct viv_hold_conn *conn)
 {
-    struct viv_packet packet = {.data = hold->frame, .len = VIV_HOLD_FRAME_BYTES_MAX};
-    for (int i = 0; i < UNREAD_MAX && viv_os_packet_receive(conn->fd, &packet) > 0; i++) {
-        close_fds(&packet);
-        packet.len = VIV_HOLD_FRAME_BYTES_MAX;
-    }
+    viv_hold__drop_frames(hold, conn);
     VIV_IGNORE(send_frame(conn, &(struct viv_hold_sent){.type = VIV_HOLD_DISPLACED}),
                "it sees the end of the connection");
     viv_hold__close_conn(hold, conn);

@@ -94,8 +94,9 @@ enum viv_err viv_hold__hand(struct viv_hold *hold, const struct viv_hold_hand *h
                             size_t fd_count, uint64_t now_ns) VIV_MUST_CHECK;
 // The record with the end, or without one before. Errors: EXHAUSTED, TOOBIG, IO and others.
 enum viv_err viv_hold__write_record(struct viv_hold *hold) VIV_MUST_CHECK;
-// Files that are to go, go.
-void viv_hold__leave(struct viv_hold *hold);
+// The files that are to go, go; and the control group of a program that has ended.
+void viv_hold__clean_up(struct viv_hold *hold);
+void viv_hold__leave(struct viv_hold *hold); // after it has cleaned up
 
 // ---- hold_conn.c ----
 void viv_hold__adopt_pair(struct viv_hold *hold, int fd);
@@ -104,6 +105,9 @@ void viv_hold__greet(struct viv_hold *hold, uint64_t now_ns);
 bool viv_hold__converse(struct viv_hold *hold, uint64_t now_ns);
 struct viv_hold_conn *viv_hold__controller(struct viv_hold *hold); // NULL: nobody is attached
 void viv_hold__close_conn(struct viv_hold *hold, struct viv_hold_conn *conn);
+// What came over it and was not read is dropped: left unread, it would hide the last word from who
+// is at the other end, which would be told that the connection was reset.
+void viv_hold__drop_frames(struct viv_hold *hold, struct viv_hold_conn *conn);
 // Tells the controller the state if it does not know it; what does not fit now waits for room.
 void viv_hold__tell(struct viv_hold *hold);
 // Asks whether something holds the idle clock. False: nobody can be asked.

@@ -262,15 +262,24 @@ static void remove_file(struct viv_hold *hold, const char *ending)
     VIV_IGNORE(viv_os_unlinkat(hold->dir_fd, name, 0), "who finds it knows what to do with it");
 }
 
-void viv_hold__leave(struct viv_hold *hold)
+void viv_hold__clean_up(struct viv_hold *hold)
 {
     const struct viv_hold_text *group = &hold->rec.texts[VIV_HOLD_TEXT_GROUP];
     if ((hold->files & VIV_HOLD_FILE_SOCKET) != 0) remove_file(hold, "sock");
     if ((hold->files & VIV_HOLD_FILE_RECORD) != 0) remove_file(hold, "rec");
+    hold->files = 0;
     if (hold->stage == VIV_HOLD_ENDED && group->len > 0)
         VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, group->data, AT_REMOVEDIR),
                    "it may have been removed before");
-    for (uint32_t i = 0; i < VIV_HOLD_CONNS; i++)
-        viv_hold__close_conn(hold, &hold->conns[i]);
+}
+
+void viv_hold__leave(struct viv_hold *hold)
+{
+    viv_hold__clean_up(hold);
+    for (uint32_t i = 0; i < VIV_HOLD_CONNS; i++) {
+        struct viv_hold_conn *conn = &hold->conns[i];
+        if (conn->state == VIV_HOLD_CONN_ATTACHED) viv_hold__drop_frames(hold, conn);
+        viv_hold__close_conn(hold, conn);
+    }
     drop_fd(&hold->listen_fd); // the rest goes with the process
 }

@@ -20,10 +20,16 @@ static void set_touched(struct viv_hold *hold, uint64_t at_ns)
     atomic_store_explicit(&hold->care.touched_ns, at_ns, memory_order_relaxed); // as touched
 }
 
+// And nothing has happened since.
+static bool is_asked(struct viv_hold *hold)
+{
+    return hold->asked_touched_ns != 0 && hold->asked_touched_ns == touched(hold);
+}
+
 bool viv_hold__is_idle(struct viv_care *care, uint64_t now_ns)
 {
     struct viv_hold *hold = VIV_CONTAINER_OF(care, struct viv_hold, care);
-    if (hold->asked_touched_ns != 0 && hold->asked_touched_ns == touched(hold)) return true;
+    if (is_asked(hold)) return true;
     if (!viv_hold__ask_idle(hold)) return true;
     // Until the answer the limit is as far away as the answer may be.
     hold->real_touched_ns = touched(hold);
@@ -35,11 +41,12 @@ bool viv_hold__is_idle(struct viv_care *care, uint64_t now_ns)
 // Also the answer: idle after all is what nobody has to be asked about again.
 static void note_touch(struct viv_hold *hold, uint64_t at_ns, uint64_t now_ns)
 {
-    const bool was_asked = hold->asked_touched_ns != 0 && hold->asked_touched_ns == touched(hold);
+    const bool was_asked = is_asked(hold);
     const uint64_t before_ns = was_asked ? hold->real_touched_ns : touched(hold);
     const uint64_t last_ns = viv_max_u64(before_ns, viv_min_u64(at_ns, now_ns));
     const uint64_t idle_ns = viv_care_knob(&hold->care, VIV_KNOB_IDLE);
     set_touched(hold, last_ns);
+    hold->real_touched_ns = last_ns;
     hold->asked_touched_ns = was_asked && now_ns - last_ns >= idle_ns ? last_ns : 0;
 }
 
@@ -108,9 +115,11 @@ static enum viv_err close_stdin(struct viv_hold *hold, bool drains)
 
 static enum viv_err resize(struct viv_hold *hold, const struct viv_hold_resize *size)
 {
-    if (hold->care.tty_fd < 0) return VIV_E_UNSUPPORTED;
-    VIV_IGNORE(viv_os_pty_resize(hold->care.tty_fd, (uint16_t)size->rows, (uint16_t)size->columns),
-               "the terminal is gone");
+    const int fd = hold->care.tty_fd;
+    if ((hold->rec.numbers.flags & VIV_HOLD_HAS_TERMINAL) == 0) return VIV_E_UNSUPPORTED;
+    if (fd >= 0)
+        VIV_IGNORE(viv_os_pty_resize(fd, (uint16_t)size->rows, (uint16_t)size->columns),
+                   "the terminal is gone");
     return VIV_OK;
 }
 
@@ -126,6 +135,11 @@ static void stop(struct viv_hold *hold, const struct viv_hold_stop *order, uint6
 
 static void set_knob(struct viv_hold *hold, const struct viv_hold_set *set)
 {
+    // The time for an answer was counted with the value before: it is asked anew, if it has to be.
+    if (set->knob == VIV_KNOB_IDLE && is_asked(hold)) {
+        set_touched(hold, hold->real_touched_ns);
+        hold->asked_touched_ns = 0;
+    }
     viv_spin_lock(&hold->care.lock);
     hold->care.knobs[set->knob] = set->value_ns;
     viv_spin_unlock(&hold->care.lock);
@@ -142,6 +156,7 @@ static enum viv_err release(struct viv_hold *hold)
 {
     if (hold->stage == VIV_HOLD_HELD) return VIV_E_BUSY;
     hold->files = VIV_HOLD_FILE_SOCKET | VIV_HOLD_FILE_RECORD;
+    viv_hold__clean_up(hold); // whoever reads the answer finds nothing any more
     hold->is_over = true;
     return VIV_OK;
 }
@@ -174,7 +189,7 @@ static enum viv_err obey_running(struct viv_hold *hold, const struct viv_hold_fr
         viv_care_touch(care, VIV_NATIVE_IDLE_ON_IO, now_ns);
         return resize(hold, &frame->body.resize);
     case VIV_HOLD_FREEZE:
-        viv_tree_freeze(care, frame->body.number.value != 0);
+        if (hold->stage == VIV_HOLD_HELD) viv_tree_freeze(care, frame->body.number.value != 0);
         return VIV_OK;
     case VIV_HOLD_CLOSE_OUTPUT:
         close_output(hold, frame->body.number.value);

@@ -92,7 +92,7 @@ struct viv_hold_attach {
     uint8_t proof[VIV_HOLD_PROOF_BYTES];
 };
 
-// Descriptors of HAND and ATTACHED, in this order, those whose bits are set.
+// Descriptors of HAND and ATTACHED, in this order, those whose bits are set. None of HAND blocks.
 enum {
     VIV_HOLD_FD_LINK,   // to init
     VIV_HOLD_FD_INIT,   // pidfd of init

@@ -206,7 +206,8 @@ void hold_await_phase(struct hold_kernel *kernel, enum viv_native_phase phase)
                30, print_state(kernel));
 }
 
-// ---------------------------------------------------------------------------------------- the start
+// ---------------------------------------------------------------------------------------- the
+// start
 
 static void clear(struct hold_rig *rig, struct hold_kernel *kernel)
 {
@@ -232,9 +233,21 @@ static void launch_holder(struct hold_rig *rig, int socket_fd)
     struct viv_launch_result result;
     viv_os_launch(rig->box.room, &launch, &result);
     CHECK(result.stage == VIV_STAGE_NONE);
-    rig->holder = result.pid;
+    CHECK(hold_await_end(result.pid) == 0); // the holder itself is nobody's child
     viv_os_close(result.pidfd);
     viv_os_close(null_fd);
+}
+
+// Of a socket's two ends the one that listens tells who it is.
+static void find_holder(struct hold_rig *rig)
+{
+    char path[128];
+    struct viv_peer peer;
+    snprintf(path, sizeof path, "%s/%s.sock", rig->dir, rig->birth.numbers.digest);
+    const int fd = viv_os_local_connect_packets(path);
+    CHECK(fd >= 0 && viv_os_local_peer(fd, &peer) == 0);
+    viv_os_close(fd);
+    rig->holder = peer.pid;
 }
 
 static void map_rings(struct hold_kernel *kernel)
@@ -287,7 +300,10 @@ struct viv_hold_frame hold_open(struct hold_rig *rig, struct hold_kernel *kernel
     viv_os_close(birth_fd);
     viv_buf_deinit(&bytes);
     CHECK_WAIT(hold_next(kernel, 100, &frame) || kernel->is_closed, 20, print_state(kernel));
-    if (frame.head.type == VIV_HOLD_ATTACHED) map_rings(kernel);
+    if (frame.head.type == VIV_HOLD_ATTACHED) {
+        find_holder(rig);
+        map_rings(kernel);
+    }
     return frame;
 }
 
@@ -323,8 +339,7 @@ static void start_program(struct hold_rig *rig)
     if (rig->change != NULL) rig->change(rig);
     box_start(run);
     CHECK(run->err == VIV_OK && run->is_started);
-    int *const theirs[] = {&run->stdin_fd, &run->terminal_fd, &run->ready_fd,
-                           &run->request.cwd_fd};
+    int *const theirs[] = {&run->stdin_fd, &run->terminal_fd, &run->ready_fd, &run->request.cwd_fd};
     for (size_t i = 0; i < VIV_COUNT_OF(theirs); i++)
         if (*theirs[i] >= 0) viv_os_close(*theirs[i]);
     viv_sandbox_free(run->sandbox);
@@ -345,6 +360,11 @@ enum viv_err hold_hand(struct hold_rig *rig, struct hold_kernel *kernel, const c
     run->leaves_output = true;
     make_ends(rig, ours);
     start_program(rig);
+    if (rig->ends_early) {
+        box_await(run, &run->is_gone);
+        hand.has_early_exit = hand.is_early_gone = 1;
+        hand.early_exit = run->exit;
+    }
     hand.spawned_ns = viv_os_now_ns();
     hand.started_wall_ns = viv_os_wall_ns();
     hand.wall_offset_ns = hand.started_wall_ns - hand.spawned_ns;
@@ -381,6 +401,15 @@ void hold_start(struct hold_rig *rig, struct hold_kernel *kernel, const char *co
     CHECK(hold_hand(rig, kernel, words) == VIV_OK);
 }
 
+static void become_nobody(struct hold_rig *rig)
+{
+    CHECK(chown(rig->dir, BOX_NOBODY, BOX_NOBODY) == 0);
+    CHECK(setresgid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
+    CHECK(setresuid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
+    CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    rig->box.kernel_uid = rig->box.kernel_gid = BOX_NOBODY;
+}
+
 pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words)
 {
     int pipe_fds[2];
@@ -390,6 +419,7 @@ pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words)
     CHECK(kernel_pid >= 0);
     if (kernel_pid == 0) {
         static struct hold_kernel kernel;
+        if (rig->is_nobody) become_nobody(rig);
         hold_start(rig, &kernel, words);
         pids[0] = rig->holder;
         pids[1] = rig->init;
@@ -460,27 +490,4 @@ void hold_detach(struct hold_kernel *kernel)
     }
     if (kernel->memory != NULL) viv_os_shared_unmap(kernel->memory, kernel->memory_bytes);
     kernel->memory = NULL;
-}
-
-size_t hold_read(struct hold_kernel *kernel, uint32_t stream, uint64_t *offset, void *out,
-                 size_t len, uint32_t seconds)
-{
-    uint8_t *bytes = out;
-    size_t done = 0;
-    const uint64_t end_ns = check_now_ns() + check_limit_ns(seconds);
-    while (done < len && check_now_ns() < end_ns) {
-        const size_t n =
-            viv_log_ring_copy(&kernel->rings[stream], offset, bytes + done, len - done);
-        *offset += n;
-        done += n;
-        if (n == 0) check_nap();
-    }
-    return done;
-}
-
-int hold_await_end(pid_t pid)
-{
-    int status = 0;
-    CHECK_WAIT(waitpid(pid, &status, WNOHANG) == pid, 30, fprintf(stderr, "process %d\n", pid));
-    return status;
 }

@@ -4,6 +4,7 @@
 #define VIV_TEST_UNIT_NATIVE_HOLD_RIG_H
 
 #include "box_rig.h"
+#include "native/care/care.h"
 #include "native/holder/hold_rec.h"
 #include "native/ring_memory.h"
 #include "native/stdin.h"
@@ -17,6 +18,8 @@ struct hold_rig {
     uint8_t key[VIV_HOLD_KEY_BYTES];
     struct viv_hold_rec birth; // changed by the test before the start
     bool has_stdin, has_terminal, has_ready;
+    bool is_nobody;  // the kernel of hold_start_elsewhere, and so the holder
+    bool ends_early; // init tells that the program has gone before it is handed over
     void (*change)(struct hold_rig *rig); // the last word before the program starts, or NULL
     pid_t holder, init, leader;
 };
@@ -77,5 +80,16 @@ size_t hold_read(struct hold_kernel *kernel, uint32_t stream, uint64_t *offset, 
                  size_t len, uint32_t seconds);
 // Waits until a process of the rig has ended, and for it.
 int hold_await_end(pid_t pid);
+// Until there is no process left: the holder, init, and what they have left.
+void hold_await_nobody(void);
+
+// ---- what tests do again and again ----
+// Of one that has exited: the holder goes, and its files have gone before it says so.
+void hold_release(struct hold_rig *rig, struct hold_kernel *kernel);
+void hold_finish(struct hold_rig *rig, struct hold_kernel *kernel); // kills it before
+// Reads the stream from its beginning until it has said this; false: it does not.
+bool hold_says(struct hold_kernel *kernel, const char *text);
+uint64_t hold_end_offset(struct hold_kernel *kernel); // of stdout
+void hold_remove_files(struct hold_rig *rig);         // which a killed holder has left
 
 #endif

@@ -3,14 +3,13 @@
 #include "cm.h"
 #include "harness/check.h"
 #include "hold_rig.h"
-#include "os/clock.h"
 #include "os/file.h"
-#include "os/packet.h"
-#include "os/share.h"
+#include "os/tree.h"
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,22 +31,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-// The end of a program that has exited: the holder goes, and its files with it.
-static void release(struct hold_kernel *kernel)
+static void nap_ms(unsigned ms)
 {
-    CHECK(hold_order(kernel, VIV_HOLD_RELEASE, NULL) == VIV_OK);
-    hold_detach(kernel);
-    CHECK(hold_await_end(rig.holder) == 0);
-    (void)hold_await_end(rig.init);
-    CHECK(!hold_has_file(&rig, "sock") && !hold_has_file(&rig, "rec"));
-}
-
-static void stop_and_release(struct hold_kernel *kernel)
-{
-    const struct viv_hold_stop stop = {.cause = VIV_CAUSE_STOP, .kills = 1};
-    assert_int_equal(hold_order(kernel, VIV_HOLD_STOP, &stop), VIV_OK);
-    hold_await_phase(kernel, VIV_NATIVE_EXITED);
-    release(kernel);
+    usleep(ms * 1000);
 }
 
 static void n98_a_program_is_held(void **state)
@@ -66,15 +52,435 @@ static void n98_a_program_is_held(void **state)
     const size_t len = hold_read(&one, 0, &offset, text, (size_t)exit->received[0], 5);
     CHECK(len == exit->received[0]);
     CHECK(memcmp(text, "uid=", 4) == 0);
-    release(&one);
+    hold_release(&rig, &one);
 }
+
+// ------------------------------------------------------------------------------------------ alone
+
+static void expect_link(const char *of, const char *target)
+{
+    char path[64], text[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/%s", rig.holder, of);
+    CHECK(readlink(path, text, sizeof text - 1) > 0);
+    if (strcmp(text, target) != 0) fprintf(stderr, "%s: %s\n", path, text);
+    CHECK(strcmp(text, target) == 0);
+}
+
+static void n98_the_holder_belongs_to_nobody(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"count=1000", NULL};
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
+    struct viv_proc_stat stat;
+    hold_start(&rig, &one, words);
+    CHECK(viv_os_proc_stat(rig.holder, &stat) >= 0);
+    CHECK(stat.parent == getpid()); // who takes orphans; rig.c has seen its parent end
+    CHECK(stat.session == rig.holder && getpgid(rig.holder) == rig.holder);
+    expect_link("cwd", "/");
+    expect_link("fd/0", "/dev/null");
+    expect_link("fd/1", "/dev/null");
+    expect_link("fd/2", "/dev/null");
+    for (size_t i = 0; i < VIV_COUNT_OF(numbers); i++)
+        CHECK(kill(rig.holder, numbers[i]) == 0);
+    CHECK(hold_says(&one, "\n20\n"));
+    CHECK(viv_os_proc_stat(rig.holder, &stat) >= 0 && stat.state != 'Z');
+    hold_finish(&rig, &one);
+}
+
+// -------------------------------------------------------------------------------------- unbroken
+
+enum { KILLS = 20 };
+
+struct told {
+    uint64_t offset; // a kernel has read up to here
+    pid_t leader;
+    uint64_t generation;
+};
+
+// One of twenty: attaches, reads on, says so, and waits for its end.
+static void be_kernel(uint64_t epoch, uint64_t offset, int out_fd)
+{
+    char bytes[16];
+    CHECK(hold_attach(&rig, &two, epoch));
+    CHECK(hold_read(&two, 0, &offset, bytes, sizeof bytes, 20) == sizeof bytes);
+    const struct told told = {offset, two.state.leader, two.hello.generation};
+    CHECK(viv_os_write(out_fd, &told, sizeof told) == sizeof told);
+    for (;;)
+        pause();
+}
+
+// Odd ones are killed wherever they are, the others when they have read something.
+static void live_and_die(uint64_t epoch, struct told *told)
+{
+    int fds[2];
+    CHECK(viv_os_pipe(fds) == 0);
+    const pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) be_kernel(epoch, told->offset, fds[1]);
+    viv_os_close(fds[1]);
+    if (epoch % 2 != 0)
+        usleep((unsigned)(epoch * 137 % 3000));
+    else
+        CHECK(viv_os_read(fds[0], told, sizeof *told) == sizeof *told);
+    hold_kill(pid);
+    viv_os_close(fds[0]);
+}
+
+static void check_count(const uint8_t *bytes, size_t len)
+{
+    char line[32];
+    size_t at = 0;
+    for (unsigned long i = 0; at < len; i++) {
+        const size_t n = (size_t)snprintf(line, sizeof line, "%lu\n", i);
+        const size_t here = n < len - at ? n : len - at;
+        CHECK(memcmp(bytes + at, line, here) == 0);
+        at += here;
+    }
+}
+
+static void n98_twenty_kernels_are_killed(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"count=500", NULL};
+    static uint8_t bytes[1 << 16];
+    struct told told = {0, 0, 0};
+    hold_kill(hold_start_elsewhere(&rig, words));
+    for (uint64_t i = 0; i < KILLS; i++) {
+        const uint64_t before = told.offset;
+        live_and_die(2 + i, &told);
+        if (i % 2 != 0) continue;
+        CHECK(told.offset > before);
+        CHECK(told.leader == rig.leader && told.generation == rig.birth.numbers.generation);
+    }
+    CHECK(hold_attach(&rig, &one, 2 + KILLS));
+    CHECK(one.state.phase == VIV_NATIVE_RUNNING && one.state.leader == rig.leader);
+    CHECK(viv_os_pidfd_number(one.leader_fd) == rig.leader);
+    uint64_t offset = 0;
+    const size_t len = hold_read(&one, 0, &offset, bytes, (size_t)told.offset + 100, 20);
+    CHECK(len == told.offset + 100 && offset == len);
+    check_count(bytes, len);
+    hold_finish(&rig, &one);
+}
+
+// ---------------------------------------------------------------------------------- nobody there
+
+static void touch_file(const char *path)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+}
+
+static void check_bytes(const uint8_t *bytes, uint64_t from, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        CHECK(bytes[i] == (from + i) % 251);
+}
+
+static void check_record(const struct viv_hold_rec *rec)
+{
+    const struct viv_hold_exit *exit = &rec->end.exit;
+    CHECK(exit->kind == VIV_NATIVE_EXITED_BY_ITSELF && exit->cause == VIV_CAUSE_SELF);
+    CHECK(exit->code == 7 && exit->flags == 0 && exit->incarnation == 1);
+    CHECK(exit->user_us + exit->system_us >= 50000 && exit->peak_bytes > 0);
+    CHECK(exit->duration_ns >= 50 * VIV_NS_PER_MS);
+    CHECK(exit->ended_wall_ns >= exit->started_wall_ns + 50 * VIV_NS_PER_MS);
+    CHECK(exit->received[0] == 300000 && exit->evicted[0] == 0 && exit->drained[0] == 0);
+    CHECK(exit->received[1] == 0);
+    CHECK(exit->stdin_accepted == 5 && exit->stdin_delivered == 5);
+    CHECK(rec->end.eof == 3 && rec->end.flags == (VIV_HOLD_STATE_READY | VIV_HOLD_STATE_EXIT));
+    CHECK(rec->end.output_bytes == 300000 && rec->end.leader == 0);
+    CHECK(rec->numbers.number == 7 && rec->texts[VIV_HOLD_TEXT_LABEL].len == 5);
+    CHECK(rec->texts[VIV_HOLD_TEXT_PRELUDE].len == 0); // what it was told is not kept
+}
+
+static void n99_it_ends_while_nobody_is_there(void **state)
+{
+    (void)state;
+    char until[128];
+    const char *const words[] = {until, "burn=50", "spew=300000", "exit=7", NULL};
+    static uint8_t bytes[300000];
+    struct viv_hold_rec rec = {.has_end = false};
+    void *data = NULL;
+    snprintf(until, sizeof until, "until=%s/go", rig.box.dir);
+    rig.has_stdin = true;
+    rig.birth.texts[VIV_HOLD_TEXT_PRELUDE] = (struct viv_hold_text){"12345", 5};
+    const pid_t kernel = hold_start_elsewhere(&rig, words);
+    CHECK(hold_read_record(&rig, &rec, &data) && !rec.has_end);
+    hold_kill(kernel);
+    touch_file(until + strlen("until="));
+    CHECK_WAIT((free(data), data = NULL, hold_read_record(&rig, &rec, &data)) && rec.has_end, 20,
+               fprintf(stderr, "no end\n"));
+    check_record(&rec);
+    CHECK(hold_attach(&rig, &one, 2));
+    CHECK(one.state.phase == VIV_NATIVE_EXITED && one.leader_fd == -1);
+    CHECK(memcmp(&one.state.exit, &rec.end.exit, sizeof rec.end.exit) == 0);
+    CHECK(one.state.sequence == rec.end.sequence);
+    uint64_t offset = 0;
+    CHECK(hold_read(&one, 0, &offset, bytes, sizeof bytes, 20) == sizeof bytes);
+    check_bytes(bytes, 0, sizeof bytes);
+    free(data);
+    hold_release(&rig, &one);
+}
+
+static void n99_it_has_gone_before_it_was_handed_over(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"exit=9", NULL};
+    rig.ends_early = true;
+    hold_start(&rig, &one, words);
+    hold_await_phase(&one, VIV_NATIVE_EXITED);
+    CHECK(one.state.exit.kind == VIV_NATIVE_EXITED_BY_ITSELF && one.state.exit.code == 9);
+    hold_release(&rig, &one);
+}
+
+// ------------------------------------------------------------------------------------------ stdin
+
+enum { ROUNDS = 12, LINE_BYTES = 16 };
+
+static void send_lines(uint32_t round, _Atomic uint32_t *acked)
+{
+    char line[LINE_BYTES + 1];
+    const struct viv_hold_stdin how = {.mode = VIV_STDIN_ALL};
+    CHECK(hold_attach(&rig, &two, 2 + round));
+    for (uint32_t i = 0;; i++) {
+        snprintf(line, sizeof line, "%04u %010u\n", round, i);
+        enum viv_err err = VIV_E_FULL;
+        while (err == VIV_E_FULL)
+            err = (enum viv_err)hold_ask(&two, VIV_HOLD_STDIN, &how, line, LINE_BYTES).err;
+        CHECK(err == VIV_OK);
+        atomic_store(acked, i + 1);
+    }
+}
+
+// Lines of a round are those that were acknowledged, and at most the one under way.
+static void check_lines(const char *bytes, size_t len, _Atomic uint32_t *acked)
+{
+    uint32_t counts[ROUNDS] = {0}, last_round = 0;
+    CHECK(len % LINE_BYTES == 0);
+    for (size_t at = 0; at < len; at += LINE_BYTES) {
+        unsigned round, number;
+        CHECK(sscanf(bytes + at, "%4u %10u", &round, &number) == 2);
+        CHECK(round < ROUNDS && round >= last_round && number == counts[round]);
+        counts[round]++;
+        last_round = round;
+    }
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        const uint32_t sure = atomic_load(&acked[i]);
+        CHECK(counts[i] == sure || counts[i] == sure + 1);
+    }
+}
+
+static void n100_acknowledged_input_arrives_once(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"echo", NULL};
+    const struct viv_hold_number drains = {1};
+    uint32_t sum = 0;
+    _Atomic uint32_t *acked =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(acked != MAP_FAILED);
+    rig.has_stdin = true;
+    rig.birth.numbers.flags |= VIV_HOLD_KEEPS_STDIN;
+    rig.birth.numbers.ring_bytes = 16 << 20;
+    hold_kill(hold_start_elsewhere(&rig, words));
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        const pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid == 0) send_lines(round, &acked[round]);
+        CHECK_WAIT(atomic_load(&acked[round]) > round * 7, 20, fprintf(stderr, "%u\n", round));
+        hold_kill(pid);
+        sum += atomic_load(&acked[round]);
+    }
+    CHECK(hold_attach(&rig, &one, 2 + ROUNDS));
+    CHECK(one.state.stdin_accepted >= sum * LINE_BYTES);
+    CHECK(hold_order(&one, VIV_HOLD_CLOSE_STDIN, &drains) == VIV_OK);
+    hold_await_phase(&one, VIV_NATIVE_EXITED);
+    const struct viv_hold_exit *exit = &one.state.exit;
+    CHECK(exit->stdin_delivered == exit->stdin_accepted && exit->evicted[0] == 0);
+    CHECK(exit->received[0] == exit->stdin_delivered);
+    char *bytes = malloc(exit->received[0] + 1);
+    uint64_t offset = 0;
+    CHECK(bytes != NULL);
+    CHECK(hold_read(&one, 0, &offset, bytes, exit->received[0], 20) == exit->received[0]);
+    bytes[exit->received[0]] = '\0';
+    check_lines(bytes, exit->received[0], acked);
+    free(bytes);
+    munmap((void *)acked, 4096);
+    hold_release(&rig, &one);
+}
+
+// -------------------------------------------------------------------------------- end of the
+// holder
+
+// The tree: a leader, and somebody who has left its group.
+static void kill_holder(bool is_attached)
+{
+    char file[128], daemon[160];
+    const char *const words[] = {daemon, "count=1000", NULL};
+    struct stat stat;
+    struct viv_hold_rec rec;
+    void *data;
+    snprintf(file, sizeof file, "%s/daemon%d", rig.box.dir, is_attached);
+    snprintf(daemon, sizeof daemon, "daemon=%s", file);
+    const pid_t kernel = hold_start_elsewhere(&rig, words);
+    if (!is_attached) hold_kill(kernel);
+    CHECK_WAIT(lstat(file, &stat) == 0 && stat.st_size > 1, 20, fprintf(stderr, "no daemon\n"));
+    CHECK(kill(rig.holder, SIGKILL) == 0);
+    if (is_attached) {
+        CHECK_WAIT(kill(rig.leader, 0) != 0 && errno == ESRCH, 20, fprintf(stderr, "lives\n"));
+        hold_kill(kernel);
+    }
+    hold_await_nobody(); // the daemon, too
+    CHECK(hold_read_record(&rig, &rec, &data) && !rec.has_end);
+    CHECK(rec.numbers.number == 7);
+    free(data);
+    CHECK(hold_has_file(&rig, "sock") && !hold_connect(&rig, &one));
+    hold_remove_files(&rig);
+}
+
+static void n103_the_holder_is_killed_attached(void **state)
+{
+    (void)state;
+    kill_holder(true);
+}
+
+static void n103_the_holder_is_killed_detached(void **state)
+{
+    (void)state;
+    kill_holder(false);
+}
+
+// ----------------------------------------------------------------------------------------- orphans
+
+static void await_record(struct viv_hold_rec *rec, void **data)
+{
+    *data = NULL;
+    CHECK_WAIT((free(*data), *data = NULL, hold_read_record(&rig, rec, data)) && rec->has_end, 20,
+               fprintf(stderr, "no end\n"));
+}
+
+static void orphan(const char *word, struct viv_hold_rec *rec)
+{
+    const char *const words[] = {word, "exit=4", NULL};
+    void *data;
+    rig.birth.numbers.orphan_ns = 300 * VIV_NS_PER_MS;
+    rig.birth.numbers.knobs_ns[VIV_KNOB_GRACE] = 200 * VIV_NS_PER_MS;
+    const pid_t kernel = hold_start_elsewhere(&rig, words);
+    CHECK(hold_attach(&rig, &one, 2));
+    CHECK(hold_says(&one, "\n"));
+    hold_detach(&one);
+    hold_kill(kernel);
+    await_record(rec, &data);
+    free(data);
+    CHECK(rec->end.exit.cause == VIV_CAUSE_ORPHAN);
+    CHECK(hold_attach(&rig, &one, 3));
+    hold_release(&rig, &one);
+}
+
+static void n104_an_orphan_is_asked_to_end(void **state)
+{
+    (void)state;
+    struct viv_hold_rec rec;
+    orphan("await=15", &rec);
+    CHECK(rec.end.exit.kind == VIV_NATIVE_EXITED_BY_ITSELF && rec.end.exit.code == 4);
+    CHECK((rec.end.exit.flags & VIV_HOLD_EXIT_WE_KILLED) == 0);
+    CHECK(rec.end.exit.duration_ns >= 300 * VIV_NS_PER_MS);
+}
+
+static void n104_a_deaf_orphan_is_killed(void **state)
+{
+    (void)state;
+    struct viv_hold_rec rec;
+    orphan("deaf", &rec);
+    CHECK(rec.end.exit.kind == VIV_NATIVE_SIGNALED && rec.end.exit.code == SIGKILL);
+    CHECK((rec.end.exit.flags & VIV_HOLD_EXIT_WE_KILLED) != 0);
+    CHECK(rec.end.exit.duration_ns >= 500 * VIV_NS_PER_MS);
+}
+
+// Three times away for less than orphan_ns, together for longer.
+static void n104_who_comes_back_in_time_is_no_loss(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"count=1000", NULL};
+    const uint64_t orphan_ns = 1500 * VIV_NS_PER_MS;
+    uint64_t longest_ns = 0;
+    rig.birth.numbers.orphan_ns = orphan_ns;
+    const pid_t kernel = hold_start_elsewhere(&rig, words);
+    CHECK(hold_attach(&rig, &one, 2));
+    hold_kill(kernel);
+    for (uint64_t i = 0; i < 3; i++) {
+        const uint64_t from_ns = check_now_ns();
+        hold_detach(&one);
+        nap_ms(600);
+        CHECK(hold_attach(&rig, &one, 3 + i));
+        const uint64_t away_ns = check_now_ns() - from_ns;
+        longest_ns = away_ns > longest_ns ? away_ns : longest_ns;
+    }
+    // A machine that slept for longer proves nothing.
+    CHECK(one.state.phase == VIV_NATIVE_RUNNING || longest_ns >= orphan_ns);
+    hold_finish(&rig, &one);
+}
+
+// Takes everything out, as much as comes, until `len` bytes were there.
+static void drain(struct hold_kernel *kernel, uint64_t len)
+{
+    static uint8_t bytes[1 << 16];
+    uint64_t done = 0, from;
+    const uint64_t end_ns = check_now_ns() + check_limit_ns(30);
+    while (done < len && check_now_ns() < end_ns) {
+        const size_t n = viv_log_ring_drain(&kernel->rings[0], bytes, sizeof bytes, &from);
+        if (n == 0) {
+            check_nap();
+            continue;
+        }
+        CHECK(from == done);
+        check_bytes(bytes, from, n);
+        done += n;
+        CHECK(hold_send(kernel, VIV_HOLD_MOVED, NULL, NULL, 0));
+    }
+    CHECK(done == len);
+}
+
+static void n104_nothing_is_lost_meanwhile(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"spew=1000000", "exit=0", NULL};
+    const uint64_t cap = 64 << 10;
+    rig.birth.numbers.ring_bytes = cap;
+    rig.birth.numbers.flags |= VIV_HOLD_BACKPRESSURE;
+    hold_kill(hold_start_elsewhere(&rig, words));
+    CHECK(hold_attach(&rig, &one, 2));
+    CHECK_WAIT(hold_end_offset(&one) == cap, 20,
+               fprintf(stderr, "%llu\n", (unsigned long long)hold_end_offset(&one)));
+    hold_detach(&one);
+    nap_ms(100);
+    CHECK(hold_attach(&rig, &one, 3));
+    CHECK(one.state.phase == VIV_NATIVE_RUNNING && one.state.output_bytes == cap);
+    drain(&one, 1000000);
+    hold_await_phase(&one, VIV_NATIVE_EXITED);
+    const struct viv_hold_exit *exit = &one.state.exit;
+    CHECK(exit->received[0] == 1000000 && exit->evicted[0] == 0 && exit->code == 0);
+    hold_release(&rig, &one);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(n98_a_program_is_held, set_up, tear_down),
+        TEST(n98_a_program_is_held),
+        TEST(n98_the_holder_belongs_to_nobody),
+        TEST(n98_twenty_kernels_are_killed),
+        TEST(n99_it_ends_while_nobody_is_there),
+        TEST(n99_it_has_gone_before_it_was_handed_over),
+        TEST(n100_acknowledged_input_arrives_once),
+        TEST(n103_the_holder_is_killed_attached),
+        TEST(n103_the_holder_is_killed_detached),
+        TEST(n104_an_orphan_is_asked_to_end),
+        TEST(n104_a_deaf_orphan_is_killed),
+        TEST(n104_who_comes_back_in_time_is_no_loss),
+        TEST(n104_nothing_is_lost_meanwhile),
     };
-    (void)stop_and_release;
-    (void)two;
     return cmocka_run_group_tests_name("native.hold", tests, NULL, NULL);
 }

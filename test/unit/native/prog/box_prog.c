@@ -29,6 +29,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int try_fd(int fd)
@@ -444,6 +445,21 @@ static void await_signal(int number)
     ppoll(NULL, 0, &nap, &before);
     printf("caught %d\n", (int)caught);
 }
+static void burn(long ms) // of CPU
+{
+    struct timespec used = {0};
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < ms)
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+}
+static void be_deaf(void) // to what asks it to end
+{
+    const struct timespec nap = {30, 0};
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    printf("deaf\n");
+    fflush(stdout);
+    nanosleep(&nap, NULL);
+}
 static void await_file(const char *path) // until it holds something
 {
     const struct timespec nap = {0, 1000000};
@@ -510,7 +526,7 @@ static const struct {
 } puts_it[] = {
     {"ids", put_ids}, {"fds", put_fds},   {"cwd", put_cwd},     {"host", put_host},
     {"tty", put_tty}, {"cpus", put_cpus}, {"ready", put_ready}, {"signals", put_signals},
-    {"bomb", bomb},   {"echo", echo},
+    {"bomb", bomb},   {"echo", echo},     {"deaf", be_deaf},
 };
 
 static void report(const char *word, int r)
@@ -540,6 +556,7 @@ static void run_word(const char *text)
     if ((rest = behind(text, "cat=")) != NULL) put_file(rest);
     if ((rest = behind(text, "count=")) != NULL) count(strtol(rest, NULL, 10));
     if ((rest = behind(text, "spew=")) != NULL) spew(strtoul(rest, NULL, 10));
+    if ((rest = behind(text, "burn=")) != NULL) burn(strtol(rest, NULL, 10));
     if ((rest = behind(text, "linger=")) != NULL) linger(rest, 0);
     if ((rest = behind(text, "daemon=")) != NULL) linger(rest, 1);
     if ((rest = behind(text, "until=")) != NULL) await_file(rest);
