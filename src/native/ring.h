@@ -113,7 +113,8 @@ size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct io
 // of the program, or turns of one stream; a number that is left out was the other stream's.
 void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t now_ns,
                          uint64_t sequence);
-// So much came, and went before anybody could read it; so much was drained. Before the first append.
+// So much came, and went before anybody could read it; so much was drained. Before the first
+// append.
 void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint64_t drained_bytes);
 // Another incarnation: the next append begins a new entry.
 void viv_log_ring_break_run(struct viv_log_ring *ring);
