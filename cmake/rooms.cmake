@@ -7,7 +7,7 @@ function(viv_room room)
   cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.c)
   # Of viv-holder (cmake/holder.cmake) the rooms have only what they share with it.
-  list(FILTER sources EXCLUDE REGEX "/holder/(hold|hold_conn|hold_open|hold_state|init|leader|main|setup|view|warden)\\.c$")
+  list(FILTER sources EXCLUDE REGEX "/holder/(hold|hold_conn|hold_open|hold_order|hold_state|init|leader|main|setup|view|warden)\\.c$")
   if(NOT sources)
     add_library(viv_${room} INTERFACE)
     target_link_libraries(viv_${room} INTERFACE ${ARG_LINKS} viv_flags)

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROWS = 24, COLUMNS = 80, GRANT_BYTES_MAX = 4099, GROUPS_MAX = 64 };
+enum { ROWS = 24, COLUMNS = 80, GRANT_BYTES_MAX = 4099 };
 
 enum form {
     FORM_FLAG,     // sets a bool of the block
@@ -31,7 +31,7 @@ enum form {
     FORM_RO,     // a path that may be read
     FORM_RW,
     FORM_MERGE,
-    FORM_USER, // name or number
+    FORM_USER, // name or number, with those of a group behind a colon
     FORM_OWN,  // handled by name
 };
 
@@ -139,6 +139,62 @@ static bool put_grant(struct viv_exec_options *out, const struct option *option,
     return err == VIV_OK || put_failed(err);
 }
 
+// Both answer false for a name that nobody has; *out_gid is the user's own, UINT64_MAX of a number
+// that nobody has.
+static bool find_user(const char *name, uint64_t *out_uid, uint64_t *out_gid)
+{
+    char text[4096];
+    struct passwd entry, *found = NULL;
+    *out_gid = UINT64_MAX;
+    const bool is_number = viv_parse_u64(name, out_uid) == VIV_OK;
+    const int r = is_number && *out_uid < UINT32_MAX
+                      ? getpwuid_r((uid_t)*out_uid, &entry, text, sizeof text, &found)
+                      : getpwnam_r(name, &entry, text, sizeof text, &found);
+    if (r != 0 || found == NULL) return is_number && *out_uid < UINT32_MAX;
+    *out_uid = found->pw_uid;
+    *out_gid = found->pw_gid;
+    return true;
+}
+
+static bool find_group(const char *name, uint64_t *out_gid)
+{
+    char text[4096];
+    struct group entry, *found = NULL;
+    if (viv_parse_u64(name, out_gid) == VIV_OK) return *out_gid < UINT32_MAX;
+    if (getgrnam_r(name, &entry, text, sizeof text, &found) != 0 || found == NULL) return false;
+    *out_gid = found->gr_gid;
+    return true;
+}
+
+// A user of the system comes with all groups it is in, unless one is named.
+static bool put_user(struct viv_exec_options *out, const struct option *option, const char *value)
+{
+    char user[LOGIN_NAME_MAX + 1];
+    uint64_t uid, gid;
+    gid_t groups[VIV_NATIVE_GROUPS_MAX];
+    uint32_t ids[2 + VIV_NATIVE_GROUPS_MAX];
+    int count = 0;
+    const char *colon = strchr(value, ':');
+    const int len = colon != NULL ? (int)(colon - value) : (int)strlen(value);
+    const bool fits = snprintf(user, sizeof user, "%.*s", len, value) < (int)sizeof user;
+    if (!fits || !find_user(user, &uid, &gid) || (colon != NULL && !find_group(colon + 1, &gid)) ||
+        gid == UINT64_MAX)
+        return refuse(option->name, value, "no such user, or group (want USER or USER:GROUP)");
+    const struct passwd *entry = colon == NULL ? getpwuid((uid_t)uid) : NULL; // one thread runs
+    if (entry != NULL) {
+        count = VIV_NATIVE_GROUPS_MAX;
+        if (getgrouplist(entry->pw_name, (gid_t)gid, groups, &count) < 0)
+            return refuse(option->name, value, "in too many groups (want USER:GROUP)");
+    }
+    ids[0] = (uint32_t)uid;
+    ids[1] = (uint32_t)gid;
+    for (int i = 0; i < count; i++)
+        ids[2 + i] = groups[i];
+    const enum viv_err err =
+        viv_block_put(&out->block, (uint16_t)option->key, ids, (2 + (size_t)count) * sizeof ids[0]);
+    return err == VIV_OK || put_failed(err);
+}
+
 int viv_cli_signal_number(const char *text)
 {
     static const struct {
@@ -164,32 +220,6 @@ static bool put_signal(struct viv_exec_options *out, const struct option *option
     const int number = viv_cli_signal_number(value);
     if (number == 0) return refuse(option->name, value, "want a signal such as TERM or 15");
     return put_u64(out, option, (uint64_t)number);
-}
-
-// With the group and the further groups that it has at its log-in.
-static bool put_user(struct viv_exec_options *out, const struct option *option, const char *value)
-{
-    static const char wanted[] =
-        "want a user of this host, by name or number, in 64 groups at most";
-    uint32_t record[2 + GROUPS_MAX]; // uid, gid, groups
-    char text[16384];                // of the entry
-    uint64_t number;
-    struct passwd entry, *found = NULL;
-    gid_t groups[GROUPS_MAX];
-    int count = GROUPS_MAX;
-    if (viv_parse_u64(value, &number) != VIV_OK)
-        (void)getpwnam_r(value, &entry, text, sizeof text, &found);
-    else if (number < UINT32_MAX)
-        (void)getpwuid_r((uid_t)number, &entry, text, sizeof text, &found);
-    if (found == NULL || getgrouplist(found->pw_name, found->pw_gid, groups, &count) < 0)
-        return refuse(option->name, value, wanted);
-    record[0] = found->pw_uid;
-    record[1] = found->pw_gid;
-    for (int i = 0; i < count; i++)
-        record[2 + i] = groups[i];
-    const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, record,
-                                           (2 + (size_t)count) * sizeof record[0]);
-    return err == VIV_OK || put_failed(err);
 }
 
 static bool put_size(struct viv_exec_options *out, const struct option *option, const char *value)

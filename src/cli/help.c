@@ -92,7 +92,10 @@ static const char run_help[] =
     "                        with the hash of the one before; nothing starts without its line\n"
     "  --sandbox none|default|strict, --net own|host, --ro P, --rw P, --hide P, --accept FEATURE\n"
     "                        what it sees (docs/programs.md)\n"
-    "  --user U              who it is, by name or number; for root\n";
+    "  --user U[:G]          who it is, by names or numbers; for root\n"
+    "  --survive env|kernel  with -d: ends with the daemon (default), or outlives it: the next "
+    "one\n"
+    "                        takes it back, with its output and its limits\n";
 
 #define REF_HELP                                                                                   \
     "\n"                                                                                           \

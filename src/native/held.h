@@ -19,6 +19,7 @@ struct viv_held {
     size_t memory_bytes;
     struct viv_log_memory_plan plan;
     struct viv_log_places places[2];
+    char *group; // absolute directory of its control group; NULL: none
     // The step's, once the program is born:
     struct viv_hold_state state; // as told last
     uint64_t last_request;
@@ -53,6 +54,7 @@ enum viv_err viv_held__map(struct viv_program *program, const struct viv_hold_fr
                           struct viv_packet *packet) VIV_MUST_CHECK;
 // Only the memory that `held` is. Errors: EXHAUSTED.
 enum viv_err viv_held__new(struct viv_program *program) VIV_MUST_CHECK;
+enum viv_err viv_held__set_group(struct viv_held *held, const char *path) VIV_MUST_CHECK;
 void viv_held__free(struct viv_held *held); // the holder is left alone
 
 // ---- held.c: the step's ----

@@ -367,6 +367,7 @@ static enum viv_err fill(struct viv_program *program, const struct search *searc
         .stream_count = numbers->stream_count,
         .has_index = (numbers->flags & VIV_HOLD_HAS_INDEX) != 0,
         .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0};
+    VIV_TRY(viv_held__set_group(program->held, child->rec.texts[VIV_HOLD_TEXT_GROUP].data));
     VIV_TRY(take_outside(program, child));
     VIV_TRY(take_names(program, search, child, diag));
     count_it(program);

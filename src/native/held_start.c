@@ -96,12 +96,23 @@ enum viv_err viv_held__new(struct viv_program *program)
     return VIV_OK;
 }
 
+enum viv_err viv_held__set_group(struct viv_held *held, const char *path)
+{
+    const size_t size = strlen(path) + 1;
+    if (size == 1) return VIV_OK;
+    held->group = viv_try_alloc(size, VIV_TAG_NATIVE);
+    if (held->group == NULL) return VIV_E_EXHAUSTED;
+    memcpy(held->group, path, size);
+    return VIV_OK;
+}
+
 void viv_held__free(struct viv_held *held)
 {
     if (held == NULL) return;
     if (held->fd >= 0) VIV_IGNORE(viv_os_close(held->fd), "the holder goes on");
     if (held->bell_fd >= 0) VIV_IGNORE(viv_os_close(held->bell_fd), "a counter");
     if (held->memory != NULL) viv_os_shared_unmap(held->memory, held->memory_bytes);
+    if (held->group != NULL) viv_free(held->group, strlen(held->group) + 1, VIV_TAG_NATIVE);
     viv_buf_deinit(&held->outbox);
     viv_buf_deinit(&held->sending);
     viv_stdin_deinit(&held->messages);
@@ -162,6 +173,8 @@ static enum viv_err make_birth(struct viv_program *program, int *out_fd, uint32_
     if (program->care.cgroup_fd >= 0 &&
         viv_os_path_of(program->care.cgroup_fd, group, sizeof group) < 0)
         return fail(program, VIV_E_INTERNAL, "cgroup");
+    if (viv_held__set_group(program->held, group) != VIV_OK)
+        return fail(program, VIV_E_EXHAUSTED, "memory");
     struct viv_hold_rec rec = {.texts = {
                                    [VIV_HOLD_TEXT_ENV] = text(env),
                                    [VIV_HOLD_TEXT_UNIT] = text(program->scope->unit),

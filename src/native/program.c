@@ -6,6 +6,7 @@
 #include "native/held.h"
 
 #include "base/hash.h"
+#include "os/file.h"
 #include <string.h>
 
 struct viv_program *viv_program__take(struct viv_program *program)
@@ -20,6 +21,8 @@ static void free_program(struct viv_qsbr_item *item)
     struct viv_program *program = VIV_CONTAINER_OF(item, struct viv_program, retired);
     viv_care_deinit(&program->care);
     viv_held__free(program->held); // what the rings lie in
+    if (program->care.cgroup_fd >= 0) // of one that outlives this kernel
+        VIV_IGNORE(viv_os_close(program->care.cgroup_fd), "a directory");
     if (program->block != NULL) viv_free(program->block, program->block_bytes, VIV_TAG_NATIVE);
     viv_spill_io_free(program);
     viv_native_req_deinit(&program->req);

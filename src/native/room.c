@@ -139,6 +139,8 @@ static void close_group(struct viv_native *native)
             VIV_LOG(VIV_LOG_WARN, "cannot remove the control group %s: %s", native->cgroup_name,
                     strerror(-r));
     }
+    if (native->cgroup_base_fd >= 0)
+        VIV_IGNORE(viv_cgroup_remove(native->cgroup_base_fd, "viv-held"), "somebody uses it");
     int *const fds[] = {&native->held_group_fd, &native->cgroup_base_fd};
     for (size_t i = 0; i < VIV_COUNT_OF(fds); i++)
         if (*fds[i] >= 0) VIV_IGNORE(viv_os_close(*fds[i]), "likewise");

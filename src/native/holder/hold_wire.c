@@ -26,7 +26,7 @@ _Static_assert(sizeof(struct viv_hold_state) == 328, "sent as it is, and on disk
 int viv_hold_frame_length(uint16_t type)
 {
     static const uint16_t orders[VIV_HOLD_ORDERS_END - VIV_HOLD_OPEN] = {
-        [VIV_HOLD_OPEN - VIV_HOLD_OPEN] = sizeof(struct viv_hold_open),
+        [0] = sizeof(struct viv_hold_open), // OPEN
         [VIV_HOLD_HAND - VIV_HOLD_OPEN] = sizeof(struct viv_hold_hand),
         [VIV_HOLD_ATTACH - VIV_HOLD_OPEN] = sizeof(struct viv_hold_attach),
         [VIV_HOLD_STDIN - VIV_HOLD_OPEN] = sizeof(struct viv_hold_stdin),
@@ -41,7 +41,7 @@ int viv_hold_frame_length(uint16_t type)
         [VIV_HOLD_ACK - VIV_HOLD_OPEN] = sizeof(struct viv_hold_number),
     };
     static const uint16_t reports[VIV_HOLD_REPORTS_END - VIV_HOLD_HELLO] = {
-        [VIV_HOLD_HELLO - VIV_HOLD_HELLO] = sizeof(struct viv_hold_hello),
+        [0] = sizeof(struct viv_hold_hello), // HELLO
         [VIV_HOLD_ATTACHED - VIV_HOLD_HELLO] = sizeof(struct viv_hold_state),
         [VIV_HOLD_OK - VIV_HOLD_HELLO] = sizeof(struct viv_hold_answer),
         [VIV_HOLD_EVENT - VIV_HOLD_HELLO] = sizeof(struct viv_hold_state),

@@ -3,8 +3,10 @@
 #include "harness/check.h"
 #include "hold_rig.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +31,14 @@ int hold_await_end(pid_t pid)
     int status = 0;
     CHECK_WAIT(waitpid(pid, &status, WNOHANG) == pid, 30, fprintf(stderr, "process %d\n", pid));
     return status;
+}
+
+pid_t hold_fork(void)
+{
+    const pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) CHECK(prctl(PR_SET_PDEATHSIG, (long)SIGKILL, 0, 0, 0) == 0);
+    return pid;
 }
 
 void hold_await_nobody(void)
@@ -89,4 +99,10 @@ void hold_remove_files(struct hold_rig *rig)
         snprintf(path, sizeof path, "%s/%s.%s", rig->dir, rig->birth.numbers.digest, endings[i]);
         unlink(path);
     }
+}
+
+void hold_check_bytes(const uint8_t *bytes, uint64_t from, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        CHECK(bytes[i] == (from + i) % 251);
 }

@@ -53,6 +53,7 @@ void hold_rig_open(struct hold_rig *rig)
     memset(rig, 0, sizeof *rig);
     CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
     box_open(&rig->box);
+    rig->holder_fd = rig->box.holder_fd;
     snprintf(rig->dir, sizeof rig->dir, "/tmp/viv-hold-XXXXXX");
     CHECK(mkdtemp(rig->dir) != NULL);
     rig->dir_fd = viv_os_open(rig->dir, O_RDONLY | O_DIRECTORY, 0);
@@ -184,7 +185,7 @@ struct viv_hold_answer hold_ask(struct hold_kernel *kernel, uint16_t type, const
                                 const void *bytes, size_t count)
 {
     struct viv_hold_frame frame = {.head = {.type = 0}};
-    CHECK(hold_send(kernel, type, body, bytes, count));
+    if (!hold_send(kernel, type, body, bytes, count)) kernel->is_closed = true;
     CHECK_WAIT((frame.head.type = 0, hold_next(kernel, 100, &frame),
                 kernel->is_closed ||
                     (frame.head.type == VIV_HOLD_OK && frame.head.request == kernel->request)),
@@ -221,7 +222,7 @@ static void launch_holder(struct hold_rig *rig, int socket_fd)
     static const char *const argv[] = {"viv-holder", "hold", NULL};
     static const char *const envp[] = {NULL};
     const int null_fd = viv_os_open("/dev/null", O_RDWR, 0);
-    const struct viv_launch launch = {.exe_fd = rig->box.holder_fd,
+    const struct viv_launch launch = {.exe_fd = rig->holder_fd,
                                       .argv = argv,
                                       .envp = envp,
                                       .fds = {null_fd, null_fd, null_fd, socket_fd},
@@ -233,7 +234,8 @@ static void launch_holder(struct hold_rig *rig, int socket_fd)
     struct viv_launch_result result;
     viv_os_launch(rig->box.room, &launch, &result);
     CHECK(result.stage == VIV_STAGE_NONE);
-    CHECK(hold_await_end(result.pid) == 0); // the holder itself is nobody's child
+    const int status = hold_await_end(result.pid); // the holder itself is nobody's child
+    CHECK(status == 0 || rig->may_fail);
     viv_os_close(result.pidfd);
     viv_os_close(null_fd);
 }
@@ -245,6 +247,7 @@ static void find_holder(struct hold_rig *rig)
     struct viv_peer peer;
     snprintf(path, sizeof path, "%s/%s.sock", rig->dir, rig->birth.numbers.digest);
     const int fd = viv_os_local_connect_packets(path);
+    if (fd < 0 && rig->may_fail) return; // it has left already
     CHECK(fd >= 0 && viv_os_local_peer(fd, &peer) == 0);
     viv_os_close(fd);
     rig->holder = peer.pid;
@@ -383,7 +386,7 @@ enum viv_err hold_hand(struct hold_rig *rig, struct hold_kernel *kernel, const c
                                        .body = &hand,
                                        .fds = fds,
                                        .fd_count = count};
-    CHECK(viv_hold_frame_send(kernel->fd, &sent) == 0);
+    CHECK(viv_hold_frame_send(kernel->fd, &sent) == 0 || rig->may_fail);
     for (size_t i = 0; i < count; i++)
         viv_os_close(fds[i]);
     if (rig->has_terminal) viv_os_close(run->output_fd);
@@ -407,6 +410,7 @@ static void become_nobody(struct hold_rig *rig)
     CHECK(setresgid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
     CHECK(setresuid(BOX_NOBODY, BOX_NOBODY, BOX_NOBODY) == 0);
     CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_PDEATHSIG, (long)SIGKILL, 0, 0, 0) == 0); // it was forgotten with the user
     rig->box.kernel_uid = rig->box.kernel_gid = BOX_NOBODY;
 }
 
@@ -415,8 +419,7 @@ pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words)
     int pipe_fds[2];
     pid_t pids[3] = {0};
     CHECK(viv_os_pipe(pipe_fds) == 0);
-    const pid_t kernel_pid = fork();
-    CHECK(kernel_pid >= 0);
+    const pid_t kernel_pid = hold_fork();
     if (kernel_pid == 0) {
         static struct hold_kernel kernel;
         if (rig->is_nobody) become_nobody(rig);
@@ -469,9 +472,9 @@ bool hold_attach(struct hold_rig *rig, struct hold_kernel *kernel, uint64_t epoc
 {
     struct viv_hold_frame frame = {.head = {.type = 0}};
     struct viv_hold_attach attach;
-    CHECK(hold_connect(rig, kernel));
+    if (!hold_connect(rig, kernel)) return false;
     hold_fill_attach(kernel, epoch, &attach);
-    CHECK(hold_send(kernel, VIV_HOLD_ATTACH, &attach, NULL, 0));
+    if (!hold_send(kernel, VIV_HOLD_ATTACH, &attach, NULL, 0)) return false;
     kernel->epoch = epoch;
     CHECK_WAIT((frame.head.type = 0, hold_next(kernel, 100, &frame) || kernel->is_closed), 20,
                print_state(kernel));

@@ -18,6 +18,8 @@ struct hold_rig {
     uint8_t key[VIV_HOLD_KEY_BYTES];
     struct viv_hold_rec birth; // changed by the test before the start
     bool has_stdin, has_terminal, has_ready;
+    int holder_fd;   // what is started as the holder
+    bool may_fail;   // it meets a fault
     bool is_nobody;  // the kernel of hold_start_elsewhere, and so the holder
     bool ends_early; // init tells that the program has gone before it is handed over
     void (*change)(struct hold_rig *rig); // the last word before the program starts, or NULL
@@ -59,7 +61,7 @@ void hold_kill(pid_t kernel);
 
 // Another connection, up to the greeting. False: it is refused.
 bool hold_connect(struct hold_rig *rig, struct hold_kernel *kernel);
-// And attached. False: stale, or the connection is closed.
+// And attached. False: refused, stale, or the connection is closed.
 bool hold_attach(struct hold_rig *rig, struct hold_kernel *kernel, uint64_t epoch);
 void hold_detach(struct hold_kernel *kernel); // closes everything
 void hold_fill_attach(const struct hold_kernel *kernel, uint64_t epoch,
@@ -69,7 +71,7 @@ bool hold_send(struct hold_kernel *kernel, uint16_t type, const void *body, cons
                size_t count);
 // What comes within the time; events are noted. False: nothing, or the end of the connection.
 bool hold_next(struct hold_kernel *kernel, int timeout_ms, struct viv_hold_frame *out_frame);
-// Sends an order and waits for its answer.
+// Sends an order and waits for its answer. LOST: the connection is closed.
 struct viv_hold_answer hold_ask(struct hold_kernel *kernel, uint16_t type, const void *body,
                                 const void *bytes, size_t count);
 enum viv_err hold_order(struct hold_kernel *kernel, uint16_t type, const void *body);
@@ -84,12 +86,15 @@ int hold_await_end(pid_t pid);
 void hold_await_nobody(void);
 
 // ---- what tests do again and again ----
+pid_t hold_fork(void); // ends with the test
 // Of one that has exited: the holder goes, and its files have gone before it says so.
 void hold_release(struct hold_rig *rig, struct hold_kernel *kernel);
 void hold_finish(struct hold_rig *rig, struct hold_kernel *kernel); // kills it before
 // Reads the stream from its beginning until it has said this; false: it does not.
 bool hold_says(struct hold_kernel *kernel, const char *text);
 uint64_t hold_end_offset(struct hold_kernel *kernel); // of stdout
-void hold_remove_files(struct hold_rig *rig);         // which a killed holder has left
+// What `spew` of viv-box-prog prints from this offset on.
+void hold_check_bytes(const uint8_t *bytes, uint64_t from, size_t len);
+void hold_remove_files(struct hold_rig *rig); // which a killed holder has left
 
 #endif

@@ -31,11 +31,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void nap_ms(unsigned ms)
-{
-    usleep(ms * 1000);
-}
-
 static void n98_a_program_is_held(void **state)
 {
     (void)state;
@@ -87,6 +82,34 @@ static void n98_the_holder_belongs_to_nobody(void **state)
     hold_finish(&rig, &one);
 }
 
+// Of its own: what it has written to. The file's pages are shared by all holders and inits.
+static uint64_t private_kib(pid_t pid)
+{
+    char path[64], line[128];
+    uint64_t sum = 0, kib;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "RssAnon: %" SCNu64, &kib) == 1 ||
+            sscanf(line, "RssShmem: %" SCNu64, &kib) == 1)
+            sum += kib;
+    fclose(file);
+    CHECK(sum > 0);
+    return sum;
+}
+
+static void n98_it_costs_little(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"deaf", NULL};
+    hold_start(&rig, &one, words);
+    CHECK(hold_says(&one, "deaf"));
+    CHECK(private_kib(rig.holder) <= 256);
+    CHECK(private_kib(rig.init) <= 256);
+    hold_finish(&rig, &one);
+}
+
 // -------------------------------------------------------------------------------------- unbroken
 
 enum { KILLS = 20 };
@@ -114,8 +137,7 @@ static void live_and_die(uint64_t epoch, struct told *told)
 {
     int fds[2];
     CHECK(viv_os_pipe(fds) == 0);
-    const pid_t pid = fork();
-    CHECK(pid >= 0);
+    const pid_t pid = hold_fork();
     if (pid == 0) be_kernel(epoch, told->offset, fds[1]);
     viv_os_close(fds[1]);
     if (epoch % 2 != 0)
@@ -171,12 +193,6 @@ static void touch_file(const char *path)
     close(fd);
 }
 
-static void check_bytes(const uint8_t *bytes, uint64_t from, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        CHECK(bytes[i] == (from + i) % 251);
-}
-
 static void check_record(const struct viv_hold_rec *rec)
 {
     const struct viv_hold_exit *exit = &rec->end.exit;
@@ -218,7 +234,7 @@ static void n99_it_ends_while_nobody_is_there(void **state)
     CHECK(one.state.sequence == rec.end.sequence);
     uint64_t offset = 0;
     CHECK(hold_read(&one, 0, &offset, bytes, sizeof bytes, 20) == sizeof bytes);
-    check_bytes(bytes, 0, sizeof bytes);
+    hold_check_bytes(bytes, 0, sizeof bytes);
     free(data);
     hold_release(&rig, &one);
 }
@@ -285,8 +301,7 @@ static void n100_acknowledged_input_arrives_once(void **state)
     rig.birth.numbers.ring_bytes = 16 << 20;
     hold_kill(hold_start_elsewhere(&rig, words));
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        const pid_t pid = fork();
-        CHECK(pid >= 0);
+        const pid_t pid = hold_fork();
         if (pid == 0) send_lines(round, &acked[round]);
         CHECK_WAIT(atomic_load(&acked[round]) > round * 7, 20, fprintf(stderr, "%u\n", round));
         hold_kill(pid);
@@ -351,119 +366,6 @@ static void n103_the_holder_is_killed_detached(void **state)
     kill_holder(false);
 }
 
-// ----------------------------------------------------------------------------------------- orphans
-
-static void await_record(struct viv_hold_rec *rec, void **data)
-{
-    *data = NULL;
-    CHECK_WAIT((free(*data), *data = NULL, hold_read_record(&rig, rec, data)) && rec->has_end, 20,
-               fprintf(stderr, "no end\n"));
-}
-
-static void orphan(const char *word, struct viv_hold_rec *rec)
-{
-    const char *const words[] = {word, "exit=4", NULL};
-    void *data;
-    rig.birth.numbers.orphan_ns = 300 * VIV_NS_PER_MS;
-    rig.birth.numbers.knobs_ns[VIV_KNOB_GRACE] = 200 * VIV_NS_PER_MS;
-    const pid_t kernel = hold_start_elsewhere(&rig, words);
-    CHECK(hold_attach(&rig, &one, 2));
-    CHECK(hold_says(&one, "\n"));
-    hold_detach(&one);
-    hold_kill(kernel);
-    await_record(rec, &data);
-    free(data);
-    CHECK(rec->end.exit.cause == VIV_CAUSE_ORPHAN);
-    CHECK(hold_attach(&rig, &one, 3));
-    hold_release(&rig, &one);
-}
-
-static void n104_an_orphan_is_asked_to_end(void **state)
-{
-    (void)state;
-    struct viv_hold_rec rec;
-    orphan("await=15", &rec);
-    CHECK(rec.end.exit.kind == VIV_NATIVE_EXITED_BY_ITSELF && rec.end.exit.code == 4);
-    CHECK((rec.end.exit.flags & VIV_HOLD_EXIT_WE_KILLED) == 0);
-    CHECK(rec.end.exit.duration_ns >= 300 * VIV_NS_PER_MS);
-}
-
-static void n104_a_deaf_orphan_is_killed(void **state)
-{
-    (void)state;
-    struct viv_hold_rec rec;
-    orphan("deaf", &rec);
-    CHECK(rec.end.exit.kind == VIV_NATIVE_SIGNALED && rec.end.exit.code == SIGKILL);
-    CHECK((rec.end.exit.flags & VIV_HOLD_EXIT_WE_KILLED) != 0);
-    CHECK(rec.end.exit.duration_ns >= 500 * VIV_NS_PER_MS);
-}
-
-// Three times away for less than orphan_ns, together for longer.
-static void n104_who_comes_back_in_time_is_no_loss(void **state)
-{
-    (void)state;
-    static const char *const words[] = {"count=1000", NULL};
-    const uint64_t orphan_ns = 1500 * VIV_NS_PER_MS;
-    uint64_t longest_ns = 0;
-    rig.birth.numbers.orphan_ns = orphan_ns;
-    const pid_t kernel = hold_start_elsewhere(&rig, words);
-    CHECK(hold_attach(&rig, &one, 2));
-    hold_kill(kernel);
-    for (uint64_t i = 0; i < 3; i++) {
-        const uint64_t from_ns = check_now_ns();
-        hold_detach(&one);
-        nap_ms(600);
-        CHECK(hold_attach(&rig, &one, 3 + i));
-        const uint64_t away_ns = check_now_ns() - from_ns;
-        longest_ns = away_ns > longest_ns ? away_ns : longest_ns;
-    }
-    // A machine that slept for longer proves nothing.
-    CHECK(one.state.phase == VIV_NATIVE_RUNNING || longest_ns >= orphan_ns);
-    hold_finish(&rig, &one);
-}
-
-// Takes everything out, as much as comes, until `len` bytes were there.
-static void drain(struct hold_kernel *kernel, uint64_t len)
-{
-    static uint8_t bytes[1 << 16];
-    uint64_t done = 0, from;
-    const uint64_t end_ns = check_now_ns() + check_limit_ns(30);
-    while (done < len && check_now_ns() < end_ns) {
-        const size_t n = viv_log_ring_drain(&kernel->rings[0], bytes, sizeof bytes, &from);
-        if (n == 0) {
-            check_nap();
-            continue;
-        }
-        CHECK(from == done);
-        check_bytes(bytes, from, n);
-        done += n;
-        CHECK(hold_send(kernel, VIV_HOLD_MOVED, NULL, NULL, 0));
-    }
-    CHECK(done == len);
-}
-
-static void n104_nothing_is_lost_meanwhile(void **state)
-{
-    (void)state;
-    static const char *const words[] = {"spew=1000000", "exit=0", NULL};
-    const uint64_t cap = 64 << 10;
-    rig.birth.numbers.ring_bytes = cap;
-    rig.birth.numbers.flags |= VIV_HOLD_BACKPRESSURE;
-    hold_kill(hold_start_elsewhere(&rig, words));
-    CHECK(hold_attach(&rig, &one, 2));
-    CHECK_WAIT(hold_end_offset(&one) == cap, 20,
-               fprintf(stderr, "%llu\n", (unsigned long long)hold_end_offset(&one)));
-    hold_detach(&one);
-    nap_ms(100);
-    CHECK(hold_attach(&rig, &one, 3));
-    CHECK(one.state.phase == VIV_NATIVE_RUNNING && one.state.output_bytes == cap);
-    drain(&one, 1000000);
-    hold_await_phase(&one, VIV_NATIVE_EXITED);
-    const struct viv_hold_exit *exit = &one.state.exit;
-    CHECK(exit->received[0] == 1000000 && exit->evicted[0] == 0 && exit->code == 0);
-    hold_release(&rig, &one);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -471,16 +373,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(n98_a_program_is_held),
         TEST(n98_the_holder_belongs_to_nobody),
+        TEST(n98_it_costs_little),
         TEST(n98_twenty_kernels_are_killed),
         TEST(n99_it_ends_while_nobody_is_there),
         TEST(n99_it_has_gone_before_it_was_handed_over),
         TEST(n100_acknowledged_input_arrives_once),
         TEST(n103_the_holder_is_killed_attached),
         TEST(n103_the_holder_is_killed_detached),
-        TEST(n104_an_orphan_is_asked_to_end),
-        TEST(n104_a_deaf_orphan_is_killed),
-        TEST(n104_who_comes_back_in_time_is_no_loss),
-        TEST(n104_nothing_is_lost_meanwhile),
     };
     return cmocka_run_group_tests_name("native.hold", tests, NULL, NULL);
 }

@@ -141,8 +141,7 @@ static int greet_as(uid_t uid)
 {
     struct hold_kernel kernel;
     int status;
-    const pid_t pid = fork();
-    CHECK(pid >= 0);
+    const pid_t pid = hold_fork();
     if (pid == 0) {
         CHECK(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
         _exit(hold_connect(&rig, &kernel));
