@@ -235,7 +235,7 @@ static void look_at_streams(struct viv_care *care, uint64_t now_ns)
     for (uint32_t i = 0; i < 2; i++) {
         struct viv_care_stream *stream = &care->streams[i];
         if (stream->fd < 0) continue;
-        if (stream->ring.is_backpressure && !stream->is_overfilled)
+        if (viv_log_ring_can_be_full(&stream->ring) && !stream->is_overfilled)
             viv_log_ring_add_cap(&stream->ring, PIPE_BYTES_MAX);
         stream->is_overfilled = true;
         if (now_ns >= linger_end_ns(care)) viv_care_close_stream(care, i, true);

@@ -65,7 +65,7 @@ uint64_t viv_care_check(struct viv_care *care, uint64_t now_ns)
 // A ring without memory: one that drops is never full otherwise.
 static bool is_starved(const struct viv_care *care)
 {
-    return care->full != 0 && !care->streams[VIV_OUT].ring.is_backpressure;
+    return care->full != 0 && !viv_log_ring_can_be_full(&care->streams[VIV_OUT].ring);
 }
 
 void viv_care_feed_starved(struct viv_care *care)
