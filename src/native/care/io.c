@@ -6,6 +6,7 @@
 #include "os/file.h"
 #include <errno.h>
 
+#define PIPE_IDLE_NS (10 * VIV_NS_PER_SEC)
 enum {
     READS_A_TURN = 8,
     BYTES_A_TURN = 1 << 20,
@@ -37,13 +38,31 @@ void viv_care_close_stream(struct viv_care *care, uint32_t index, bool truncated
 }
 
 // A reader that is never behind gets by with a small pipe; one that is, needs fewer turns with a
-// large one.
+// large one, of which a user may not have many: it is given back when nothing comes for a while.
 static void adapt_pipe(struct viv_care_stream *stream, size_t n)
 {
     stream->full_reads = n >= PIPE_BYTES ? stream->full_reads + 1 : 0;
     if (stream->is_large || stream->full_reads < FULL_READS) return;
     stream->is_large = true; // also when the system refuses: asked once
     VIV_IGNORE(viv_os_pipe_resize(stream->fd, PIPE_LARGE_BYTES), "the small one works, too");
+}
+
+uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns)
+{
+    uint64_t next_ns = VIV_FOREVER_NS;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct viv_care_stream *stream = &care->streams[i];
+        if (stream->fd < 0 || !stream->is_large) continue;
+        const uint64_t end_ns = stream->ring.last_ns + PIPE_IDLE_NS;
+        if (now_ns < end_ns) {
+            next_ns = viv_min_u64(next_ns, end_ns);
+            continue;
+        }
+        stream->is_large = false;
+        stream->full_reads = 0;
+        VIV_IGNORE(viv_os_pipe_resize(stream->fd, PIPE_BYTES), "it is full: it stays as it is");
+    }
+    return next_ns;
 }
 
 enum turn { TURN_DRY, TURN_MORE, TURN_FULL, TURN_END };
