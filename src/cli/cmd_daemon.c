@@ -132,14 +132,14 @@ int viv_cli_daemon(int count, char **args)
                                          getenv("VIV_DAEMON_AUDIT_REQUIRED") != NULL,
                                      .held_ok = getenv("VIV_DAEMON_HELD_OK") != NULL};
     const char *idle = getenv("VIV_DAEMON_IDLE");
-    const struct viv_cli_option table[] = {{"foreground", 'f', VIV_CLI_FLAG, &options.foreground},
-                                           {"stop", 0, VIV_CLI_FLAG, &options.stop},
-                                           {"json", 0, VIV_CLI_FLAG, &options.json},
-                                           {"idle", 0, VIV_CLI_DURATION, &options.idle_ns},
-                                           {"audit", 0, VIV_CLI_TEXT, &options.audit},
-                                           {"require-audit", 0, VIV_CLI_FLAG,
-                                            &options.audit_is_required},
-                                           {"held-ok", 0, VIV_CLI_FLAG, &options.held_ok}};
+    const struct viv_cli_option table[] = {
+        {"foreground", 'f', VIV_CLI_FLAG, &options.foreground},
+        {"stop", 0, VIV_CLI_FLAG, &options.stop},
+        {"json", 0, VIV_CLI_FLAG, &options.json},
+        {"idle", 0, VIV_CLI_DURATION, &options.idle_ns},
+        {"audit", 0, VIV_CLI_TEXT, &options.audit},
+        {"require-audit", 0, VIV_CLI_FLAG, &options.audit_is_required},
+        {"held-ok", 0, VIV_CLI_FLAG, &options.held_ok}};
     const struct viv_cli_command command = {"daemon", table, VIV_COUNT_OF(table), 0, 0, "no words"};
     if (idle != NULL && strcmp(idle, "none") == 0)
         options.idle_ns = VIV_FOREVER_NS;

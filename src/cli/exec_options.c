@@ -32,7 +32,7 @@ enum form {
     FORM_RW,
     FORM_MERGE,
     FORM_USER, // name or number, with those of a group behind a colon
-    FORM_OWN, // handled by name
+    FORM_OWN,  // handled by name
 };
 
 static const struct option {
@@ -139,12 +139,13 @@ static bool put_grant(struct viv_exec_options *out, const struct option *option,
     return err == VIV_OK || put_failed(err);
 }
 
-// Both answer false for a name that nobody has; *out_gid is the user's own, 0 of a bare number.
+// Both answer false for a name that nobody has; *out_gid is the user's own, UINT64_MAX of a number
+// that nobody has.
 static bool find_user(const char *name, uint64_t *out_uid, uint64_t *out_gid)
 {
     char text[4096];
     struct passwd entry, *found = NULL;
-    *out_gid = 0;
+    *out_gid = UINT64_MAX;
     const bool is_number = viv_parse_u64(name, out_uid) == VIV_OK;
     const int r = is_number && *out_uid < UINT32_MAX
                       ? getpwuid_r((uid_t)*out_uid, &entry, text, sizeof text, &found)
@@ -176,7 +177,8 @@ static bool put_user(struct viv_exec_options *out, const struct option *option, 
     const char *colon = strchr(value, ':');
     const int len = colon != NULL ? (int)(colon - value) : (int)strlen(value);
     const bool fits = snprintf(user, sizeof user, "%.*s", len, value) < (int)sizeof user;
-    if (!fits || !find_user(user, &uid, &gid) || (colon != NULL && !find_group(colon + 1, &gid)))
+    if (!fits || !find_user(user, &uid, &gid) || (colon != NULL && !find_group(colon + 1, &gid)) ||
+        gid == UINT64_MAX)
         return refuse(option->name, value, "no such user, or group (want USER or USER:GROUP)");
     const struct passwd *entry = colon == NULL ? getpwuid((uid_t)uid) : NULL; // one thread runs
     if (entry != NULL) {
@@ -188,8 +190,8 @@ static bool put_user(struct viv_exec_options *out, const struct option *option, 
     ids[1] = (uint32_t)gid;
     for (int i = 0; i < count; i++)
         ids[2 + i] = groups[i];
-    const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, ids,
-                                           (2 + (size_t)count) * sizeof ids[0]);
+    const enum viv_err err =
+        viv_block_put(&out->block, (uint16_t)option->key, ids, (2 + (size_t)count) * sizeof ids[0]);
     return err == VIV_OK || put_failed(err);
 }
 

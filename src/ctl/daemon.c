@@ -122,21 +122,21 @@ static enum viv_err make_kernel(struct daemon *daemon)
         VIV_LOG(VIV_LOG_WARN, "daemon: nothing can be spilled: %s", diag.text);
     VIV_TRY(viv_kernel_new(&kernel, &daemon->kernel));
     VIV_TRY(viv_room_open(daemon->kernel, &daemon->cap));
-    const struct viv_native_config config = {.kernel = daemon->kernel,
-                                             .cap = daemon->cap,
-                                             .direct = true,
-                                             .holder = daemon->config->holder,
-                                             .state_dir = place->state_dir,
-                                             .hold_dir = hold_dir,
-                                             .held_ok = daemon->config->held_ok,
-                                             .audit = {.is_required =
-                                                           daemon->config->audit_is_required,
-                                                       .reserve = reserve_record,
-                                                       .written = daemon->has_audit ? wake : NULL,
-                                                       .arg = daemon},
-                                             .scope = all,
-                                             .environment = all,
-                                             .total = all};
+    const struct viv_native_config config = {
+        .kernel = daemon->kernel,
+        .cap = daemon->cap,
+        .direct = true,
+        .holder = daemon->config->holder,
+        .state_dir = place->state_dir,
+        .hold_dir = hold_dir,
+        .held_ok = daemon->config->held_ok,
+        .audit = {.is_required = daemon->config->audit_is_required,
+                  .reserve = reserve_record,
+                  .written = daemon->has_audit ? wake : NULL,
+                  .arg = daemon},
+        .scope = all,
+        .environment = all,
+        .total = all};
     VIV_TRY(viv_native_open(&config, &daemon->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);

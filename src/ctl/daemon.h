@@ -31,7 +31,8 @@ enum viv_ctl_start {
     VIV_CTL_START
 };
 // A client of the user's daemon. may_start: whether one is started when none runs, by running this
-// executable as `viv daemon --foreground`. Blocks. Errors: those of viv_ctl_client_open; NOTFOUND: none runs.
+// executable as `viv daemon --foreground`. Blocks. Errors: those of viv_ctl_client_open; NOTFOUND:
+// none runs.
 struct viv_ctl_client;
 enum viv_err viv_ctl_connect(enum viv_ctl_start may_start, struct viv_ctl_client **out_client,
                              struct viv_diag *diag) VIV_MUST_CHECK;

@@ -183,8 +183,6 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
-        {"spill", fields->spill_required},
-        {"deliver", fields->deliver > VIV_NATIVE_DELIVER_LINES},
         {"io_fds", fields->io_fds != 0},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(features); i++)
