@@ -16,8 +16,6 @@
 #include "os/file.h"
 #include "os/share.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { LAST_SIGNAL = 64, CHUNK_BYTES = 128 << 10, PARTS = 4 };
@@ -354,21 +352,24 @@ static void hear_frame(struct viv_program *program, const struct viv_hold_frame 
     }
 }
 
-static void hear(struct viv_program *program, uint64_t now_ns)
+// False: what came could not be taken, and is to be tried again.
+static bool hear(struct viv_program *program, uint64_t now_ns)
 {
     uint8_t bytes[VIV_HELD_REPORT_BYTES];
     struct viv_hold_frame frame;
     while (program->held->fd >= 0) {
         struct viv_packet packet = {.data = bytes, .len = sizeof bytes};
         const ssize_t n = viv_os_packet_receive(program->held->fd, &packet);
-        if (n == -EAGAIN || n == -EINTR) return;
+        const bool has_gone = n == 0 || n == -ECONNRESET || n == -EPIPE || n == -ENOTCONN;
+        if (n < 0 && !has_gone) return n == -EAGAIN; // or a lack of something
         for (size_t i = 0; n > 0 && i < packet.fd_count; i++)
             VIV_IGNORE(viv_os_close(packet.fds[i]), "not expected here");
-        if (n <= 0)
+        if (has_gone)
             close_socket(program);
         else if (viv_hold_frame_decode(bytes, (size_t)n, &frame))
             hear_frame(program, &frame, now_ns);
     }
+    return true;
 }
 
 // Init is our child if this kernel has started it.
@@ -449,20 +450,16 @@ static void forget_all(struct viv_program *program)
 
 void viv_held__release(struct viv_program *program)
 {
-    const struct viv_held *held = program->held;
-    char name[32];
+    struct viv_held *held = program->held;
     const struct viv_hold_sent sent = {.type = VIV_HOLD_RELEASE, .request = held->last_request + 1};
     // Seq_cst: as set. A kernel that ends leaves the record to the next one.
     const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
-    if (!program->is_over || stops || held->is_displaced) return;
-    if (held->fd >= 0) {
+    const bool is_seen = program->is_over && !stops && !held->is_displaced;
+    const bool has_holder = held->fd >= 0;
+    if (is_seen && has_holder)
         VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
-        return;
-    }
-    for (int i = 0; i < 2; i++) { // nobody else can
-        (void)snprintf(name, sizeof name, "%s.%s", program->digest, i == 0 ? "rec" : "sock");
-        VIV_IGNORE(viv_os_unlinkat(program->native->keep.dir_fd, name, 0), "it may be gone");
-    }
+    viv_held__close(held);
+    if (is_seen && !has_holder) viv_held__remove_files(program);
 }
 
 // ------------------------------------------------------------------------------------------- step
@@ -483,7 +480,7 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     // Seq_cst: pairs with the or of I/O, which wakes.
     program->care.armed &=
         ~atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
-    hear(program, now_ns);
+    const bool has_heard = hear(program, now_ns);
     reap_init(&program->care);
     look_at_rings(program);
     const bool is_flushed = held->fd < 0 || flush(held);
@@ -498,7 +495,7 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     if (leaves) return viv_program__leave(program, proc);
     if (program->care.phase == VIV_NATIVE_EXITED) return viv_program__finish(program, proc);
     const bool is_armed = viv_program__arm(program) == VIV_OK;
-    if (!is_armed || held->outbox.len_bytes > 0)
+    if (!is_armed || !has_heard || held->outbox.len_bytes > 0)
         viv_proc_set_alarm(proc, now_ns + AGAIN_NS);
     else
         viv_proc_clear_alarm(proc);

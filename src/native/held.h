@@ -55,6 +55,8 @@ enum viv_err viv_held__map(struct viv_program *program, const struct viv_hold_fr
 // Only the memory that `held` is. Errors: EXHAUSTED.
 enum viv_err viv_held__new(struct viv_program *program) VIV_MUST_CHECK;
 enum viv_err viv_held__set_group(struct viv_held *held, const char *path) VIV_MUST_CHECK;
+void viv_held__remove_files(const struct viv_program *program); // when no holder will
+void viv_held__close(struct viv_held *held); // its descriptors
 void viv_held__free(struct viv_held *held); // the holder is left alone
 
 // ---- held.c: the step's ----

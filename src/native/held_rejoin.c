@@ -33,7 +33,7 @@ enum state { FOUND, GREETED, ATTACHED, GONE, FOREIGN };
 struct lost_child {
     char digest[DIGEST_LEN + 1];
     enum state state;
-    int fd; // to its holder; -1: there is none
+    int fd; // to its holder; else a negated errno
     void *data;
     size_t data_bytes;
     struct viv_hold_rec rec; // in data
@@ -59,20 +59,25 @@ static size_t child_count(const struct search *search)
 
 // ---------------------------------------------------------------------------------------- finding
 
+// NULL: it went at this moment, or cannot be read now. What is no record for sure is of 0 bytes.
 static void *read_record(int dir_fd, const char *name, size_t *out_len)
 {
     struct stat stat;
     void *data = NULL;
     const int fd = viv_os_openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0) return NULL;
-    const bool is_good = viv_os_fstat(fd, &stat) >= 0 && S_ISREG(stat.st_mode) &&
-                         stat.st_size <= VIV_HOLD_REC_BYTES_MAX;
-    *out_len = is_good ? (size_t)stat.st_size : 0;
-    if (is_good) data = viv_try_alloc(*out_len + 1, VIV_TAG_NATIVE);
+    if (viv_os_fstat(fd, &stat) >= 0) {
+        const bool may_be = S_ISREG(stat.st_mode) && stat.st_size <= VIV_HOLD_REC_BYTES_MAX;
+        *out_len = may_be ? (size_t)stat.st_size : 0;
+        data = viv_try_alloc(*out_len + 1, VIV_TAG_NATIVE);
+    }
     const struct iovec part = {data, *out_len};
-    if (data != NULL && viv_os_preadv(fd, &part, 1, 0) != (ssize_t)*out_len) *out_len = 0;
+    if (data != NULL && viv_os_preadv(fd, &part, 1, 0) != (ssize_t)*out_len) {
+        viv_free(data, *out_len + 1, VIV_TAG_NATIVE);
+        data = NULL;
+    }
     VIV_IGNORE(viv_os_close(fd), "read only");
-    return data; // what is cut is no record
+    return data;
 }
 
 static void put_aside(int dir_fd, const char *name)
@@ -83,16 +88,17 @@ static void put_aside(int dir_fd, const char *name)
     VIV_IGNORE(viv_os_renameat(dir_fd, name, dir_fd, bad), "it is found again");
 }
 
+// A descriptor, or a negated errno.
 static int connect_to_holder(int dir_fd, const char *digest)
 {
     char path[64];
     struct viv_peer peer;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s.sock", dir_fd, digest);
     const int fd = viv_os_local_connect_packets(path);
-    if (fd < 0) return -1;
+    if (fd < 0) return fd;
     if (viv_os_local_peer(fd, &peer) >= 0 && peer.uid == geteuid()) return fd;
     VIV_IGNORE(viv_os_close(fd), "not one of ours");
-    return -1;
+    return -EPERM;
 }
 
 static void free_child(struct lost_child *child)
@@ -119,7 +125,7 @@ static enum viv_err look_at(struct search *search, const char *name)
     memcpy(child.digest, name, DIGEST_LEN);
     child.fd = connect_to_holder(dir_fd, child.digest);
     child.data = read_record(dir_fd, name, &child.data_bytes);
-    if (child.data == NULL) { // it went at this moment, or there is no memory for it
+    if (child.data == NULL) {
         free_child(&child);
         return VIV_OK;
     }
@@ -222,10 +228,12 @@ static void attach_all(struct search *search)
     const size_t count = child_count(search);
     for (size_t i = 0; i < count; i++) {
         struct lost_child *child = child_at(search, i);
-        if (child->fd < 0)
+        if (child->fd >= 0)
+            greet(child, keep, end_ns);
+        else if (child->fd == -ECONNREFUSED || child->fd == -ENOENT)
             child->state = GONE;
         else
-            greet(child, keep, end_ns);
+            leave_alone(child, strerror(-child->fd));
     }
     for (size_t i = 0; i < count; i++)
         if (child_at(search, i)->state == GREETED) attach(child_at(search, i), end_ns);

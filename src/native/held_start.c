@@ -32,7 +32,8 @@ enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
     const uint64_t now_ns = viv_os_now_ns();
     const int left_ms = now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
     uint8_t bytes[VIV_HELD_REPORT_BYTES];
-    if (viv_os_poll_fd(fd, POLLIN, left_ms) <= 0) return VIV_E_TIMEOUT;
+    const int ready = viv_os_poll_fd(fd, POLLIN, left_ms);
+    if (ready <= 0) return ready == 0 ? VIV_E_TIMEOUT : VIV_E_EXHAUSTED;
     *out_packet = (struct viv_packet){.data = bytes, .len = sizeof bytes};
     const ssize_t n = viv_os_packet_receive(fd, out_packet);
     out_packet->data = NULL;
@@ -106,11 +107,27 @@ enum viv_err viv_held__set_group(struct viv_held *held, const char *path)
     return VIV_OK;
 }
 
+void viv_held__remove_files(const struct viv_program *program)
+{
+    static const char *const endings[] = {"rec", "sock"};
+    char name[32];
+    for (size_t i = 0; i < VIV_COUNT_OF(endings); i++) {
+        (void)snprintf(name, sizeof name, "%s.%s", program->digest, endings[i]);
+        VIV_IGNORE(viv_os_unlinkat(program->native->keep.dir_fd, name, 0), "it may be gone");
+    }
+}
+
+void viv_held__close(struct viv_held *held)
+{
+    if (held->fd >= 0) VIV_IGNORE(viv_os_close(held->fd), "the holder goes on");
+    if (held->bell_fd >= 0) VIV_IGNORE(viv_os_close(held->bell_fd), "a counter");
+    held->fd = held->bell_fd = -1;
+}
+
 void viv_held__free(struct viv_held *held)
 {
     if (held == NULL) return;
-    if (held->fd >= 0) VIV_IGNORE(viv_os_close(held->fd), "the holder goes on");
-    if (held->bell_fd >= 0) VIV_IGNORE(viv_os_close(held->bell_fd), "a counter");
+    viv_held__close(held);
     if (held->memory != NULL) viv_os_shared_unmap(held->memory, held->memory_bytes);
     if (held->group != NULL) viv_free(held->group, strlen(held->group) + 1, VIV_TAG_NATIVE);
     viv_buf_deinit(&held->outbox);
@@ -224,10 +241,10 @@ static enum viv_err launch_holder(struct viv_program *program, struct viv_launch
     VIV_IGNORE(viv_os_close(null_fd), "the holder has its own");
     // Relaxed: own thread's. It ends at once: the holder itself is nobody's child.
     const int pidfd = atomic_load_explicit(&result.pidfd, memory_order_relaxed);
-    if (result.stage != VIV_STAGE_NONE) return viv_native__host_error(program, -result.err, "holder");
-    viv_os_child_await(pidfd);
-    VIV_IGNORE(viv_os_close(pidfd), "it was waited for");
-    return VIV_OK;
+    if (result.stage == VIV_STAGE_NONE) viv_os_child_await(pidfd); // else it was waited for
+    if (pidfd >= 0) VIV_IGNORE(viv_os_close(pidfd), "it was waited for");
+    if (result.stage == VIV_STAGE_NONE) return VIV_OK;
+    return viv_native__host_error(program, -result.err, "holder");
 }
 
 static enum viv_err say_open(struct viv_program *program)
@@ -283,7 +300,9 @@ enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room 
     int r = viv_os_packet_pair(fds);
     if (r < 0) return viv_native__host_error(program, r, "holder");
     program->held->fd = fds[0];
-    enum viv_err err = launch_holder(program, room, fds[1]);
+    r = viv_os_set_nonblocking(fds[0]);
+    enum viv_err err = r < 0 ? viv_native__host_error(program, r, "holder")
+                             : launch_holder(program, room, fds[1]);
     VIV_IGNORE(viv_os_close(fds[1]), "the holder has it");
     if (err == VIV_OK) err = say_open(program);
     if (err == VIV_OK) err = await_answer(program, VIV_HOLD_ATTACHED, &frame, &packet);
@@ -306,6 +325,13 @@ static uint64_t ready_end_ns(const struct viv_program *program)
     if (fields->ready == VIV_NATIVE_READY_EXEC || fields->start_ms > UINT64_MAX / VIV_NS_PER_MS / 2)
         return VIV_FOREVER_NS;
     return viv_os_now_ns() + fields->start_ms * VIV_NS_PER_MS;
+}
+
+static void forget(struct viv_program *program)
+{
+    const struct viv_hold_stop stop = {.cause = VIV_CAUSE_START, .kills = 1, .forgets = 1};
+    const struct viv_hold_sent sent = {.type = VIV_HOLD_STOP, .request = 2, .body = &stop};
+    VIV_IGNORE(viv_hold_frame_send(program->held->fd, &sent), "its retention ends it then");
 }
 
 enum viv_err viv_held__hand(struct viv_program *program)
@@ -343,12 +369,15 @@ enum viv_err viv_held__hand(struct viv_program *program)
         .type = VIV_HOLD_HAND, .request = 1, .body = &hand, .fds = fds, .fd_count = count};
     const int r = viv_hold_frame_send(program->held->fd, &sent);
     if (r < 0) return viv_native__host_error(program, r, "holder");
-    VIV_TRY(await_answer(program, VIV_HOLD_OK, &frame, &packet));
+    const enum viv_err err = await_answer(program, VIV_HOLD_OK, &frame, &packet);
+    if (err != VIV_OK) {
+        forget(program); // it may have taken what is killed now
+        return err;
+    }
     if (frame.body.answer.err != VIV_OK) return fail(program, VIV_E_INTERNAL, "holder");
     program->held->last_request = 1;
     for (uint32_t i = 0; i < VIV_HOLD_FD_GROUP; i++)
         if (all[i] != NULL && i != VIV_HOLD_FD_INIT) give(all[i]); // init is our child
     program->has_early_exit = program->is_early_gone = false;
-    return viv_os_set_nonblocking(program->held->fd) < 0 ? fail(program, VIV_E_INTERNAL, "holder")
-                                                         : VIV_OK;
+    return VIV_OK;
 }

@@ -5,6 +5,7 @@
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
 #include "cap/retire.h"
 #include "native/audit.h"
+#include "native/held.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -293,6 +294,7 @@ void viv_native__close_child_fds(struct viv_program *program)
 void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
+    if (program->held != NULL) viv_held__close(program->held);
     viv_native__put_group(program, program->care.cgroup_cpu_us, false);
     viv_program__drop_key(program);
 }

@@ -64,10 +64,14 @@ void viv_hold__adopt_pair(struct viv_hold *hold, int fd)
     begin(&hold->conns[0], fd, VIV_HOLD_CONN_OPENING);
 }
 
-// 0 or a negated errno; what has no room waits for some.
+// 0 or a negated errno; what has no room waits for some. Who has gone is told nothing: the end of
+// its frames ends the connection.
 static int send_frame(struct viv_hold_conn *conn, const struct viv_hold_sent *frame)
 {
+    if (conn->is_deaf) return 0;
     const int r = viv_hold_frame_send(conn->fd, frame);
+    conn->is_deaf = r == -EPIPE || r == -ECONNRESET;
+    if (conn->is_deaf) return 0;
     if (r != -EAGAIN && r != -ENOBUFS && r != -ENOMEM) return r;
     conn->is_full = true;
     conn->is_armed = false; // it is waited for room, too
@@ -222,7 +226,7 @@ static bool attach(struct viv_hold *hold, struct viv_hold_conn *conn,
     hold->epoch = attach->epoch;
     memcpy(hold->uuid, attach->uuid, sizeof hold->uuid);
     conn->state = VIV_HOLD_CONN_ATTACHED;
-    conn->give_up_ns = hold->orphan_end_ns = VIV_FOREVER_NS;
+    conn->give_up_ns = VIV_FOREVER_NS;
     viv_care_drained(&hold->care); // who was there before may have died between taking and telling
     return send_attached(hold, conn, frame->head.request) >= 0;
 }

@@ -2,6 +2,8 @@
 // What tests of `hold` do again and again.
 #include "harness/check.h"
 #include "hold_rig.h"
+#include "os/file.h"
+#include "os/share.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +33,24 @@ int hold_await_end(pid_t pid)
     int status = 0;
     CHECK_WAIT(waitpid(pid, &status, WNOHANG) == pid, 30, fprintf(stderr, "process %d\n", pid));
     return status;
+}
+
+void hold_kill(pid_t kernel)
+{
+    CHECK(kill(kernel, SIGKILL) == 0);
+    CHECK(waitpid(kernel, NULL, 0) == kernel);
+}
+
+void hold_detach(struct hold_kernel *kernel)
+{
+    int *const fds[] = {&kernel->fd, &kernel->memory_fd, &kernel->bell_fd, &kernel->leader_fd,
+                        &kernel->tty_fd};
+    for (size_t i = 0; i < VIV_COUNT_OF(fds); i++) {
+        if (*fds[i] >= 0) viv_os_close(*fds[i]);
+        *fds[i] = -1;
+    }
+    if (kernel->memory != NULL) viv_os_shared_unmap(kernel->memory, kernel->memory_bytes);
+    kernel->memory = NULL;
 }
 
 pid_t hold_fork(void)

@@ -272,17 +272,22 @@ static void map_rings(struct hold_kernel *kernel)
         viv_log_ring_share(&kernel->rings[i], &kernel->places[i], kernel->memory, &kernel->plan, i);
 }
 
-struct viv_hold_frame hold_open(struct hold_rig *rig, struct hold_kernel *kernel)
+void hold_launch(struct hold_rig *rig, struct hold_kernel *kernel)
 {
     int pair[2];
-    struct viv_buf bytes;
-    struct viv_hold_frame frame = {.head = {.type = 0}};
     clear(rig, kernel);
     CHECK(viv_os_packet_pair(pair) == 0);
     kernel->fd = pair[0];
     VIV_IGNORE(viv_os_packet_widen(kernel->fd, 1 << 19), "what is not sent shows");
     launch_holder(rig, pair[1]);
     viv_os_close(pair[1]);
+}
+
+struct viv_hold_frame hold_open(struct hold_rig *rig, struct hold_kernel *kernel)
+{
+    struct viv_buf bytes;
+    struct viv_hold_frame frame = {.head = {.type = 0}};
+    hold_launch(rig, kernel);
     viv_buf_init(&bytes, VIV_TAG_TEST);
     CHECK(viv_hold_rec_encode(&rig->birth, &bytes) == VIV_OK);
     const int birth_fd = viv_os_sealed_file("birth", bytes.data, bytes.len_bytes);
@@ -295,6 +300,7 @@ struct viv_hold_frame hold_open(struct hold_rig *rig, struct hold_kernel *kernel
                                  .epoch = kernel->epoch};
     memcpy(open.uuid, kernel->uuid, sizeof open.uuid);
     memcpy(open.key, rig->key, sizeof open.key);
+    if (rig->change_open != NULL) rig->change_open(&open);
     const int fds[] = {rig->dir_fd, birth_fd};
     const struct viv_hold_sent sent = {
         .type = VIV_HOLD_OPEN, .body = &open, .fds = fds, .fd_count = 2};
@@ -440,23 +446,23 @@ pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words)
     return kernel_pid;
 }
 
-void hold_kill(pid_t kernel)
-{
-    CHECK(kill(kernel, SIGKILL) == 0);
-    CHECK(waitpid(kernel, NULL, 0) == kernel);
-}
-
 // -------------------------------------------------------------------------------------- attaching
 
-bool hold_connect(struct hold_rig *rig, struct hold_kernel *kernel)
+bool hold_knock(struct hold_rig *rig, struct hold_kernel *kernel)
 {
     char path[128];
-    struct viv_hold_frame frame = {.head = {.type = 0}};
     clear(rig, kernel);
     snprintf(path, sizeof path, "%s/%s.sock", rig->dir, rig->birth.numbers.digest);
     CHECK_WAIT((kernel->fd = viv_os_local_connect_packets(path)) != -EAGAIN, 20, (void)0);
     if (kernel->fd < 0) return false;
     VIV_IGNORE(viv_os_packet_widen(kernel->fd, 1 << 19), "what is not sent shows");
+    return true;
+}
+
+bool hold_connect(struct hold_rig *rig, struct hold_kernel *kernel)
+{
+    struct viv_hold_frame frame = {.head = {.type = 0}};
+    if (!hold_knock(rig, kernel)) return false;
     CHECK_WAIT(hold_next(kernel, 100, &frame) || kernel->is_closed, 20, print_state(kernel));
     return frame.head.type == VIV_HOLD_HELLO;
 }
@@ -481,16 +487,4 @@ bool hold_attach(struct hold_rig *rig, struct hold_kernel *kernel, uint64_t epoc
     if (frame.head.type != VIV_HOLD_ATTACHED) return false;
     map_rings(kernel);
     return true;
-}
-
-void hold_detach(struct hold_kernel *kernel)
-{
-    int *const fds[] = {&kernel->fd, &kernel->memory_fd, &kernel->bell_fd, &kernel->leader_fd,
-                        &kernel->tty_fd};
-    for (size_t i = 0; i < VIV_COUNT_OF(fds); i++) {
-        if (*fds[i] >= 0) viv_os_close(*fds[i]);
-        *fds[i] = -1;
-    }
-    if (kernel->memory != NULL) viv_os_shared_unmap(kernel->memory, kernel->memory_bytes);
-    kernel->memory = NULL;
 }

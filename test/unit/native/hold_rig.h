@@ -23,6 +23,7 @@ struct hold_rig {
     bool is_nobody;  // the kernel of hold_start_elsewhere, and so the holder
     bool ends_early; // init tells that the program has gone before it is handed over
     void (*change)(struct hold_rig *rig); // the last word before the program starts, or NULL
+    void (*change_open)(struct viv_hold_open *open); // the last word about OPEN, or NULL
     pid_t holder, init, leader;
 };
 void hold_rig_open(struct hold_rig *rig);
@@ -51,6 +52,8 @@ struct hold_kernel {
 };
 // A holder is started, opened, and has the program.
 void hold_start(struct hold_rig *rig, struct hold_kernel *kernel, const char *const *words);
+// The very first of it: a holder that has been told nothing.
+void hold_launch(struct hold_rig *rig, struct hold_kernel *kernel);
 // The first half of it, up to the answer to OPEN, which is given.
 struct viv_hold_frame hold_open(struct hold_rig *rig, struct hold_kernel *kernel);
 // The other half; the answer to HAND.
@@ -59,7 +62,9 @@ enum viv_err hold_hand(struct hold_rig *rig, struct hold_kernel *kernel, const c
 pid_t hold_start_elsewhere(struct hold_rig *rig, const char *const *words);
 void hold_kill(pid_t kernel);
 
-// Another connection, up to the greeting. False: it is refused.
+// Another connection, before any greeting. False: nobody listens.
+bool hold_knock(struct hold_rig *rig, struct hold_kernel *kernel);
+// And up to it. False: it is refused.
 bool hold_connect(struct hold_rig *rig, struct hold_kernel *kernel);
 // And attached. False: refused, stale, or the connection is closed.
 bool hold_attach(struct hold_rig *rig, struct hold_kernel *kernel, uint64_t epoch);

@@ -140,15 +140,34 @@ static void n104_nothing_is_lost_meanwhile(void **state)
     hold_release(&rig, &one);
 }
 
+// A kernel that took bytes out and was killed before it said so: the program goes on all the same.
+static void n104_what_was_taken_and_not_told(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"spew=300000", "exit=0", NULL};
+    static uint8_t bytes[64 << 10];
+    uint64_t from;
+    rig.birth.numbers.ring_bytes = sizeof bytes;
+    rig.birth.numbers.flags |= VIV_HOLD_BACKPRESSURE;
+    hold_start(&rig, &one, words);
+    CHECK_WAIT(hold_end_offset(&one) == sizeof bytes, 20, (void)0);
+    CHECK(viv_log_ring_drain(&one.rings[0], bytes, sizeof bytes, &from) == sizeof bytes);
+    hold_detach(&one);
+    CHECK(hold_attach(&rig, &one, 2));
+    CHECK_WAIT(hold_end_offset(&one) == 2 * sizeof bytes, 20, (void)0);
+    CHECK(hold_read(&one, 0, &(uint64_t){sizeof bytes}, bytes, sizeof bytes, 20) == sizeof bytes);
+    hold_check_bytes(bytes, sizeof bytes, sizeof bytes);
+    hold_finish(&rig, &one);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(n104_an_orphan_is_asked_to_end),
-        TEST(n104_a_deaf_orphan_is_killed),
-        TEST(n104_who_comes_back_in_time_is_no_loss),
-        TEST(n104_nothing_is_lost_meanwhile),
+        TEST(n104_an_orphan_is_asked_to_end),         TEST(n104_a_deaf_orphan_is_killed),
+        TEST(n104_who_comes_back_in_time_is_no_loss), TEST(n104_nothing_is_lost_meanwhile),
+        TEST(n104_what_was_taken_and_not_told),
     };
     return cmocka_run_group_tests_name("native.hold_orphans", tests, NULL, NULL);
 }

@@ -121,10 +121,10 @@ static void n101_what_was_under_way_is_answered_or_dropped(void **state)
     for (int i = 0; i < WRITES; i++)
         CHECK(hold_send(&one, VIV_HOLD_STDIN, &how, "x\n", 2));
     CHECK(kill(rig.holder, SIGCONT) == 0);
-    while (!one.is_closed)
+    CHECK_WAIT(two.state.sequence > 0 || hold_next(&two, 100, &frame), 20, (void)0);
+    while (!one.is_closed) // all of it lies there, and its end
         if (hold_next(&one, 100, &frame)) answers += frame.head.type == VIV_HOLD_OK;
     CHECK(one.is_displaced && answers < WRITES);
-    CHECK_WAIT(two.state.sequence > 0 || hold_next(&two, 100, &frame), 20, (void)0);
     CHECK(two.state.stdin_accepted == 2 * answers);
     hold_detach(&one);
     hold_detach(&two);

@@ -6,7 +6,9 @@
 #include "base/alloc.h"
 #include "harness/check.h"
 #include "os/clock.h"
+#include "os/fault.h"
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +128,14 @@ static int set_up(void **state)
     return 0;
 }
 
+// Then nothing of it is left.
+static void close_one(const struct viv_native_ref *ref)
+{
+    assert_int_equal(viv_native_release(&rig.ctx, ref), VIV_OK);
+    await_no_files();
+    rig_close(&rig);
+}
+
 // ---- over kernels ----
 
 static void say_half(struct told *told)
@@ -188,9 +198,7 @@ static void case_098_the_same_program_under_another_pid(void **state)
     assert_int_equal(exit.streams[0].received, 15);
     assert_int_equal(rig_logs(&rig, &ref, 1, text, sizeof text), 15);
     assert_string_equal(text, "0123456789more\n");
-    assert_int_equal(viv_native_release(&rig.ctx, &ref), VIV_OK);
-    await_no_files();
-    rig_close(&rig);
+    close_one(&ref);
 }
 
 static void start_cat(struct told *told)
@@ -233,7 +241,7 @@ static void case_100_acknowledged_input_arrives_once(void **state)
         assert_int_equal(strtoull(at, NULL, 10), wanted);
     assert_int_equal(wanted, told.acknowledged);
     assert_int_equal(exit.stdin_accepted, exit.stdin_delivered);
-    rig_close(&rig);
+    close_one(&ref);
 }
 
 static void write_under_backpressure(struct told *told)
@@ -266,7 +274,7 @@ static void case_104_backpressure_loses_nothing(void **state)
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.streams[0].received, MANY_BYTES);
     assert_int_equal(exit.streams[0].evicted, 0);
-    rig_close(&rig);
+    close_one(&ref);
 }
 
 static void live_alone(struct told *told)
@@ -293,7 +301,7 @@ static void case_104_an_orphan_is_stopped_with_grace(void **state)
     assert_int_equal(exit.leader.code, 3);
     (void)rig_logs(&rig, &ref, 1, text, sizeof text);
     assert_string_equal(text, "ready\nasked\n");
-    rig_close(&rig);
+    close_one(&ref);
 }
 
 // ---- within one kernel: orders go the longer way ----
@@ -301,14 +309,6 @@ static void case_104_an_orphan_is_stopped_with_grace(void **state)
 static void open_one(void)
 {
     rig_open_with(&rig, may_hold);
-}
-
-// The kernel that started it waits for its init; then nothing of it is left.
-static void close_one(const struct viv_native_ref *ref)
-{
-    assert_int_equal(viv_native_release(&rig.ctx, ref), VIV_OK);
-    await_no_files();
-    rig_close(&rig);
 }
 
 static void orders_reach_it(void **state)
@@ -515,6 +515,41 @@ static void each_allocation_of_rejoining_fails_once(void **state)
     close_one(&ref);
 }
 
+static void each_call_of_rejoining_fails_once(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"openat",  "open",   "fstat",   "preadv",  "getdents64",
+                                        "socket",  "connect", "getsockopt", "poll", "recvmsg",
+                                        "sendmsg", "mmap",   "mprotect", "fcntl", "renameat"};
+    struct told told;
+    uint32_t count;
+    int missed = 0;
+    in_a_kernel(hold_on, &told);
+    const struct viv_native_ref ref = by_id(&told);
+    for (size_t i = 0; i < VIV_COUNT_OF(calls); i++) {
+        bool was_hit = true;
+        for (uint64_t n = 1; was_hit; n++) {
+            assert_true(n < NTH_MAX);
+            open_one();
+            viv_sched_leave(rig.member);
+            viv_fault_set(calls[i], n, EIO);
+            const enum viv_err err = viv_native_rejoin(rig.native, rig.env, &count);
+            was_hit = viv_fault_hit();
+            viv_fault_set("*", 0, 0);
+            CHECK(viv_sched_enter(viv_kernel_sched(rig.kernel), &rig.member) == VIV_OK);
+            if (err != VIV_OK && !was_hit) fail_msg("%s: %s", calls[i], viv_err_name(err));
+            missed += count == 0;
+            rig_close(&rig);
+            if (count_files() != 2) fail_msg("%s %d: files", calls[i], (int)n);
+        }
+    }
+    assert_true(missed > 5);
+    open_one();
+    assert_int_equal(rejoin(), 1);
+    assert_int_equal(rig_kill(&rig, &ref, NULL), VIV_OK);
+    close_one(&ref);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup(what_is_refused, set_up),
         cmocka_unit_test_setup(only_one_kernel_holds, set_up),
         cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, set_up),
+        cmocka_unit_test_setup(each_call_of_rejoining_fails_once, set_up),
     };
     return cmocka_run_group_tests_name("native.program_held", tests, NULL, NULL);
 }
