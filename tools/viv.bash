@@ -37,7 +37,7 @@ _viv()
     stop) options='--grace --release --json' ;;
     kill) options='--json' ;;
     release) options='--all --json' ;;
-    daemon) options='--foreground --idle --stop --json --audit --require-audit' ;;
+    daemon) options='--foreground --idle --stop --json --audit --require-audit --held-ok' ;;
     esac
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")

@@ -180,7 +180,7 @@ static const char release_help[] =
     "--retain of viv run (default 1h).\n" REF_HELP;
 
 static const char daemon_help[] =
-    "viv daemon [--foreground] [--idle T] [--audit FILE [--require-audit]]\n"
+    "viv daemon [--foreground] [--idle T] [--audit FILE [--require-audit]] [--held-ok]\n"
     "viv daemon --stop\n"
     "\n"
     "The daemon owns what viv run -d starts. It is started by the first that needs it, one a\n"
@@ -192,7 +192,7 @@ static const char daemon_help[] =
     "  --audit FILE      append what is started, ended and refused (or VIV_DAEMON_AUDIT), as\n"
     "                    lines of JSON that each have the hash of the one before\n"
     "  --require-audit   nothing starts without its line\n"
-    "  --held-ok         --survive kernel also where a service manager ends all with the daemon\n"
+    "  --held-ok         programs may outlive it where the end of its service would end them\n"
     "  --stop            end it, and wait until it has ended\n"
     "  --json            {os_pid} of the daemon that runs\n"
     "\n"

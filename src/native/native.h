@@ -20,6 +20,7 @@
 #include "native/read.h"
 #include "native/request.h"
 #include "native/settings.h"
+#include "native/status.h"
 
 // What a spawner's handle may do.
 #define VIV_NATIVE_RIGHTS                                                                          \
@@ -38,8 +39,8 @@ struct viv_native_config {
     bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
     const char *cgroup;    // directory of version 2 for programs, kept; NULL: the own group
     const char *holder;    // path of viv-holder
-    const char *hold_dir; // where holders of programs that outlive the kernel are; NULL: none may
-    bool held_ok;         // also where a service manager ends everything with the kernel
+    const char *hold_dir;  // where holders of programs that outlive the kernel are; NULL: none may
+    bool held_ok;          // also where a service manager ends everything with the kernel
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
@@ -219,40 +220,11 @@ enum viv_err viv_native_wait_output(struct viv_native_call *call, const struct v
 
 // ---- the rest; none waits ----
 
-enum { VIV_WEAK_MEMORY = 1, VIV_WEAK_CPU = 2, VIV_WEAK_PIDS = 4 };
-struct viv_native_status {
-    viv_pid pid;
-    uint64_t number;
-    char digest[17];
-    char label[VIV_LABEL_SIZE];
-    const char *command; // resolved; as long as the read section
-    enum viv_native_phase phase;
-    bool ready, has_exit, unkillable, is_suspended;
-    int32_t os_pid; // of the leader while it is not waited for; 0
-    struct viv_native_exit exit;
-    uint64_t age_ns, idle_ns, expires_ns; // expires: VIV_FOREVER_NS for never
-    uint32_t incarnation;
-    uint64_t buffered[2], evicted[2], drained[2];
-    uint64_t stdin_queued;
-    int spill_errno; // why nothing is spilled now; 0: all is well, or there is no spill
-    uint32_t stdin_state;
-    enum viv_rung rung;
-    uint32_t sandbox; // enum viv_native_sandbox
-    bool has_terminal;
-    uint64_t wall_offset_ns; // wall clock less the clock of lines and pieces
-    uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
-    uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
-};
 // Changes nothing. Errors: NOTFOUND.
 enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                struct viv_native_status *out) VIV_MUST_CHECK;
 // What its tree uses now; of one that has ended, or without a control group, nothing is known.
 // Makes some system calls. Errors: NOTFOUND.
-enum { VIV_USAGE_CPU = 1, VIV_USAGE_MEMORY = 2, VIV_USAGE_MEMORY_PEAK = 4, VIV_USAGE_PIDS = 8 };
-struct viv_native_usage {
-    uint32_t known; // VIV_USAGE_ bits
-    uint64_t cpu_ns, memory_bytes, memory_peak_bytes, pids;
-};
 enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               struct viv_native_usage *out) VIV_MUST_CHECK;
 // What this host can do for sandboxes. False: that has not been tried yet, since no program has

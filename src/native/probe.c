@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #define OWN_ARCH VIV_SECCOMP_X86_64
@@ -132,8 +133,8 @@ static void begin(struct prober *prober, uint64_t namespaces)
     plan->namespaces = namespaces;
     plan->rung = (namespaces & CLONE_NEWPID) != 0 ? VIV_RUNG_PIDNS : VIV_RUNG_TREE;
     plan->has_user = prober->probe->has_user;
-    plan->uid = prober->probe->uid;
-    plan->gid = prober->probe->gid;
+    plan->uid = plan->has_user ? prober->probe->uid : geteuid(); // one that may map itself
+    plan->gid = plan->has_user ? prober->probe->gid : getegid();
     plan->drops_caps = (namespaces & CLONE_NEWUSER) != 0;
     plan->host_name = plan->path = plan->cwd = "";
 }

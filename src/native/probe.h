@@ -12,7 +12,7 @@
 struct viv_probe {
     int holder_fd; // the holder, opened
     int cgroup_fd; // a directory in which groups can be made, or -1
-    bool has_user; // a privileged kernel tries as this user
+    bool has_user; // a privileged kernel tries as this user; any other as itself
     uint32_t uid, gid;
 };
 // Blocks, some milliseconds; at most 5 s a feature. Never fails: what could not be tried is

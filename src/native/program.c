@@ -20,7 +20,7 @@ static void free_program(struct viv_qsbr_item *item)
 {
     struct viv_program *program = VIV_CONTAINER_OF(item, struct viv_program, retired);
     viv_care_deinit(&program->care);
-    viv_held__free(program->held); // what the rings lie in
+    viv_held__free(program->held);    // what the rings lie in
     if (program->care.cgroup_fd >= 0) // of one that outlives this kernel
         VIV_IGNORE(viv_os_close(program->care.cgroup_fd), "a directory");
     if (program->block != NULL) viv_free(program->block, program->block_bytes, VIV_TAG_NATIVE);

@@ -198,7 +198,10 @@ bool viv_spill_io_is_settled(struct viv_program *program)
 {
     const struct viv_program_spill *spill = program->spill;
     if (spill == NULL || spill->is_finished) return true;
-    return !spill->is_busy && spill->retry_ns != 0 && spill->result < 0; // the disk is full
+    if (spill->is_busy || !spill->failed) return false;
+    for (uint32_t i = 0; i < STREAMS; i++) // nobody waits for that disk any more
+        viv_log_ring_set_saved(&program->care.streams[i].ring, UINT64_MAX, false);
+    return true;
 }
 
 // ---- life ----

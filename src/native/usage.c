@@ -39,9 +39,9 @@ enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv
     struct viv_native_usage usage = {.known = 0};
     uint64_t cpu_us = 0;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    const bool has_group =
-        program->held != NULL ? program->held->group != NULL
-                              : program->has_group && ctx->native->cgroup_fd >= 0;
+    const bool has_group = program->held != NULL
+                               ? program->held->group != NULL
+                               : program->has_group && ctx->native->cgroup_fd >= 0;
     if (is_alive(program) && has_group) {
         if (read_one(program, "cpu.stat", "usage_usec", &cpu_us)) usage.known |= VIV_USAGE_CPU;
         if (read_one(program, "memory.current", NULL, &usage.memory_bytes))

@@ -10,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -104,6 +105,27 @@ class Exec(CliTest):
             self.assertEqual(ended, (0, there, ""))
         ended = self.run_program("id", options=("--sandbox", "default"))
         self.assertEqual((ended.status, ended.out), (1, ""))  # root cannot be confined
+
+    def test_case_091_an_ordinary_user_has_a_sandbox(self):
+        """Not only root, who asks as nobody, and nobody."""
+        if os.geteuid() != 0:
+            self.skipTest("only root may be somebody else")
+        user = {"user": 54321, "group": 54321, "extra_groups": []}
+        try:
+            allowed = subprocess.run(["unshare", "-U", VIV, "version"], capture_output=True, check=False, cwd="/", **user)
+        except PermissionError:
+            self.skipTest("others cannot reach the command")
+        if allowed.returncode != 0 or self.run_program("true", options=("--sandbox", "default", "--user", "nobody",
+                                                                      "--cwd", "/tmp")).status != 0:
+            self.skipTest("this host has no sandbox")
+        with tempfile.TemporaryDirectory() as folder:
+            os.chown(folder, 54321, 54321)
+            for level in ("default", "strict"):
+                result = subprocess.run(
+                    [VIV, "run", "--sandbox", level, "--", "sh", "-c", "id -u; echo >here && ls; (echo >/usr/x) 2>&1"],
+                    cwd=folder, env={**self.env, "HOME": folder}, capture_output=True, text=True, timeout=SECONDS,
+                    check=False, **user)
+                self.assertRegex(result.stdout, r"\A54321\nhere\n.*/usr/x: Read-only file system\n\Z", result)
 
     def test_case_111_a_closed_pipe(self):
         began = time.monotonic()

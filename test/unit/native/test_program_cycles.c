@@ -103,8 +103,9 @@ static void cycles_leave_nothing(void **state)
             end(&rig, &refs[i], ways[i]);
         if (fds_after_first == 0) fds_after_first = rig_count_fds();
     }
-    // What the first launch opened for good: a spawner's room, the holder, the warden.
-    assert_int_equal(rig_count_fds(), fds_after_first);
+    // What the first launch opened for good: a spawner's room, the holder, the warden. Of empty
+    // groups there may be more or less: as many as programs ended at once.
+    assert_true(rig_count_fds() <= fds_after_first + AT_ONCE);
     assert_true(fds_after_first - fds < 32);
     rig_close(&rig);
 }

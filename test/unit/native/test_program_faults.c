@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A spawn in which something fails (N20, N22, N23, N4): each allocation, each system call of the
 // launch, descriptors and processes that run out. A typed error, one record, and nothing left; and
-// it works again afterwards. On each way of starting: directly, by init, in a sandbox, by init for a
-// holder.
+// it works again afterwards. On each way of starting: directly, by init, in a sandbox, by init for
+// a holder.
 #include "native_rig.h"
 
 #include "base/alloc.h"
@@ -200,11 +200,11 @@ static void case_023_each_allocation_fails_once(void **state)
 
 // Calls of the launch, by the names of os/fault.h; the steps of a child have their stage's.
 static const char *const calls[] = {
-    "openat2", "open",  "openat", "fstat",   "readlinkat", "pipe2",      "fcntl",
-    "dup",     "dup3",  "clone3", "files",   "setsid",     "pdeathsig",  "stdio",
-    "cloexec", "cwd",   "attrs",  "nnp",     "sigs",       "exec",       "getrandom",
-    "mkdirat", "write", "poll",   "recvmsg", "sendmsg",    "socketpair", "memfd_create",
-    "mmap",  "sched_getaffinity"};
+    "openat2",   "open",    "openat",     "fstat",        "readlinkat", "pipe2",
+    "fcntl",     "dup",     "dup3",       "clone3",       "files",      "setsid",
+    "pdeathsig", "stdio",   "cloexec",    "cwd",          "attrs",      "nnp",
+    "sigs",      "exec",    "getrandom",  "mkdirat",      "write",      "poll",
+    "recvmsg",   "sendmsg", "socketpair", "memfd_create", "mmap",       "sched_getaffinity"};
 
 static void fail_call(int way, const char *name, int error, int fds)
 {

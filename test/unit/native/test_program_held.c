@@ -518,9 +518,9 @@ static void each_allocation_of_rejoining_fails_once(void **state)
 static void each_call_of_rejoining_fails_once(void **state)
 {
     (void)state;
-    static const char *const calls[] = {"openat",  "open",   "fstat",   "preadv",  "getdents64",
-                                        "socket",  "connect", "getsockopt", "poll", "recvmsg",
-                                        "sendmsg", "mmap",   "mprotect", "fcntl", "renameat"};
+    static const char *const calls[] = {"openat",  "open",    "fstat",      "preadv", "getdents64",
+                                        "socket",  "connect", "getsockopt", "poll",   "recvmsg",
+                                        "sendmsg", "mmap",    "mprotect",   "fcntl",  "renameat"};
     struct told told;
     uint32_t count;
     int missed = 0;

@@ -379,6 +379,33 @@ static void case_090_a_required_spill_waits_for_its_disk(void **state)
     rig_close(&rig);
 }
 
+// An end waits for no disk, and what was not written can be taken.
+static void case_090_an_end_waits_for_no_disk(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    struct viv_native_status status;
+    struct rlimit before;
+    char out[64];
+    (void)viv_os_close(open_folder("state"));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    rig_open_with(&rig, with_state);
+    const struct rlimit none = {0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    rig_request(&rig, "echo", "hello", NULL);
+    rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "here");
+    rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_REQUIRED, 1);
+    const struct viv_native_ref ref = rig_start(&rig);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(status.spill_errno, EFBIG);
+    assert_int_equal(rig_logs(&rig, &ref, 1, out, sizeof out), 6);
+    assert_string_equal(out, "hello\n");
+    rig_close(&rig);
+}
+
 // Who takes the output takes it when it is spilled, as `viv run --spill` does.
 static void case_089_what_is_taken_is_spilled_before(void **state)
 {
@@ -442,6 +469,7 @@ int main(void)
         cmocka_unit_test(what_the_ring_forgot_is_read_from_disk),
         cmocka_unit_test(case_090_a_required_spill_has_all),
         cmocka_unit_test(case_090_a_required_spill_waits_for_its_disk),
+        cmocka_unit_test(case_090_an_end_waits_for_no_disk),
         cmocka_unit_test(case_089_what_is_taken_is_spilled_before),
         cmocka_unit_test(a_spill_needs_a_place_inside),
     };
