@@ -13,6 +13,7 @@ _viv()
     --overflow) words='drop_oldest backpressure' ;;
     --sandbox) words='none default strict' ;;
     --net) words='own host' ;;
+    --survive) words='env kernel' ;;
     --stream) words='out err both' ;;
     --dir | --cwd) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
@@ -26,7 +27,7 @@ _viv()
         --use --policy --allow --limit --audit --require-audit
         --detach --cwd --label --key --json --cpu-time --cpu --pids --files --file-size --output
         --idle --grace --stop-signal --retain --ring --merge --overflow --spill
-        --sandbox --net --ro --rw --hide --accept' ;;
+        --sandbox --net --ro --rw --hide --accept --user --survive' ;;
     ps) options='--all --json' ;;
     logs) options='--follow --lines --since --stream --times --raw --json' ;;
     info) options='--json --native' ;;

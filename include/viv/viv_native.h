@@ -250,11 +250,19 @@ int32_t viv_native_watch(const struct viv_prog_ref *ref, uint32_t kinds, int64_t
 // None of them is in the mailbox or comes after this. Errors: NOTFOUND.
 VIV_NATIVE_IMPORT("unwatch")
 int32_t viv_native_unwatch(const struct viv_prog_ref *ref, int64_t tag);
-enum { VIV_PROG_BYTES = 1, VIV_PROG_LINES = 2 }; // forms: up to 64 KiB; a line without its end
+enum {                  // forms of output
+    VIV_PROG_BYTES = 1, // up to 64 KiB
+    VIV_PROG_LINES = 2, // a line, without its end
+    // What follows a length of 1, 2 or 4 bytes, big-endian; without bytes it is not told.
+    VIV_PROG_PACKET1 = 3,
+    VIV_PROG_PACKET2 = 4,
+    VIV_PROG_PACKET4 = 5
+};
 // What it prints, as messages with the stream as their tag; an empty one is the end of the stream.
 // One with tag 3 is a struct viv_prog_event: bytes were dropped before the next. Each of the others
-// costs a credit; below 0: so many, and each comes back when its message is received. Errors:
-// NOTFOUND, RIGHTS, INVAL, UNSUPPORTED (form), EXISTS, QUOTA.
+// costs a credit; below 0: so many, and each comes back when its message is received. When packets
+// were dropped, or one is larger than the ring, the end follows. Errors: NOTFOUND, RIGHTS, INVAL,
+// EXISTS, QUOTA.
 VIV_NATIVE_IMPORT("follow")
 int32_t viv_native_follow(const struct viv_prog_ref *ref, uint32_t stream, const void *cursor,
                           uint32_t form, int32_t credit);

@@ -17,7 +17,7 @@
 enum { END_MS = 30000 };
 
 struct daemon_options {
-    bool foreground, stop, json, audit_is_required;
+    bool foreground, stop, json, audit_is_required, held_ok;
     uint64_t idle_ns;
     const char *audit;
 };
@@ -49,6 +49,7 @@ static int run(const struct daemon_options *options)
                                                  .idle_ns = options->idle_ns,
                                                  .audit = options->audit,
                                                  .audit_is_required = options->audit_is_required,
+                                                 .held_ok = options->held_ok,
                                                  .ready = say_ready,
                                                  .arg = &place};
     enum viv_err err = viv_ctl_place_find(&place, &diag);
@@ -64,7 +65,7 @@ static int stop(void)
     struct viv_ctl_client *client;
     struct viv_diag diag = {""};
     json_t *value;
-    enum viv_err err = viv_ctl_connect(false, &client, &diag);
+    enum viv_err err = viv_ctl_connect(VIV_CTL_FIND, &client, &diag);
     if (err == VIV_E_NOTFOUND) return VIV_STATUS_OK; // none runs: as it was asked
     if (err != VIV_OK)
         return viv_cli_error(VIV_STATUS_FAILED, "daemon: %s",
@@ -90,7 +91,7 @@ static int pass_options(const struct daemon_options *options)
     struct viv_diag diag = {""};
     char path[2 * PATH_MAX], own[PATH_MAX] = "";
     if (options->audit == NULL) return VIV_STATUS_OK;
-    if (viv_ctl_connect(false, &client, &diag) == VIV_OK) {
+    if (viv_ctl_connect(VIV_CTL_FIND, &client, &diag) == VIV_OK) {
         viv_ctl_client_close(client);
         return viv_cli_error(VIV_STATUS_FAILED, "daemon: --audit: a daemon runs already "
                                                 "(viv daemon --stop ends it, with its programs)");
@@ -109,6 +110,8 @@ static int start(const struct daemon_options *options)
 {
     int status = pass_options(options);
     if (status != VIV_STATUS_OK) return status;
+    if (options->held_ok && setenv("VIV_DAEMON_HELD_OK", "1", 1) != 0)
+        return viv_cli_error(VIV_STATUS_FAILED, "daemon: no memory");
     struct viv_ctl_client *client = viv_cli_connect("daemon", true, &status);
     if (client == NULL) return status;
     const int pid = viv_ctl_client_peer(client);
@@ -126,15 +129,17 @@ int viv_cli_daemon(int count, char **args)
     struct daemon_options options = {.idle_ns = VIV_CTL_DAEMON_IDLE_NS,
                                      .audit = getenv("VIV_DAEMON_AUDIT"),
                                      .audit_is_required =
-                                         getenv("VIV_DAEMON_AUDIT_REQUIRED") != NULL};
+                                         getenv("VIV_DAEMON_AUDIT_REQUIRED") != NULL,
+                                     .held_ok = getenv("VIV_DAEMON_HELD_OK") != NULL};
     const char *idle = getenv("VIV_DAEMON_IDLE");
-    const struct viv_cli_option table[] = {{"foreground", 'f', VIV_CLI_FLAG, &options.foreground},
-                                           {"stop", 0, VIV_CLI_FLAG, &options.stop},
-                                           {"json", 0, VIV_CLI_FLAG, &options.json},
-                                           {"idle", 0, VIV_CLI_DURATION, &options.idle_ns},
-                                           {"audit", 0, VIV_CLI_TEXT, &options.audit},
-                                           {"require-audit", 0, VIV_CLI_FLAG,
-                                            &options.audit_is_required}};
+    const struct viv_cli_option table[] = {
+        {"foreground", 'f', VIV_CLI_FLAG, &options.foreground},
+        {"stop", 0, VIV_CLI_FLAG, &options.stop},
+        {"json", 0, VIV_CLI_FLAG, &options.json},
+        {"idle", 0, VIV_CLI_DURATION, &options.idle_ns},
+        {"audit", 0, VIV_CLI_TEXT, &options.audit},
+        {"require-audit", 0, VIV_CLI_FLAG, &options.audit_is_required},
+        {"held-ok", 0, VIV_CLI_FLAG, &options.held_ok}};
     const struct viv_cli_command command = {"daemon", table, VIV_COUNT_OF(table), 0, 0, "no words"};
     if (idle != NULL && strcmp(idle, "none") == 0)
         options.idle_ns = VIV_FOREVER_NS;

@@ -126,7 +126,7 @@ static enum viv_err list(struct ps *ps, struct viv_ctl_client *client)
 static enum viv_err list_all(struct ps *ps, struct viv_diag *diag)
 {
     struct viv_ctl_client *client;
-    enum viv_err err = viv_ctl_connect(false, &client, diag);
+    enum viv_err err = viv_ctl_connect(VIV_CTL_FIND_HELD, &client, diag);
     if (err == VIV_E_NOTFOUND) return VIV_OK;
     if (err != VIV_OK) return err;
     err = list(ps, client);
@@ -171,7 +171,7 @@ static void print_members(json_t *object, int indent)
 
 static void print_value(const char *name, json_t *value, int indent)
 {
-    (void)printf("%*s%-*s", indent, "", 20 - indent, name);
+    (void)printf("%*s%-*s ", indent, "", 19 - indent, name);
     if (json_is_object(value)) {
         (void)printf("\n");
         print_members(value, indent + 2); // as deep as what the daemon tells
@@ -186,7 +186,8 @@ static void print_value(const char *name, json_t *value, int indent)
     else if (json_is_array(value))
         for (size_t i = 0; i < json_array_size(value); i++) {
             const char *text = json_string_value(json_array_get(value, i));
-            (void)printf("%s%s", i > 0 ? " " : "", text != NULL ? text : "?");
+            (void)printf("%s", i > 0 ? " " : "");
+            viv_cli_print_escaped(text != NULL ? text : "?", 0);
         }
     else
         (void)printf("-");

@@ -15,7 +15,8 @@ struct viv_ctl_client *viv_cli_connect(const char *command, bool start, int *out
 {
     struct viv_ctl_client *client;
     struct viv_diag diag = {""};
-    const enum viv_err err = viv_ctl_connect(start, &client, &diag);
+    const enum viv_err err =
+        viv_ctl_connect(start ? VIV_CTL_START : VIV_CTL_FIND_HELD, &client, &diag);
     if (err == VIV_OK) return client;
     if (err == VIV_E_NOTFOUND && diag.text[0] == '\0')
         *out_status = viv_cli_error(

@@ -46,6 +46,7 @@ struct exec {
     uint8_t *chunk;
     char holder[PATH_MAX];
     struct viv_ctl_place place;
+    const char *state_dir; // in `place`; NULL: nothing is spilled
 };
 
 // ---- our standard input ----
@@ -174,7 +175,6 @@ static int relay(struct exec *exec)
 {
     struct viv_native_call data[2], end;
     bool is_open[2] = {true, true}, has_ended = false;
-    uint32_t seen_signals = 0;
     for (int i = 0; i < 2; i++) {
         viv_native_call_init(&data[i], &exec->ctx);
         data[i].word = &events;
@@ -196,7 +196,6 @@ static int relay(struct exec *exec)
         if (has_ended && !is_open[0] && !is_open[1]) break;
         const uint32_t signals = atomic_exchange_explicit(&last_signal, 0, memory_order_seq_cst);
         if (signals != 0) pass_signal(exec, (int)signals);
-        (void)seen_signals;
         viv_run_audit_write(&exec->audit, viv_room_audit(exec->room), false);
         struct viv_qsbr_member *member = viv_sched_member();
         viv_qsbr_offline(member);
@@ -250,16 +249,18 @@ static enum viv_err reserve_record(void *arg)
     return exec->options->audit != NULL ? viv_audit_file_reserve(&exec->audit.file) : VIV_OK;
 }
 
-// Where it may spill; NULL: it does not, or nowhere.
-static const char *find_state(struct exec *exec)
+// Where it may spill, if it does.
+static bool find_state(struct exec *exec)
 {
     struct viv_diag diag = {""};
-    if (!viv_exec_options_spill(exec->options)) return NULL;
+    if (!viv_exec_options_spill(exec->options)) return true;
     if (viv_ctl_place_find(&exec->place, &diag) == VIV_OK &&
-        viv_ctl_place_make_state(&exec->place, &diag) == VIV_OK)
-        return exec->place.state_dir;
+        viv_ctl_place_make_state(&exec->place, &diag) == VIV_OK) {
+        exec->state_dir = exec->place.state_dir;
+        return true;
+    }
     (void)viv_cli_error(VIV_STATUS_FAILED, "run: --spill: %s", diag.text);
-    return NULL;
+    return false;
 }
 
 static enum viv_err make_kernel(struct exec *exec)
@@ -273,7 +274,7 @@ static enum viv_err make_kernel(struct exec *exec)
         .cap = exec->room,
         .direct = true,
         .holder = viv_cli_holder(exec->holder),
-        .state_dir = find_state(exec),
+        .state_dir = exec->state_dir,
         .audit = {.is_required = exec->options->audit_is_required,
                   .reserve = reserve_record,
                   .arg = exec}};
@@ -330,6 +331,7 @@ int viv_cli_exec(struct viv_exec_options *options)
     if (options->detach) return viv_cli_exec_detached(options);
     struct exec exec = {.options = options};
     if (!make_policy(&exec)) return VIV_STATUS_USAGE;
+    if (!find_state(&exec)) return VIV_STATUS_FAILED;
     if (!viv_run_audit_open(&exec.audit, options->audit)) return VIV_STATUS_USAGE;
     enum viv_err err = viv_exec_options_add_caller(options);
     exec.chunk = viv_try_alloc(CHUNK_BYTES, VIV_TAG_CLI);

@@ -10,7 +10,9 @@
 #include "native/request.h"
 #include "os/file.h"
 #include "os/pty.h"
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +31,8 @@ enum form {
     FORM_RO,     // a path that may be read
     FORM_RW,
     FORM_MERGE,
-    FORM_OWN, // handled by name
+    FORM_USER, // name or number, with those of a group behind a colon
+    FORM_OWN,  // handled by name
 };
 
 static const struct option {
@@ -69,6 +72,7 @@ static const struct option {
     {"rw", FORM_RW, true, VIV_NATIVE_KEY_PATH},
     {"hide", FORM_TEXT, true, VIV_NATIVE_KEY_HIDE},
     {"accept", FORM_TEXT, true, VIV_NATIVE_KEY_ACCEPT},
+    {"user", FORM_USER, true, VIV_NATIVE_KEY_USER},
     {"survive", FORM_WORD, true, VIV_NATIVE_KEY_SURVIVE},
     {"contain", FORM_WORD, true, VIV_NATIVE_KEY_CONTAIN},
     {"restart", FORM_WORD, true, VIV_NATIVE_KEY_RESTART},
@@ -132,6 +136,62 @@ static bool put_grant(struct viv_exec_options *out, const struct option *option,
         return refuse(option->name, value, "want an absolute path");
     const enum viv_err err = viv_block_put(&out->block, (uint16_t)option->key, &record,
                                            sizeof record.mode + (size_t)len);
+    return err == VIV_OK || put_failed(err);
+}
+
+// Both answer false for a name that nobody has; *out_gid is the user's own, UINT64_MAX of a number
+// that nobody has.
+static bool find_user(const char *name, uint64_t *out_uid, uint64_t *out_gid)
+{
+    char text[4096];
+    struct passwd entry, *found = NULL;
+    *out_gid = UINT64_MAX;
+    const bool is_number = viv_parse_u64(name, out_uid) == VIV_OK;
+    const int r = is_number && *out_uid < UINT32_MAX
+                      ? getpwuid_r((uid_t)*out_uid, &entry, text, sizeof text, &found)
+                      : getpwnam_r(name, &entry, text, sizeof text, &found);
+    if (r != 0 || found == NULL) return is_number && *out_uid < UINT32_MAX;
+    *out_uid = found->pw_uid;
+    *out_gid = found->pw_gid;
+    return true;
+}
+
+static bool find_group(const char *name, uint64_t *out_gid)
+{
+    char text[4096];
+    struct group entry, *found = NULL;
+    if (viv_parse_u64(name, out_gid) == VIV_OK) return *out_gid < UINT32_MAX;
+    if (getgrnam_r(name, &entry, text, sizeof text, &found) != 0 || found == NULL) return false;
+    *out_gid = found->gr_gid;
+    return true;
+}
+
+// A user of the system comes with all groups it is in, unless one is named.
+static bool put_user(struct viv_exec_options *out, const struct option *option, const char *value)
+{
+    char user[LOGIN_NAME_MAX + 1];
+    uint64_t uid, gid;
+    gid_t groups[VIV_NATIVE_GROUPS_MAX];
+    uint32_t ids[2 + VIV_NATIVE_GROUPS_MAX];
+    int count = 0;
+    const char *colon = strchr(value, ':');
+    const int len = colon != NULL ? (int)(colon - value) : (int)strlen(value);
+    const bool fits = snprintf(user, sizeof user, "%.*s", len, value) < (int)sizeof user;
+    if (!fits || !find_user(user, &uid, &gid) || (colon != NULL && !find_group(colon + 1, &gid)) ||
+        gid == UINT64_MAX)
+        return refuse(option->name, value, "no such user, or group (want USER or USER:GROUP)");
+    const struct passwd *entry = colon == NULL ? getpwuid((uid_t)uid) : NULL; // one thread runs
+    if (entry != NULL) {
+        count = VIV_NATIVE_GROUPS_MAX;
+        if (getgrouplist(entry->pw_name, (gid_t)gid, groups, &count) < 0)
+            return refuse(option->name, value, "in too many groups (want USER:GROUP)");
+    }
+    ids[0] = (uint32_t)uid;
+    ids[1] = (uint32_t)gid;
+    for (int i = 0; i < count; i++)
+        ids[2 + i] = groups[i];
+    const enum viv_err err =
+        viv_block_put(&out->block, (uint16_t)option->key, ids, (2 + (size_t)count) * sizeof ids[0]);
     return err == VIV_OK || put_failed(err);
 }
 
@@ -239,6 +299,8 @@ static bool put(struct viv_exec_options *out, const struct option *option, const
         return put_grant(out, option, value);
     case FORM_MERGE:
         return put_u64(out, option, VIV_NATIVE_STDERR_MERGE);
+    case FORM_USER:
+        return put_user(out, option, value);
     case FORM_OWN:
         return put_own(out, option, value);
     }

@@ -88,10 +88,14 @@ static const char run_help[] =
     "                        what happens when the output ring is full\n"
     "  --spill DIR           write output below the state directory (~/.local/state/viv)\n"
     "  --audit FILE [--require-audit]\n"
-    "                        write what was started, ended and refused, as lines of JSON that each\n"
-    "                        have the hash of the one before; nothing starts without its line\n"
+    "                        write what was started, ended and refused, as lines of JSON, each\n"
+    "                        with the hash of the one before; nothing starts without its line\n"
     "  --sandbox none|default|strict, --net own|host, --ro P, --rw P, --hide P, --accept FEATURE\n"
-    "                        what it sees (docs/programs.md)\n";
+    "                        what it sees (docs/programs.md)\n"
+    "  --user U[:G]          who it is, by names or numbers; for root\n"
+    "  --survive env|kernel  with -d: ends with the daemon (default), or outlives it: the next "
+    "one\n"
+    "                        takes it back, with its output and its limits\n";
 
 #define REF_HELP                                                                                   \
     "\n"                                                                                           \

@@ -47,13 +47,15 @@ static enum viv_err start(const struct viv_ctl_place *place, struct viv_diag *di
     return VIV_OK;
 }
 
-enum viv_err viv_ctl_connect(bool may_start, struct viv_ctl_client **out_client,
+enum viv_err viv_ctl_connect(enum viv_ctl_start may_start, struct viv_ctl_client **out_client,
                              struct viv_diag *diag)
 {
     struct viv_ctl_place place;
     VIV_TRY(viv_ctl_place_find(&place, diag));
     enum viv_err err = viv_ctl_client_open(place.socket, out_client, diag);
-    if (err != VIV_E_NOTFOUND || !may_start) return err;
+    if (err != VIV_E_NOTFOUND) return err;
+    if (may_start == VIV_CTL_FIND) return err;
+    if (may_start == VIV_CTL_FIND_HELD && !viv_ctl_place_has_held(&place)) return err;
     VIV_TRY(start(&place, diag));
     // Another one, started at the same time, may have the lock and not answer yet.
     const uint64_t end_ns = viv_os_now_ns() + 2 * VIV_NS_PER_SEC;

@@ -14,6 +14,7 @@
 #include "os/thread.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -98,6 +99,16 @@ static void write_audit(struct daemon *daemon, bool last)
     daemon->is_audit_good = false;
 }
 
+// What outlived the last daemon is there before anybody can ask.
+static enum viv_err rejoin(struct daemon *daemon)
+{
+    uint32_t count;
+    VIV_TRY(viv_native_rejoin(daemon->native, daemon->env, &count));
+    if (count > 0)
+        VIV_LOG(VIV_LOG_INFO, "daemon: took back %u programs that outlived the last one", count);
+    return VIV_OK;
+}
+
 // One environment, of the user: its programs share what a kernel may have.
 static enum viv_err make_kernel(struct daemon *daemon)
 {
@@ -105,23 +116,27 @@ static enum viv_err make_kernel(struct daemon *daemon)
     const struct viv_ctl_place *place = daemon->config->place;
     const struct viv_kernel_config kernel = {.worker_count = 0};
     struct viv_diag diag = {""};
+    char hold_dir[VIV_CTL_DIR_MAX + 16];
+    (void)snprintf(hold_dir, sizeof hold_dir, "%s/hold", place->dir);
     if (viv_ctl_place_make_state(place, &diag) != VIV_OK)
         VIV_LOG(VIV_LOG_WARN, "daemon: nothing can be spilled: %s", diag.text);
     VIV_TRY(viv_kernel_new(&kernel, &daemon->kernel));
     VIV_TRY(viv_room_open(daemon->kernel, &daemon->cap));
-    const struct viv_native_config config = {.kernel = daemon->kernel,
-                                             .cap = daemon->cap,
-                                             .direct = true,
-                                             .holder = daemon->config->holder,
-                                             .state_dir = place->state_dir,
-                                             .audit = {.is_required =
-                                                           daemon->config->audit_is_required,
-                                                       .reserve = reserve_record,
-                                                       .written = daemon->has_audit ? wake : NULL,
-                                                       .arg = daemon},
-                                             .scope = all,
-                                             .environment = all,
-                                             .total = all};
+    const struct viv_native_config config = {
+        .kernel = daemon->kernel,
+        .cap = daemon->cap,
+        .direct = true,
+        .holder = daemon->config->holder,
+        .state_dir = place->state_dir,
+        .hold_dir = hold_dir,
+        .held_ok = daemon->config->held_ok,
+        .audit = {.is_required = daemon->config->audit_is_required,
+                  .reserve = reserve_record,
+                  .written = daemon->has_audit ? wake : NULL,
+                  .arg = daemon},
+        .scope = all,
+        .environment = all,
+        .total = all};
     VIV_TRY(viv_native_open(&config, &daemon->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
@@ -129,6 +144,7 @@ static enum viv_err make_kernel(struct daemon *daemon)
     VIV_TRY(viv_room_add_env(daemon->cap, daemon->env, NULL));
     VIV_TRY(viv_native_add_env(daemon->native, daemon->env, daemon->config->root));
     VIV_TRY(viv_kernel_start(daemon->kernel));
+    VIV_TRY(rejoin(daemon));
     return viv_sched_enter(viv_kernel_sched(daemon->kernel), &daemon->member);
 }
 

@@ -16,6 +16,7 @@ struct viv_ctl_daemon_config {
     uint64_t idle_ns;         // VIV_FOREVER_NS: it stays
     const char *audit;        // file that records are appended to; NULL: none
     bool audit_is_required;   // no program without a record in it
+    bool held_ok;             // as in viv_native_config
     void (*ready)(void *arg); // the socket answers
     void *arg;
 };
@@ -24,10 +25,16 @@ struct viv_ctl_daemon_config {
 enum viv_err viv_ctl_daemon_run(const struct viv_ctl_daemon_config *config,
                                 struct viv_diag *diag) VIV_MUST_CHECK;
 
-// A client of the user's daemon. start: it is started when none runs, by running this executable as
-// `viv daemon --foreground`. Blocks. Errors: those of viv_ctl_client_open; NOTFOUND: none runs.
+enum viv_ctl_start {
+    VIV_CTL_FIND,      // never
+    VIV_CTL_FIND_HELD, // if programs outlived the last one
+    VIV_CTL_START
+};
+// A client of the user's daemon. may_start: whether one is started when none runs, by running this
+// executable as `viv daemon --foreground`. Blocks. Errors: those of viv_ctl_client_open; NOTFOUND:
+// none runs.
 struct viv_ctl_client;
-enum viv_err viv_ctl_connect(bool start, struct viv_ctl_client **out_client,
+enum viv_err viv_ctl_connect(enum viv_ctl_start may_start, struct viv_ctl_client **out_client,
                              struct viv_diag *diag) VIV_MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 #include "ctl/place.h"
 
 #include "os/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_BYTES_MAX = 1 << 20 };
+enum { LOG_BYTES_MAX = 1 << 20, ENTRIES_BYTES = 4096 };
 
 // A variable counts when it is an absolute path.
 static const char *absolute(const char *name)
@@ -125,6 +126,31 @@ enum viv_err viv_ctl_place_make_state(const struct viv_ctl_place *place, struct 
     const int r = make_dirs(place->state_dir);
     if (r >= 0) return VIV_OK;
     return viv_diag_set(diag, VIV_E_IO, "%.300s: %s", place->state_dir, strerror(-r));
+}
+
+static bool has_record(const uint8_t *entries, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        const struct dirent64 *entry = (const void *)(entries + at);
+        const char *ending = strrchr(entry->d_name, '.');
+        if (ending != NULL && strcmp(ending, ".rec") == 0) return true;
+        at += entry->d_reclen;
+    }
+    return false;
+}
+
+bool viv_ctl_place_has_held(const struct viv_ctl_place *place)
+{
+    char path[VIV_CTL_DIR_MAX + 16];
+    _Alignas(struct dirent64) uint8_t entries[ENTRIES_BYTES];
+    bool found = false;
+    (void)snprintf(path, sizeof path, "%s/hold", place->dir);
+    const int fd = viv_os_open(path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return false;
+    for (ssize_t n; !found && (n = viv_os_getdents64(fd, entries, sizeof entries)) > 0;)
+        found = has_record(entries, (size_t)n);
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+    return found;
 }
 
 int viv_ctl_place_open_log(const struct viv_ctl_place *place)

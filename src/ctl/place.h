@@ -22,9 +22,11 @@ enum viv_err viv_ctl_place_find(struct viv_ctl_place *out, struct viv_diag *diag
 // Makes the directory of the socket, or finds that it is ours alone. Errors: PERM, IO, NOTDIR.
 enum viv_err viv_ctl_place_make(const struct viv_ctl_place *place,
                                 struct viv_diag *diag) VIV_MUST_CHECK;
-// Makes the directory of state, with those above it. Errors: NOTFOUND (there is none to be had), IO.
+// Makes the directory of state, with those above it. Errors: NOTFOUND (there is none), IO.
 enum viv_err viv_ctl_place_make_state(const struct viv_ctl_place *place,
                                       struct viv_diag *diag) VIV_MUST_CHECK;
+// Whether programs may be there that outlived a daemon, for the next one to take back.
+bool viv_ctl_place_has_held(const struct viv_ctl_place *place);
 // The log, to be appended to; one that has grown large is put aside first. A descriptor, of
 // /dev/null where there can be no log; or a negated errno.
 int viv_ctl_place_open_log(const struct viv_ctl_place *place);

@@ -28,13 +28,12 @@ void viv_native__launched(struct viv_launch_job *job)
     viv_proc_wake(proc);
 }
 
-static void stop(struct viv_program *program, enum viv_native_cause cause, uint64_t now_ns)
+static void stop(struct viv_program *program, enum viv_native_cause cause)
 {
-    viv_care_stop(&program->care, &(struct viv_care_stop){.cause = cause}, now_ns);
+    (void)viv_program__order_stop(program, &(struct viv_native_orders){.stop = cause});
 }
 
-// The resource through which others hold it; without one, when its owner has ended, it ends.
-static void own(struct viv_program *program, uint64_t now_ns)
+void viv_program__own(struct viv_program *program)
 {
     const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
                                       .owner = program->owner,
@@ -45,7 +44,8 @@ static void own(struct viv_program *program, uint64_t now_ns)
     if (err == VIV_OK) return;
     program->resource = VIV_RID_NONE;
     const bool has_ended = err == VIV_E_NOTFOUND;
-    stop(program, has_ended ? VIV_CAUSE_OWNER : VIV_CAUSE_START, now_ns);
+    if (has_ended && program->held != NULL) return;
+    stop(program, has_ended ? VIV_CAUSE_OWNER : VIV_CAUSE_START);
 }
 
 // Writes down how the spawn came out, and tells who asked, unless it has ended meanwhile.
@@ -105,15 +105,18 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     program->care.exit.incarnation = 1;
     atomic_store_explicit(&program->care.touched_ns, now_ns, memory_order_relaxed); // a clock
     if (!is_held) take_launched(program, now_ns);
+    const bool has_ends = !is_gated && program->held == NULL; // of the pipes
     for (uint32_t i = 0; i < 2; i++)
-        if (program->care.streams[i].fd < 0 && !is_gated) viv_care_close_stream(&program->care, i, false);
+        if (program->care.streams[i].fd < 0 && has_ends)
+            viv_care_close_stream(&program->care, i, false);
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
     const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
-    own(program, now_ns);
-    if (stops) stop(program, VIV_CAUSE_KERNEL_END, now_ns);
+    viv_program__own(program);
+    if (stops && program->held == NULL) stop(program, VIV_CAUSE_KERNEL_END);
     if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
-        stop(program, VIV_CAUSE_START, now_ns);
+        stop(program, VIV_CAUSE_START);
+    if (program->held != NULL) return; // what came early went to the holder
     viv_care_take_early(&program->care, program->has_early_exit ? &program->early_exit : NULL,
                         program->is_early_gone, now_ns);
 }

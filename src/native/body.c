@@ -5,6 +5,7 @@
 //   starting (birth.c) ──> running … ──> exited: ends
 #include "native/audit.h"
 #include "native/follow.h"
+#include "native/held.h"
 
 #include "base/assert.h"
 #include "os/cgroup.h"
@@ -60,6 +61,8 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     if (orders.has_size && program->care.tty_fd >= 0)
         VIV_IGNORE(viv_os_pty_resize(program->care.tty_fd, orders.rows, orders.columns),
                    "the terminal is gone");
+    if (orders.freeze != VIV_FREEZE_NONE)
+        viv_tree_freeze(&program->care, orders.freeze == VIV_FREEZE_ON);
     send_signals(program, orders.group_signals, false);
     send_signals(program, orders.leader_signals, true);
     for (uint32_t i = 0; i < 2; i++)
@@ -92,8 +95,7 @@ static void tell_all(struct viv_program *program)
     viv_program__tell_watches(program);
 }
 
-// What others may still want of it is answered; its process ends.
-static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
+enum viv_step viv_program__finish(struct viv_program *program, struct viv_proc *proc)
 {
     viv_care_close_all(&program->care);
     tell_all(program);
@@ -113,6 +115,19 @@ static enum viv_step finish(struct viv_program *program, struct viv_proc *proc)
     return VIV_STEP_DONE;
 }
 
+enum viv_step viv_program__leave(struct viv_program *program, struct viv_proc *proc)
+{
+    viv_care_close_all(&program->care);
+    struct viv_list *const lists[] = {&program->waiters,     &program->stoppers,
+                                      &program->starters,    &program->writers,
+                                      &program->readers[0],  &program->readers[1],
+                                      &program->both_readers};
+    for (size_t i = 0; i < VIV_COUNT_OF(lists); i++)
+        viv_program__complete_all(program, lists[i], VIV_E_CANCELLED);
+    viv_proc_set_reason(proc, viv_reason_of(VIV_REASON_SHUTDOWN));
+    return VIV_STEP_DONE;
+}
+
 // A held program that shall end was never one of the system's.
 static void look_at_held(struct viv_program *program, uint64_t now_ns)
 {
@@ -129,7 +144,7 @@ static bool has_exited(struct viv_program *program, uint64_t now_ns)
     look_at_held(program, now_ns);
     const bool is_over = viv_care_look(&program->care, now_ns);
     viv_program__tell(program);
-    return is_over && viv_program__latch(program, now_ns);
+    return is_over && viv_program__settle(program, now_ns);
 }
 
 static enum viv_step step_running(struct viv_program *program, struct viv_proc *proc,
@@ -149,7 +164,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     viv_program__tell_watches(program);
     if (viv_program__is_watched(program)) viv_care_touch(care, UINT32_MAX, now_ns);
     const uint64_t limit_ns = viv_care_check(care, now_ns);
-    if (has_exited(program, now_ns)) return finish(program, proc);
+    if (has_exited(program, now_ns)) return viv_program__finish(program, proc);
     const uint32_t pipes = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN;
     if (more || (care->hot & pipes) != 0) return VIV_STEP_YIELD; // a writer was admitted, too
     if (viv_program__arm(program) != VIV_OK) {
@@ -174,7 +189,8 @@ static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *
     case VIV_NATIVE_HELD:
     case VIV_NATIVE_RUNNING:
     case VIV_NATIVE_STOPPING:
-        return step_running(program, proc, now_ns);
+        return program->held != NULL ? viv_held__step(program, proc, now_ns)
+                                     : step_running(program, proc, now_ns);
     case VIV_NATIVE_EXITED:
         break;
     }
@@ -191,28 +207,23 @@ static void on_end(struct viv_proc *proc, void *state, const struct viv_reason *
         program->broken = reason;
     else
         viv_reason_drop(reason);
-    if (!viv_proc_is_born(proc)) {
-        viv_spin_lock(&program->care.lock);
-        program->orders.kill = true; // once it is born, or never
-        viv_spin_unlock(&program->care.lock);
+    const struct viv_native_orders stop = {
+        .stop = VIV_CAUSE_LINK, .grace_ns = viv_care_knob(&program->care, VIV_KNOB_GRACE)};
+    if (viv_proc_is_born(proc) && !is_kill) {
+        (void)viv_program__order_stop(program, &stop); // the step follows
         return;
     }
-    if (is_kill)
-        viv_care_kill(&program->care, VIV_CAUSE_KILL, now(program));
-    else
-        viv_care_stop(&program->care,
-                      &(struct viv_care_stop){
-                          .cause = VIV_CAUSE_LINK,
-                          .grace_ns = viv_care_knob(&program->care, VIV_KNOB_GRACE)},
-                      now(program));
+    viv_spin_lock(&program->care.lock);
+    program->orders.kill = true; // of one that is not born: once it is, or never
+    viv_spin_unlock(&program->care.lock);
 }
 
 static void on_suspend(struct viv_proc *proc, void *state, bool is_suspended)
 {
     (void)proc;
     struct viv_program *program = state;
-    viv_tree_freeze(&program->care, is_suspended);
     viv_spin_lock(&program->care.lock);
+    program->orders.freeze = is_suspended ? VIV_FREEZE_ON : VIV_FREEZE_OFF;
     program->is_suspended = is_suspended;
     viv_spin_unlock(&program->care.lock);
 }

@@ -2,7 +2,8 @@
 // Output as messages. A follower is a cursor with credit: each message costs one, and the end of
 // the stream, an empty message, nothing; that is why it comes only when all was told before it.
 // What was evicted before it was told is told by a `dropped` event, with a tag of its own, before
-// the next bytes.
+// the next bytes. Of packets the event is the last before the end: nobody knows where the next
+// begins.
 //
 //   step ──pump──> message ──> mailbox ──taken──> credit comes back (auto) ──wake──> step …
 //
@@ -11,7 +12,13 @@
 // the program's lock, counted by it and by messages whose credit comes back.
 #include "native/follow.h"
 
-enum { FOLLOWS_MAX = 64, CHUNK_BYTES = 64 << 10, CREDIT_MAX = 1 << 20, TAG_DROPPED = 3 };
+enum {
+    FOLLOWS_MAX = 64,
+    CHUNK_BYTES = 64 << 10,
+    CREDIT_MAX = 1 << 20,
+    TAG_DROPPED = 3,
+    SKIP_BYTES = 4096
+};
 
 struct viv_follow {
     struct viv_program *program; // counted, unless the program is not born yet
@@ -26,7 +33,8 @@ struct viv_follow {
     // Of who is busy:
     struct viv_log_cursor cursor;
     bool has_cursor, has_told_end;
-    uint64_t looked_end; // of the stream, when nothing was found last
+    bool has_lost_packets; // their beginnings are not known any more
+    uint64_t looked_end;   // of the stream, when nothing was found last
 };
 
 struct output_msg {
@@ -138,6 +146,8 @@ struct found {
     struct viv_log_cursor next;
     uint64_t gap_bytes;
     bool is_eof;
+    bool is_skipped; // packets without bytes; `next` is behind them
+    bool is_lost;    // packets cannot be told apart any more
 };
 
 static enum viv_err find_bytes(const struct viv_follow *follow, const struct viv_log_source *source,
@@ -159,7 +169,7 @@ static enum viv_err find_bytes(const struct viv_follow *follow, const struct viv
         return err;
     }
     msg->len = chunk.len;
-    *out = (struct found){msg, chunk.next, chunk.gap.evicted, false};
+    *out = (struct found){.msg = msg, .next = chunk.next, .gap_bytes = chunk.gap.evicted};
     return VIV_OK;
 }
 
@@ -188,8 +198,73 @@ static enum viv_err find_line(const struct viv_follow *follow, const struct viv_
     }
     memmove(msg->data, msg->data + line.at, line.len);
     msg->len = line.len;
-    *out = (struct found){msg, chunk.next, chunk.gap.evicted, false};
+    *out = (struct found){.msg = msg, .next = chunk.next, .gap_bytes = chunk.gap.evicted};
     return VIV_OK;
+}
+
+static uint64_t read_length(const uint8_t *at, size_t len)
+{
+    uint64_t length = 0;
+    for (size_t i = 0; i < len; i++)
+        length = length << 8 | at[i];
+    return length;
+}
+
+static enum viv_err copy_packet(const struct viv_follow *follow,
+                                const struct viv_log_source *source,
+                                const struct viv_log_cursor *from, size_t length, struct found *out)
+{
+    struct viv_log_chunk chunk;
+    struct viv_diag diag;
+    struct output_msg *msg = new_output(follow->stream, length);
+    if (msg == NULL) return VIV_E_EXHAUSTED;
+    const enum viv_err err = viv_log_read_since(source, from, msg->data, length, &chunk, &diag);
+    const bool is_whole = err == VIV_OK && chunk.len == length && chunk.gap.evicted == 0;
+    if (!is_whole) {
+        free_output(msg);
+        out->is_lost = err == VIV_OK;
+        return err;
+    }
+    msg->len = length;
+    out->msg = msg;
+    out->next = chunk.next;
+    return VIV_OK;
+}
+
+// One packet, without its length. Those without bytes are passed over, since an empty message is
+// the end of the stream; an unfinished one is not told.
+static enum viv_err find_packet(const struct viv_follow *follow,
+                                const struct viv_log_source *source, struct found *out)
+{
+    uint8_t heads[SKIP_BYTES];
+    struct viv_log_chunk chunk;
+    struct viv_diag diag;
+    const size_t head = (size_t)1 << (follow->form - VIV_NATIVE_DELIVER_PACKET1);
+    const struct viv_log_cursor *cursor = follow->has_cursor ? &follow->cursor : NULL;
+    *out = (struct found){0};
+    VIV_TRY(viv_log_read_since(source, cursor, heads, sizeof heads, &chunk, &diag));
+    out->is_lost =
+        chunk.gap.evicted + chunk.gap.drained > 0 || (cursor == NULL && chunk.offset > 0);
+    if (out->is_lost) return VIV_OK;
+    size_t empty = 0;
+    while (chunk.len - empty >= head && read_length(heads + empty, head) == 0)
+        empty += head;
+    const bool is_short = chunk.len < head;
+    const uint64_t length = is_short ? 0 : read_length(heads, head);
+    if (is_short || empty > 0) {
+        out->is_eof = is_short && source->is_at_end;
+        out->is_skipped = empty > 0;
+        VIV_TRY(viv_log_read_since(source, cursor, heads, empty, &chunk, &diag));
+        out->next = chunk.next;
+        return VIV_OK;
+    }
+    struct viv_log_view view;
+    viv_log_ring_look(source->ring, &view);
+    out->is_lost = length + head > follow->program->req.fields.ring_bytes; // never all of it
+    out->is_eof = source->is_at_end && view.end - chunk.offset < length + head;
+    if (out->is_lost || view.end - chunk.offset < length + head) return VIV_OK;
+    VIV_TRY(viv_log_read_since(source, cursor, heads, head, &chunk, &diag));
+    return copy_packet(follow, source, &chunk.next, (size_t)length, out);
 }
 
 static bool tell_dropped(struct viv_follow *follow)
@@ -252,21 +327,37 @@ static bool tell_found(struct viv_follow *follow, const struct found *found)
     return false;
 }
 
+static enum viv_err find(const struct viv_follow *follow, const struct viv_log_source *source,
+                         struct found *out)
+{
+    if (follow->form == VIV_NATIVE_DELIVER_BYTES) return find_bytes(follow, source, out);
+    if (follow->form == VIV_NATIVE_DELIVER_LINES) return find_line(follow, source, out);
+    return find_packet(follow, source, out);
+}
+
 // One message; false: there is nothing to tell now.
 static bool tell_one(struct viv_follow *follow)
 {
     struct found found;
     bool has_credit;
     if (!may_tell(follow, &has_credit)) return false;
+    if (follow->has_lost_packets) return tell_end(follow);
     const struct viv_log_source source = viv_native__source(follow->program, follow->stream);
     struct viv_log_view view;
     viv_log_ring_look(source.ring, &view);
     const bool is_quiet = !has_credit || view.end == follow->looked_end;
     if (is_quiet && (!source.is_at_end || follow->has_told_end)) return false;
-    const enum viv_err err = follow->form == VIV_NATIVE_DELIVER_LINES
-                                 ? find_line(follow, &source, &found)
-                                 : find_bytes(follow, &source, &found);
+    const enum viv_err err = find(follow, &source, &found);
     if (err != VIV_OK) return false;
+    if (found.is_lost) {
+        follow->has_lost_packets = tell_dropped(follow);
+        return follow->has_lost_packets && tell_end(follow);
+    }
+    if (found.is_skipped) {
+        follow->cursor = found.next;
+        follow->has_cursor = true;
+        return true;
+    }
     if (found.msg == NULL) {
         follow->looked_end = view.end;
         return found.is_eof && tell_end(follow);
@@ -390,13 +481,6 @@ static enum viv_err add(VIV_OWN struct viv_program *program, viv_pid to,
     return err;
 }
 
-static enum viv_err check_form(uint32_t form)
-{
-    if (form == VIV_NATIVE_DELIVER_BYTES || form == VIV_NATIVE_DELIVER_LINES) return VIV_OK;
-    return form == VIV_NATIVE_DELIVER_NONE || form > VIV_NATIVE_DELIVER_PACKET4 ? VIV_E_INVAL
-                                                                                : VIV_E_UNSUPPORTED;
-}
-
 enum viv_err viv_native_follow(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                const struct viv_native_follow *how)
 {
@@ -404,7 +488,8 @@ enum viv_err viv_native_follow(const struct viv_native_ctx *ctx, const struct vi
     struct viv_log_mark mark;
     if (ctx->proc == NULL || (how->stream != VIV_LOG_STDOUT && how->stream != VIV_LOG_STDERR))
         return VIV_E_INVAL;
-    VIV_TRY(check_form(how->form));
+    if (how->form == VIV_NATIVE_DELIVER_NONE || how->form > VIV_NATIVE_DELIVER_PACKET4)
+        return VIV_E_INVAL;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
     if (how->cursor != NULL &&
         viv_log_cursor_open(program->cursor_key, how->cursor, (enum viv_log_stream)how->stream, 1,
@@ -439,7 +524,6 @@ enum viv_err viv_program__deliver(struct viv_program *program, viv_pid to)
 {
     const struct viv_native_fields *fields = &program->req.fields;
     if (fields->deliver == VIV_NATIVE_DELIVER_NONE) return VIV_OK;
-    VIV_TRY(check_form((uint32_t)fields->deliver));
     for (uint32_t stream = 1; stream <= 2; stream++) {
         const struct viv_native_follow how = {.stream = stream,
                                               .form = (uint32_t)fields->deliver,

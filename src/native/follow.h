@@ -15,8 +15,7 @@ void viv_program__end_watches(struct viv_program *program);
 // As much as there is credit for. Thread: the program's step; any, once it is over.
 void viv_program__tell_follows(struct viv_program *program);
 void viv_program__end_follows(struct viv_program *program);
-// What its request says of delivery to whoever asked for it; before it is born. Errors: EXHAUSTED,
-// UNSUPPORTED.
+// What its request says of delivery to whoever asked for it; before it is born. Errors: EXHAUSTED.
 enum viv_err viv_program__deliver(struct viv_program *program, viv_pid to) VIV_MUST_CHECK;
 
 #endif

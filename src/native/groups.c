@@ -8,7 +8,9 @@
 #include "os/cgroup.h"
 #include "os/file.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PERCENT_US = 1000, PERIOD_US = 100000 };
 
@@ -79,9 +81,35 @@ static bool wants_limits(const struct viv_program *program)
            is_limited(fields->cpu_percent);
 }
 
+// Of a program that outlives the kernel: not below what ends with that.
+static int get_held_group(struct viv_program *program)
+{
+    struct viv_native *native = program->native;
+    viv_mutex_lock(&native->holder_lock);
+    if (native->held_group_fd < 0) {
+        native->held_group_fd = viv_cgroup_make(native->cgroup_base_fd, "viv-held");
+        if (native->held_group_fd >= 0)
+            VIV_IGNORE(viv_cgroup_delegate(native->held_group_fd, native->cgroup_controllers),
+                       "what is missing is told by the limits");
+    }
+    const int base_fd = native->held_group_fd;
+    viv_mutex_unlock(&native->holder_lock);
+    if (base_fd < 0) return base_fd;
+    return program->care.cgroup_fd = viv_cgroup_make(base_fd, program->digest);
+}
+
+static bool is_held(const struct viv_program *program)
+{
+    return program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL;
+}
+
 int viv_native__get_group(struct viv_program *program)
 {
     char name[24];
+    if (program->has_group && is_held(program)) {
+        const int r = get_held_group(program);
+        return r < 0 ? r : set_limits(program, &program->is_group_limited);
+    }
     if (!program->has_group || (!wants_limits(program) && take_spare(program))) return 0;
     // Relaxed: a number no other has.
     program->cgroup_number =
@@ -100,10 +128,24 @@ static void remove_spare(const struct viv_native *native, const struct viv_nativ
     VIV_IGNORE(viv_cgroup_remove(native->cgroup_fd, name), "removed with the rest at the end");
 }
 
+// Wherever the kernel was that made it.
+static void remove_held_group(struct viv_program *program)
+{
+    char path[PATH_MAX];
+    if (viv_os_path_of(program->care.cgroup_fd, path, sizeof path) >= 0)
+        VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, path, AT_REMOVEDIR), "its holder does it as well");
+    VIV_IGNORE(viv_os_close(program->care.cgroup_fd), "a directory");
+    program->care.cgroup_fd = -1;
+}
+
 void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty)
 {
     struct viv_native *native = program->native;
     if (program->care.cgroup_fd < 0) return;
+    if (is_held(program)) {
+        remove_held_group(program);
+        return;
+    }
     const struct viv_native_spare spare = {program->care.cgroup_fd, program->cgroup_number, cpu_us};
     program->care.cgroup_fd = -1;
     viv_spin_lock(&native->lock);
@@ -111,10 +153,27 @@ void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is
     // that.
     const bool is_good = is_empty && !program->is_group_limited && !program->care.is_group_used_up &&
                          !program->care.has_init; // which kills by itself
-    const bool keeps = is_good && !native->stops && native->spare_count < VIV_NATIVE_SPARES;
+    // Relaxed: under the lock.
+    const bool keeps = is_good && native->spare_count < VIV_NATIVE_SPARES &&
+                       !atomic_load_explicit(&native->stops, memory_order_relaxed);
     if (keeps) native->spares[native->spare_count++] = spare;
     viv_spin_unlock(&native->lock);
     if (!keeps) remove_spare(native, &spare);
+}
+
+bool viv_native__is_in_service(void)
+{
+    char path[PATH_MAX];
+    if (viv_cgroup_own(path, sizeof path) != VIV_OK) return false;
+    // The unit is the last part of the path that is named like one; what is below belongs to it.
+    static const char *const kinds[] = {".service", ".scope", ".slice"};
+    bool is_service = false;
+    for (char *rest = path, *part; (part = strtok_r(rest, "/", &rest)) != NULL;)
+        for (size_t i = 0; i < VIV_COUNT_OF(kinds); i++) {
+            const size_t len = strlen(part), tail = strlen(kinds[i]);
+            if (len > tail && strcmp(part + len - tail, kinds[i]) == 0) is_service = i == 0;
+        }
+    return is_service;
 }
 
 void viv_native__drop_spares(struct viv_native *native)

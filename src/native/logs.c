@@ -45,6 +45,18 @@ static bool is_quiet(struct viv_program *program, uint32_t index, uint64_t end)
     return view.end == end && !atomic_load_explicit(&stream->is_eof, memory_order_acquire);
 }
 
+// Whether there is nothing to take: what is not saved yet may not be. Under the program's lock, as
+// above.
+static bool is_drained(struct viv_program *program, uint32_t index)
+{
+    struct viv_care_stream *stream = &program->care.streams[index];
+    struct viv_log_view view;
+    const bool is_eof = atomic_load_explicit(&stream->is_eof, memory_order_acquire);
+    viv_log_ring_look(&stream->ring, &view);
+    const uint64_t to = viv_log_ring_drain_end(&stream->ring);
+    return to <= view.front && !(is_eof && view.end <= view.front);
+}
+
 // Parks until more comes than there was; OK: it has already. ends: of both streams, as seen; a
 // stream that is not waited for has UINT64_MAX.
 static enum viv_err park(struct viv_native_call *call, struct viv_program *program,
@@ -292,12 +304,14 @@ enum viv_err viv_native_wait_output(struct viv_native_call *call, const struct v
     if (!is_stream(stream)) return VIV_E_INVAL;
     VIV_TRY(resume(call, &is_late));
     VIV_TRY(viv_native__find(&call->ctx, ref, VIV_RIGHT_READ, &program));
-    struct viv_log_view view;
-    viv_log_ring_look(&program->care.streams[stream - 1].ring, &view);
-    uint64_t ends[2] = {UINT64_MAX, UINT64_MAX};
-    ends[stream - 1] = view.end;
-    const enum viv_err err =
-        view.end > view.front ? VIV_OK : park(call, program, ends, VIV_FOREVER_NS);
+    viv_spin_lock(&program->care.lock);
+    const bool waits = is_drained(program, stream - 1);
+    if (waits) {
+        call->op.deadline_ns = VIV_FOREVER_NS;
+        viv_native_call_park_locked(call, VIV_NATIVE_CALL_DATA, program,
+                                    &program->readers[stream - 1]);
+    }
+    viv_spin_unlock(&program->care.lock);
     viv_program__drop(program);
-    return err;
+    return waits ? VIV_E_AGAIN : VIV_OK;
 }

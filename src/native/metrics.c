@@ -24,7 +24,8 @@ static uint64_t load(const _Atomic uint64_t *count)
 static void add_program(struct viv_program *program, struct viv_native_metrics *out)
 {
     viv_spin_lock(&program->care.lock);
-    if (program->care.phase != VIV_NATIVE_EXITED) out->stdin_queued += viv_stdin_queued(&program->care.in);
+    if (program->care.phase != VIV_NATIVE_EXITED)
+        out->stdin_queued += viv_stdin_queued(&program->care.in);
     out->unkillable += program->care.unkillable && program->care.phase != VIV_NATIVE_EXITED;
     out->weak += program->weak != 0 && program->care.phase != VIV_NATIVE_EXITED;
     viv_spin_unlock(&program->care.lock);

@@ -38,6 +38,8 @@ struct viv_native_config {
     bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
     const char *cgroup;    // directory of version 2 for programs, kept; NULL: the own group
     const char *holder;    // path of viv-holder
+    const char *hold_dir; // where holders of programs that outlive the kernel are; NULL: none may
+    bool held_ok;         // also where a service manager ends everything with the kernel
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default
@@ -50,6 +52,11 @@ enum viv_err viv_native_open(const struct viv_native_config *config,
 // EXHAUSTED, NOTFOUND (the directory), STATE (added before).
 enum viv_err viv_native_add_env(struct viv_native *native, struct viv_env *env,
                                 const char *root) VIV_MUST_CHECK;
+// Programs of the environment that outlived the last kernel are there again. Each that could not be
+// taken back is logged; *out_count: how many were. After viv_native_add_env and the kernel's start.
+// Errors: EXHAUSTED. Thread: no worker. Blocks.
+enum viv_err viv_native_rejoin(struct viv_native *native, struct viv_env *env,
+                               uint32_t *out_count) VIV_MUST_CHECK;
 // Stops every program and waits until none lives, at most the shutdown time and a little; what is
 // left is killed. No program can be started any more. Thread: no worker. Blocks.
 void viv_native_stop(struct viv_native *native);
@@ -114,6 +121,7 @@ struct viv_native_call {
     bool is_run, has_begun, is_late; // spawn goes on to the end; its time is over
     uint64_t run_ns;                 // of that
     uint64_t read_until_ns;          // of a read that has waited; 0: none
+    uint64_t held_transfer;          // of a write that is on its way to a holder; 0: none
     // Of a thread that is no process: raised when it is done, and futex waiters are woken.
     _Atomic uint32_t *word;
     _Atomic uint32_t own_word;

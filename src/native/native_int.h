@@ -8,6 +8,7 @@
 #include "cap/guest.h"
 #include "native/feature.h"
 #include "native/idtable.h"
+#include "native/keep.h"
 #include "native/launcher.h"
 #include "native/metrics.h"
 #include "native/native.h"
@@ -69,7 +70,9 @@ struct viv_native {
     bool direct;
     int state_fd; // -1: none
     struct viv_native_audit audit;
-    const char *holder; // path; NULL: none
+    const char *holder;   // path; NULL: none
+    struct viv_keep keep; // of programs that outlive this kernel
+    bool held_ok;
     struct viv_guest_module guest_module;
     // Under holder_lock until it is open, then immutable:
     struct viv_mutex holder_lock;
@@ -83,6 +86,7 @@ struct viv_native {
     bool has_sought_group;
     int cgroup_fd;      // where programs get theirs; -1: none can be made
     int cgroup_base_fd; // and where that is
+    int held_group_fd;  // where those of programs that outlive the kernel are; -1: none
     char cgroup_name[32];
     uint32_t cgroup_controllers;
     _Atomic uint64_t cgroup_count;
@@ -95,7 +99,7 @@ struct viv_native {
     struct viv_trie by_pid, by_number;
     struct viv_list programs; // by number, for operators
     uint64_t last_number;
-    bool stops;
+    _Atomic bool stops; // read without the lock, too
     uint32_t spare_count;
     struct viv_native_spare spares[VIV_NATIVE_SPARES];
     _Atomic uint32_t live; // programs with a process; futex of viv_native_stop

@@ -2,6 +2,7 @@
 // Operations on a program that is there: they look, leave an order for its step, or wait.
 #include "native/audit.h"
 #include "native/call.h"
+#include "native/held.h"
 
 #include <signal.h>
 #include <string.h>
@@ -13,7 +14,7 @@ static uint64_t now(const struct viv_native_ctx *ctx)
     return viv_sched_now_ns(ctx->native->sched);
 }
 
-static uint64_t deadline(const struct viv_native_ctx *ctx, uint64_t timeout_ns)
+uint64_t viv_native__deadline(const struct viv_native_ctx *ctx, uint64_t timeout_ns)
 {
     const uint64_t now_ns = now(ctx);
     return timeout_ns > VIV_FOREVER_NS - now_ns ? VIV_FOREVER_NS : now_ns + timeout_ns;
@@ -67,7 +68,7 @@ static enum viv_err wait_for_exit(struct viv_native_call *call, VIV_OWN struct v
     } else {
         if (order->stop != VIV_CAUSE_NONE) add_stop_locked(&program->orders, order);
         program->orders.kill |= order->kill;
-        call->op.deadline_ns = deadline(&call->ctx, timeout_ns);
+        call->op.deadline_ns = viv_native__deadline(&call->ctx, timeout_ns);
         viv_native_call_park_locked(call, VIV_NATIVE_CALL_EXIT, program, list);
         err = VIV_E_AGAIN;
     }
@@ -156,6 +157,7 @@ enum viv_err viv_native_start(struct viv_native_call *call, const struct viv_nat
 static enum viv_err write_locked(struct viv_native_call *call, struct viv_program *program,
                                  const struct viv_native_bytes *bytes, size_t *out_taken)
 {
+    if (program->held != NULL) return viv_held__write_locked(call, program, bytes, out_taken);
     if (!viv_list_is_empty(&program->writers)) { // others come first
         if (!bytes->all) return VIV_E_FULL;
     } else {
@@ -165,7 +167,7 @@ static enum viv_err write_locked(struct viv_native_call *call, struct viv_progra
         if (err != VIV_E_FULL || !bytes->all) return err;
     }
     VIV_TRY(viv_buf_append(&call->op.buf, bytes->data, bytes->len));
-    call->op.deadline_ns = deadline(&call->ctx, bytes->timeout_ns);
+    call->op.deadline_ns = viv_native__deadline(&call->ctx, bytes->timeout_ns);
     viv_native_call_park_locked(call, VIV_NATIVE_CALL_WRITE, program, &program->writers);
     *out_taken = bytes->len;
     return VIV_E_AGAIN;
@@ -182,7 +184,7 @@ enum viv_err viv_native_write(struct viv_native_call *call, const struct viv_nat
     const enum viv_err err = write_locked(call, program, bytes, out_taken);
     if (err == VIV_OK) program->orders.moved = true;
     viv_spin_unlock(&program->care.lock);
-    if (err == VIV_OK) viv_program__wake(program);
+    if (err == VIV_OK || err == VIV_E_AGAIN) viv_program__wake(program);
     viv_program__drop(program);
     return err;
 }
@@ -196,6 +198,8 @@ enum viv_err viv_native_close_stdin(const struct viv_native_ctx *ctx,
     viv_spin_lock(&program->care.lock);
     if (discard)
         program->orders.end_stdin = true; // the step may be writing what is queued
+    else if (program->held != NULL)
+        program->orders.ends_queue = true;
     else if (program->req.fields.pty.rows != 0)
         program->orders.end_terminal = true; // a character, which the step knows
     else
@@ -216,7 +220,10 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
     if (bytes != NULL) {
         msg->ops->copy(msg, 0, bytes, len);
         viv_spin_lock(&program->care.lock);
-        err = viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes, (size_t)len);
+        err = program->held != NULL ? viv_held__feed(program, bytes, (size_t)len)
+                                    : viv_stdin_push_message(&program->care.in,
+                                                             program->req.fields.framing, bytes,
+                                                             (size_t)len);
         viv_spin_unlock(&program->care.lock);
         viv_free(bytes, len + 1, VIV_TAG_NATIVE);
     }
@@ -361,6 +368,7 @@ enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_n
         else
             program->care.knobs[index] =
                 value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
+        program->orders.knobs |= index < VIV_KNOBS ? 1u << index : 0u;
         viv_spin_unlock(&program->care.lock);
         viv_program__wake(program);
     }

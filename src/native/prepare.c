@@ -5,6 +5,7 @@
 //   resolve ─ key ─ quotas ─ id ─ rings ─ pipes ─ group ─ clone
 #include "cap/retire.h"
 #include "native/audit.h"
+#include "native/held.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -221,6 +222,19 @@ static enum viv_err check_limits(struct viv_program *program)
     return VIV_OK;
 }
 
+// What is to outlive this kernel needs a holder that does; what the kernel itself does for a program
+// it cannot have.
+static enum viv_err check_held(struct viv_program *program)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    const struct viv_native *native = program->native;
+    if (native->keep.dir_fd < 0 || (!native->held_ok && viv_native__is_in_service()))
+        return fail(program, VIV_E_UNSUPPORTED, "holder");
+    if (fields->start != VIV_NATIVE_START_NOW) return fail(program, VIV_E_UNSUPPORTED, "start");
+    if (is_limited(fields->deadman)) return fail(program, VIV_E_UNSUPPORTED, "deadman");
+    return fields->spill_dir.data != NULL ? fail(program, VIV_E_UNSUPPORTED, "spill") : VIV_OK;
+}
+
 // The first rung that holds, and which of the two ways to it.
 static enum viv_err choose_rung(struct viv_program *program)
 {
@@ -228,8 +242,8 @@ static enum viv_err choose_rung(struct viv_program *program)
     const bool is_plain =
         fields->sandbox == VIV_NATIVE_SANDBOX_NONE && !viv_native__has_user(program);
     const bool wants_guard = fields->start == VIV_NATIVE_START_GATED || is_limited(fields->deadman);
-    if (fields->survive == VIV_NATIVE_SURVIVE_KERNEL)
-        return fail(program, VIV_E_UNSUPPORTED, "holder");
+    const bool is_held = fields->survive == VIV_NATIVE_SURVIVE_KERNEL;
+    if (is_held) VIV_TRY(check_held(program));
     viv_native__need_group(program->native);
     program->has_group =
         program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
@@ -238,7 +252,8 @@ static enum viv_err choose_rung(struct viv_program *program)
                     : program->has_group                          ? VIV_RUNG_CGROUP
                                                                   : VIV_RUNG_TREE;
     program->care.has_init =
-        !(is_plain && program->native->direct && program->care.rung != VIV_RUNG_TREE && !wants_guard);
+        !(is_plain && program->native->direct && program->care.rung != VIV_RUNG_TREE &&
+          !wants_guard && !is_held);
     if (program->care.has_init && program->care.rung == VIV_RUNG_GROUP)
         return fail(program, VIV_E_UNSUPPORTED, wants_guard ? "guard" : "direct");
     if (wants_guard && program->care.rung == VIV_RUNG_TREE)
@@ -279,6 +294,7 @@ void viv_native__close_child_fds(struct viv_program *program)
 void viv_native__undo_launch(struct viv_program *program)
 {
     close_pipes(program);
+    if (program->held != NULL) viv_held__close(program->held);
     viv_native__put_group(program, program->care.cgroup_cpu_us, false);
     viv_program__drop_key(program);
 }

@@ -3,8 +3,10 @@
 // without a count is in a read section: it is freed a grace period after the last count is gone.
 #include "native/audit.h"
 #include "native/follow.h"
+#include "native/held.h"
 
 #include "base/hash.h"
+#include "os/file.h"
 #include <string.h>
 
 struct viv_program *viv_program__take(struct viv_program *program)
@@ -18,6 +20,10 @@ static void free_program(struct viv_qsbr_item *item)
 {
     struct viv_program *program = VIV_CONTAINER_OF(item, struct viv_program, retired);
     viv_care_deinit(&program->care);
+    viv_held__free(program->held); // what the rings lie in
+    if (program->care.cgroup_fd >= 0) // of one that outlives this kernel
+        VIV_IGNORE(viv_os_close(program->care.cgroup_fd), "a directory");
+    if (program->block != NULL) viv_free(program->block, program->block_bytes, VIV_TAG_NATIVE);
     viv_spill_io_free(program);
     viv_native_req_deinit(&program->req);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
@@ -98,18 +104,29 @@ void viv_program__drop_key(struct viv_program *program)
     viv_spin_unlock(&program->native->lock);
 }
 
+// Near the end as a rule; a holder's start takes longer than others that got a later number.
+static void insert_by_number(struct viv_list *list, size_t offset, struct viv_program *program)
+{
+    struct viv_list *at = list->prev;
+    while (at != list &&
+           ((struct viv_program *)(void *)((char *)at - offset))->number > program->number)
+        at = at->prev;
+    viv_list_append(at->next, (struct viv_list *)(void *)((char *)program + offset));
+}
+
 bool viv_program__list(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     viv_program__take(program);
     viv_spin_lock(&native->lock);
-    program->number = ++native->last_number;
+    if (program->number == 0) program->number = ++native->last_number; // a holder has noted it
     program->is_listed = true;
     viv_trie_insert(&native->by_pid, program->pid.w, &program->pid_node);
     viv_trie_insert(&native->by_number, program->number, &program->number_node);
-    viv_list_append(&native->programs, &program->in_room);
-    viv_list_append(&program->scope->programs, &program->in_scope);
-    const bool stops = native->stops;
+    insert_by_number(&native->programs, offsetof(struct viv_program, in_room), program);
+    insert_by_number(&program->scope->programs, offsetof(struct viv_program, in_scope), program);
+    // Relaxed: under the lock.
+    const bool stops = atomic_load_explicit(&native->stops, memory_order_relaxed);
     viv_spin_unlock(&native->lock);
     return !stops;
 }
@@ -166,6 +183,7 @@ bool viv_program__release(struct viv_program *program)
     viv_program__forget_id(program);
     viv_native__unreserve(program->native, program->scope, &program->reserved);
     program->reserved = (struct viv_native_quota){0};
+    if (program->held != NULL) viv_held__release(program);
     if (program->resource.w != 0)
         VIV_IGNORE(viv_res_discard(viv_room_reg(program->native->cap), program->resource),
                    "its owner may have ended it");

@@ -21,6 +21,8 @@ struct viv_program_wait {
     uint32_t bit; // VIV_READY_
 };
 
+enum viv_native_freeze { VIV_FREEZE_NONE, VIV_FREEZE_ON, VIV_FREEZE_OFF };
+
 // What others want of the step. Under the program's lock; the step takes all of it at once.
 struct viv_native_orders {
     uint64_t group_signals, leader_signals; // bit n - 1: signal n
@@ -28,7 +30,10 @@ struct viv_native_orders {
     uint64_t grace_ns;                      // of that stop
     int stop_signal;                        // of that stop; 0: its own
     bool start, kill, moved, drained, has_size, end_stdin,
-        end_terminal;      // moved: in the queue of stdin
+        end_terminal; // moved: in the queue of stdin
+    bool ends_queue;  // of stdin, by whoever has it
+    enum viv_native_freeze freeze;
+    uint32_t knobs; // bits of those that were set
     uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
     uint32_t close_output; // bits of streams
     uint16_t rows, columns;
@@ -89,6 +94,9 @@ struct viv_program {
     struct viv_care care;
     struct viv_program_wait waits[VIV_WAITS]; // one for each bit of VIV_READY_
     struct viv_program_spill *spill; // NULL: none
+    struct viv_held *held;           // NULL: this kernel has all of it; else a holder (held.h)
+    void *block;                     // of the request, for the holder's record
+    size_t block_bytes;
     int init_fd; // as init told; the launch's until it is done
     uint64_t cgroup_number;
     bool is_group_limited;
@@ -123,6 +131,7 @@ enum { // words of class native.mode, in the order of gen/caps.tab
     VIV_NATIVE_WORD_UNBOUNDED
 };
 // ---- spawn.c ----
+void viv_program__init(struct viv_program *program, struct viv_native *native);
 // Counts a refusal, and notes it for the record of the spawn.
 void viv_native__note_refusal(struct viv_program *program, const struct viv_session *session,
                               enum viv_cap cap);
@@ -177,6 +186,8 @@ void viv_native__close_child_fds(struct viv_program *program); // what the start
 // ---- groups.c ----
 // Its control group, if it is to have one, with its limits. 0, or a negated errno.
 int viv_native__get_group(struct viv_program *program);
+// This kernel is in the group of a service, which a service manager ends as a whole.
+bool viv_native__is_in_service(void);
 // cpu_us: used in it so far. Harmless without one.
 void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty);
 
@@ -194,6 +205,10 @@ enum viv_err viv_native__resolve(struct viv_program *program) VIV_MUST_CHECK;
 extern const struct viv_body viv_native_body;
 // Bytes of a message, for stdin.
 void viv_program__feed_message(struct viv_program *program, const struct viv_msg *msg);
+// What others may still want of it is answered; its process ends.
+enum viv_step viv_program__finish(struct viv_program *program, struct viv_proc *proc);
+// The kernel ends, and leaves the program to its holder: its process ends alone.
+enum viv_step viv_program__leave(struct viv_program *program, struct viv_proc *proc);
 // Wakes the program's process, if it has one. In a read section, under no lock.
 void viv_program__wake(struct viv_program *program);
 
@@ -206,6 +221,8 @@ enum viv_step viv_program__step_starting(struct viv_program *program, struct viv
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
 void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
 void viv_program__note_started(struct viv_program *program); // init has started the leader
+// The resource through which others hold it; without one, when its owner has ended, it ends.
+void viv_program__own(struct viv_program *program);
 bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 
 // ---- wake.c: the step's ----
@@ -218,6 +235,8 @@ void viv_program__tell(struct viv_program *program);
 
 // ---- end.c: the step's ----
 // What is due when nothing of the program lives any more. False: its spill is not settled yet.
-bool viv_program__latch(struct viv_program *program, uint64_t now_ns);
+bool viv_program__settle(struct viv_program *program, uint64_t now_ns);
+// The second half of it: how it ended is known.
+void viv_program__latch(struct viv_program *program, const struct viv_native_exit *exit);
 
 #endif

@@ -10,7 +10,7 @@
 enum { VIV_READY_LINE_BYTES = 7 }; // of READY=1
 
 struct viv_readiness {
-    int fd; // our end of its pipe; -1: none
+    int fd;           // our end of its pipe; -1: none
     uint64_t end_ns;  // when it must have said so; VIV_FOREVER_NS: no matter when
     uint8_t line_len; // of the line so far; more than READY=1 has: another line
     char line[VIV_READY_LINE_BYTES];

@@ -64,6 +64,7 @@ void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_conf
     ring->has_index = config->has_index;
     ring->is_backpressure = config->is_backpressure;
     ring->is_run_broken = true;
+    atomic_init(&ring->saved, UINT64_MAX);
     viv_spin_init(&ring->lock, VIV_LOCK_LOG_DRAINS);
 }
 
@@ -227,12 +228,24 @@ static uint64_t free_bytes(struct viv_log_ring *ring, const struct viv_log_store
     return viv_min_u64(store->size - used_bytes(ring), ring->cap);
 }
 
+// Of so many free bytes those for which nothing is evicted that is not saved.
+static uint64_t keep_unsaved(struct viv_log_ring *ring, uint64_t room)
+{
+    if (!ring->keeps_unsaved) return room;
+    const uint64_t saved = atomic_load_explicit(&ring->saved, memory_order_relaxed); // the writer's
+    const uint64_t end = own_end(ring);
+    const uint64_t front = viv_max_u64(load(&ring->head->front), viv_min_u64(saved, end));
+    const uint64_t unsaved = end - front;
+    return unsaved < ring->cap ? viv_min_u64(room, ring->cap - unsaved) : 0;
+}
+
 size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct iovec out_space[2])
 {
     const bool has_grown = make_space(ring, want_bytes);
     struct viv_log_store *store = own_store(ring);
     if (store == NULL) return 0;
-    const size_t room = (size_t)viv_min_u64(want_bytes, free_bytes(ring, store, has_grown));
+    const uint64_t space = keep_unsaved(ring, free_bytes(ring, store, has_grown));
+    const size_t room = (size_t)viv_min_u64(want_bytes, space);
     const size_t at = (size_t)(own_end(ring) % store->size);
     const size_t first = (size_t)viv_min_u64(room, store->size - at);
     out_space[0] = (struct iovec){store->bytes + at, first};
@@ -308,9 +321,26 @@ void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t n
     ring->sequence = sequence;
 }
 
+void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint64_t drained_bytes)
+{
+    struct viv_log_head *head = ring->head;
+    // Relaxed: nobody reads yet.
+    atomic_store_explicit(&head->evicted, received_bytes - drained_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->drained, drained_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->front, received_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->end, received_bytes, memory_order_relaxed);
+}
+
 void viv_log_ring_break_run(struct viv_log_ring *ring)
 {
     ring->is_run_broken = true;
+}
+
+void viv_log_ring_set_saved(struct viv_log_ring *ring, uint64_t saved, bool keeps_unsaved)
+{
+    ring->keeps_unsaved = keeps_unsaved;
+    // Release pairs with the acquire of drainers: they take what was saved before.
+    atomic_store_explicit(&ring->saved, saved, memory_order_release);
 }
 
 void viv_log_ring_set_backpressure(struct viv_log_ring *ring, bool is_backpressure)
@@ -323,6 +353,7 @@ void viv_log_ring_add_cap(struct viv_log_ring *ring, uint64_t more_bytes)
 {
     ring->cap += more_bytes;
     ring->is_backpressure = false;
+    ring->keeps_unsaved = false;
 }
 
 uint64_t viv_log_ring_trim(struct viv_log_ring *ring, uint64_t now_ns)
@@ -414,12 +445,26 @@ size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out,
     return 0;
 }
 
+bool viv_log_ring_can_be_full(const struct viv_log_ring *ring)
+{
+    return ring->is_backpressure || ring->keeps_unsaved;
+}
+
+uint64_t viv_log_ring_drain_end(struct viv_log_ring *ring)
+{
+    const uint64_t end = load(&ring->head->end);
+    // Acquire pairs with set_saved.
+    return viv_min_u64(end, atomic_load_explicit(&ring->saved, memory_order_acquire));
+}
+
 size_t viv_log_ring_drain(struct viv_log_ring *ring, void *out, size_t max_bytes,
                           uint64_t *out_from)
 {
     uint8_t *bytes = out;
     uint64_t from = 0;
+    const uint64_t to = viv_log_ring_drain_end(ring);
     size_t len = viv_log_ring_copy(ring, &from, bytes, max_bytes);
+    if (from + len > to) len = from < to ? (size_t)(to - from) : 0;
     VIV_SIM_POINT();
     // What others took or evicted meanwhile is not ours; the rest is the end of the copy.
     const size_t taken = (size_t)viv_log_ring_consume(ring, from + len);

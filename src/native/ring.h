@@ -88,6 +88,9 @@ struct viv_log_ring {
     uint64_t run_ns, run_offset; // of the last entry
     bool has_index, is_backpressure;
     bool is_run_broken; // the next append begins a run
+    bool keeps_unsaved; // what lies behind `saved` is not evicted either
+    // Writer; drainers read it. Bytes from here on are still to be saved: nobody takes them.
+    _Atomic uint64_t saved;
     // Lock.
     struct viv_spin lock;
     struct viv_log_head own;
@@ -113,8 +116,14 @@ size_t viv_log_ring_room(struct viv_log_ring *ring, size_t want_bytes, struct io
 // of the program, or turns of one stream; a number that is left out was the other stream's.
 void viv_log_ring_commit(struct viv_log_ring *ring, size_t len_bytes, uint64_t now_ns,
                          uint64_t sequence);
+// So much came, and went before anybody could read it; so much was drained. Before the first
+// append.
+void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint64_t drained_bytes);
 // Another incarnation: the next append begins a new entry.
 void viv_log_ring_break_run(struct viv_log_ring *ring);
+// Bytes from `saved` on are kept from drainers (UINT64_MAX: none are) and, with keeps_unsaved, from
+// eviction: there is no room then.
+void viv_log_ring_set_saved(struct viv_log_ring *ring, uint64_t saved, bool keeps_unsaved);
 void viv_log_ring_set_backpressure(struct viv_log_ring *ring, bool is_backpressure);
 // The program's tree is dead: what is left in the pipe, at most `more_bytes`, is kept beyond cap.
 void viv_log_ring_add_cap(struct viv_log_ring *ring, uint64_t more_bytes);
@@ -131,6 +140,10 @@ struct viv_log_view {
 };
 // end and newlines belong together; front <= end.
 void viv_log_ring_look(struct viv_log_ring *ring, struct viv_log_view *out_view);
+// Whether its writer may have to wait for others.
+bool viv_log_ring_can_be_full(const struct viv_log_ring *ring);
+// Up to where it may be drained now.
+uint64_t viv_log_ring_drain_end(struct viv_log_ring *ring);
 // Copies up to `max_bytes` from *offset, or from `front` if that is later; *offset is then where
 // the copy begins. 0 bytes: at the end, or overtaken again and again.
 size_t viv_log_ring_copy(struct viv_log_ring *ring, uint64_t *offset, void *out, size_t max_bytes);

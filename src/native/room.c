@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The room for one kernel: what is known of this host when it opens, environments, and the end,
 // which stops every program before the kernel stops.
-#include "native/program.h"
+#include "native/held.h"
 
 #include "base/log.h"
 #include "os/cgroup.h"
@@ -27,9 +27,14 @@ static const char *const env_pass_default[] = {"LANG", "LC_ALL", "LC_CTYPE", "TZ
 
 // --------------------------------------------------------------------------- the kind `child`
 
+// What is to outlive its owners is left alone; its step sees that the kernel stops.
 static void stop_from_outside(struct viv_program *program, enum viv_native_cause cause,
                               uint64_t grace_max_ns)
 {
+    if (program->held != NULL) {
+        viv_program__wake(program);
+        return;
+    }
     viv_spin_lock(&program->care.lock);
     const uint64_t own_ns = program->care.knobs[VIV_KNOB_GRACE];
     viv_spin_unlock(&program->care.lock);
@@ -134,7 +139,11 @@ static void close_group(struct viv_native *native)
             VIV_LOG(VIV_LOG_WARN, "cannot remove the control group %s: %s", native->cgroup_name,
                     strerror(-r));
     }
-    if (native->cgroup_base_fd >= 0) VIV_IGNORE(viv_os_close(native->cgroup_base_fd), "likewise");
+    if (native->cgroup_base_fd >= 0)
+        VIV_IGNORE(viv_cgroup_remove(native->cgroup_base_fd, "viv-held"), "somebody uses it");
+    int *const fds[] = {&native->held_group_fd, &native->cgroup_base_fd};
+    for (size_t i = 0; i < VIV_COUNT_OF(fds); i++)
+        if (*fds[i] >= 0) VIV_IGNORE(viv_os_close(*fds[i]), "likewise");
 }
 
 // -------------------------------------------------------------------------------------- the room
@@ -160,7 +169,8 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->state_fd =
         config->state_dir != NULL ? viv_os_open(config->state_dir, O_PATH | O_DIRECTORY, 0) : -1;
     native->cgroup = config->cgroup;
-    native->cgroup_fd = native->cgroup_base_fd = -1;
+    native->cgroup_fd = native->cgroup_base_fd = native->held_group_fd = -1;
+    native->held_ok = config->held_ok;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
@@ -173,6 +183,17 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     viv_spin_init(&native->lock, VIV_LOCK_NATIVE);
     viv_list_init(&native->scopes);
     viv_list_init(&native->programs);
+}
+
+// A kernel that cannot hold runs all other programs.
+static void open_keep(struct viv_native *native, const char *hold_dir)
+{
+    struct viv_diag diag = {0};
+    viv_keep_init(&native->keep);
+    if (hold_dir == NULL || native->state_fd < 0) return;
+    const enum viv_err err = viv_keep_open(&native->keep, native->state_fd, hold_dir, &diag);
+    if (err != VIV_OK)
+        VIV_LOG(VIV_LOG_WARN, "no program can outlive this kernel: %s", diag.text);
 }
 
 enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_native **out_native)
@@ -190,6 +211,7 @@ enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_
                             &(struct viv_res_kind){.close = close_child, .destroy = destroy_child});
     if (err != VIV_OK) goto fail_kind;
     read_limits(native);
+    open_keep(native, config->hold_dir);
     *out_native = native;
     return VIV_OK;
 fail_kind:
@@ -281,7 +303,8 @@ void viv_native_stop(struct viv_native *native)
     struct viv_qsbr_member *member;
     if (viv_sched_enter(native->sched, &member) != VIV_OK) return; // the kernel's end kills
     viv_spin_lock(&native->lock);
-    native->stops = true;
+    // Seq_cst: pairs with the step of a held program, which is woken after this.
+    atomic_store_explicit(&native->stops, true, memory_order_seq_cst);
     viv_spin_unlock(&native->lock);
     order_all(native, false);
     viv_qsbr_offline(member);
@@ -306,6 +329,7 @@ void viv_native_close(struct viv_native *native)
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
     close_group(native);
+    viv_keep_close(&native->keep);
     if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");
     if (native->holder_fd >= 0) VIV_IGNORE(viv_os_close(native->holder_fd), "read only");
     while (native->tenants != NULL) {

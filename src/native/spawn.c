@@ -117,7 +117,7 @@ static uint64_t ms_to_ns(uint64_t ms)
     return ms > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : ms * VIV_NS_PER_MS;
 }
 
-static void init_program(struct viv_program *program, struct viv_native *native)
+void viv_program__init(struct viv_program *program, struct viv_native *native)
 {
     program->native = native;
     program->refs = 1;
@@ -183,8 +183,6 @@ static enum viv_err check_later(const struct viv_native_req *req, struct viv_dia
         {"restart", fields->restart != VIV_NATIVE_RESTART_NEVER},
         {"health",
          fields->health != VIV_NATIVE_HEALTH_NONE || fields->ready == VIV_NATIVE_READY_HEALTH},
-        {"spill", fields->spill_required},
-        {"deliver", fields->deliver > VIV_NATIVE_DELIVER_LINES},
         {"io_fds", fields->io_fds != 0},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(features); i++)
@@ -203,6 +201,17 @@ static enum viv_err prepare_run(struct viv_native_req *req, struct viv_diag *dia
     return VIV_OK;
 }
 
+// A kernel that comes later reads it again.
+static enum viv_err keep_block(struct viv_program *program, const void *block, size_t len_bytes)
+{
+    if (program->req.fields.survive != VIV_NATIVE_SURVIVE_KERNEL) return VIV_OK;
+    program->block = viv_try_alloc(len_bytes, VIV_TAG_NATIVE);
+    if (program->block == NULL) return VIV_E_EXHAUSTED;
+    program->block_bytes = len_bytes;
+    memcpy(program->block, block, len_bytes);
+    return VIV_OK;
+}
+
 static enum viv_err check_request(struct viv_program *program, struct viv_native_call *call,
                                   const void *block, size_t len_bytes)
 {
@@ -217,7 +226,8 @@ static enum viv_err check_request(struct viv_program *program, struct viv_native
     VIV_TRY(viv_native_req_decode(&program->req, block, len_bytes, &ceilings, &call->diag));
     VIV_TRY(ask_needs(program, ctx, &call->diag));
     if (call->is_run) VIV_TRY(prepare_run(&program->req, &call->diag));
-    return check_later(&program->req, &call->diag);
+    VIV_TRY(check_later(&program->req, &call->diag));
+    return keep_block(program, block, len_bytes);
 }
 
 static enum viv_err join_scope(struct viv_program *program, struct viv_native_call *call)
@@ -225,7 +235,7 @@ static enum viv_err join_scope(struct viv_program *program, struct viv_native_ca
     struct viv_native *native = program->native;
     const char *unit = program->req.fields.scope.data;
     viv_spin_lock(&native->lock);
-    const bool stops = native->stops;
+    const bool stops = atomic_load_explicit(&native->stops, memory_order_relaxed); // under it
     struct viv_native_tenant *tenant = viv_native__tenant_locked(native, call->ctx.env);
     viv_spin_unlock(&native->lock);
     if (stops) return VIV_E_CANCELLED;
@@ -258,7 +268,7 @@ enum viv_err viv_native_spawn(struct viv_native_call *call, const void *block, s
         viv_native__audit_no_memory(&call->ctx);
         return VIV_E_EXHAUSTED;
     }
-    init_program(program, native);
+    viv_program__init(program, native);
     program->asked_ns = viv_sched_now_ns(native->sched);
     program->caller = call->ctx.proc != NULL ? viv_proc_pid(call->ctx.proc) : VIV_PID_NONE;
     program->environment = viv_env_number(call->ctx.env);

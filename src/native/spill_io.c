@@ -19,7 +19,7 @@ struct viv_program_spill {
     struct viv_native *native;
     viv_pid pid;
     int dir_fd;
-    bool keeps;
+    bool keeps, is_required;
     uint64_t wall_offset_ns;
     // The step's, or the job's while one is under way:
     struct viv_job job;
@@ -32,7 +32,8 @@ struct viv_program_spill {
     bool ends; // nothing follows: on disk
     uint8_t *batch;
     // The step's:
-    bool is_busy, is_finished;
+    bool is_busy, is_finished, failed;          // failed: the last batch
+    uint64_t copied[STREAMS], written[STREAMS]; // up to where
     uint64_t retry_ns;
     // Shared:
     _Atomic bool is_done;
@@ -126,8 +127,12 @@ static bool fill_batch(struct viv_program *program, struct viv_program_spill *sp
         VIV_OK)
         return false;
     spill->piece_count = merged.count;
-    for (uint32_t i = 0; i < STREAMS; i++)
+    for (uint32_t i = 0; i < STREAMS; i++) {
         spill->gaps[i] = merged.gaps[i].evicted + merged.gaps[i].drained;
+        spill->copied[i] = spill->offsets[i] + spill->gaps[i];
+    }
+    for (uint32_t i = 0; i < merged.count; i++)
+        spill->copied[spill->pieces[i].stream - 1] += spill->pieces[i].len;
     spill->ends = merged.is_eof;
     return merged.len > 0 || spill->gaps[0] > 0 || spill->gaps[1] > 0 || merged.is_eof;
 }
@@ -138,16 +143,17 @@ static void collect(struct viv_program_spill *spill, uint64_t now_ns)
     // Relaxed: a statistic.
     atomic_store_explicit(&spill->error, spill->result < 0 ? -spill->result : 0,
                           memory_order_relaxed);
-    if (spill->result < 0)
+    spill->failed = spill->result < 0;
+    memcpy(spill->written, spill->offsets, sizeof spill->written);
+    if (spill->failed)
         spill->retry_ns = now_ns + RETRY_NS;
     else
         spill->is_finished = spill->ends;
 }
 
-uint64_t viv_spill_io_step(struct viv_program *program, uint64_t now_ns)
+static uint64_t write_on(struct viv_program *program, struct viv_program_spill *spill,
+                         uint64_t now_ns)
 {
-    struct viv_program_spill *spill = program->spill;
-    if (spill == NULL || spill->is_finished) return VIV_FOREVER_NS;
     // Seq_cst: pairs with the store of the job, which wakes.
     if (spill->is_busy && !atomic_load_explicit(&spill->is_done, memory_order_seq_cst))
         return VIV_FOREVER_NS;
@@ -161,6 +167,31 @@ uint64_t viv_spill_io_step(struct viv_program *program, uint64_t now_ns)
         return VIV_FOREVER_NS;
     spill->is_busy = false;
     return now_ns + POST_PAUSE_NS;
+}
+
+// What is in the batch may be taken out of the rings; where all of it must be on disk, what was
+// written. A disk that refuses holds up nobody else. True: there is room where there was none.
+static bool set_saved(struct viv_program *program, const struct viv_program_spill *spill)
+{
+    const bool is_off = spill->is_finished || (spill->failed && !spill->is_required);
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        struct viv_log_ring *ring = &program->care.streams[i].ring;
+        const uint64_t kept = spill->is_required ? spill->written[i] : spill->copied[i];
+        const uint64_t saved = is_off ? UINT64_MAX : kept;
+        if (saved == atomic_load_explicit(&ring->saved, memory_order_relaxed)) continue; // own
+        viv_log_ring_set_saved(ring, saved, spill->is_required && !is_off);
+        viv_care_drained(&program->care); // as if somebody had
+        viv_program__complete_all(program, &program->readers[i], VIV_OK);
+    }
+    return (program->care.hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0;
+}
+
+uint64_t viv_spill_io_step(struct viv_program *program, uint64_t now_ns)
+{
+    struct viv_program_spill *spill = program->spill;
+    if (spill == NULL || spill->is_finished) return VIV_FOREVER_NS;
+    const uint64_t next_ns = write_on(program, spill, now_ns);
+    return set_saved(program, spill) ? now_ns : next_ns;
 }
 
 bool viv_spill_io_is_settled(struct viv_program *program)
@@ -198,6 +229,7 @@ enum viv_err viv_spill_io_open(struct viv_program *program)
     spill->native = program->native;
     spill->pid = program->pid;
     spill->keeps = fields->spill_keep;
+    spill->is_required = fields->spill_required;
     spill->wall_offset_ns = viv_os_wall_ns() - viv_sched_now_ns(program->native->sched);
     spill->job = (struct viv_job){.run = run_batch, .done = finish_batch};
     memcpy(spill->digest, program->digest, sizeof spill->digest);
@@ -221,6 +253,8 @@ enum viv_err viv_spill_io_open(struct viv_program *program)
             .compresses = fields->spill_zstd,
         });
     program->spill = spill;
+    for (uint32_t i = 0; i < STREAMS; i++)
+        viv_log_ring_set_saved(&program->care.streams[i].ring, 0, spill->is_required);
     return VIV_OK;
 }
 

@@ -2,6 +2,7 @@
 // The start itself, on a spawner thread: directly, as our child, or through `viv-holder init`,
 // which starts the program and reports the truth about it. Both ways answer when the program has
 // been executed, or say why it could not be.
+#include "native/held.h"
 #include "native/probe.h"
 #include "native/program.h"
 #include "native/sandbox.h"
@@ -199,6 +200,7 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     else
         program->care.rung = plan->rung;
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
+    plan->outlives = program->held != NULL;
     plan->lingers = fields->linger == VIV_NATIVE_LINGER_WAIT;
     plan->gains = fields->allow_setuid;
     plan->has_ready_fd = fields->ready == VIV_NATIVE_READY_FD;
@@ -370,6 +372,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     // Where init is another process, the one that was started has ended by now.
     int *outer = program->init_fd >= 0 || err != VIV_OK ? &program->outer_fd : &program->init_fd;
     *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
+    if (err == VIV_OK && program->held != NULL) err = viv_held__hand(program);
     if (err != VIV_OK) {
         abandon_init(program);
         if (program->care.cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
@@ -423,6 +426,8 @@ enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_ro
     viv_native__post_warden(program->native, room);
     if (program->care.has_init && probe_host(program->native, room) != VIV_OK)
         return fail(program, VIV_E_UNSUPPORTED, "holder");
+    if (program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL)
+        VIV_TRY(viv_held__open(program, room));
     VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
     // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
     atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);

@@ -24,14 +24,14 @@ enum viv_err viv_native_watch(const struct viv_native_ctx *ctx, const struct viv
 enum viv_err viv_native_unwatch(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                 int64_t tag) VIV_MUST_CHECK;
 struct viv_native_follow {
-    uint32_t stream, form;               // form: enum viv_native_deliver, bytes or lines
+    uint32_t stream, form;               // form: enum viv_native_deliver, not NONE
     const struct viv_log_cursor *cursor; // NULL: from the oldest there is
     uint32_t credit;                     // messages that may be sent
     bool is_auto;                        // credit comes back when one is taken out of the mailbox
 };
 // Output as messages whose tag is the stream; an empty one is its end. One with tag 3 is an event:
-// bytes were dropped before the next. Errors: NOTFOUND, INVAL (form, stream, cursor), UNSUPPORTED
-// (form), EXISTS, QUOTA, EXHAUSTED.
+// bytes were dropped before the next; of packets, or of one that is larger than its ring, the end
+// follows. Errors: NOTFOUND, INVAL (form, stream, cursor), EXISTS, QUOTA, EXHAUSTED.
 enum viv_err viv_native_follow(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                                const struct viv_native_follow *how) VIV_MUST_CHECK;
 // For n more messages of a stream that it follows. Errors: NOTFOUND, INVAL (it does not).

@@ -2,17 +2,25 @@
 // What a program's tree uses now, as its control group counts it. Any thread may ask: the group is
 // looked up by its name, and what is read counts only if the program has not ended meanwhile, since
 // an empty group may be given to another.
-#include "native/program.h"
+#include "native/held.h"
 
 #include "os/cgroup.h"
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 
 static bool read_one(const struct viv_program *program, const char *file, const char *key,
                      uint64_t *out_value)
 {
-    char path[64];
-    (void)snprintf(path, sizeof path, "%llu/%s", (unsigned long long)program->cgroup_number, file);
-    return viv_cgroup_read_u64(program->native->cgroup_fd, path, key, out_value) >= 0;
+    char path[PATH_MAX];
+    const bool is_held = program->held != NULL;
+    if (is_held)
+        (void)snprintf(path, sizeof path, "%s/%s", program->held->group, file);
+    else
+        (void)snprintf(path, sizeof path, "%llu/%s", (unsigned long long)program->cgroup_number,
+                       file);
+    const int base_fd = is_held ? AT_FDCWD : program->native->cgroup_fd;
+    return viv_cgroup_read_u64(base_fd, path, key, out_value) >= 0;
 }
 
 static bool is_alive(struct viv_program *program)
@@ -31,7 +39,10 @@ enum viv_err viv_native_usage(const struct viv_native_ctx *ctx, const struct viv
     struct viv_native_usage usage = {.known = 0};
     uint64_t cpu_us = 0;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    if (is_alive(program) && program->has_group && ctx->native->cgroup_fd >= 0) {
+    const bool has_group =
+        program->held != NULL ? program->held->group != NULL
+                              : program->has_group && ctx->native->cgroup_fd >= 0;
+    if (is_alive(program) && has_group) {
         if (read_one(program, "cpu.stat", "usage_usec", &cpu_us)) usage.known |= VIV_USAGE_CPU;
         if (read_one(program, "memory.current", NULL, &usage.memory_bytes))
             usage.known |= VIV_USAGE_MEMORY;

@@ -3,6 +3,7 @@
 // scheduler on one side, calls that are parked on the program on the other. The kernel's half of
 // care/care.h.
 #include "native/follow.h"
+#include "native/held.h"
 
 // ------------------------------------------------------------------------------------- the step
 
@@ -34,8 +35,10 @@ enum viv_err viv_program__arm(struct viv_program *program)
     struct viv_care *care = &program->care;
     for (uint32_t bit = 1; bit < VIV_READY_ALL; bit <<= 1) {
         int fd;
-        bool writes;
-        if (!viv_care_wants(care, bit, &fd, &writes)) continue;
+        bool writes = false;
+        const bool wants = program->held != NULL ? viv_held__wants(program, bit, &fd)
+                                                 : viv_care_wants(care, bit, &fd, &writes);
+        if (!wants) continue;
         VIV_TRY(viv_io_arm(program->native->sched, &wait_of(program, bit)->io, fd,
                            writes ? VIV_POLL_OUT : VIV_POLL_IN));
         care->armed |= bit;
@@ -93,9 +96,8 @@ static void admit_writers(struct viv_program *program)
         while (!viv_list_is_empty(&program->writers) && !(more = viv_wakes_are_full(&wakes))) {
             struct viv_op *op = VIV_CONTAINER_OF(program->writers.next, struct viv_op, queue);
             size_t taken;
-            const enum viv_err err =
-                viv_stdin_push(&program->care.in, op->buf.data, op->buf.len_bytes, VIV_STDIN_ALL,
-                               &taken);
+            const enum viv_err err = viv_stdin_push(&program->care.in, op->buf.data,
+                                                    op->buf.len_bytes, VIV_STDIN_ALL, &taken);
             if (err == VIV_E_FULL) break;
             program->care.hot |= VIV_READY_IN;
             viv_native_call_complete_locked(op, err, &wakes);
@@ -121,7 +123,7 @@ void viv_program__tell(struct viv_program *program)
     if ((news & VIV_NEWS_ROOM) != 0) admit_writers(program);
     if ((news & VIV_NEWS_CLOSED) != 0)
         viv_program__complete_all(program, &program->writers, VIV_E_CLOSED);
-    if ((news & VIV_NEWS_UNKILLABLE) != 0)
+    if (care->unkillable && !care->has_exit) // also those that came later
         viv_program__complete_all(program, &program->stoppers, VIV_E_TIMEOUT);
     if ((news & VIV_NEWS_STARTED) != 0) viv_program__note_started(program);
 }

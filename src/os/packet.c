@@ -87,6 +87,15 @@ static void take_fds(struct msghdr *message, struct viv_packet *packet)
     }
 }
 
+static ssize_t receive(int fd, struct msghdr *message)
+{
+    ssize_t r;
+    do
+        r = viv_os__is_faulted("recvmsg") ? -1 : recvmsg(fd, message, MSG_CMSG_CLOEXEC);
+    while (viv_os__is_interrupted(r));
+    return r;
+}
+
 ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet)
 {
     union control control;
@@ -95,10 +104,9 @@ ssize_t viv_os_packet_receive(int fd, struct viv_packet *packet)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
-    ssize_t r;
-    do
-        r = viv_os__is_faulted("recvmsg") ? -1 : recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-    while (viv_os__is_interrupted(r));
+    ssize_t r = receive(fd, &message);
+    // The other end has gone and had not read all: Linux says so once, ahead of what it had sent.
+    if (r < 0 && errno == ECONNRESET) r = receive(fd, &message);
     if (r < 0) return -errno;
     take_fds(&message, packet);
     if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {

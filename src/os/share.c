@@ -59,7 +59,7 @@ static int map(int fd, size_t size_bytes, int protection, int flags, void **out_
 
 int viv_os_shared_map(int fd, size_t size_bytes, size_t writable_bytes, void **out_base)
 {
-    void *base;
+    void *base = NULL;
     const bool is_all = writable_bytes == size_bytes;
     int r = map(fd, size_bytes, is_all ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, &base);
     if (r < 0) return r;
@@ -77,7 +77,7 @@ int viv_os_shared_map(int fd, size_t size_bytes, size_t writable_bytes, void **o
 
 int viv_os_sealed_map(int fd, size_t size_bytes, const void **out_base)
 {
-    void *base;
+    void *base = NULL;
     int r = check_file(fd, size_bytes, SIZE_SEALS | F_SEAL_WRITE);
     if (r >= 0) r = map(fd, size_bytes, PROT_READ, MAP_PRIVATE, &base);
     if (r >= 0) *out_base = base;

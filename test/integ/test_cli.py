@@ -143,7 +143,7 @@ class Help(CliTest):
             "--detach", "--env", "--no-env", "--cwd", "--label", "--key", "--json", "--max-memory", "--max-time",
             "--cpu-time", "--cpu", "--pids", "--files", "--file-size", "--output", "--idle", "--grace",
             "--stop-signal", "--retain", "--ring", "--merge", "--overflow", "--spill", "--audit", "--require-audit",
-            "--sandbox", "--net", "--ro", "--rw", "--hide", "--accept"})
+            "--sandbox", "--net", "--ro", "--rw", "--hide", "--accept", "--user", "--survive"})
 
     def test_man_page_and_completion_agree_with_the_help(self):
         man = (SOURCE / "tools" / "viv.1").read_text(encoding="utf-8").replace("\\-", "-")

@@ -92,6 +92,19 @@ class Exec(CliTest):
         (self.dir / "sub").mkdir()
         self.assertEqual(self.run_program("pwd", options=["--cwd", "sub"]).out, f"{self.dir}/sub\n")
 
+    def test_user(self):
+        self.refused(self.run_program("true", options=("--user", "no-such-user")), 2, "--user no-such-user")
+        self.refused(self.run_program("true", options=("--user", "4294967295")), 2, "--user")
+        if os.geteuid() != 0:
+            self.skipTest("only root may be somebody else")
+        there = subprocess.run(["su", "-s", "/bin/sh", "-c", "id", "nobody"], check=True, capture_output=True, text=True).stdout
+        number = subprocess.run(["id", "-u", "nobody"], check=True, capture_output=True, text=True).stdout.strip()
+        for user in ("nobody", number):
+            ended = self.run_program("id", options=("--user", user, "--cwd", "/"))
+            self.assertEqual(ended, (0, there, ""))
+        ended = self.run_program("id", options=("--sandbox", "default"))
+        self.assertEqual((ended.status, ended.out), (1, ""))  # root cannot be confined
+
     def test_case_111_a_closed_pipe(self):
         began = time.monotonic()
         result = subprocess.run(f"{VIV} run -- yes | head -1", shell=True, capture_output=True, env=self.env,

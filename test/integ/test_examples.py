@@ -3,15 +3,20 @@
 """Runs every program of examples/ and checks what a user sees: output, order where it is promised,
 status. The environment names the command (VIV), the compiled guests and the source tree."""
 
+import fcntl
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import urllib.request
@@ -55,6 +60,10 @@ SANDBOX = {
     "read the clock": ("notcapable", None),
     "read the environment": ("it is empty", None),
 }
+
+
+def set_size(master, rows, columns):
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def run(program, workers="2", options=(), cwd=None):
@@ -224,6 +233,46 @@ class Examples(unittest.TestCase):
                     self.assertRegex(keeper.stdout.read(), r"^cannot start the server: error 4, viv_native.spawn: .+\n$")
                     self.assertEqual(keeper.wait(SECONDS), 2)
 
+    def test_keys_in_a_terminal(self):
+        """As someone who sits at one: the terminal is the program's while it runs, and as before when it has ended."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        set_size(master, 24, 80)
+        before = termios.tcgetattr(slave)
+        process = subprocess.Popen([VIV, "run", "-t", "--", "python3", EXAMPLES / "keys.py"], stdin=slave, stdout=slave,
+                                   stderr=slave, start_new_session=True,
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.expect(master, "24 rows, 80 columns")
+        os.write(master, b"a")
+        self.expect(master, "key 'a'")
+        set_size(master, 40, 100)
+        self.expect(master, "40 rows, 100 columns")
+        os.write(master, b"\x03")  # to the program, not to viv
+        self.expect(master, "interrupted")
+        os.write(master, b"\x04\r")  # no end of input while keys are read
+        self.expect(master, "key '\\x04'")
+        self.expect(master, "key '\\n'")
+        os.write(master, b"q")
+        self.expect(master, "bye")
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+        self.assertEqual(termios.tcgetattr(slave), before)
+        os.close(slave)
+
+    def test_keys_without_a_terminal(self):
+        result = subprocess.run([VIV, "run", "--", "python3", EXAMPLES / "keys.py"], stdin=subprocess.DEVNULL, text=True,
+                                capture_output=True, timeout=SECONDS, check=False)
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (1, "", "keys: standard input is no terminal (viv run -t)\n"))
+
+    def expect(self, master, line):
+        """Reads up to this line, and no further."""
+        seen, end = b"", time.monotonic() + SECONDS
+        while not seen.endswith(b"\n") or line.encode() not in seen:
+            self.assertTrue(select.select([master], [], [], max(0, end - time.monotonic()))[0], f"{line!r}: {seen!r}")
+            seen += os.read(master, 1)
+
     def test_the_guest_header_is_also_for_cxx_and_strict_c(self):
         compiler = shutil.which("clang-19") or shutil.which("clang")
         if compiler is None:
@@ -241,8 +290,8 @@ class Examples(unittest.TestCase):
                     self.assertEqual(result.returncode, 0)
 
     def test_every_example_is_run_here(self):
-        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c", "sandbox.c", "keeper.c"}
-        found = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".c", ".wat")}
+        known = {"hello.c", "hello_text.wat", "actor.wat", "supervisor.c", "sandbox.c", "keeper.c", "keys.py"}
+        found = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".c", ".wat", ".py")}
         self.assertEqual(found, known)
 
 

@@ -82,6 +82,8 @@ TOLD_CASE(case_079_credit, "follow")
 TOLD_CASE(case_039_079_all_output_then_down, "follow_all")
 TOLD_CASE(case_079_slow_follower_is_told, "follow_dropped")
 TOLD_CASE(case_079_deliver, "deliver")
+TOLD_CASE(case_079_packets, "packets")
+TOLD_CASE(case_079_packets_that_are_lost, "packets_lost")
 TOLD_CASE(case_032_reasons, "reasons")
 TOLD_CASE(case_041_links, "links")
 TOLD_CASE(case_109_give_away, "give_away")
@@ -192,6 +194,8 @@ int main(void)
         cmocka_unit_test(case_039_079_all_output_then_down),
         cmocka_unit_test(case_079_slow_follower_is_told),
         cmocka_unit_test(case_079_deliver),
+        cmocka_unit_test(case_079_packets),
+        cmocka_unit_test(case_079_packets_that_are_lost),
         cmocka_unit_test(case_032_reasons),
         cmocka_unit_test(case_041_links),
         cmocka_unit_test(case_109_give_away),

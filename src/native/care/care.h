@@ -53,7 +53,7 @@ struct viv_care_stream {
     struct viv_log_ring ring; // empty for ever when it is /dev/null, or part of the other stream
     int fd;                   // -1: closed
     uint32_t full_reads;      // in a row
-    bool is_large;            // the pipe was enlarged
+    bool is_large;            // enlarging the pipe was tried
     _Atomic bool is_eof;      // all of it is in the ring
     bool truncated, is_overfilled;
 };
@@ -105,7 +105,8 @@ struct viv_care {
     uint64_t stop_kill_ns; // when SIGKILL follows; VIV_FOREVER_NS: no stop
     uint64_t kill_ns;      // when it was sent; 0: not yet
     uint64_t tree_check_ns, tree_pause_ns;
-    uint64_t leader_end_ns; // 0: not waited for yet
+    uint64_t traced_check_ns; // a child that has ended and cannot be waited for; 0: there is none
+    uint64_t leader_end_ns;   // 0: not waited for yet
     uint64_t tree_end_ns;
     uint64_t cpu_check_ns; // next sample of what the tree has used
     uint64_t output_bytes;
@@ -136,6 +137,8 @@ void viv_care_close_stream(struct viv_care *care, uint32_t index, bool truncated
 void viv_care_close_stdin(struct viv_care *care);
 void viv_care_set_ready(struct viv_care *care); // it has said so
 void viv_care_drained(struct viv_care *care);   // somebody took bytes out of a ring
+// Large pipes that nothing came through for 10 s become small again. When next.
+uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns);
 // What is to be waited for now: descriptor, and whether for room to write. False: nothing.
 bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd,
                     bool *out_is_writing);

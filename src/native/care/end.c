@@ -12,6 +12,7 @@
 #define UNKILLABLE_NS (30 * VIV_NS_PER_SEC)
 #define TREE_PAUSE_FIRST_NS (VIV_NS_PER_MS)
 #define TREE_PAUSE_MAX_NS (50 * VIV_NS_PER_MS)
+#define TRACED_PAUSE_NS (50 * VIV_NS_PER_MS)
 enum { PIPE_BYTES_MAX = 1 << 20 }; // as much as a pipe can hold (io.c)
 
 static bool leader_has_ended(const struct viv_care *care)
@@ -58,8 +59,8 @@ static void check_stop(struct viv_care *care, uint64_t now_ns)
 {
     if (care->kill_ns == 0 && now_ns >= care->stop_kill_ns)
         viv_care_kill(care, care->cause, now_ns);
-    if (care->kill_ns == 0 || leader_has_ended(care) ||
-        now_ns - care->kill_ns < UNKILLABLE_NS || care->unkillable)
+    if (care->kill_ns == 0 || leader_has_ended(care) || now_ns - care->kill_ns < UNKILLABLE_NS ||
+        care->unkillable)
         return;
     viv_spin_lock(&care->lock);
     care->unkillable = true;
@@ -101,10 +102,20 @@ static void latch_leader(struct viv_care *care, const struct viv_child_end *end,
     viv_care_close_stdin(care);
 }
 
+// Has our child ended, so that it can be waited for? One that is traced cannot, until the tracer
+// lets go, though its descriptor is readable from its end on: it is looked at with pauses then.
+static bool child_has_ended(struct viv_care *care, uint64_t now_ns)
+{
+    if (viv_os_child_has_ended(care->pidfd) != 0) return true;
+    const bool was_readable = (care->hot & VIV_READY_PID) != 0 || care->traced_check_ns != 0;
+    care->traced_check_ns = was_readable ? now_ns + TRACED_PAUSE_NS : 0;
+    return false;
+}
+
 // Our own child: its tree is killed while its number is still its own.
 static void look_at_child(struct viv_care *care, uint64_t now_ns)
 {
-    if (care->pidfd < 0 || viv_os_child_has_ended(care->pidfd) == 0) return;
+    if (care->pidfd < 0 || !child_has_ended(care, now_ns)) return;
     const bool is_alone = viv_tree_is_empty(care); // as most are
     if (!care->limits.lingers && !is_alone) viv_tree_kill(care);
     struct viv_child_end end = {0};
@@ -185,7 +196,7 @@ static void look_at_init(struct viv_care *care, uint64_t now_ns)
 {
     if ((care->hot & VIV_READY_LINK) != 0) hear_init(care, now_ns);
     care->hot &= ~(uint32_t)VIV_READY_LINK;
-    if (care->pidfd >= 0 && viv_os_child_has_ended(care->pidfd) != 0) {
+    if (care->pidfd >= 0 && child_has_ended(care, now_ns)) {
         hear_init(care, now_ns); // its last words
         struct viv_child_end end;
         VIV_IGNORE(viv_os_child_reap(care->pidfd, &end), "its own end says nothing");
@@ -201,15 +212,13 @@ static void look_at_init(struct viv_care *care, uint64_t now_ns)
 
 static void look_at_tree(struct viv_care *care, uint64_t now_ns)
 {
-    if (!leader_has_ended(care) || care->tree_is_dead || now_ns < care->tree_check_ns)
-        return;
+    if (!leader_has_ended(care) || care->tree_is_dead || now_ns < care->tree_check_ns) return;
     care->tree_is_dead = viv_tree_is_dead(care);
     if (care->tree_is_dead) {
         care->tree_end_ns = now_ns;
         return;
     }
-    const bool waits =
-        care->limits.lingers && care->kill_ns == 0;
+    const bool waits = care->limits.lingers && care->kill_ns == 0;
     if (!waits) viv_tree_kill(care);
     care->tree_pause_ns = viv_min_u64(2 * care->tree_pause_ns, TREE_PAUSE_MAX_NS);
     care->tree_check_ns = now_ns + care->tree_pause_ns;
@@ -226,7 +235,7 @@ static void look_at_streams(struct viv_care *care, uint64_t now_ns)
     for (uint32_t i = 0; i < 2; i++) {
         struct viv_care_stream *stream = &care->streams[i];
         if (stream->fd < 0) continue;
-        if (stream->ring.is_backpressure && !stream->is_overfilled)
+        if (viv_log_ring_can_be_full(&stream->ring) && !stream->is_overfilled)
             viv_log_ring_add_cap(&stream->ring, PIPE_BYTES_MAX);
         stream->is_overfilled = true;
         if (now_ns >= linger_end_ns(care)) viv_care_close_stream(care, i, true);
@@ -282,6 +291,7 @@ uint64_t viv_care_next(const struct viv_care *care)
             at_ns = care->stop_kill_ns;
         else if (!care->unkillable)
             at_ns = care->kill_ns + UNKILLABLE_NS;
+        if (care->traced_check_ns != 0) at_ns = viv_min_u64(at_ns, care->traced_check_ns);
     } else if (!care->tree_is_dead) {
         at_ns = care->tree_check_ns;
         if (care->kill_ns == 0) at_ns = viv_min_u64(at_ns, care->stop_kill_ns);

@@ -6,6 +6,7 @@
 #include "os/file.h"
 #include <errno.h>
 
+#define PIPE_IDLE_NS (10 * VIV_NS_PER_SEC)
 enum {
     READS_A_TURN = 8,
     BYTES_A_TURN = 1 << 20,
@@ -37,13 +38,31 @@ void viv_care_close_stream(struct viv_care *care, uint32_t index, bool truncated
 }
 
 // A reader that is never behind gets by with a small pipe; one that is, needs fewer turns with a
-// large one.
+// large one, of which a user may not have many: it is given back when nothing comes for a while.
 static void adapt_pipe(struct viv_care_stream *stream, size_t n)
 {
     stream->full_reads = n >= PIPE_BYTES ? stream->full_reads + 1 : 0;
     if (stream->is_large || stream->full_reads < FULL_READS) return;
     stream->is_large = true; // also when the system refuses: asked once
     VIV_IGNORE(viv_os_pipe_resize(stream->fd, PIPE_LARGE_BYTES), "the small one works, too");
+}
+
+uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns)
+{
+    uint64_t next_ns = VIV_FOREVER_NS;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct viv_care_stream *stream = &care->streams[i];
+        if (stream->fd < 0 || !stream->is_large) continue;
+        const uint64_t end_ns = stream->ring.last_ns + PIPE_IDLE_NS;
+        if (now_ns < end_ns) {
+            next_ns = viv_min_u64(next_ns, end_ns);
+            continue;
+        }
+        stream->is_large = false;
+        stream->full_reads = 0;
+        VIV_IGNORE(viv_os_pipe_resize(stream->fd, PIPE_BYTES), "it is full: it stays as it is");
+    }
+    return next_ns;
 }
 
 enum turn { TURN_DRY, TURN_MORE, TURN_FULL, TURN_END };
@@ -58,8 +77,8 @@ static enum turn read_beyond(struct viv_care *care, const struct viv_care_stream
     return TURN_END;
 }
 
-static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream,
-                           uint64_t now_ns, size_t *out_count)
+static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream, uint64_t now_ns,
+                           size_t *out_count)
 {
     struct iovec space[2];
     const uint64_t left = care->limits.max_output_bytes - care->output_bytes;
@@ -70,8 +89,7 @@ static enum turn read_once(struct viv_care *care, struct viv_care_stream *stream
     const ssize_t n = viv_os_readv(stream->fd, space, space[1].iov_len > 0 ? 2 : 1);
     if (n == -EAGAIN) return TURN_DRY;
     if (n <= 0) return TURN_END; // of a terminal: EIO
-    if (stream == &care->streams[VIV_OUT] &&
-        viv_readiness_scan(&care->readiness, space, (size_t)n))
+    if (stream == &care->streams[VIV_OUT] && viv_readiness_scan(&care->readiness, space, (size_t)n))
         viv_care_set_ready(care);
     viv_log_ring_commit(&stream->ring, (size_t)n, now_ns, care->sequence);
     care->output_bytes += (size_t)n;
@@ -182,8 +200,7 @@ static void hear_readiness(struct viv_care *care)
     enum viv_readiness_left left = VIV_READY_LEFT_END;
     if (care->readiness.fd >= 0 && viv_readiness_read(&care->readiness, &left))
         viv_care_set_ready(care);
-    if (left == VIV_READY_LEFT_END)
-        close_waited(care, &care->readiness.fd, VIV_READY_SAYS);
+    if (left == VIV_READY_LEFT_END) close_waited(care, &care->readiness.fd, VIV_READY_SAYS);
     if (left != VIV_READY_LEFT_MORE) care->hot &= ~(uint32_t)VIV_READY_SAYS;
 }
 
@@ -228,6 +245,7 @@ bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd
 {
     *out_fd = fd_of(care, ready_bit);
     *out_is_writing = ready_bit == VIV_READY_IN;
+    if (ready_bit == VIV_READY_PID && care->traced_check_ns != 0) return false;
     return *out_fd >= 0 && ((care->armed | care->hot | care->full) & ready_bit) == 0;
 }
 

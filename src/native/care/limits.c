@@ -65,7 +65,7 @@ uint64_t viv_care_check(struct viv_care *care, uint64_t now_ns)
 // A ring without memory: one that drops is never full otherwise.
 static bool is_starved(const struct viv_care *care)
 {
-    return care->full != 0 && !care->streams[VIV_OUT].ring.is_backpressure;
+    return care->full != 0 && !viv_log_ring_can_be_full(&care->streams[VIV_OUT].ring);
 }
 
 void viv_care_feed_starved(struct viv_care *care)
@@ -75,7 +75,7 @@ void viv_care_feed_starved(struct viv_care *care)
 
 uint64_t viv_care_tend_rings(struct viv_care *care, uint64_t now_ns)
 {
-    uint64_t next_ns = VIV_FOREVER_NS;
+    uint64_t next_ns = viv_care_tend_pipes(care, now_ns);
     for (uint32_t i = 0; i < 2; i++)
         next_ns = viv_min_u64(next_ns, viv_log_ring_trim(&care->streams[i].ring, now_ns));
     return is_starved(care) ? viv_min_u64(next_ns, now_ns + STARVED_PAUSE_NS) : next_ns;

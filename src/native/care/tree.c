@@ -7,6 +7,7 @@
 //
 // The leader's number is used only while it has not been waited for.
 #include "native/care/care.h"
+
 #include "os/cgroup.h"
 #include "os/tree.h"
 #include <errno.h>
@@ -29,8 +30,7 @@ static void kill_by_init(struct viv_care *care)
 {
     if (care->link.fd >= 0 && viv_init_link_kill(&care->link) == VIV_OK) return;
     kill_group(care);
-    if (care->pidfd >= 0)
-        VIV_IGNORE(viv_os_child_signal(care->pidfd, SIGKILL), "it has ended");
+    if (care->pidfd >= 0) VIV_IGNORE(viv_os_child_signal(care->pidfd, SIGKILL), "it has ended");
 }
 
 void viv_tree_kill(struct viv_care *care)
@@ -67,8 +67,8 @@ void viv_tree_signal(struct viv_care *care, int signo, bool leader)
         return;
     }
     if (!has_leader(care)) return;
-    const int r = leader ? viv_os_child_signal(care->pidfd, signo)
-                         : viv_os_group_signal(care->leader, signo);
+    const int r =
+        leader ? viv_os_child_signal(care->pidfd, signo) : viv_os_group_signal(care->leader, signo);
     VIV_IGNORE(r, "it has ended, which is told elsewhere");
 }
 
@@ -78,9 +78,9 @@ void viv_tree_freeze(struct viv_care *care, bool is_frozen)
     care->is_frozen = is_frozen;
     if (care->has_init) { // init must go on, so its group is not frozen
         if (care->link.fd >= 0)
-            VIV_IGNORE(viv_init_link_signal(&care->link, is_frozen ? SIGSTOP : SIGCONT,
-                                            VIV_TARGET_TREE),
-                       "it has ended");
+            VIV_IGNORE(
+                viv_init_link_signal(&care->link, is_frozen ? SIGSTOP : SIGCONT, VIV_TARGET_TREE),
+                "it has ended");
         return;
     }
     const int r = care->cgroup_fd >= 0 ? viv_cgroup_freeze(care->cgroup_fd, is_frozen) : -1;

@@ -64,10 +64,14 @@ void viv_hold__adopt_pair(struct viv_hold *hold, int fd)
     begin(&hold->conns[0], fd, VIV_HOLD_CONN_OPENING);
 }
 
-// 0 or a negated errno; what has no room waits for some.
+// 0 or a negated errno; what has no room waits for some. Who has gone is told nothing: the end of
+// its frames ends the connection.
 static int send_frame(struct viv_hold_conn *conn, const struct viv_hold_sent *frame)
 {
+    if (conn->is_deaf) return 0;
     const int r = viv_hold_frame_send(conn->fd, frame);
+    conn->is_deaf = r == -EPIPE || r == -ECONNRESET;
+    if (conn->is_deaf) return 0;
     if (r != -EAGAIN && r != -ENOBUFS && r != -ENOMEM) return r;
     conn->is_full = true;
     conn->is_armed = false; // it is waited for room, too

@@ -31,6 +31,7 @@ struct viv_hold_conn {
     int fd;
     bool is_ready, is_armed;       // something may be read or sent; it is waited for
     bool is_full;                  // of what was sent: the other end has to read first
+    bool is_deaf;                  // the other end has gone; what it sent is still obeyed
     bool has_answer;               // which could not be sent yet; nothing more is read before
     uint64_t give_up_ns;           // GREETED
     uint64_t told;                 // sequence of the state that was sent last
@@ -53,6 +54,7 @@ struct viv_hold {
     struct viv_care care; // first: the host's functions come with it
     enum viv_hold_stage stage;
     bool is_over;
+    bool forgets; // at the end of the program, as if it were released then
     uint32_t files; // VIV_HOLD_FILE_ that are there and are to go with it
     struct viv_poller *poller;
     uint8_t *frame; // VIV_HOLD_FRAME_BYTES_MAX; pages that no frame reached take no memory
@@ -119,6 +121,7 @@ uint64_t viv_hold__expire(struct viv_hold *hold, uint64_t now_ns);
 // ---- hold_order.c ----
 // For the limits: idle as far as is known here; who is attached is asked first.
 bool viv_hold__is_idle(struct viv_care *care, uint64_t now_ns);
+void viv_hold__forget(struct viv_hold *hold); // it has ended, and is released
 // What the controller's frame asks for. False: it is answered with nothing.
 bool viv_hold__obey(struct viv_hold *hold, const struct viv_hold_frame *frame, uint64_t now_ns,
                     struct viv_hold_answer *out_answer);

@@ -127,6 +127,7 @@ static void stop(struct viv_hold *hold, const struct viv_hold_stop *order, uint6
 {
     const struct viv_care_stop stop = {(enum viv_native_cause)order->cause, order->grace_ns,
                                        order->signo};
+    hold->forgets = hold->forgets || order->forgets != 0;
     if (order->kills != 0)
         viv_care_kill(&hold->care, stop.cause, now_ns);
     else
@@ -152,12 +153,17 @@ static void close_output(struct viv_hold *hold, uint64_t streams)
             viv_care_close_stream(&hold->care, i, true);
 }
 
+void viv_hold__forget(struct viv_hold *hold)
+{
+    hold->files = VIV_HOLD_FILE_SOCKET | VIV_HOLD_FILE_RECORD;
+    viv_hold__clean_up(hold);
+    hold->is_over = true;
+}
+
 static enum viv_err release(struct viv_hold *hold)
 {
     if (hold->stage == VIV_HOLD_HELD) return VIV_E_BUSY;
-    hold->files = VIV_HOLD_FILE_SOCKET | VIV_HOLD_FILE_RECORD;
-    viv_hold__clean_up(hold); // whoever reads the answer finds nothing any more
-    hold->is_over = true;
+    viv_hold__forget(hold); // whoever reads the answer finds nothing any more
     return VIV_OK;
 }
 

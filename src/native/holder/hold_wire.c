@@ -81,7 +81,7 @@ static bool is_hand(const struct viv_hold_hand *hand)
 static bool is_stop(const struct viv_hold_stop *stop)
 {
     return stop->cause > VIV_CAUSE_NONE && stop->cause < VIV_CAUSES && stop->signo >= 0 &&
-           stop->signo <= SIGNO_MAX && stop->kills <= 1 && stop->zero == 0;
+           stop->signo <= SIGNO_MAX && stop->kills <= 1 && stop->forgets <= 1;
 }
 
 static bool is_resize(const struct viv_hold_resize *size)

@@ -126,7 +126,9 @@ struct viv_hold_stop {
     uint64_t grace_ns;
     uint32_t cause;       // enum viv_native_cause
     int32_t signo;        // 0: its own
-    uint32_t kills, zero; // kills: at once, with SIGKILL
+    // kills: at once, with SIGKILL; forgets: nobody wants to know how it ends, as if it were
+    // released then
+    uint32_t kills, forgets;
 };
 struct viv_hold_set {
     uint32_t knob, zero;

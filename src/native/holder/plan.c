@@ -155,6 +155,7 @@ static void walk_confinement(struct pass *pass, struct viv_plan *plan)
 static void walk_leader(struct pass *pass, struct viv_plan *plan)
 {
     walk_bool(pass, &plan->is_gated);
+    walk_bool(pass, &plan->outlives);
     walk_bool(pass, &plan->lingers);
     walk_bool(pass, &plan->gains);
     walk_bool(pass, &plan->has_ready_fd);

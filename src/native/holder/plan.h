@@ -85,6 +85,7 @@ struct viv_plan {
     uint16_t filter_length;
     // The leader.
     bool is_gated;     // it starts on order
+    bool outlives;     // who started init may go: only the end of the socket says to end
     bool lingers;      // its end leaves the tree alone (linger=wait)
     bool gains;        // no_new_privs is not set (allow_setuid)
     bool has_ready_fd; // a fourth descriptor comes with the plan

@@ -156,9 +156,13 @@ static bool enter_namespaces(struct viv_init *init, bool *out_is_init, int *out_
 
 static int become_reaper(struct viv_init *init)
 {
-    // Outside of a pid namespace the end of the socket must do: killed, init could kill nobody.
-    int r =
-        init->plan.rung == VIV_RUNG_PIDNS ? viv_os_die_with_parent() : viv_os_become_subreaper();
+    // Outside of a pid namespace the end of the socket must do: killed, init could kill nobody. In
+    // one it is the reaper anyway.
+    int r = 0;
+    if (init->plan.rung != VIV_RUNG_PIDNS)
+        r = viv_os_become_subreaper();
+    else if (!init->plan.outlives)
+        r = viv_os_die_with_parent();
     if (r >= 0) r = init->events_fd = viv_os_open_child_events();
     if (r >= 0) r = init->timer_fd = viv_os_open_boot_timer();
     if (r >= 0 && init->plan.deadman_ns != 0)

@@ -4,6 +4,8 @@
 // Its argument names the case. It ends with 0, or with the line of the check that failed.
 #include "native_guest.h"
 
+#include <stdio.h>
+
 static struct viv_msg msg;
 static uint8_t body[70000];
 
@@ -128,7 +130,7 @@ static void case_follow(void)
     ERR(viv_native_follow(&ref, 1, NULL, VIV_PROG_LINES, 2), VIV_E_EXISTS);
     ERR(viv_native_follow(&ref, 3, NULL, VIV_PROG_LINES, 2), VIV_E_INVAL);
     ERR(viv_native_follow(&ref, 2, NULL, 9, 2), VIV_E_INVAL);
-    ERR(viv_native_follow(&ref, 2, NULL, 3, 2), VIV_E_UNSUPPORTED);
+    ERR(viv_native_follow(&ref, 2, NULL, 0, 2), VIV_E_INVAL);
     ERR(viv_native_credit(&ref, 2, 1), VIV_E_INVAL);
     expect_output(1, "line 1");
     expect_output(1, "line 2");
@@ -215,6 +217,64 @@ static void case_deliver(void)
         CHECK(msg.size == strlen(text) && memcmp(body, text, strlen(text)) == 0);
     }
     receive_nothing();
+}
+
+// N79, 8.8: packets, whole, however they were written.
+static void case_packets(void)
+{
+    static const uint32_t forms[] = {VIV_PROG_PACKET1, VIV_PROG_PACKET2, VIV_PROG_PACKET4};
+    static const char *const zeros[] = {"", "\\000", "\\000\\000\\000"};
+    char script[400];
+    for (int i = 0; i < 3; i++) {
+        // One in pieces, two at once, one without bytes between them, and one that is not finished.
+        (void)snprintf(script, sizeof(script),
+                       "printf '%s'; sleep 0.1; printf '\\005he'; sleep 0.1; printf 'llo';"
+                       "printf '%s\\003two%s\\000%s\\002\\000\\n'; printf '%s\\004abc'",
+                       zeros[i], zeros[i], zeros[i], zeros[i], zeros[i]);
+        const struct viv_prog_ref ref = start_shell(script);
+        OK(viv_native_follow(&ref, 1, NULL, forms[i], -1));
+        expect_output(1, "hello");
+        expect_output(1, "two");
+        receive();
+        CHECK(msg.tag == 1 && msg.size == 2 && memcmp(body, "\0\n", 2) == 0);
+        expect_output(1, "");
+        receive_nothing();
+        OK(viv_native_release(&ref));
+    }
+    // As the request says, of both streams.
+    shell("printf '\\001a\\000\\001b'; printf '\\002cd' >&2");
+    viv_prog_req_u32(&request, VIV_PROG_DELIVER, VIV_PROG_PACKET1);
+    (void)start();
+    uint32_t sum = 0;
+    for (int i = 0; i < 5; i++) {
+        receive();
+        CHECK(msg.tag == 1 || msg.tag == 2);
+        sum += msg.size > 0 ? (uint32_t)msg.size * body[0] : 0;
+    }
+    CHECK(sum == 'a' + 'b' + 2 * 'c');
+    receive_nothing();
+}
+
+// Packets that are gone, or cannot ever be there as a whole, are the end.
+static void case_packets_lost(void)
+{
+    static const char *const scripts[] = {
+        "i=0; while [ $i -lt 2000 ]; do printf '\\003abc'; i=$((i+1)); done", // 8,000 bytes
+        "printf '\\000\\000\\020\\000'; head -c 5000 /dev/zero"};             // of 4,096
+    for (int i = 0; i < 2; i++) {
+        struct viv_prog_event event;
+        shell(scripts[i]);
+        viv_prog_req_u64(&request, VIV_PROG_RING_BYTES, 4096);
+        const struct viv_prog_ref ref = start();
+        if (i == 0) OK(viv_native_wait(&ref, VIV_FOREVER, NULL));
+        OK(viv_native_follow(&ref, 1, NULL, i == 0 ? VIV_PROG_PACKET1 : VIV_PROG_PACKET4, 100));
+        receive();
+        CHECK(msg.tag == 3 && msg.size >= sizeof(event));
+        memcpy(&event, body, sizeof(event));
+        CHECK(event.kind == 32 && event.stream == 1);
+        expect_output(1, "");
+        receive_nothing();
+    }
 }
 
 // ---- 1.6: reasons ----
@@ -521,6 +581,8 @@ static const struct guest_case cases[] = {
     {"follow_all", case_follow_all},
     {"follow_dropped", case_follow_dropped},
     {"deliver", case_deliver},
+    {"packets", case_packets},
+    {"packets_lost", case_packets_lost},
     {"reasons", case_reasons},
     {"links", case_links},
     {"parent_ends", case_parent_ends},

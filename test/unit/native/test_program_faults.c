@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A spawn in which something fails (N20, N22, N23, N4): each allocation, each system call of the
 // launch, descriptors and processes that run out. A typed error, one record, and nothing left; and
-// it works again afterwards. On each way of starting: directly, by init, in a sandbox.
+// it works again afterwards. On each way of starting: directly, by init, in a sandbox, by init for a
+// holder.
 #include "native_rig.h"
 
 #include "base/alloc.h"
 #include "harness/check.h"
 #include "native/metrics.h"
+#include "os/clock.h"
 #include "os/fault.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +21,27 @@
 #include <unistd.h>
 
 #define MS VIV_NS_PER_MS
-enum { LINE = 32768, WAYS = 3, NTH_MAX = 400 };
+enum { LINE = 32768, WAYS = 4, HELD = 3, NTH_MAX = 400 };
 
 static struct native_rig rig;
 static char line[LINE];
 
+static char hold_dir[4096 + 32];
+
+static void may_hold(struct viv_native_config *config)
+{
+    config->state_dir = "faults-state";
+    config->hold_dir = hold_dir;
+    config->held_ok = true;
+}
+
 static void open_rig(int way)
 {
-    rig_open(&rig);
+    char cwd[4096];
+    CHECK(system("rm -rf faults-state && mkdir -m 700 faults-state") == 0);
+    CHECK(getcwd(cwd, sizeof cwd) != NULL);
+    (void)snprintf(hold_dir, sizeof hold_dir, "%s/faults-state/h", cwd);
+    rig_open_with(&rig, way == HELD ? may_hold : NULL);
     if (way == 2) rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
     assert_int_equal(chmod(".", 0777), 0);
 }
@@ -34,6 +50,7 @@ static void request(int way)
 {
     rig_request(&rig, "true", "some", "arguments", NULL);
     if (way == 0) rig_put_u64(&rig, VIV_NATIVE_KEY_CONTAIN, VIV_NATIVE_CONTAIN_GROUP);
+    if (way == HELD) rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_READY, VIV_NATIVE_READY_FD);
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
     rig_put_text(&rig, VIV_NATIVE_KEY_KEY, "the-key");
@@ -53,6 +70,22 @@ static int count_fds(void)
     return count;
 }
 
+// A holder that is not wanted takes its files along, a moment later.
+static void await_no_files(const char *what)
+{
+    const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
+    for (int count = 1; count > 0;) {
+        DIR *dir = opendir(hold_dir);
+        if (dir == NULL) return;
+        count = 0;
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+            count += entry->d_name[0] != '.';
+        closedir(dir);
+        if (viv_os_now_ns() > end_ns) fail_msg("%s: %d files are left", what, count);
+        if (count > 0) rig_sleep(&rig, MS);
+    }
+}
+
 // No program, reservation or child is there; as many descriptors as when it was looked at first.
 static void expect_nothing_left(int fds)
 {
@@ -66,7 +99,7 @@ static void expect_nothing_left(int fds)
     assert_int_equal(viv_native_find_key(&rig.ctx, "the-key", &holder), VIV_E_NOTFOUND);
     if (count_fds() != fds) {
         (void)system("ls -l /proc/$PPID/fd >&2");
-        fail_msg("%d descriptors, were %d", count_fds(), fds);
+        fail_msg("%s: %d descriptors, were %d", line, count_fds(), fds);
     }
 }
 
@@ -115,6 +148,9 @@ static void check(enum viv_err err, const char *what, uint64_t nth, int fds)
                  rig.diag.text);
     }
     clear();
+    (void)snprintf(line, sizeof line, "%s %llu: %s (%s)", what, (unsigned long long)nth,
+                   viv_err_text(err), rig.diag.text);
+    await_no_files(line);
     siginfo_t ended = {0}; // a child that nobody waits for
     (void)waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT);
     if (ended.si_pid != 0) fail_msg("%s %llu: a child is left", what, (unsigned long long)nth);
@@ -167,7 +203,8 @@ static const char *const calls[] = {
     "openat2", "open",  "openat", "fstat",   "readlinkat", "pipe2",      "fcntl",
     "dup",     "dup3",  "clone3", "files",   "setsid",     "pdeathsig",  "stdio",
     "cloexec", "cwd",   "attrs",  "nnp",     "sigs",       "exec",       "getrandom",
-    "mkdirat", "write", "poll",   "recvmsg", "sendmsg",    "socketpair", "memfd_create"};
+    "mkdirat", "write", "poll",   "recvmsg", "sendmsg",    "socketpair", "memfd_create",
+    "mmap",  "sched_getaffinity"};
 
 static void fail_call(int way, const char *name, int error, int fds)
 {

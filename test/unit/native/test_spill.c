@@ -5,14 +5,17 @@
 #include "base/buf.h"
 #include "native/spill.h"
 #include "native/spill_pack.h"
+#include "os/clock.h"
 #include "os/fault.h"
 #include "os/file.h"
 #include "os/thread.h"
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -287,6 +290,125 @@ static void what_the_ring_forgot_is_read_from_disk(void **state)
     rig_close(&rig);
 }
 
+// ---- all of it ----
+
+enum { NUMBERS = 100000, NUMBER_BYTES = 588895 }; // of `seq`
+
+// Checks that the files below state/here hold all numbers, and removes them.
+static void expect_all_numbers(const char *digest)
+{
+    static char all[NUMBER_BYTES + 1], expected[NUMBER_BYTES + 16];
+    const int fd = viv_os_open("state/here", O_RDONLY | O_DIRECTORY, 0);
+    struct viv_spill_config with = config(fd, 0, 0);
+    struct viv_spill_piece piece;
+    uint64_t offset = 0;
+    size_t len = 0;
+    with.digest = digest;
+    do {
+        const struct viv_spill_place place = {1, 1, 1, offset};
+        assert_int_equal(viv_spill_read(&with, &place, all + offset, sizeof all - offset, &piece),
+                         0);
+        assert_int_equal(piece.offset, offset); // nothing is missing
+        offset += piece.len;
+    } while (piece.len > 0 && offset < sizeof all);
+    for (int i = 1; i <= NUMBERS; i++)
+        len += (size_t)snprintf(expected + len, sizeof expected - len, "%d\n", i);
+    assert_int_equal(len, NUMBER_BYTES);
+    assert_int_equal(offset, len);
+    assert_memory_equal(all, expected, len);
+    viv_os_close(fd);
+}
+
+static struct viv_native_ref start_numbers(struct native_rig *rig, bool is_required)
+{
+    (void)viv_os_close(open_folder("state/here"));
+    rig_request(rig, "seq", "100000", NULL);
+    rig_put_text(rig, VIV_NATIVE_KEY_SPILL_DIR, "here");
+    rig_put_u64(rig, VIV_NATIVE_KEY_RING_BYTES, 4096);
+    rig_put_u64(rig, is_required ? VIV_NATIVE_KEY_SPILL_REQUIRED : VIV_NATIVE_KEY_OVERFLOW, 1);
+    return rig_start(rig);
+}
+
+// A ring that drops waits for its files.
+static void case_090_a_required_spill_has_all(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    struct viv_native_exit exit;
+    struct viv_native_status status;
+    (void)viv_os_close(open_folder("state"));
+    rig_open_with(&rig, with_state);
+    const struct viv_native_ref ref = start_numbers(&rig, true);
+    assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
+    rig_status(&rig, &ref, &status);
+    assert_true(exit.streams[0].evicted > 0);
+    expect_all_numbers(status.digest);
+    rig_close(&rig);
+}
+
+// Also while the disk takes nothing: the program waits, and goes on when it does.
+static void case_090_a_required_spill_waits_for_its_disk(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    struct viv_native_status status;
+    struct rlimit before;
+    (void)viv_os_close(open_folder("state"));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    rig_open_with(&rig, with_state);
+    const struct rlimit small = {100000, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const struct viv_native_ref ref = start_numbers(&rig, true);
+    const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
+    do {
+        assert_true(viv_os_now_ns() < end_ns);
+        rig_sleep(&rig, MS);
+        rig_status(&rig, &ref, &status);
+    } while (status.spill_errno == 0);
+    assert_int_equal(status.spill_errno, EFBIG);
+    rig_sleep(&rig, 200 * MS);
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(status.phase, VIV_NATIVE_RUNNING); // it waits for room
+    assert_true(status.buffered[0] + status.evicted[0] < NUMBER_BYTES);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(status.spill_errno, 0);
+    expect_all_numbers(status.digest);
+    rig_close(&rig);
+}
+
+// Who takes the output takes it when it is spilled, as `viv run --spill` does.
+static void case_089_what_is_taken_is_spilled_before(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    struct viv_native_status status;
+    (void)viv_os_close(open_folder("state"));
+    rig_open_with(&rig, with_state);
+    const struct viv_native_ref ref = start_numbers(&rig, false);
+    struct viv_native_call call;
+    struct viv_native_logs logs;
+    static char taken[NUMBER_BYTES];
+    size_t sum = 0;
+    viv_native_call_init(&call, &rig.ctx);
+    do {
+        enum viv_err err = viv_native_wait_output(&call, &ref, 1);
+        if (err == VIV_E_AGAIN) err = viv_native_await(&call);
+        assert_int_equal(err, VIV_OK);
+        assert_int_equal(
+            viv_native_read_logs(&rig.ctx, &ref, 1, taken + sum, sizeof taken - sum, &logs),
+            VIV_OK);
+        sum += logs.len;
+    } while (!logs.eof);
+    assert_int_equal(sum, NUMBER_BYTES);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    rig_status(&rig, &ref, &status);
+    expect_all_numbers(status.digest);
+    rig_close(&rig);
+}
+
 static void a_spill_needs_a_place_inside(void **state)
 {
     (void)state;
@@ -318,6 +440,9 @@ int main(void)
         cmocka_unit_test(case_090_a_full_disk_is_told_and_cut_off),
         cmocka_unit_test(a_program_spills_all_that_it_prints),
         cmocka_unit_test(what_the_ring_forgot_is_read_from_disk),
+        cmocka_unit_test(case_090_a_required_spill_has_all),
+        cmocka_unit_test(case_090_a_required_spill_waits_for_its_disk),
+        cmocka_unit_test(case_089_what_is_taken_is_spilled_before),
         cmocka_unit_test(a_spill_needs_a_place_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

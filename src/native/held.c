@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+// The step of a program that a holder keeps. Orders go out as frames, states come in; what others
+// look at (phase, record, offsets) is a copy of the last state. The socket never blocks: frames
+// that it does not take wait in the outbox.
+//
+//   orders, messages, writers ──> frames          states ──> phase, record, who waits
+//                                                 doorbell ──> readers
+#include "native/held.h"
+
+#include "native/audit.h"
+#include "native/call.h"
+#include "native/follow.h"
+#include "os/cgroup.h"
+#include "os/child.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/share.h"
+#include <errno.h>
+#include <string.h>
+
+enum { LAST_SIGNAL = 64, CHUNK_BYTES = 128 << 10, PARTS = 4 };
+#define AGAIN_NS (5 * VIV_NS_PER_MS) // until a socket that is full is tried again
+
+_Static_assert(sizeof(struct viv_frame_head) + sizeof(struct viv_hold_state) <
+                   VIV_HELD_REPORT_BYTES,
+               "the longest report");
+
+// ---------------------------------------------------------------------------------------- sending
+
+// Bytes of a frame in the outbox: its length, type, request, body and bytes.
+struct waiting {
+    uint64_t request;
+    uint32_t body_bytes, byte_count;
+    uint16_t type;
+};
+
+static bool put_waiting(struct viv_held *held, const struct viv_hold_sent *sent)
+{
+    const struct waiting head = {.request = sent->request,
+                                 .body_bytes = (uint32_t)viv_hold_frame_length(sent->type),
+                                 .byte_count = (uint32_t)sent->byte_count,
+                                 .type = sent->type};
+    const size_t before = held->outbox.len_bytes;
+    const bool is_in =
+        viv_buf_append(&held->outbox, &head, sizeof head) == VIV_OK &&
+        viv_buf_append(&held->outbox, sent->body, head.body_bytes) == VIV_OK &&
+        viv_buf_append(&held->outbox, sent->bytes, sent->byte_count) == VIV_OK;
+    if (!is_in) held->outbox.len_bytes = before;
+    return is_in;
+}
+
+// What waits first; true: nothing waits any more.
+static bool flush(struct viv_held *held)
+{
+    size_t at = 0;
+    while (at < held->outbox.len_bytes) {
+        struct waiting head;
+        const uint8_t *data = held->outbox.data + at;
+        memcpy(&head, data, sizeof head);
+        const struct viv_hold_sent sent = {.type = head.type,
+                                           .request = head.request,
+                                           .body = data + sizeof head,
+                                           .bytes = data + sizeof head + head.body_bytes,
+                                           .byte_count = head.byte_count};
+        if (viv_hold_frame_send(held->fd, &sent) == -EAGAIN) break;
+        at += sizeof head + head.body_bytes + head.byte_count; // other errors: its end is told
+    }
+    memmove(held->outbox.data, held->outbox.data + at, held->outbox.len_bytes - at);
+    held->outbox.len_bytes -= at;
+    return held->outbox.len_bytes == 0;
+}
+
+// False: it is not on its way, since there is no memory.
+static bool send_frame(struct viv_held *held, struct viv_hold_sent *sent)
+{
+    if (held->fd < 0) return true; // there is nobody to be told
+    sent->request = ++held->last_request;
+    if (held->outbox.len_bytes > 0) return put_waiting(held, sent);
+    const int r = viv_hold_frame_send(held->fd, sent);
+    return r != -EAGAIN || put_waiting(held, sent);
+}
+
+static bool order(struct viv_held *held, uint16_t type, const void *body)
+{
+    return send_frame(held, &(struct viv_hold_sent){.type = type, .body = body});
+}
+
+static bool order_number(struct viv_held *held, uint16_t type, uint64_t value)
+{
+    return order(held, type, &(struct viv_hold_number){value});
+}
+
+// ----------------------------------------------------------------------------------------- orders
+
+static void send_signals(struct viv_held *held, uint64_t signals, enum viv_frame_target target)
+{
+    for (uint32_t signo = 1; signo <= LAST_SIGNAL && signals != 0; signo++, signals >>= 1)
+        if ((signals & 1) != 0)
+            (void)order(held, VIV_HOLD_SIGNAL,
+                        &(struct viv_frame_signal){signo, (uint32_t)target});
+}
+
+static void send_stop(struct viv_held *held, const struct viv_native_orders *orders)
+{
+    const struct viv_hold_stop stop = {.grace_ns = orders->grace_ns,
+                                       .cause = (uint32_t)orders->stop,
+                                       .signo = orders->stop_signal};
+    const struct viv_hold_stop kill = {.cause = VIV_CAUSE_KILL, .kills = 1};
+    if (orders->stop != VIV_CAUSE_NONE) (void)order(held, VIV_HOLD_STOP, &stop);
+    if (orders->kill) (void)order(held, VIV_HOLD_STOP, &kill);
+}
+
+static void send_knobs(struct viv_program *program, uint32_t knobs)
+{
+    for (uint32_t i = 0; i < VIV_KNOBS; i++)
+        if ((knobs >> i & 1) != 0)
+            (void)order(program->held, VIV_HOLD_SET,
+                        &(struct viv_hold_set){
+                            .knob = i, .value_ns = viv_care_knob(&program->care, i)});
+}
+
+static void send_orders(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    viv_spin_lock(&program->care.lock);
+    const struct viv_native_orders orders = program->orders;
+    program->orders = (struct viv_native_orders){0};
+    held->ends_stdin |= orders.ends_queue || orders.end_stdin;
+    viv_spin_unlock(&program->care.lock);
+    const struct viv_hold_resize size = {orders.rows, orders.columns};
+    if (orders.has_size) (void)order(held, VIV_HOLD_RESIZE, &size);
+    send_signals(held, orders.group_signals, VIV_TARGET_GROUP);
+    send_signals(held, orders.leader_signals, VIV_TARGET_LEADER);
+    if (orders.close_output != 0)
+        (void)order_number(held, VIV_HOLD_CLOSE_OUTPUT, orders.close_output);
+    if (orders.freeze != VIV_FREEZE_NONE)
+        (void)order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
+    send_knobs(program, orders.knobs);
+    if (orders.end_stdin) (void)order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
+    if (orders.drained) (void)order(held, VIV_HOLD_MOVED, NULL);
+    send_stop(held, &orders);
+}
+
+// ------------------------------------------------------------------------------------------ stdin
+
+enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_program *program,
+                                   const struct viv_native_bytes *bytes, size_t *out_taken)
+{
+    const struct viv_stdin_queue *in = &program->care.in;
+    size_t len = bytes->len;
+    *out_taken = 0;
+    if (in->state != VIV_STDIN_OPEN || program->held->ends_stdin) return VIV_E_CLOSED;
+    if (len == 0) return VIV_OK;
+    if (len > in->bound_bytes && bytes->all) return VIV_E_TOOBIG;
+    if (!bytes->all) { // as much as there is room for now, which only grows
+        const bool is_first = viv_list_is_empty(&program->writers);
+        len = (size_t)viv_min_u64(len, is_first ? viv_stdin_room(in) : 0);
+        if (len == 0) return VIV_E_FULL;
+    }
+    VIV_TRY(viv_buf_append(&call->op.buf, bytes->data, len));
+    call->held_transfer = 0;
+    call->op.deadline_ns = viv_native__deadline(&call->ctx, bytes->timeout_ns);
+    viv_native_call_park_locked(call, VIV_NATIVE_CALL_WRITE, program, &program->writers);
+    *out_taken = len;
+    return VIV_E_AGAIN;
+}
+
+enum viv_err viv_held__feed(struct viv_program *program, const void *data, size_t len_bytes)
+{
+    struct viv_held *held = program->held;
+    if (program->care.in.state != VIV_STDIN_OPEN || held->ends_stdin) return VIV_E_CLOSED;
+    return viv_stdin_push_message(&held->messages, program->req.fields.framing, data, len_bytes);
+}
+
+// What a writer brought is taken over as a whole as soon as there is room for all of it, so that
+// nothing comes between its pieces, whatever becomes of the call.
+static void take_writer(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    viv_spin_lock(&program->care.lock);
+    if (!viv_list_is_empty(&program->writers)) {
+        struct viv_op *op = VIV_CONTAINER_OF(program->writers.next, struct viv_op, queue);
+        struct viv_native_call *call = VIV_CONTAINER_OF(op, struct viv_native_call, op);
+        if (call->held_transfer == 0 && op->buf.len_bytes <= viv_stdin_room(&program->care.in)) {
+            held->sending = op->buf;
+            held->sent = 0;
+            viv_buf_init(&op->buf, VIV_TAG_NATIVE);
+            call->held_transfer = ++held->last_transfer;
+        }
+    }
+    viv_spin_unlock(&program->care.lock);
+}
+
+static bool is_sending(const struct viv_held *held)
+{
+    return held->sent < held->sending.len_bytes;
+}
+
+// The next piece: of what was begun, else of the mailbox, else of a writer. 0: none, or no room.
+static size_t next_piece(struct viv_program *program, const void **out_data)
+{
+    struct viv_held *held = program->held;
+    struct iovec part;
+    if (!is_sending(held) && viv_stdin_queued(&held->messages) == 0) take_writer(program);
+    held->piece_is_message = !is_sending(held);
+    if (is_sending(held))
+        part = (struct iovec){held->sending.data + held->sent, held->sending.len_bytes - held->sent};
+    else if (viv_stdin_peek(&held->messages, &part, 1) == 0)
+        return 0;
+    *out_data = part.iov_base;
+    const uint64_t room = viv_stdin_room(&program->care.in); // only the step changes it
+    return (size_t)viv_min_u64(viv_min_u64(part.iov_len, room), CHUNK_BYTES);
+}
+
+// One piece at a time is on its way, so that room is known.
+static void send_stdin(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    const struct viv_hold_stdin body = {.mode = VIV_STDIN_ALL};
+    const void *data = NULL;
+    if (held->piece_request != 0) return;
+    const size_t len = next_piece(program, &data);
+    if (len > 0) {
+        struct viv_hold_sent sent = {
+            .type = VIV_HOLD_STDIN, .body = &body, .bytes = data, .byte_count = len};
+        if (!send_frame(held, &sent)) return; // no memory: again at the alarm
+        held->piece_request = sent.request;
+        held->piece_len = len;
+        return;
+    }
+    viv_spin_lock(&program->care.lock);
+    const bool is_dry = !is_sending(held) && viv_list_is_empty(&program->writers) &&
+                        viv_stdin_queued(&held->messages) == 0;
+    viv_spin_unlock(&program->care.lock);
+    if (!is_dry || !held->ends_stdin || held->has_ended_stdin) return;
+    held->has_ended_stdin = order_number(held, VIV_HOLD_CLOSE_STDIN, 1);
+}
+
+// All of what a writer brought is in the holder's queue, or will never be.
+static void complete_writer(struct viv_program *program, enum viv_err err)
+{
+    struct viv_held *held = program->held;
+    struct viv_wakes wakes = {0};
+    viv_buf_deinit(&held->sending);
+    viv_buf_init(&held->sending, VIV_TAG_NATIVE);
+    held->sent = 0;
+    viv_spin_lock(&program->care.lock);
+    if (!viv_list_is_empty(&program->writers)) {
+        struct viv_op *op = VIV_CONTAINER_OF(program->writers.next, struct viv_op, queue);
+        const struct viv_native_call *call = VIV_CONTAINER_OF(op, struct viv_native_call, op);
+        if (call->held_transfer == held->last_transfer) // else it was given up
+            viv_native_call_complete_locked(op, err, &wakes);
+    }
+    viv_spin_unlock(&program->care.lock);
+    viv_wakes_flush(&wakes);
+}
+
+static void note_written(struct viv_program *program, const struct viv_hold_answer *answer)
+{
+    struct viv_held *held = program->held;
+    const enum viv_err err = (enum viv_err)answer->err;
+    held->piece_request = 0;
+    viv_spin_lock(&program->care.lock);
+    program->care.in.accepted = answer->accepted;
+    program->care.in.delivered = answer->delivered;
+    viv_spin_unlock(&program->care.lock);
+    if (err == VIV_E_FULL) return; // never, as long as this kernel alone writes; then again
+    if (held->piece_is_message) {
+        viv_stdin_pop(&held->messages, held->piece_len);
+        return;
+    }
+    held->sent += held->piece_len;
+    if (err != VIV_OK || !is_sending(held)) complete_writer(program, err);
+}
+
+// ---------------------------------------------------------------------------------------- hearing
+
+static void copy_stdin_locked(struct viv_program *program, const struct viv_hold_state *state)
+{
+    struct viv_stdin_queue *in = &program->care.in;
+    in->accepted = state->stdin_accepted;
+    in->delivered = state->stdin_delivered;
+    if (in->state == VIV_STDIN_OPEN || state->stdin_state == VIV_STDIN_CLOSED)
+        in->state = (enum viv_stdin_state)state->stdin_state;
+}
+
+// What others look at, as the holder says.
+void viv_held__take_state(struct viv_program *program, const struct viv_hold_state *state)
+{
+    struct viv_care *care = &program->care;
+    const bool is_over = state->phase == VIV_NATIVE_EXITED;
+    program->held->state = *state;
+    viv_spin_lock(&care->lock);
+    if (!is_over) care->phase = (enum viv_native_phase)state->phase; // else when all is due
+    care->ready_flag = care->ready_flag || (state->flags & VIV_HOLD_STATE_READY) != 0;
+    care->unkillable = (state->flags & VIV_HOLD_STATE_UNKILLABLE) != 0;
+    care->leader = state->leader;
+    copy_stdin_locked(program, state);
+    if ((state->flags & VIV_HOLD_STATE_EXIT) != 0)
+        care->has_exit = viv_hold_exit_unpack(&state->exit, &care->exit);
+    const bool is_closed = care->in.state == VIV_STDIN_CLOSED;
+    viv_spin_unlock(&care->lock);
+    for (uint32_t i = 0; i < 2; i++) {
+        if ((state->eof >> i & 1) == 0 && i < program->held->plan.stream_count) continue;
+        // Release: whoever sees the end sees all bytes before it.
+        atomic_store_explicit(&care->streams[i].is_eof, true, memory_order_release);
+    }
+    care->news |= VIV_NEWS_OUT | VIV_NEWS_ERR | (is_closed ? VIV_NEWS_CLOSED : 0u) |
+                  (care->unkillable ? VIV_NEWS_UNKILLABLE : 0u);
+}
+
+// It asks whether anything holds the idle clock.
+static void answer_idle(struct viv_program *program, uint64_t now_ns)
+{
+    const bool is_watched = viv_program__is_watched(program);
+    // Relaxed: a clock.
+    const uint64_t touched_ns =
+        atomic_load_explicit(&program->care.touched_ns, memory_order_relaxed);
+    (void)order(program->held, VIV_HOLD_TOUCH,
+                &(struct viv_hold_touch){is_watched ? now_ns : touched_ns});
+}
+
+static void close_socket(struct viv_program *program)
+{
+    program->care.host->forget(&program->care, program->held->fd, VIV_READY_LINK);
+    program->care.armed &= ~(uint32_t)VIV_READY_LINK;
+    VIV_IGNORE(viv_os_close(program->held->fd), "it has ended");
+    program->held->fd = -1;
+}
+
+static void hear_frame(struct viv_program *program, const struct viv_hold_frame *frame,
+                       uint64_t now_ns)
+{
+    switch (frame->head.type) {
+    case VIV_HOLD_EVENT:
+    case VIV_HOLD_ATTACHED:
+        viv_held__take_state(program, &frame->body.state);
+        break;
+    case VIV_HOLD_OK:
+        if (frame->head.request == program->held->piece_request)
+            note_written(program, &frame->body.answer);
+        break;
+    case VIV_HOLD_IDLE:
+        answer_idle(program, now_ns);
+        break;
+    case VIV_HOLD_STALE:
+    case VIV_HOLD_DISPLACED:
+        program->held->is_displaced = true;
+        break;
+    default:
+        break; // of a later version
+    }
+}
+
+// False: what came could not be taken, and is to be tried again.
+static bool hear(struct viv_program *program, uint64_t now_ns)
+{
+    uint8_t bytes[VIV_HELD_REPORT_BYTES];
+    struct viv_hold_frame frame;
+    while (program->held->fd >= 0) {
+        struct viv_packet packet = {.data = bytes, .len = sizeof bytes};
+        const ssize_t n = viv_os_packet_receive(program->held->fd, &packet);
+        const bool has_gone = n == 0 || n == -ECONNRESET || n == -EPIPE || n == -ENOTCONN;
+        if (n < 0 && !has_gone) return n == -EAGAIN; // or a lack of something
+        for (size_t i = 0; n > 0 && i < packet.fd_count; i++)
+            VIV_IGNORE(viv_os_close(packet.fds[i]), "not expected here");
+        if (has_gone)
+            close_socket(program);
+        else if (viv_hold_frame_decode(bytes, (size_t)n, &frame))
+            hear_frame(program, &frame, now_ns);
+    }
+    return true;
+}
+
+// Init is our child if this kernel has started it.
+static void reap_init(struct viv_care *care)
+{
+    struct viv_child_end end;
+    if (care->pidfd < 0 || viv_os_child_has_ended(care->pidfd) == 0) return;
+    VIV_IGNORE(viv_os_child_reap(care->pidfd, &end), "its own end says nothing");
+    care->host->forget(care, care->pidfd, VIV_READY_PID);
+    care->armed &= ~(uint32_t)VIV_READY_PID;
+    VIV_IGNORE(viv_os_close(care->pidfd), "it was waited for");
+    care->pidfd = -1;
+}
+
+// ----------------------------------------------------------------------------------------- output
+
+// Bytes that came since readers were told; asks for the bell before it looks.
+static void look_at_rings(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    struct viv_log_memory *memory = held->memory;
+    if (memory == NULL) return;
+    if (held->bell_fd >= 0) VIV_IGNORE(viv_os_bell_empty(held->bell_fd), "others ring as well");
+    // Seq_cst: stored before the look, as the writer looks at it behind its store of the end.
+    atomic_store_explicit(&memory->reader_sleeps, 1, memory_order_seq_cst);
+    for (uint32_t i = 0; i < held->plan.stream_count; i++) {
+        const uint64_t end = atomic_load_explicit(&memory->heads[i].end, memory_order_seq_cst);
+        if (end == held->seen_ends[i]) continue;
+        program->care.fresh_bytes[i] += end - held->seen_ends[i];
+        held->seen_ends[i] = end;
+        program->care.news |= VIV_NEWS_STREAM(i);
+    }
+}
+
+// -------------------------------------------------------------------------------------------- end
+
+// Nobody keeps it any more, or nobody knows how it ended.
+static void note_lost(struct viv_program *program)
+{
+    struct viv_care *care = &program->care;
+    if (care->cgroup_fd >= 0)
+        VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
+    viv_spin_lock(&care->lock);
+    if (!care->has_exit || care->exit.cause == VIV_CAUSE_NONE) {
+        care->exit.kind = VIV_NATIVE_LOST;
+        care->exit.cause = VIV_CAUSE_LOST;
+        care->exit.ended_wall_ns = viv_os_wall_ns();
+    }
+    care->has_exit = true;
+    viv_spin_unlock(&care->lock);
+    for (uint32_t i = 0; i < 2; i++)
+        atomic_store_explicit(&care->streams[i].is_eof, true, memory_order_release);
+    care->news |= VIV_NEWS_OUT | VIV_NEWS_ERR | VIV_NEWS_CLOSED;
+}
+
+static bool has_exited(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    const bool is_over = held->state.phase == VIV_NATIVE_EXITED;
+    if (!is_over && held->fd >= 0 && !held->is_displaced) return false;
+    if (program->care.pidfd >= 0) return false; // init is about to end
+    if (!is_over) note_lost(program);
+    if (is_over) (void)order_number(held, VIV_HOLD_ACK, held->state.sequence);
+    viv_program__tell(program);
+    viv_native__put_group(program, 0, true);
+    viv_program__latch(program, &program->care.exit);
+    return true;
+}
+
+// Nothing is waited for any more; the socket stays for the release.
+static void forget_all(struct viv_program *program)
+{
+    struct viv_care *care = &program->care;
+    const struct viv_held *held = program->held;
+    if (held->fd >= 0) care->host->forget(care, held->fd, VIV_READY_LINK);
+    if (held->bell_fd >= 0) care->host->forget(care, held->bell_fd, VIV_READY_OUT);
+}
+
+void viv_held__release(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    const struct viv_hold_sent sent = {.type = VIV_HOLD_RELEASE, .request = held->last_request + 1};
+    // Seq_cst: as set. A kernel that ends leaves the record to the next one.
+    const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
+    const bool is_seen = program->is_over && !stops && !held->is_displaced;
+    const bool has_holder = held->fd >= 0;
+    if (is_seen && has_holder)
+        VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
+    viv_held__close(held);
+    if (is_seen && !has_holder) viv_held__remove_files(program);
+}
+
+// ------------------------------------------------------------------------------------------- step
+
+bool viv_held__wants(const struct viv_program *program, uint32_t ready_bit, int *out_fd)
+{
+    const struct viv_held *held = program->held;
+    *out_fd = ready_bit == VIV_READY_LINK  ? held->fd
+              : ready_bit == VIV_READY_OUT ? held->bell_fd
+              : ready_bit == VIV_READY_PID ? program->care.pidfd
+                                           : -1;
+    return *out_fd >= 0 && (program->care.armed & ready_bit) == 0;
+}
+
+enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns)
+{
+    struct viv_held *held = program->held;
+    // Seq_cst: pairs with the or of I/O, which wakes.
+    program->care.armed &=
+        ~atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
+    const bool has_heard = hear(program, now_ns);
+    reap_init(&program->care);
+    look_at_rings(program);
+    const bool is_flushed = held->fd < 0 || flush(held);
+    send_orders(program);
+    if (is_flushed) send_stdin(program);
+    viv_program__tell(program);
+    viv_program__tell_follows(program);
+    viv_program__tell_watches(program);
+    // Seq_cst: as set, before this was woken.
+    const bool leaves = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
+    if (leaves || has_exited(program)) forget_all(program);
+    if (leaves) return viv_program__leave(program, proc);
+    if (program->care.phase == VIV_NATIVE_EXITED) return viv_program__finish(program, proc);
+    const bool is_armed = viv_program__arm(program) == VIV_OK;
+    if (!is_armed || !has_heard || held->outbox.len_bytes > 0)
+        viv_proc_set_alarm(proc, now_ns + AGAIN_NS);
+    else
+        viv_proc_clear_alarm(proc);
+    return VIV_STEP_WAIT;
+}

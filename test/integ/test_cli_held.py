@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that outlive the daemon: `viv run -d --survive kernel` (native.md 9)."""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
+from daemon import DaemonTest, alive  # noqa: E402
+from viv_cli import FACTOR  # noqa: E402
+
+COUNTER = 'i=0; while :; do echo "$i"; i=$((i+1)); sleep 0.01; done'
+KILLS = 20
+
+
+class HeldTest(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.mark = f"held-{self.id()}-{os.getpid()}"
+        self.addCleanup(self.end_holders)
+
+    def end_holders(self):
+        for pid in alive(self.mark):
+            os.kill(pid, signal.SIGKILL)
+        for pid in self.holders():
+            os.kill(pid, signal.SIGKILL)
+
+    def hold_dir(self):
+        return self.run_dir / "viv" / "hold"
+
+    def files(self):
+        return sorted(path.suffix for path in self.hold_dir().iterdir())
+
+    def holders(self):
+        """Holders whose socket is in this test's folder, known by the name of their record."""
+        names = [path.stem for path in self.hold_dir().glob("*.sock")] if self.hold_dir().is_dir() else []
+        with open("/proc/net/unix", encoding="utf-8") as table:
+            inodes = [line.split()[6] for line in table if any(f"/{name}.sock" in line for name in names)]
+        return [pid for pid in alive("hold") if any(f"socket:[{inode}]" in self.sockets(pid) for inode in inodes)]
+
+    @staticmethod
+    def sockets(pid):
+        try:
+            return [os.readlink(path) for path in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            return []
+
+    def held(self, script, options=(), **more):
+        """A held shell whose name is the test's mark; the reference that outlives its pid."""
+        self.detach("sh", "-c", script, self.mark, options=("--survive", "kernel", "--key", "it", *options), **more)
+        return "key:it"
+
+    def kill_daemon(self):
+        for pid in self.daemons():
+            os.kill(pid, signal.SIGKILL)
+        self.until(lambda: not self.daemons(), "the daemon is dead")
+
+    def gone(self):
+        self.until(lambda: not alive(self.mark), "the program is dead")
+
+
+class Held(HeldTest):
+    def test_case_098_twenty_kernels(self):
+        ref = self.held(COUNTER, ("--label", "counter"))
+        self.until(lambda: self.viv("logs", ref).out.count("\n") > 3)
+        before = self.info(ref)
+        for _ in range(KILLS):
+            self.kill_daemon()
+            time.sleep(0.03)
+            self.assertEqual([(row["number"], row["label"], row["phase"]) for row in self.ps()],
+                             [(before["number"], "counter", "running")])
+        after = self.info(ref)
+        for name in ("number", "digest", "label", "command", "os_pid", "contained_by"):
+            self.assertEqual(after[name], before[name], name)
+        self.assertGreater(after["age_ms"], before["age_ms"])
+        self.assertEqual(len(alive(self.mark)), 1)
+        numbers = [int(line) for line in self.viv("logs", ref).out.splitlines()]
+        self.assertGreater(len(numbers), KILLS)
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertEqual(self.viv("stop", ref).status, 0)
+        self.gone()
+        self.assertEqual(self.viv("release", "#1").status, 0)
+        self.until(lambda: self.files() == [], "its files are gone")
+
+    def test_case_054_only_what_asked_for_it_survives(self):
+        ref = self.held("sleep 900; :")
+        other = f"other-{self.mark}"
+        self.detach("sh", "-c", "sleep 900; :", other)
+        self.assertTrue(alive(other))
+        self.kill_daemon()
+        self.until(lambda: not alive(other), "it ends with the kernel")
+        self.assertEqual([row["number"] for row in self.ps()], [1])
+        self.assertEqual(self.viv("kill", ref).status, 0)
+
+    def test_an_end_in_order_leaves_it_too(self):
+        ref = self.held("echo first; sleep 0.5; echo second; sleep 900; :")
+        self.said(ref, "first")
+        self.assertEqual(self.viv("daemon", "--stop").status, 0)
+        self.assertEqual(self.daemons(), [])
+        time.sleep(0.7)
+        self.assertEqual(self.viv("logs", ref).out, "first\nsecond\n")
+        self.assertEqual(self.viv("kill", ref).status, 0)
+        self.assertEqual(self.info("#1")["exit"]["cause"], "kill")
+
+    def test_case_099_it_ends_with_no_kernel(self):
+        ref = self.held("sleep 0.3; echo out; sleep 0.1; echo err >&2; exit 7")
+        self.kill_daemon()
+        self.gone()
+        self.assertEqual(self.viv("wait", "#1").status, 7)
+        info = self.info("#1")
+        self.assertEqual((info["phase"], info["exit"]["kind"], info["exit"]["cause"], info["exit"]["status"]),
+                         ("exited", "exited", "self", 7))
+        self.assertGreaterEqual(info["exit"]["duration_ms"], 300)
+        self.assertEqual(self.viv("logs", "#1").out, "out\nerr\n")
+        self.kill_daemon()  # seen, and kept for a while
+        self.assertEqual(self.viv("wait", "#1").status, 7)
+        self.assertEqual(self.viv("release", "#1").status, 0)
+        self.until(lambda: self.files() == [], "its files are gone")
+        self.refused(self.viv("info", ref), 1, "no such program")
+
+    def test_case_099_the_record_is_read_after_its_holder(self):
+        self.held("sleep 0.3; exit 9", ("--retain", "100ms"))
+        self.kill_daemon()
+        self.gone()
+        self.until(lambda: self.files() == [".rec"], "the holder has gone, its record not")
+        self.assertEqual(self.viv("wait", "#1").status, 9)
+
+    def test_case_103_a_holder_is_killed(self):
+        for attached in (True, False):
+            with self.subTest(attached=attached):
+                ref = self.held("sleep 900 & sleep 901; :")
+                holders = self.holders()
+                self.assertEqual(len(holders), 1)
+                if not attached:
+                    self.kill_daemon()
+                for pid in holders:
+                    os.kill(pid, signal.SIGKILL)
+                number = self.ps("-a")[-1]["number"]
+                self.until(lambda number=number: self.info(f"#{number}")["phase"] == "exited", "it is reported")
+                self.assertEqual((self.info(f"#{number}")["exit"]["kind"], self.info(f"#{number}")["exit"]["cause"]),
+                                 ("lost", "lost"))
+                self.gone()
+                self.refused(self.viv("stop", ref), 1, "no such program")
+                self.assertEqual(self.viv("release", f"#{number}").status, 0)
+                self.until(lambda: self.files() == [], "its files are gone")
+
+    def test_limits_hold_without_a_kernel(self):
+        self.held("sleep 900; :", ("--max-time", "1s", "--grace", "100ms"))
+        self.kill_daemon()
+        self.gone()
+        self.assertEqual(self.info("#1")["exit"]["cause"], "lifetime")
+
+    def test_a_terminal_and_input(self):
+        ref = self.held('while read -r line; do echo "got $line"; done; echo end', ("-i",))
+        attach = self.start("attach", "--stdin", ref, stdin=-1)
+        attach.stdin.write(b"one\n")
+        attach.stdin.flush()
+        self.said(ref, "got one")
+        attach.kill()
+        self.kill_daemon()
+        attach = self.start("attach", "--stdin", ref, stdin=-1)
+        attach.stdin.write(b"two\n")
+        attach.stdin.close()
+        self.said("#1", "got one\ngot two\n")
+        self.assertEqual(self.viv("kill", "#1").status, 0)
+
+    def test_a_sandbox_survives_as_well(self):
+        user = ("--user", "nobody") if os.geteuid() == 0 else ()
+        ref = self.held(COUNTER, ("--sandbox", "default", "--cwd", "/usr", *user))
+        self.until(lambda: self.viv("logs", ref).out.count("\n") > 3)
+        for _ in range(3):
+            self.kill_daemon()
+            time.sleep(0.1)
+            self.assertEqual(self.info(ref)["phase"], "running")
+        numbers = [int(line) for line in self.viv("logs", ref).out.splitlines()]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertEqual(self.viv("stop", ref).status, 0)
+
+
+class Bad(HeldTest):
+    def test_a_record_that_is_none(self):
+        self.held("sleep 900; :")
+        self.kill_daemon()
+        bad = self.hold_dir() / ("0" * 16 + ".rec")
+        bad.write_bytes(b"nonsense")
+        (self.hold_dir() / ("1" * 16 + ".rec")).write_bytes(b"")
+        self.assertEqual([row["number"] for row in self.ps()], [1])
+        self.assertEqual(self.files().count(".bad"), 2)
+        self.assertFalse(bad.exists())
+        self.assertIn("renamed", (self.state_dir / "viv" / "daemon.log").read_text(encoding="utf-8"))
+        self.assertEqual(self.viv("kill", "#1").status, 0)
+
+    def test_a_holder_that_does_not_answer_is_left_alone(self):
+        self.held("sleep 900; :")
+        holders = self.holders()
+        for pid in holders:
+            os.kill(pid, signal.SIGSTOP)
+        self.kill_daemon()
+        began = time.monotonic()
+        self.assertEqual(self.ps(), [])
+        self.assertLess(time.monotonic() - began, 8 * FACTOR)
+        self.assertTrue(alive(self.mark))
+        for pid in holders:
+            os.kill(pid, signal.SIGCONT)
+        self.kill_daemon()
+        self.assertEqual([row["number"] for row in self.ps()], [1])
+        self.assertEqual(self.viv("kill", "#1").status, 0)
+
+    def test_what_a_holder_cannot_do(self):
+        for options, words in ((("--spill", "d"), "spill"),):
+            ended = self.viv("run", "-d", "--survive", "kernel", *options, "--", "true")
+            self.assertEqual((ended.status, words in ended.err), (1, True), ended)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
