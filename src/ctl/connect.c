@@ -47,24 +47,32 @@ static enum viv_err start(const struct viv_ctl_place *place, struct viv_diag *di
     return VIV_OK;
 }
 
+// Again for a while when it is closed or, if `passing` says so, when there is none.
+static enum viv_err try_to_open(const struct viv_ctl_place *place, enum viv_err passing,
+                                struct viv_ctl_client **out_client, struct viv_diag *diag)
+{
+    const uint64_t end_ns = viv_os_now_ns() + 2 * VIV_NS_PER_SEC;
+    for (;;) {
+        const enum viv_err err = viv_ctl_client_open(place->socket, out_client, diag);
+        const bool may_pass = err == VIV_E_CLOSED || err == passing;
+        if (err == VIV_OK || !may_pass || viv_os_now_ns() > end_ns) return err;
+        viv_os_sleep_ns(PAUSE_NS);
+    }
+}
+
 enum viv_err viv_ctl_connect(enum viv_ctl_start may_start, struct viv_ctl_client **out_client,
                              struct viv_diag *diag)
 {
     struct viv_ctl_place place;
     VIV_TRY(viv_ctl_place_find(&place, diag));
-    enum viv_err err = viv_ctl_client_open(place.socket, out_client, diag);
+    // One that is being killed takes clients until its last thread is gone.
+    enum viv_err err = try_to_open(&place, VIV_E_CLOSED, out_client, diag);
     if (err != VIV_E_NOTFOUND) return err;
     if (may_start == VIV_CTL_FIND) return err;
     if (may_start == VIV_CTL_FIND_HELD && !viv_ctl_place_has_held(&place)) return err;
     VIV_TRY(start(&place, diag));
     // Another one, started at the same time, may have the lock and not answer yet.
-    const uint64_t end_ns = viv_os_now_ns() + 2 * VIV_NS_PER_SEC;
-    for (;;) {
-        err = viv_ctl_client_open(place.socket, out_client, diag);
-        const bool may_come = err == VIV_E_NOTFOUND || err == VIV_E_CLOSED;
-        if (!may_come || viv_os_now_ns() > end_ns) break;
-        viv_os_sleep_ns(PAUSE_NS);
-    }
+    err = try_to_open(&place, VIV_E_NOTFOUND, out_client, diag);
     if (err == VIV_E_NOTFOUND)
         (void)viv_diag_set(diag, err, "the daemon did not start (%.300s says why)", place.log);
     return err;

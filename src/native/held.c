@@ -125,7 +125,6 @@ static void send_orders(struct viv_program *program)
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
     program->orders = (struct viv_native_orders){0};
-    held->ends_stdin |= orders.ends_queue || orders.end_stdin;
     viv_spin_unlock(&program->care.lock);
     const struct viv_hold_resize size = {orders.rows, orders.columns};
     if (orders.has_size) (void)order(held, VIV_HOLD_RESIZE, &size);
@@ -231,9 +230,9 @@ static void send_stdin(struct viv_program *program)
     viv_spin_lock(&program->care.lock);
     const bool is_dry = !is_sending(held) && viv_list_is_empty(&program->writers) &&
                         viv_stdin_queued(&held->messages) == 0;
+    const bool ends = held->ends_stdin && !held->has_ended_stdin;
     viv_spin_unlock(&program->care.lock);
-    if (!is_dry || !held->ends_stdin || held->has_ended_stdin) return;
-    held->has_ended_stdin = order_number(held, VIV_HOLD_CLOSE_STDIN, 1);
+    if (is_dry && ends) held->has_ended_stdin = order_number(held, VIV_HOLD_CLOSE_STDIN, 1);
 }
 
 // All of what a writer brought is in the holder's queue, or will never be.

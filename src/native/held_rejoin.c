@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A kernel that begins finds what outlived the last one, in the directory hold/:
 //
-//   <digest>.sock answers            attached: the program is there again, under a new pid
-//   nobody there, a record, its end  it has exited; what it printed is gone
-//   nobody there, a record           its holder was lost, and so is the program
-//   another protocol, or no answer   left alone, and said so
-//   not a record                     renamed `.bad`, and said so
+//   <digest>.sock answers              attached: the program is there again, under a new pid
+//   nobody listens, a record, its end  it has exited; what it printed is gone
+//   nobody listens, a record           its holder was lost, and so is the program
+//   another protocol, or no answer     left alone, and said so
+//   not a record                       renamed `.bad`, and said so
 //
 // All holders are asked before the first is waited for. Nothing here can keep a kernel from
 // starting but a lack of memory.
@@ -191,10 +191,6 @@ static void greet(struct lost_child *child, const struct viv_keep *keep, uint64_
     struct viv_packet packet;
     struct viv_hold_attach attach = {.protocol = VIV_HOLD_PROTOCOL, .epoch = keep->epoch};
     const enum viv_err err = viv_held__await(child->fd, end_ns, &frame, &packet);
-    if (err == VIV_E_LOST) {
-        child->state = GONE;
-        return;
-    }
     if (err != VIV_OK || frame.head.type != VIV_HOLD_HELLO) {
         leave_alone(child, "it does not answer");
         return;
@@ -207,7 +203,10 @@ static void greet(struct lost_child *child, const struct viv_keep *keep, uint64_
     memcpy(attach.uuid, keep->uuid, sizeof attach.uuid);
     viv_hold_prove(keep->key, hello->nonce, keep->epoch, keep->uuid, attach.proof);
     const struct viv_hold_sent sent = {.type = VIV_HOLD_ATTACH, .body = &attach};
-    child->state = viv_hold_frame_send(child->fd, &sent) >= 0 ? GREETED : GONE;
+    if (viv_hold_frame_send(child->fd, &sent) >= 0)
+        child->state = GREETED;
+    else
+        leave_alone(child, "it does not listen");
 }
 
 static void attach(struct lost_child *child, uint64_t end_ns)

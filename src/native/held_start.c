@@ -40,7 +40,7 @@ enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
     if (n > 0 && viv_hold_frame_decode(bytes, (size_t)n, out_frame)) return VIV_OK;
     for (size_t i = 0; n > 0 && i < out_packet->fd_count; i++)
         VIV_IGNORE(viv_os_close(out_packet->fds[i]), "of what is no frame");
-    return VIV_E_LOST;
+    return n < 0 && n != -ECONNRESET && n != -EPIPE ? VIV_E_EXHAUSTED : VIV_E_LOST;
 }
 
 enum viv_err viv_held__map(struct viv_program *program, const struct viv_hold_frame *frame,

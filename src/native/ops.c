@@ -196,13 +196,12 @@ enum viv_err viv_native_close_stdin(const struct viv_native_ctx *ctx,
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_WRITE, &program));
     viv_care_touch(&program->care, VIV_NATIVE_IDLE_ON_IO, now(ctx));
     viv_spin_lock(&program->care.lock);
+    if (program->held != NULL) program->held->ends_stdin = true;
     if (discard)
         program->orders.end_stdin = true; // the step may be writing what is queued
-    else if (program->held != NULL)
-        program->orders.ends_queue = true;
-    else if (program->req.fields.pty.rows != 0)
+    else if (program->held == NULL && program->req.fields.pty.rows != 0)
         program->orders.end_terminal = true; // a character, which the step knows
-    else
+    else if (program->held == NULL) // else its step says so when all has been sent
         viv_stdin_drain(&program->care.in);
     program->orders.moved = true;
     viv_spin_unlock(&program->care.lock);

@@ -31,7 +31,6 @@ struct viv_native_orders {
     int stop_signal;                        // of that stop; 0: its own
     bool start, kill, moved, drained, has_size, end_stdin,
         end_terminal; // moved: in the queue of stdin
-    bool ends_queue;  // of stdin, by whoever has it
     enum viv_native_freeze freeze;
     uint32_t knobs; // bits of those that were set
     uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
