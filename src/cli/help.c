@@ -192,7 +192,7 @@ static const char daemon_help[] =
     "  --audit FILE      append what is started, ended and refused (or VIV_DAEMON_AUDIT), as\n"
     "                    lines of JSON that each have the hash of the one before\n"
     "  --require-audit   nothing starts without its line\n"
-    "  --held-ok         programs may outlive it also where a service manager ends all with it\n"
+    "  --held-ok         programs may outlive it where the end of its service would end them\n"
     "  --stop            end it, and wait until it has ended\n"
     "  --json            {os_pid} of the daemon that runs\n"
     "\n"

@@ -74,13 +74,14 @@ static void take_launched(struct viv_program *program, uint64_t now_ns)
     const struct viv_launch_result *launched = &program->launched;
     // Relaxed: the launch is done.
     program->care.pidfd = program->care.has_init
-                         ? program->init_fd
-                         : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
+                              ? program->init_fd
+                              : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
     program->care.leader = program->care.has_init ? 0 : launched->pid;
     program->init_fd = -1;
     program->care.exit.started_wall_ns = now_ns + program->care.wall_offset_ns;
     program->care.spawned_ns = now_ns;
-    program->care.hot = VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
+    program->care.hot =
+        VIV_READY_OUT | VIV_READY_ERR | VIV_READY_IN | VIV_READY_LINK | VIV_READY_SAYS;
 }
 
 static void set_phase(struct viv_program *program, enum viv_native_phase phase)
@@ -227,7 +228,8 @@ void viv_program__note_started(struct viv_program *program)
 
 void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
 {
-    if (program->care.phase != VIV_NATIVE_HELD || !program->is_starting || program->care.has_init) return;
+    if (program->care.phase != VIV_NATIVE_HELD || !program->is_starting || program->care.has_init)
+        return;
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         watch_launch(program, now_ns);
@@ -245,5 +247,6 @@ void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
 
 bool viv_program__is_waiting_for_launch(const struct viv_program *program)
 {
-    return program->care.phase == VIV_NATIVE_HELD && program->is_starting && !program->care.has_init;
+    return program->care.phase == VIV_NATIVE_HELD && program->is_starting &&
+           !program->care.has_init;
 }

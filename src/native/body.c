@@ -118,10 +118,9 @@ enum viv_step viv_program__finish(struct viv_program *program, struct viv_proc *
 enum viv_step viv_program__leave(struct viv_program *program, struct viv_proc *proc)
 {
     viv_care_close_all(&program->care);
-    struct viv_list *const lists[] = {&program->waiters,     &program->stoppers,
-                                      &program->starters,    &program->writers,
-                                      &program->readers[0],  &program->readers[1],
-                                      &program->both_readers};
+    struct viv_list *const lists[] = {
+        &program->waiters,    &program->stoppers,   &program->starters,    &program->writers,
+        &program->readers[0], &program->readers[1], &program->both_readers};
     for (size_t i = 0; i < VIV_COUNT_OF(lists); i++)
         viv_program__complete_all(program, lists[i], VIV_E_CANCELLED);
     viv_proc_set_reason(proc, viv_reason_of(VIV_REASON_SHUTDOWN));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is due in the kernel when nothing of a program lives any more: the record, the group, key and
-// quota, in an order in which nobody finds one of them before the other. The step's thread.
+// What is due in the kernel when nothing of a program lives any more: the record, the group, key
+// and quota, in an order in which nobody finds one of them before the other. The step's thread.
 #include "native/audit.h"
 
 bool viv_program__settle(struct viv_program *program, uint64_t now_ns)

@@ -28,9 +28,11 @@ static bool is_limited(uint64_t value)
 
 static int limit_memory(const struct viv_program *program)
 {
-    int r = write_number(program->care.cgroup_fd, "memory.max", program->req.fields.max_memory_bytes);
+    int r =
+        write_number(program->care.cgroup_fd, "memory.max", program->req.fields.max_memory_bytes);
     if (r >= 0) r = write_number(program->care.cgroup_fd, "memory.oom.group", 1);
-    if (r >= 0) VIV_IGNORE(write_number(program->care.cgroup_fd, "memory.swap.max", 0), "no swap here");
+    if (r >= 0)
+        VIV_IGNORE(write_number(program->care.cgroup_fd, "memory.swap.max", 0), "no swap here");
     return r;
 }
 
@@ -151,7 +153,8 @@ void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is
     viv_spin_lock(&native->lock);
     // Linux 6.18 kills what is cloned into a group that was killed once, as if it had raced with
     // that.
-    const bool is_good = is_empty && !program->is_group_limited && !program->care.is_group_used_up &&
+    const bool is_good = is_empty && !program->is_group_limited &&
+                         !program->care.is_group_used_up &&
                          !program->care.has_init; // which kills by itself
     // Relaxed: under the lock.
     const bool keeps = is_good && native->spare_count < VIV_NATIVE_SPARES &&
@@ -168,11 +171,15 @@ bool viv_native__is_in_service(void)
     // The unit is the last part of the path that is named like one; what is below belongs to it.
     static const char *const kinds[] = {".service", ".scope", ".slice"};
     bool is_service = false;
-    for (char *rest = path, *part; (part = strtok_r(rest, "/", &rest)) != NULL;)
+    for (const char *part = path; *part != '\0';) {
+        const size_t len = strcspn(part, "/");
         for (size_t i = 0; i < VIV_COUNT_OF(kinds); i++) {
-            const size_t len = strlen(part), tail = strlen(kinds[i]);
-            if (len > tail && strcmp(part + len - tail, kinds[i]) == 0) is_service = i == 0;
+            const size_t tail = strlen(kinds[i]);
+            const bool is_unit = len > tail && memcmp(part + len - tail, kinds[i], tail) == 0;
+            if (is_unit) is_service = i == 0;
         }
+        part += len + (part[len] == '/');
+    }
     return is_service;
 }
 

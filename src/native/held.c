@@ -41,10 +41,9 @@ static bool put_waiting(struct viv_held *held, const struct viv_hold_sent *sent)
                                  .byte_count = (uint32_t)sent->byte_count,
                                  .type = sent->type};
     const size_t before = held->outbox.len_bytes;
-    const bool is_in =
-        viv_buf_append(&held->outbox, &head, sizeof head) == VIV_OK &&
-        viv_buf_append(&held->outbox, sent->body, head.body_bytes) == VIV_OK &&
-        viv_buf_append(&held->outbox, sent->bytes, sent->byte_count) == VIV_OK;
+    const bool is_in = viv_buf_append(&held->outbox, &head, sizeof head) == VIV_OK &&
+                       viv_buf_append(&held->outbox, sent->body, head.body_bytes) == VIV_OK &&
+                       viv_buf_append(&held->outbox, sent->bytes, sent->byte_count) == VIV_OK;
     if (!is_in) held->outbox.len_bytes = before;
     return is_in;
 }
@@ -96,8 +95,7 @@ static void send_signals(struct viv_held *held, uint64_t signals, enum viv_frame
 {
     for (uint32_t signo = 1; signo <= LAST_SIGNAL && signals != 0; signo++, signals >>= 1)
         if ((signals & 1) != 0)
-            (void)order(held, VIV_HOLD_SIGNAL,
-                        &(struct viv_frame_signal){signo, (uint32_t)target});
+            (void)order(held, VIV_HOLD_SIGNAL, &(struct viv_frame_signal){signo, (uint32_t)target});
 }
 
 static void send_stop(struct viv_held *held, const struct viv_native_orders *orders)
@@ -114,9 +112,9 @@ static void send_knobs(struct viv_program *program, uint32_t knobs)
 {
     for (uint32_t i = 0; i < VIV_KNOBS; i++)
         if ((knobs >> i & 1) != 0)
-            (void)order(program->held, VIV_HOLD_SET,
-                        &(struct viv_hold_set){
-                            .knob = i, .value_ns = viv_care_knob(&program->care, i)});
+            (void)order(
+                program->held, VIV_HOLD_SET,
+                &(struct viv_hold_set){.knob = i, .value_ns = viv_care_knob(&program->care, i)});
 }
 
 static void send_orders(struct viv_program *program)
@@ -143,7 +141,7 @@ static void send_orders(struct viv_program *program)
 // ------------------------------------------------------------------------------------------ stdin
 
 enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_program *program,
-                                   const struct viv_native_bytes *bytes, size_t *out_taken)
+                                    const struct viv_native_bytes *bytes, size_t *out_taken)
 {
     const struct viv_stdin_queue *in = &program->care.in;
     size_t len = bytes->len;
@@ -203,7 +201,8 @@ static size_t next_piece(struct viv_program *program, const void **out_data)
     if (!is_sending(held) && viv_stdin_queued(&held->messages) == 0) take_writer(program);
     held->piece_is_message = !is_sending(held);
     if (is_sending(held))
-        part = (struct iovec){held->sending.data + held->sent, held->sending.len_bytes - held->sent};
+        part =
+            (struct iovec){held->sending.data + held->sent, held->sending.len_bytes - held->sent};
     else if (viv_stdin_peek(&held->messages, &part, 1) == 0)
         return 0;
     *out_data = part.iov_base;
@@ -409,8 +408,7 @@ static void look_at_rings(struct viv_program *program)
 static void note_lost(struct viv_program *program)
 {
     struct viv_care *care = &program->care;
-    if (care->cgroup_fd >= 0)
-        VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
+    if (care->cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
     viv_spin_lock(&care->lock);
     if (!care->has_exit || care->exit.cause == VIV_CAUSE_NONE) {
         care->exit.kind = VIV_NATIVE_LOST;
@@ -477,8 +475,7 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
 {
     struct viv_held *held = program->held;
     // Seq_cst: pairs with the or of I/O, which wakes.
-    program->care.armed &=
-        ~atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
+    program->care.armed &= ~atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
     const bool has_heard = hear(program, now_ns);
     reap_init(&program->care);
     look_at_rings(program);

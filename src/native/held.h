@@ -23,51 +23,51 @@ struct viv_held {
     // The step's, once the program is born:
     struct viv_hold_state state; // as told last
     uint64_t last_request;
-    struct viv_buf outbox;       // frames that the socket did not take, each behind its length
-    uint64_t seen_ends[2];       // what was told to readers
+    struct viv_buf outbox;           // frames that the socket did not take, each behind its length
+    uint64_t seen_ends[2];           // what was told to readers
     struct viv_stdin_queue messages; // of the mailbox, in their frames
-    struct viv_buf sending;      // what a writer brought
-    size_t sent;                 // of it, acknowledged
-    uint64_t last_transfer;      // number of what is, or was, in `sending`
-    uint64_t piece_request;      // of the bytes on their way; 0: none
-    size_t piece_len;            // how many
-    bool piece_is_message;       // out of `messages`, not `sending`
-    bool is_displaced;           // another kernel has it
-    bool has_ended_stdin;        // the holder was told
-    bool ends_stdin;             // nothing more is taken for it; under the program's lock
+    struct viv_buf sending;          // what a writer brought
+    size_t sent;                     // of it, acknowledged
+    uint64_t last_transfer;          // number of what is, or was, in `sending`
+    uint64_t piece_request;          // of the bytes on their way; 0: none
+    size_t piece_len;                // how many
+    bool piece_is_message;           // out of `messages`, not `sending`
+    bool is_displaced;               // another kernel has it
+    bool has_ended_stdin;            // the holder was told
+    bool ends_stdin;                 // nothing more is taken for it; under the program's lock
 };
 
 // ---- held_start.c; thread: a spawner's. Block. ----
 // A holder, with memory for the rings, and its record on disk; the program does not run yet.
 // Errors: UNSUPPORTED (`holder`), EXHAUSTED, TIMEOUT, INTERNAL.
-enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room *room) VIV_MUST_CHECK;
+enum viv_err viv_held__open(struct viv_program *program,
+                            struct viv_launch_room *room) VIV_MUST_CHECK;
 // What was started goes to the holder; nothing of it is ours any more. Errors: as above.
 enum viv_err viv_held__hand(struct viv_program *program) VIV_MUST_CHECK;
 // Receives one frame, with at most `max` descriptors. Blocks until deadline_ns. Errors: TIMEOUT,
 // LOST, EXHAUSTED.
-enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
-                            struct viv_hold_frame *out_frame,
-                            struct viv_packet *out_packet) VIV_MUST_CHECK;
+enum viv_err viv_held__await(int fd, uint64_t deadline_ns, struct viv_hold_frame *out_frame,
+                             struct viv_packet *out_packet) VIV_MUST_CHECK;
 // Memory and bell of ATTACHED; the rings lie there from now on. Owns the descriptors. Errors:
 // EXHAUSTED, INVAL.
 enum viv_err viv_held__map(struct viv_program *program, const struct viv_hold_frame *frame,
-                          struct viv_packet *packet) VIV_MUST_CHECK;
+                           struct viv_packet *packet) VIV_MUST_CHECK;
 // Only the memory that `held` is. Errors: EXHAUSTED.
 enum viv_err viv_held__new(struct viv_program *program) VIV_MUST_CHECK;
 enum viv_err viv_held__set_group(struct viv_held *held, const char *path) VIV_MUST_CHECK;
 void viv_held__remove_files(const struct viv_program *program); // when no holder will
-void viv_held__close(struct viv_held *held); // its descriptors
-void viv_held__free(struct viv_held *held); // the holder is left alone
+void viv_held__close(struct viv_held *held);                    // its descriptors
+void viv_held__free(struct viv_held *held);                     // the holder is left alone
 
 // ---- held.c: the step's ----
 enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns);
 // A call that writes waits for the holder. Under the program's lock. Errors: AGAIN, CLOSED, TOOBIG,
 // FULL, EXHAUSTED.
 enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_program *program,
-                                   const struct viv_native_bytes *bytes, size_t *out_taken);
+                                    const struct viv_native_bytes *bytes, size_t *out_taken);
 // A message from its mailbox. Under the program's lock. Errors: CLOSED, those of a message.
 enum viv_err viv_held__feed(struct viv_program *program, const void *data,
-                           size_t len_bytes) VIV_MUST_CHECK;
+                            size_t len_bytes) VIV_MUST_CHECK;
 // What is to be waited for, like viv_care_wants.
 bool viv_held__wants(const struct viv_program *program, uint32_t ready_bit, int *out_fd);
 void viv_held__take_state(struct viv_program *program, const struct viv_hold_state *state);

@@ -281,8 +281,8 @@ static void take_numbers(struct viv_program *program, const struct viv_hold_numb
     memcpy(program->digest, numbers->digest, sizeof program->digest);
     for (uint32_t i = 0; i < 2; i++)
         viv_log_ring_init(&care->streams[i].ring, &ring);
-    viv_stdin_init(&care->in, &(struct viv_stdin_config){
-                                  .bound_bytes = numbers->stdin_queue_bytes, .is_kept_open = true});
+    viv_stdin_init(&care->in, &(struct viv_stdin_config){.bound_bytes = numbers->stdin_queue_bytes,
+                                                         .is_kept_open = true});
 }
 
 // What the holder says, or its record, or nobody.
@@ -316,10 +316,10 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
 static void count_it(struct viv_program *program)
 {
     struct viv_native *native = program->native;
-    const struct viv_native_quota amount = {
-        .live = 1,
-        .retained = 1,
-        .ring_bytes = program->held->plan.stream_count * program->held->plan.cap_bytes};
+    const struct viv_native_quota amount = {.live = 1,
+                                            .retained = 1,
+                                            .ring_bytes = program->held->plan.stream_count *
+                                                          program->held->plan.cap_bytes};
     // It is there, whether there is room for it or not.
     if (viv_native__reserve(native, program->scope, &amount) == VIV_OK) program->reserved = amount;
     viv_spin_lock(&native->lock);

@@ -10,8 +10,8 @@
 #include "os/child.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "os/share.h"
 #include "os/packet.h"
+#include "os/share.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,11 +26,12 @@ static enum viv_err fail(struct viv_program *program, enum viv_err err, const ch
 
 // ------------------------------------------------------------------------------------- receiving
 
-enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
-                            struct viv_hold_frame *out_frame, struct viv_packet *out_packet)
+enum viv_err viv_held__await(int fd, uint64_t deadline_ns, struct viv_hold_frame *out_frame,
+                             struct viv_packet *out_packet)
 {
     const uint64_t now_ns = viv_os_now_ns();
-    const int left_ms = now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
+    const int left_ms =
+        now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / VIV_NS_PER_MS) + 1 : 0;
     uint8_t bytes[VIV_HELD_REPORT_BYTES];
     const int ready = viv_os_poll_fd(fd, POLLIN, left_ms);
     if (ready <= 0) return ready == 0 ? VIV_E_TIMEOUT : VIV_E_EXHAUSTED;
@@ -44,7 +45,7 @@ enum viv_err viv_held__await(int fd, uint64_t deadline_ns,
 }
 
 enum viv_err viv_held__map(struct viv_program *program, const struct viv_hold_frame *frame,
-                          struct viv_packet *packet)
+                           struct viv_packet *packet)
 {
     struct viv_held *held = program->held;
     int memory_fd = -1;
@@ -90,9 +91,9 @@ enum viv_err viv_held__new(struct viv_program *program)
         .stream_count = fields->std_err == VIV_NATIVE_STDERR_OWN && fields->pty.rows == 0 ? 2 : 1,
         .has_index = fields->index,
         .is_backpressure = fields->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE};
-    viv_stdin_init(&held->messages,
-                   &(struct viv_stdin_config){.bound_bytes = fields->stdin_queue_bytes,
-                                              .is_kept_open = true});
+    viv_stdin_init(
+        &held->messages,
+        &(struct viv_stdin_config){.bound_bytes = fields->stdin_queue_bytes, .is_kept_open = true});
     program->held = held;
     return VIV_OK;
 }
@@ -192,20 +193,19 @@ static enum viv_err make_birth(struct viv_program *program, int *out_fd, uint32_
         return fail(program, VIV_E_INTERNAL, "cgroup");
     if (viv_held__set_group(program->held, group) != VIV_OK)
         return fail(program, VIV_E_EXHAUSTED, "memory");
-    struct viv_hold_rec rec = {.texts = {
-                                   [VIV_HOLD_TEXT_ENV] = text(env),
-                                   [VIV_HOLD_TEXT_UNIT] = text(program->scope->unit),
-                                   [VIV_HOLD_TEXT_LABEL] = text(program->label),
-                                   [VIV_HOLD_TEXT_KEY] = {fields->key.data, (uint32_t)fields->key.len},
-                                   [VIV_HOLD_TEXT_COMMAND] = text(program->exe),
-                                   [VIV_HOLD_TEXT_GROUP] = text(group),
-                                   [VIV_HOLD_TEXT_READY_LINE] = {fields->ready_line.data,
-                                                                 (uint32_t)fields->ready_line.len},
-                                   [VIV_HOLD_TEXT_PRELUDE] = {fields->std_in.data,
-                                                              (uint32_t)fields->std_in.len},
-                                   [VIV_HOLD_TEXT_BLOCK] = {program->block,
-                                                            (uint32_t)program->block_bytes},
-                               }};
+    struct viv_hold_rec rec = {
+        .texts = {
+            [VIV_HOLD_TEXT_ENV] = text(env),
+            [VIV_HOLD_TEXT_UNIT] = text(program->scope->unit),
+            [VIV_HOLD_TEXT_LABEL] = text(program->label),
+            [VIV_HOLD_TEXT_KEY] = {fields->key.data, (uint32_t)fields->key.len},
+            [VIV_HOLD_TEXT_COMMAND] = text(program->exe),
+            [VIV_HOLD_TEXT_GROUP] = text(group),
+            [VIV_HOLD_TEXT_READY_LINE] = {fields->ready_line.data,
+                                          (uint32_t)fields->ready_line.len},
+            [VIV_HOLD_TEXT_PRELUDE] = {fields->std_in.data, (uint32_t)fields->std_in.len},
+            [VIV_HOLD_TEXT_BLOCK] = {program->block, (uint32_t)program->block_bytes},
+        }};
     fill_numbers(program, &rec.numbers);
     viv_buf_init(&bytes, VIV_TAG_NATIVE);
     const enum viv_err err = viv_hold_rec_encode(&rec, &bytes);
@@ -301,8 +301,8 @@ enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room 
     if (r < 0) return viv_native__host_error(program, r, "holder");
     program->held->fd = fds[0];
     r = viv_os_set_nonblocking(fds[0]);
-    enum viv_err err = r < 0 ? viv_native__host_error(program, r, "holder")
-                             : launch_holder(program, room, fds[1]);
+    enum viv_err err =
+        r < 0 ? viv_native__host_error(program, r, "holder") : launch_holder(program, room, fds[1]);
     VIV_IGNORE(viv_os_close(fds[1]), "the holder has it");
     if (err == VIV_OK) err = say_open(program);
     if (err == VIV_OK) err = await_answer(program, VIV_HOLD_ATTACHED, &frame, &packet);

@@ -6,14 +6,15 @@
 #include "os/local.h"
 #include "os/rand.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static enum viv_err fail(struct viv_diag *diag, const char *what, int r)
 {
     const enum viv_err err = r == -ENOMEM || r == -EMFILE || r == -ENFILE ? VIV_E_EXHAUSTED
-                             : r == -EACCES || r == -EPERM               ? VIV_E_PERM
-                                                                         : VIV_E_IO;
+                             : r == -EACCES || r == -EPERM                ? VIV_E_PERM
+                                                                          : VIV_E_IO;
     return viv_diag_set(diag, err, "%s: %s", what, strerror(-r));
 }
 
@@ -46,9 +47,10 @@ static bool read_all(int fd, void *out, size_t len)
 // Replaced as a whole, so that a crash leaves the old or the new.
 static int replace(int dir_fd, const char *name, const void *data, size_t len)
 {
-    char temporary[32] = "new-";
-    strncat(temporary, name, sizeof temporary - 5);
-    const int fd = viv_os_openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+    char temporary[32];
+    (void)snprintf(temporary, sizeof temporary, "new-%s", name);
+    const int fd =
+        viv_os_openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
     if (fd < 0) return fd;
     const ssize_t n = viv_os_write(fd, data, len);
     int r = n < 0 ? (int)n : n != (ssize_t)len ? -EIO : viv_os_fsync(fd);

@@ -39,8 +39,8 @@ struct viv_native_config {
     bool direct;           // no one else waits for this program's children, nor is SIGCHLD ignored
     const char *cgroup;    // directory of version 2 for programs, kept; NULL: the own group
     const char *holder;    // path of viv-holder
-    const char *hold_dir; // where holders of programs that outlive the kernel are; NULL: none may
-    bool held_ok;         // also where a service manager ends everything with the kernel
+    const char *hold_dir;  // where holders of programs that outlive the kernel are; NULL: none may
+    bool held_ok;          // also where a service manager ends everything with the kernel
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default

@@ -201,7 +201,7 @@ enum viv_err viv_native_close_stdin(const struct viv_native_ctx *ctx,
         program->orders.end_stdin = true; // the step may be writing what is queued
     else if (program->held == NULL && program->req.fields.pty.rows != 0)
         program->orders.end_terminal = true; // a character, which the step knows
-    else if (program->held == NULL) // else its step says so when all has been sent
+    else if (program->held == NULL)          // else its step says so when all has been sent
         viv_stdin_drain(&program->care.in);
     program->orders.moved = true;
     viv_spin_unlock(&program->care.lock);
@@ -219,10 +219,10 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
     if (bytes != NULL) {
         msg->ops->copy(msg, 0, bytes, len);
         viv_spin_lock(&program->care.lock);
-        err = program->held != NULL ? viv_held__feed(program, bytes, (size_t)len)
-                                    : viv_stdin_push_message(&program->care.in,
-                                                             program->req.fields.framing, bytes,
-                                                             (size_t)len);
+        err = program->held != NULL
+                  ? viv_held__feed(program, bytes, (size_t)len)
+                  : viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes,
+                                           (size_t)len);
         viv_spin_unlock(&program->care.lock);
         viv_free(bytes, len + 1, VIV_TAG_NATIVE);
     }
@@ -424,7 +424,8 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
     memcpy(out->label, program->label, sizeof out->label);
     viv_spin_unlock(&program->care.lock);
     // Relaxed: a clock as of about now.
-    const uint64_t touched_ns = atomic_load_explicit(&program->care.touched_ns, memory_order_relaxed);
+    const uint64_t touched_ns =
+        atomic_load_explicit(&program->care.touched_ns, memory_order_relaxed);
     out->idle_ns = now_ns > touched_ns ? now_ns - touched_ns : 0;
     viv_program__drop(program);
     return VIV_OK;

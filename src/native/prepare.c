@@ -85,12 +85,13 @@ static void make_queues(struct viv_program *program)
     };
     for (uint32_t i = 0; i < 2; i++)
         viv_log_ring_init(&program->care.streams[i].ring, &config);
-    viv_stdin_init(&program->care.in, &(struct viv_stdin_config){
-                                     .bound_bytes = fields->stdin_queue_bytes,
-                                     .prelude = fields->std_in.data,
-                                     .prelude_len = fields->std_in.len,
-                                     .is_kept_open = fields->keep_stdin || fields->pty.rows != 0,
-                                 });
+    viv_stdin_init(&program->care.in,
+                   &(struct viv_stdin_config){
+                       .bound_bytes = fields->stdin_queue_bytes,
+                       .prelude = fields->std_in.data,
+                       .prelude_len = fields->std_in.len,
+                       .is_kept_open = fields->keep_stdin || fields->pty.rows != 0,
+                   });
 }
 
 static enum viv_err make_id(struct viv_program *program)
@@ -164,7 +165,8 @@ static int make_pipes(struct viv_program *program)
             make_pipe(true, &program->care.readiness.fd, &program->child_fds[VIV_PROGRAM_READY_FD]);
         if (r < 0) return r;
     }
-    if (fields->pty.rows != 0 && program->care.rung != VIV_RUNG_PIDNS) return make_terminal(program);
+    if (fields->pty.rows != 0 && program->care.rung != VIV_RUNG_PIDNS)
+        return make_terminal(program);
     int *theirs = program->child_fds;
     if (fields->pty.rows != 0) return open_nulls(program); // init makes the terminal
     const bool has_stdin = fields->std_in.data != NULL || fields->keep_stdin;
@@ -222,8 +224,8 @@ static enum viv_err check_limits(struct viv_program *program)
     return VIV_OK;
 }
 
-// What is to outlive this kernel needs a holder that does; what the kernel itself does for a program
-// it cannot have.
+// What is to outlive this kernel needs a holder that does; what the kernel itself does for a
+// program it cannot have.
 static enum viv_err check_held(struct viv_program *program)
 {
     const struct viv_native_fields *fields = &program->req.fields;
@@ -248,12 +250,11 @@ static enum viv_err choose_rung(struct viv_program *program)
     program->has_group =
         program->native->cgroup_fd >= 0 && fields->contain != VIV_NATIVE_CONTAIN_GROUP;
     program->care.rung = fields->sandbox != VIV_NATIVE_SANDBOX_NONE    ? VIV_RUNG_PIDNS
-                    : fields->contain == VIV_NATIVE_CONTAIN_GROUP ? VIV_RUNG_GROUP
-                    : program->has_group                          ? VIV_RUNG_CGROUP
-                                                                  : VIV_RUNG_TREE;
-    program->care.has_init =
-        !(is_plain && program->native->direct && program->care.rung != VIV_RUNG_TREE &&
-          !wants_guard && !is_held);
+                         : fields->contain == VIV_NATIVE_CONTAIN_GROUP ? VIV_RUNG_GROUP
+                         : program->has_group                          ? VIV_RUNG_CGROUP
+                                                                       : VIV_RUNG_TREE;
+    program->care.has_init = !(is_plain && program->native->direct &&
+                               program->care.rung != VIV_RUNG_TREE && !wants_guard && !is_held);
     if (program->care.has_init && program->care.rung == VIV_RUNG_GROUP)
         return fail(program, VIV_E_UNSUPPORTED, wants_guard ? "guard" : "direct");
     if (wants_guard && program->care.rung == VIV_RUNG_TREE)

@@ -32,7 +32,7 @@ struct viv_native_orders {
     bool start, kill, moved, drained, has_size, end_stdin,
         end_terminal; // moved: in the queue of stdin
     enum viv_native_freeze freeze;
-    uint32_t knobs; // bits of those that were set
+    uint32_t knobs;        // bits of those that were set
     uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
     uint32_t close_output; // bits of streams
     uint16_t rows, columns;
@@ -52,8 +52,8 @@ struct viv_program {
     viv_rid resource; // 0: none
     char *exe;        // resolved
     struct viv_session *session;
-    uint32_t weak, left_out;  // as the status
-    bool has_group; // a control group
+    uint32_t weak, left_out; // as the status
+    bool has_group;          // a control group
     uint64_t asked_ns;
     viv_pid caller; // who asked for it; none: no process
     uint32_t environment;
@@ -92,14 +92,14 @@ struct viv_program {
     struct viv_proc *proc;
     struct viv_care care;
     struct viv_program_wait waits[VIV_WAITS]; // one for each bit of VIV_READY_
-    struct viv_program_spill *spill; // NULL: none
-    struct viv_held *held;           // NULL: this kernel has all of it; else a holder (held.h)
-    void *block;                     // of the request, for the holder's record
+    struct viv_program_spill *spill;          // NULL: none
+    struct viv_held *held; // NULL: this kernel has all of it; else a holder (held.h)
+    void *block;           // of the request, for the holder's record
     size_t block_bytes;
     int init_fd; // as init told; the launch's until it is done
     uint64_t cgroup_number;
     bool is_group_limited;
-    _Atomic uint32_t ready; // VIV_READY_ bits, set by I/O
+    _Atomic uint32_t ready;          // VIV_READY_ bits, set by I/O
     const struct viv_reason *broken; // of a link
     uint64_t refused_messages;
     bool is_prepared, is_starting; // held: pipes are there; the start is under way

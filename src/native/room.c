@@ -192,8 +192,7 @@ static void open_keep(struct viv_native *native, const char *hold_dir)
     viv_keep_init(&native->keep);
     if (hold_dir == NULL || native->state_fd < 0) return;
     const enum viv_err err = viv_keep_open(&native->keep, native->state_fd, hold_dir, &diag);
-    if (err != VIV_OK)
-        VIV_LOG(VIV_LOG_WARN, "no program can outlive this kernel: %s", diag.text);
+    if (err != VIV_OK) VIV_LOG(VIV_LOG_WARN, "no program can outlive this kernel: %s", diag.text);
 }
 
 enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_native **out_native)

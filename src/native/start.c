@@ -49,8 +49,8 @@ static uint32_t fill_limits(const struct viv_program *program, struct viv_launch
     count = add_limit(limits, count, RLIMIT_CORE, fields->max_core_bytes);
     if (fields->max_file_bytes != VIV_NATIVE_NONE)
         count = add_limit(limits, count, RLIMIT_FSIZE, fields->max_file_bytes);
-    const bool has_memory =
-        program->care.rung == VIV_RUNG_CGROUP && (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
+    const bool has_memory = program->care.rung == VIV_RUNG_CGROUP &&
+                            (native->cgroup_controllers & VIV_CGROUP_MEMORY) != 0;
     if (fields->max_memory_bytes != VIV_NATIVE_NONE && !has_memory)
         count = add_limit(limits, count, RLIMIT_AS, fields->max_memory_bytes);
     if ((program->weak & VIV_WEAK_PIDS) != 0)
@@ -235,7 +235,8 @@ static enum viv_err note_event(struct viv_program *program, const struct viv_pla
         program->care.streams[VIV_OUT].fd = event->fd;
         program->care.in_fd = viv_os_dup(event->fd);
         program->care.tty_fd = viv_os_dup(event->fd);
-        if (program->care.in_fd < 0 || program->care.tty_fd < 0) return fail(program, VIV_E_EXHAUSTED, "fds");
+        if (program->care.in_fd < 0 || program->care.tty_fd < 0)
+            return fail(program, VIV_E_EXHAUSTED, "fds");
         break;
     case VIV_INIT_EVENT_READY:
         program->is_init_ready = plan->is_gated;
@@ -286,7 +287,8 @@ static void abandon_init(struct viv_program *program)
 {
     const uint64_t end_ns = viv_os_now_ns() + ABANDON_NS;
     struct viv_init_event event = {.type = VIV_INIT_EVENT_NONE};
-    if (program->care.link.fd >= 0) VIV_IGNORE(viv_os_packet_end(program->care.link.fd), "it is killed then");
+    if (program->care.link.fd >= 0)
+        VIV_IGNORE(viv_os_packet_end(program->care.link.fd), "it is killed then");
     while (program->care.link.fd >= 0 && event.type != VIV_INIT_EVENT_CLOSED) {
         const uint64_t now_ns = viv_os_now_ns();
         if (now_ns >= end_ns) break; // it hangs
@@ -315,7 +317,8 @@ static void end_child(int *pidfd, bool kill)
 // Init may have told of the leader before it told of itself.
 static void close_leader(struct viv_program *program)
 {
-    if (program->care.leader_fd >= 0) VIV_IGNORE(viv_os_close(program->care.leader_fd), "init has ended it");
+    if (program->care.leader_fd >= 0)
+        VIV_IGNORE(viv_os_close(program->care.leader_fd), "init has ended it");
     program->care.leader_fd = -1;
 }
 
@@ -375,7 +378,8 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     if (err == VIV_OK && program->held != NULL) err = viv_held__hand(program);
     if (err != VIV_OK) {
         abandon_init(program);
-        if (program->care.cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
+        if (program->care.cgroup_fd >= 0)
+            VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
         end_child(&program->init_fd, true);
         close_leader(program);
         if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {
@@ -432,7 +436,7 @@ enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_ro
     // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
     atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);
     const enum viv_err err = program->care.has_init ? start_by_init(program, &env, room)
-                                               : start_directly(program, &env, room);
+                                                    : start_directly(program, &env, room);
     viv_native_env_free(&env);
     return err;
 }

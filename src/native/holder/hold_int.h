@@ -54,7 +54,7 @@ struct viv_hold {
     struct viv_care care; // first: the host's functions come with it
     enum viv_hold_stage stage;
     bool is_over;
-    bool forgets; // at the end of the program, as if it were released then
+    bool forgets;   // at the end of the program, as if it were released then
     uint32_t files; // VIV_HOLD_FILE_ that are there and are to go with it
     struct viv_poller *poller;
     uint8_t *frame; // VIV_HOLD_FRAME_BYTES_MAX; pages that no frame reached take no memory

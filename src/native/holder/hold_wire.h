@@ -124,8 +124,8 @@ struct viv_hold_resize {
 };
 struct viv_hold_stop {
     uint64_t grace_ns;
-    uint32_t cause;       // enum viv_native_cause
-    int32_t signo;        // 0: its own
+    uint32_t cause; // enum viv_native_cause
+    int32_t signo;  // 0: its own
     // kills: at once, with SIGKILL; forgets: nobody wants to know how it ends, as if it were
     // released then
     uint32_t kills, forgets;
