@@ -91,7 +91,7 @@ class Held(HeldTest):
         ref = self.held("sleep 900; :")
         other = f"other-{self.mark}"
         self.detach("sh", "-c", "sleep 900; :", other)
-        self.assertTrue(alive(other))
+        self.until(lambda: alive(other), "it runs")
         self.kill_daemon()
         self.until(lambda: not alive(other), "it ends with the kernel")
         self.assertEqual([row["number"] for row in self.ps()], [1])
