@@ -59,15 +59,18 @@ static void fill(uint16_t type, void *body)
 static void n102_types_and_lengths(void **state)
 {
     (void)state;
+    enum { LENGTH_MAX = 336 };
     struct viv_hold_frame body, out;
+    uint8_t bytes[LENGTH_MAX] = {0};
     for (uint32_t type = 0; type <= UINT16_MAX; type++) {
         const int length = length_of((uint16_t)type);
         assert_int_equal(viv_hold_frame_length((uint16_t)type), length);
         fill((uint16_t)type, &body);
-        for (size_t len = 0; len <= 336; len += type < 128 ? 1 : 8) {
+        memcpy(bytes, &body.body, sizeof body.body);
+        for (size_t len = 0; len <= LENGTH_MAX; len += type < 128 ? 1 : 8) {
             const bool is_one = length >= 0 && (len == (size_t)length ||
                                                 (type == VIV_HOLD_STDIN && len > (size_t)length));
-            assert_int_equal(decode((uint16_t)type, (uint32_t)len, &body.body, len, &out), is_one);
+            assert_int_equal(decode((uint16_t)type, (uint32_t)len, bytes, len, &out), is_one);
             if (!is_one) continue;
             assert_int_equal(out.head.type, type);
             assert_int_equal(out.head.request, 9);
