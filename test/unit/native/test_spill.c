@@ -253,7 +253,7 @@ static void what_the_ring_forgot_is_read_from_disk(void **state)
     rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "here");
     rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_ZSTD, 1);
     rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_FILE_BYTES, 65536);
-    rig_put_u64(&rig, VIV_NATIVE_KEY_RING_BYTES, 4096);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_RING_BYTES, 16384); // the spill has that much time
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
     const struct viv_native_ref ref = rig_start(&rig);
     rig_await_output(&rig, &ref, 5);
