@@ -25,78 +25,14 @@ _Static_assert(sizeof(struct viv_frame_head) + sizeof(struct viv_hold_state) <
                    VIV_HELD_REPORT_BYTES,
                "the longest report");
 
-// ---------------------------------------------------------------------------------------- sending
-
-// Bytes of a frame in the outbox: its length, type, request, body and bytes.
-struct waiting {
-    uint64_t request;
-    uint32_t body_bytes, byte_count;
-    uint16_t type;
-};
-
-static bool put_waiting(struct viv_held *held, const struct viv_hold_sent *sent)
-{
-    const struct waiting head = {.request = sent->request,
-                                 .body_bytes = (uint32_t)viv_hold_frame_length(sent->type),
-                                 .byte_count = (uint32_t)sent->byte_count,
-                                 .type = sent->type};
-    const size_t before = held->outbox.len_bytes;
-    const bool is_in = viv_buf_append(&held->outbox, &head, sizeof head) == VIV_OK &&
-                       viv_buf_append(&held->outbox, sent->body, head.body_bytes) == VIV_OK &&
-                       viv_buf_append(&held->outbox, sent->bytes, sent->byte_count) == VIV_OK;
-    if (!is_in) held->outbox.len_bytes = before;
-    return is_in;
-}
-
-// What waits first; true: nothing waits any more.
-static bool flush(struct viv_held *held)
-{
-    size_t at = 0;
-    if (held->outbox.len_bytes == 0) return true;
-    while (at < held->outbox.len_bytes) {
-        struct waiting head;
-        const uint8_t *data = held->outbox.data + at;
-        memcpy(&head, data, sizeof head);
-        const struct viv_hold_sent sent = {.type = head.type,
-                                           .request = head.request,
-                                           .body = data + sizeof head,
-                                           .bytes = data + sizeof head + head.body_bytes,
-                                           .byte_count = head.byte_count};
-        if (viv_hold_frame_send(held->fd, &sent) == -EAGAIN) break;
-        at += sizeof head + head.body_bytes + head.byte_count; // other errors: its end is told
-    }
-    memmove(held->outbox.data, held->outbox.data + at, held->outbox.len_bytes - at);
-    held->outbox.len_bytes -= at;
-    return held->outbox.len_bytes == 0;
-}
-
-// False: it is not on its way, since there is no memory.
-static bool send_frame(struct viv_held *held, struct viv_hold_sent *sent)
-{
-    if (held->fd < 0) return true; // there is nobody to be told
-    sent->request = ++held->last_request;
-    if (held->outbox.len_bytes > 0) return put_waiting(held, sent);
-    const int r = viv_hold_frame_send(held->fd, sent);
-    return r != -EAGAIN || put_waiting(held, sent);
-}
-
-static bool order(struct viv_held *held, uint16_t type, const void *body)
-{
-    return send_frame(held, &(struct viv_hold_sent){.type = type, .body = body});
-}
-
-static bool order_number(struct viv_held *held, uint16_t type, uint64_t value)
-{
-    return order(held, type, &(struct viv_hold_number){value});
-}
-
 // ----------------------------------------------------------------------------------------- orders
 
 static void send_signals(struct viv_held *held, uint64_t signals, enum viv_frame_target target)
 {
     for (uint32_t signo = 1; signo <= LAST_SIGNAL && signals != 0; signo++, signals >>= 1)
         if ((signals & 1) != 0)
-            (void)order(held, VIV_HOLD_SIGNAL, &(struct viv_frame_signal){signo, (uint32_t)target});
+            (void)viv_held__order(held, VIV_HOLD_SIGNAL,
+                                  &(struct viv_frame_signal){signo, (uint32_t)target});
 }
 
 static void send_stop(struct viv_held *held, const struct viv_native_orders *orders)
@@ -105,15 +41,15 @@ static void send_stop(struct viv_held *held, const struct viv_native_orders *ord
                                        .cause = (uint32_t)orders->stop,
                                        .signo = orders->stop_signal};
     const struct viv_hold_stop kill = {.cause = VIV_CAUSE_KILL, .kills = 1};
-    if (orders->stop != VIV_CAUSE_NONE) (void)order(held, VIV_HOLD_STOP, &stop);
-    if (orders->kill) (void)order(held, VIV_HOLD_STOP, &kill);
+    if (orders->stop != VIV_CAUSE_NONE) (void)viv_held__order(held, VIV_HOLD_STOP, &stop);
+    if (orders->kill) (void)viv_held__order(held, VIV_HOLD_STOP, &kill);
 }
 
 static void send_knobs(struct viv_program *program, uint32_t knobs)
 {
     for (uint32_t i = 0; i < VIV_KNOBS; i++)
         if ((knobs >> i & 1) != 0)
-            (void)order(
+            (void)viv_held__order(
                 program->held, VIV_HOLD_SET,
                 &(struct viv_hold_set){.knob = i, .value_ns = viv_care_knob(&program->care, i)});
 }
@@ -126,16 +62,16 @@ static void send_orders(struct viv_program *program)
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     const struct viv_hold_resize size = {orders.rows, orders.columns};
-    if (orders.has_size) (void)order(held, VIV_HOLD_RESIZE, &size);
+    if (orders.has_size) (void)viv_held__order(held, VIV_HOLD_RESIZE, &size);
     send_signals(held, orders.group_signals, VIV_TARGET_GROUP);
     send_signals(held, orders.leader_signals, VIV_TARGET_LEADER);
     if (orders.close_output != 0)
-        (void)order_number(held, VIV_HOLD_CLOSE_OUTPUT, orders.close_output);
+        (void)viv_held__order_number(held, VIV_HOLD_CLOSE_OUTPUT, orders.close_output);
     if (orders.freeze != VIV_FREEZE_NONE)
-        (void)order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
+        (void)viv_held__order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
     send_knobs(program, orders.knobs);
-    if (orders.end_stdin) (void)order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
-    if (orders.drained) (void)order(held, VIV_HOLD_MOVED, NULL);
+    if (orders.end_stdin) (void)viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
+    if (orders.drained) (void)viv_held__order(held, VIV_HOLD_MOVED, NULL);
     send_stop(held, &orders);
 }
 
@@ -222,7 +158,7 @@ static void send_stdin(struct viv_program *program)
     if (len > 0) {
         struct viv_hold_sent sent = {
             .type = VIV_HOLD_STDIN, .body = &body, .bytes = data, .byte_count = len};
-        if (!send_frame(held, &sent)) return; // no memory: again at the alarm
+        if (!viv_held__send(held, &sent)) return; // no memory: again at the alarm
         held->piece_request = sent.request;
         held->piece_len = len;
         return;
@@ -232,7 +168,8 @@ static void send_stdin(struct viv_program *program)
                         viv_stdin_queued(&held->messages) == 0;
     const bool ends = held->ends_stdin && !held->has_ended_stdin;
     viv_spin_unlock(&program->care.lock);
-    if (is_dry && ends) held->has_ended_stdin = order_number(held, VIV_HOLD_CLOSE_STDIN, 1);
+    if (is_dry && ends)
+        held->has_ended_stdin = viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 1);
 }
 
 // All of what a writer brought is in the holder's queue, or will never be.
@@ -315,8 +252,8 @@ static void answer_idle(struct viv_program *program, uint64_t now_ns)
     // Relaxed: a clock.
     const uint64_t touched_ns =
         atomic_load_explicit(&program->care.touched_ns, memory_order_relaxed);
-    (void)order(program->held, VIV_HOLD_TOUCH,
-                &(struct viv_hold_touch){is_watched ? now_ns : touched_ns});
+    (void)viv_held__order(program->held, VIV_HOLD_TOUCH,
+                          &(struct viv_hold_touch){is_watched ? now_ns : touched_ns});
 }
 
 static void close_socket(struct viv_program *program)
@@ -439,7 +376,7 @@ static bool has_exited(struct viv_program *program)
     if (!is_over && held->fd >= 0 && !held->is_displaced) return false;
     if (program->care.pidfd >= 0) return false; // init is about to end
     if (!is_over) note_lost(program);
-    if (is_over) (void)order_number(held, VIV_HOLD_ACK, held->state.sequence);
+    if (is_over) (void)viv_held__order_number(held, VIV_HOLD_ACK, held->state.sequence);
     viv_program__tell(program);
     viv_native__put_group(program, 0, true);
     forget_all(program); // from here on the socket is of who releases it
@@ -484,7 +421,7 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     const bool has_heard = hear(program, now_ns);
     reap_init(&program->care);
     look_at_rings(program);
-    const bool is_flushed = held->fd < 0 || flush(held);
+    const bool is_flushed = held->fd < 0 || viv_held__flush(held);
     send_orders(program);
     if (is_flushed) send_stdin(program);
     viv_program__tell(program);

@@ -59,6 +59,14 @@ void viv_held__remove_files(const struct viv_program *program); // when no holde
 void viv_held__close(struct viv_held *held);                    // its descriptors
 void viv_held__free(struct viv_held *held);                     // the holder is left alone
 
+// ---- held_frames.c: the step's ----
+// Sends a frame, with the next number, or puts it behind others. False: it is not on its way, since
+// there is no memory.
+bool viv_held__send(struct viv_held *held, struct viv_hold_sent *sent);
+bool viv_held__order(struct viv_held *held, uint16_t type, const void *body);
+bool viv_held__order_number(struct viv_held *held, uint16_t type, uint64_t value);
+bool viv_held__flush(struct viv_held *held); // what waits; true: nothing does any more
+
 // ---- held.c: the step's ----
 enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns);
 // A call that writes waits for the holder. Under the program's lock. Errors: AGAIN, CLOSED, TOOBIG,
