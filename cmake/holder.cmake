@@ -45,7 +45,8 @@ list(TRANSFORM viv_holder_gen REPLACE "(.+)" "${CMAKE_BINARY_DIR}/gen/\\1.c")
 add_library(viv_holder_objects OBJECT ${viv_holder_os} ${viv_holder_base} ${viv_holder_gen})
 add_dependencies(viv_holder_objects viv_gen)
 add_library(viv_holder_flags INTERFACE)
-target_compile_options(viv_holder_flags INTERFACE ${VIV_WARNINGS} -Os -ffunction-sections -fdata-sections
+# Not for size: counting the newlines of all output took ten times as long, for 3 % less of a program.
+target_compile_options(viv_holder_flags INTERFACE ${VIV_WARNINGS} -O2 -ffunction-sections -fdata-sections
     -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 # VIV_SANITIZE=1 here means: the C library's allocator.
 target_compile_definitions(viv_holder_flags INTERFACE

@@ -52,6 +52,7 @@ static bool put_waiting(struct viv_held *held, const struct viv_hold_sent *sent)
 static bool flush(struct viv_held *held)
 {
     size_t at = 0;
+    if (held->outbox.len_bytes == 0) return true;
     while (at < held->outbox.len_bytes) {
         struct waiting head;
         const uint8_t *data = held->outbox.data + at;
@@ -422,6 +423,15 @@ static void note_lost(struct viv_program *program)
     care->news |= VIV_NEWS_OUT | VIV_NEWS_ERR | VIV_NEWS_CLOSED;
 }
 
+// Nothing is waited for any more; the socket stays for the release.
+static void forget_all(struct viv_program *program)
+{
+    struct viv_care *care = &program->care;
+    const struct viv_held *held = program->held;
+    if (held->fd >= 0) care->host->forget(care, held->fd, VIV_READY_LINK);
+    if (held->bell_fd >= 0) care->host->forget(care, held->bell_fd, VIV_READY_OUT);
+}
+
 static bool has_exited(struct viv_program *program)
 {
     struct viv_held *held = program->held;
@@ -432,17 +442,9 @@ static bool has_exited(struct viv_program *program)
     if (is_over) (void)order_number(held, VIV_HOLD_ACK, held->state.sequence);
     viv_program__tell(program);
     viv_native__put_group(program, 0, true);
+    forget_all(program); // from here on the socket is of who releases it
     viv_program__latch(program, &program->care.exit);
     return true;
-}
-
-// Nothing is waited for any more; the socket stays for the release.
-static void forget_all(struct viv_program *program)
-{
-    struct viv_care *care = &program->care;
-    const struct viv_held *held = program->held;
-    if (held->fd >= 0) care->host->forget(care, held->fd, VIV_READY_LINK);
-    if (held->bell_fd >= 0) care->host->forget(care, held->bell_fd, VIV_READY_OUT);
 }
 
 void viv_held__release(struct viv_program *program)
@@ -451,7 +453,10 @@ void viv_held__release(struct viv_program *program)
     const struct viv_hold_sent sent = {.type = VIV_HOLD_RELEASE, .request = held->last_request + 1};
     // Seq_cst: as set. A kernel that ends leaves the record to the next one.
     const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
-    const bool is_seen = program->is_over && !stops && !held->is_displaced;
+    viv_spin_lock(&program->care.lock);
+    const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
+    viv_spin_unlock(&program->care.lock);
+    const bool is_seen = has_ended && !stops && !held->is_displaced;
     const bool has_holder = held->fd >= 0;
     if (is_seen && has_holder)
         VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
@@ -487,9 +492,11 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     viv_program__tell_watches(program);
     // Seq_cst: as set, before this was woken.
     const bool leaves = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
-    if (leaves || has_exited(program)) forget_all(program);
-    if (leaves) return viv_program__leave(program, proc);
-    if (program->care.phase == VIV_NATIVE_EXITED) return viv_program__finish(program, proc);
+    if (leaves) {
+        forget_all(program);
+        return viv_program__leave(program, proc);
+    }
+    if (has_exited(program)) return viv_program__finish(program, proc);
     const bool is_armed = viv_program__arm(program) == VIV_OK;
     if (!is_armed || !has_heard || held->outbox.len_bytes > 0)
         viv_proc_set_alarm(proc, now_ns + AGAIN_NS);

@@ -252,7 +252,7 @@ static enum viv_err say_open(struct viv_program *program)
     const struct viv_keep *keep = &program->native->keep;
     struct viv_hold_open open = {
         .protocol = VIV_HOLD_PROTOCOL, .build = VIV_HOLDER_BUILD, .epoch = keep->epoch};
-    int birth_fd;
+    int birth_fd = -1;
     memcpy(open.uuid, keep->uuid, sizeof open.uuid);
     memcpy(open.key, keep->key, sizeof open.key);
     VIV_TRY(make_birth(program, &birth_fd, &open.birth_bytes));
@@ -291,9 +291,9 @@ static void number_it(struct viv_program *program)
 
 enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room *room)
 {
-    int fds[2];
-    struct viv_hold_frame frame;
-    struct viv_packet packet;
+    int fds[2] = {-1, -1};
+    struct viv_hold_frame frame = {.byte_count = 0};
+    struct viv_packet packet = {.len = 0};
     if (program->native->keep.dir_fd < 0) return fail(program, VIV_E_UNSUPPORTED, "holder");
     if (viv_held__new(program) != VIV_OK) return fail(program, VIV_E_EXHAUSTED, "memory");
     if (program->number == 0) number_it(program);
@@ -337,8 +337,8 @@ static void forget(struct viv_program *program)
 enum viv_err viv_held__hand(struct viv_program *program)
 {
     struct viv_care *care = &program->care;
-    struct viv_hold_frame frame;
-    struct viv_packet packet;
+    struct viv_hold_frame frame = {.byte_count = 0};
+    struct viv_packet packet = {.len = 0};
     const uint64_t now_ns = viv_os_now_ns();
     int *const all[VIV_HOLD_FDS] = {[VIV_HOLD_FD_LINK] = &care->link.fd,
                                     [VIV_HOLD_FD_INIT] = &program->init_fd,

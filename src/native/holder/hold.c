@@ -186,7 +186,7 @@ static void wait_for_events(struct viv_hold *hold, uint64_t next_ns)
                                                     : 0;
     if (!arm(hold, now_ns)) { // no memory to wait with: everything is tried
         timeout_ns = viv_min_u64(timeout_ns, ARM_PAUSE_NS);
-        hold->care.hot |= VIV_READY_ALL & ~hold->care.full;
+        hold->care.hot |= VIV_HOLD_TRIED & ~hold->care.full;
     }
     const uint32_t n = viv_poller_wait(hold->poller, timeout_ns, events, EVENTS);
     for (uint32_t i = 0; i < n; i++)

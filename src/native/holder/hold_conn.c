@@ -14,7 +14,7 @@
 
 #define ATTACH_NS (5 * VIV_NS_PER_SEC)
 #define LISTEN_PAUSE_NS (100 * VIV_NS_PER_MS)
-enum { FRAMES_A_TURN = 16, CALLERS_A_TURN = 16, UNREAD_MAX = 1024 };
+enum { FRAMES_A_TURN = 16, CALLERS_A_TURN = 16 };
 
 // ------------------------------------------------------------------------------------ connections
 
@@ -48,15 +48,6 @@ static void close_fds(struct viv_packet *packet)
     for (size_t i = 0; i < packet->fd_count; i++)
         VIV_IGNORE(viv_os_close(packet->fds[i]), "nobody asked for it");
     packet->fd_count = 0;
-}
-
-void viv_hold__drop_frames(struct viv_hold *hold, struct viv_hold_conn *conn)
-{
-    struct viv_packet packet = {.data = hold->frame, .len = VIV_HOLD_FRAME_BYTES_MAX};
-    for (int i = 0; i < UNREAD_MAX && viv_os_packet_receive(conn->fd, &packet) > 0; i++) {
-        close_fds(&packet);
-        packet.len = VIV_HOLD_FRAME_BYTES_MAX;
-    }
 }
 
 void viv_hold__adopt_pair(struct viv_hold *hold, int fd)
@@ -198,10 +189,9 @@ static int send_attached(struct viv_hold *hold, struct viv_hold_conn *conn, uint
                                                     .fd_count = count});
 }
 
-// What it has sent is not done any more.
+// What it has sent and was not read is not done any more.
 static void displace(struct viv_hold *hold, struct viv_hold_conn *conn)
 {
-    viv_hold__drop_frames(hold, conn);
     VIV_IGNORE(send_frame(conn, &(struct viv_hold_sent){.type = VIV_HOLD_DISPLACED}),
                "it sees the end of the connection");
     viv_hold__close_conn(hold, conn);

@@ -7,7 +7,7 @@
 //   hold_state.c   the state as it is sent, and whether it has changed
 //   hold.c         the loop: readiness, care, clocks
 //
-//   WAITING ──OPEN──> OPENED ──HAND──> HELD ──exited──> ENDED ──RELEASE, or retention──> over
+//   WAITING ──OPEN──> OPENED ──HAND──> HELD ──exited──> ENDED ──RELEASE, retention──> over
 //      └── the pair closes ──┴──> over, nothing is left
 #ifndef VIV_NATIVE_HOLDER_HOLD_INT_H
 #define VIV_NATIVE_HOLDER_HOLD_INT_H
@@ -17,7 +17,12 @@
 #include "native/ring_memory.h"
 #include "os/poll.h"
 
-enum { VIV_HOLD_CONNS = 4 };
+enum {
+    VIV_HOLD_CONNS = 4,
+    // What is tried without waiting for it. A pidfd is not: it counts as readable where it is
+    // (care).
+    VIV_HOLD_TRIED = VIV_READY_ALL & ~VIV_READY_PID,
+};
 
 enum viv_hold_conn_state {
     VIV_HOLD_CONN_NONE,
@@ -108,9 +113,6 @@ void viv_hold__greet(struct viv_hold *hold, uint64_t now_ns);
 bool viv_hold__converse(struct viv_hold *hold, uint64_t now_ns);
 struct viv_hold_conn *viv_hold__controller(struct viv_hold *hold); // NULL: nobody is attached
 void viv_hold__close_conn(struct viv_hold *hold, struct viv_hold_conn *conn);
-// What came over it and was not read is dropped: left unread, it would hide the last word from who
-// is at the other end, which would be told that the connection was reset.
-void viv_hold__drop_frames(struct viv_hold *hold, struct viv_hold_conn *conn);
 // Tells the controller the state if it does not know it; what does not fit now waits for room.
 void viv_hold__tell(struct viv_hold *hold);
 // Asks whether something holds the idle clock. False: nobody can be asked.

@@ -242,7 +242,7 @@ enum viv_err viv_hold__hand(struct viv_hold *hold, const struct viv_hold_hand *h
     care->exit.incarnation = 1;
     care->phase = VIV_NATIVE_RUNNING;
     care->ready_flag = care->readiness.fd < 0 && care->readiness.text == NULL;
-    care->hot = VIV_READY_ALL;
+    care->hot = VIV_HOLD_TRIED;
     atomic_store_explicit(&care->touched_ns, now_ns, memory_order_relaxed); // own thread's
     for (uint32_t i = 0; i < 2; i++)
         if (care->streams[i].fd < 0) viv_care_close_stream(care, i, false);
@@ -276,10 +276,7 @@ void viv_hold__clean_up(struct viv_hold *hold)
 void viv_hold__leave(struct viv_hold *hold)
 {
     viv_hold__clean_up(hold);
-    for (uint32_t i = 0; i < VIV_HOLD_CONNS; i++) {
-        struct viv_hold_conn *conn = &hold->conns[i];
-        if (conn->state == VIV_HOLD_CONN_ATTACHED) viv_hold__drop_frames(hold, conn);
-        viv_hold__close_conn(hold, conn);
-    }
+    for (uint32_t i = 0; i < VIV_HOLD_CONNS; i++)
+        viv_hold__close_conn(hold, &hold->conns[i]);
     drop_fd(&hold->listen_fd); // the rest goes with the process
 }

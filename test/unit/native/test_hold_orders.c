@@ -178,6 +178,37 @@ static void n62_a_record_waits_for_room(void **state)
     hold_remove_files(&rig);
 }
 
+// Nobody wants to know: its end is its release.
+static void n62_a_program_that_is_forgotten(void **state)
+{
+    (void)state;
+    const struct viv_hold_stop order = {.cause = VIV_CAUSE_START, .kills = 1, .forgets = 1};
+    start("deaf", NULL);
+    CHECK(hold_says(&one, "deaf"));
+    CHECK(hold_order(&one, VIV_HOLD_STOP, &order) == VIV_OK);
+    hold_detach(&one);
+    hold_await_nobody();
+    CHECK(!hold_has_file(&rig, "sock") && !hold_has_file(&rig, "rec"));
+}
+
+// The last words of a kernel count, though it has not read what it was told and waits for nothing.
+static void n44_who_goes_at_once_is_obeyed(void **state)
+{
+    (void)state;
+    const struct viv_hold_stop order = {.cause = VIV_CAUSE_STOP, .grace_ns = 9 * VIV_NS_PER_SEC};
+    const struct viv_hold_number frozen[] = {{1}, {0}, {1}, {0}}; // events that nobody reads
+    start("await=15", "exit=3");
+    CHECK(hold_says(&one, "ready"));
+    for (size_t i = 0; i < VIV_COUNT_OF(frozen); i++)
+        CHECK(hold_send(&one, VIV_HOLD_FREEZE, &frozen[i], NULL, 0));
+    CHECK(hold_send(&one, VIV_HOLD_STOP, &order, NULL, 0));
+    hold_detach(&one);
+    CHECK(hold_attach(&rig, &one, 2));
+    end();
+    CHECK(how()->cause == VIV_CAUSE_STOP && how()->code == 3);
+    hold_release(&rig, &one);
+}
+
 // ------------------------------------------------------------------------------------ idle, limits
 
 static void await_idles(uint32_t count)
@@ -199,17 +230,16 @@ static void n61_who_is_attached_is_asked(void **state)
     (void)state;
     rig.birth.numbers.knobs_ns[VIV_KNOB_IDLE] = 200 * VIV_NS_PER_MS;
     start("deaf", NULL);
-    const uint64_t from_ns = viv_os_now_ns();
     await_idles(1);
-    touch(viv_os_now_ns()); // something holds it
+    const uint64_t from_ns = viv_os_now_ns();
+    touch(from_ns); // something holds it
     await_idles(2);
-    CHECK(viv_os_now_ns() - from_ns >= 400 * VIV_NS_PER_MS);
+    CHECK(viv_os_now_ns() - from_ns >= 200 * VIV_NS_PER_MS);
     CHECK(one.state.phase == VIV_NATIVE_RUNNING);
     CHECK(set(VIV_KNOB_GRACE, 0) == VIV_OK);
     touch(1); // nothing does
     end();
     CHECK(how()->cause == VIV_CAUSE_IDLE && one.idles == 2);
-    CHECK(viv_os_now_ns() - from_ns < check_limit_ns(2)); // the answer was not waited for
     hold_release(&rig, &one);
 }
 
@@ -236,7 +266,6 @@ static void n61_nobody_is_asked_who_is_not_there(void **state)
                (void)0);
     free(data);
     CHECK(rec.end.exit.cause == VIV_CAUSE_IDLE);
-    CHECK(rec.end.exit.duration_ns < check_limit_ns(2)); // there was no time for an answer
     CHECK(hold_attach(&rig, &one, 2));
     hold_release(&rig, &one);
 }
@@ -412,6 +441,8 @@ int main(void)
         TEST(n62_an_end_that_nobody_saw_stays_written),
         TEST(n62_an_early_acknowledgement_is_none),
         TEST(n62_a_record_waits_for_room),
+        TEST(n62_a_program_that_is_forgotten),
+        TEST(n44_who_goes_at_once_is_obeyed),
         TEST(n61_who_is_attached_is_asked),
         TEST(n61_no_answer_is_one),
         TEST(n61_nobody_is_asked_who_is_not_there),

@@ -173,6 +173,8 @@ static void n102_root_is_heard_by_others_holders(void **state)
 {
     (void)state;
     static const char *const words[] = {"ids", "count=1000", NULL};
+    char path[64];
+    struct stat stat;
     rig.is_nobody = true;
     CHECK(chmod(rig.dir, 0755) == 0);
     const pid_t kernel = hold_start_elsewhere(&rig, words);
@@ -180,6 +182,8 @@ static void n102_root_is_heard_by_others_holders(void **state)
     CHECK(greet_as(BOX_NOBODY) == 1);
     CHECK(hold_attach(&rig, &two, 2));
     CHECK(two.state.leader == rig.leader);
+    snprintf(path, sizeof path, "/proc/%d/environ", rig.holder);
+    CHECK(lstat(path, &stat) == 0 && stat.st_uid == 0); // it cannot be dumped: not even its user's
     CHECK(hold_says(&two, "uid=65534 "));
     check_unaffected(&two);
     hold_kill(kernel);
