@@ -105,6 +105,7 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     program->care.spawned_ns = now_ns;
     program->care.exit.incarnation = 1;
     atomic_store_explicit(&program->care.touched_ns, now_ns, memory_order_relaxed); // a clock
+    program->is_on_hold = is_held;
     if (!is_held) take_launched(program, now_ns);
     const bool has_ends = !is_gated && program->held == NULL; // of the pipes
     for (uint32_t i = 0; i < 2; i++)
@@ -131,7 +132,8 @@ static void kill_launch(struct viv_program *program)
 }
 
 // While it lasts: company for a slow one, an end for one that takes too long.
-static void watch_launch(struct viv_program *program, uint64_t now_ns)
+// When to look again.
+static uint64_t watch_launch(struct viv_program *program, uint64_t now_ns)
 {
     const uint64_t began_ns = atomic_load_explicit(&program->launch_began_ns, memory_order_seq_cst);
     uint64_t next_ns = now_ns + VIV_LAUNCH_SLOW_NS;
@@ -143,7 +145,7 @@ static void watch_launch(struct viv_program *program, uint64_t now_ns)
     }
     if (now_ns - program->posted_ns >= VIV_LAUNCH_SLOW_NS)
         viv_launcher_hurry(program->native->launcher);
-    viv_proc_set_alarm(program->proc, next_ns);
+    return next_ns;
 }
 
 enum viv_err viv_program__post_launch(struct viv_program *program)
@@ -157,20 +159,26 @@ enum viv_err viv_program__post_launch(struct viv_program *program)
     return err;
 }
 
+// The launch failed. What concerns init is over by now.
+static void close_launched(struct viv_program *program)
+{
+    const int pidfd =
+        atomic_exchange_explicit(&program->launched.pidfd, -1, memory_order_relaxed); // done
+    if (pidfd >= 0 && !program->care.has_init) VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+}
+
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns)
 {
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
-        watch_launch(program, now_ns);
+        viv_proc_set_alarm(proc, watch_launch(program, now_ns));
         return VIV_STEP_WAIT;
     }
     viv_proc_clear_alarm(proc);
     const enum viv_err err = program->launch_err;
     if (err != VIV_OK) {
-        const int pidfd = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed);
-        if (pidfd >= 0 && !program->care.has_init) // what concerns init is over by now
-            VIV_IGNORE(viv_os_close(pidfd), "the child is gone");
+        close_launched(program);
         viv_program__forget_id(program);
         viv_native__unreserve(program->native, program->scope, &program->reserved);
         program->reserved = (struct viv_native_quota){0};
@@ -192,22 +200,33 @@ static void audit_start(struct viv_program *program, enum viv_err err)
     viv_native__audit_deed(program, &deed);
 }
 
+// Tells who asked for the start, and writes it down.
+static void tell_starters(struct viv_program *program, enum viv_err err)
+{
+    audit_start(program, err);
+    viv_spin_lock(&program->care.lock);
+    for (struct viv_list *at = program->starters.next; at != &program->starters; at = at->next) {
+        struct viv_op *op = VIV_CONTAINER_OF(at, struct viv_op, queue);
+        VIV_CONTAINER_OF(op, struct viv_native_call, op)->diag = program->launch_diag;
+    }
+    viv_spin_unlock(&program->care.lock);
+    viv_program__complete_all(program, &program->starters, err);
+}
+
 static void set_running(struct viv_program *program)
 {
     set_phase(program, VIV_NATIVE_RUNNING);
-    audit_start(program, VIV_OK);
-    viv_program__complete_all(program, &program->starters, VIV_OK);
+    tell_starters(program, VIV_OK);
 }
 
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
 {
     if (program->care.phase != VIV_NATIVE_HELD || program->is_starting) return;
     program->is_starting = true;
-    if (program->care.has_init) { // gated; its answer comes over the link
+    if (!program->is_on_hold) { // gated; its answer comes over the link
         const enum viv_err err = viv_init_link_start(&program->care.link);
         if (err == VIV_OK) return;
-        audit_start(program, err);
-        viv_program__complete_all(program, &program->starters, err);
+        tell_starters(program, err);
         return;
     }
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
@@ -215,8 +234,7 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
     const enum viv_err err = viv_program__post_launch(program);
     if (err == VIV_OK) return;
     program->is_starting = false;
-    audit_start(program, err);
-    viv_program__complete_all(program, &program->starters, err);
+    tell_starters(program, err);
 }
 
 void viv_program__note_started(struct viv_program *program)
@@ -226,27 +244,25 @@ void viv_program__note_started(struct viv_program *program)
     set_running(program);
 }
 
-void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
+uint64_t viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
 {
-    if (program->care.phase != VIV_NATIVE_HELD || !program->is_starting || program->care.has_init)
-        return;
+    if (!viv_program__is_waiting_for_launch(program)) return VIV_FOREVER_NS;
     // Seq_cst: pairs with the store after which it was woken.
-    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
-        watch_launch(program, now_ns);
-        return;
-    }
+    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst))
+        return watch_launch(program, now_ns);
     program->is_starting = false;
     if (program->launch_err == VIV_OK) {
+        program->is_on_hold = false;
         take_launched(program, now_ns);
         set_running(program);
-        return;
+    } else {
+        close_launched(program);
+        tell_starters(program, program->launch_err);
     }
-    audit_start(program, program->launch_err);
-    viv_program__complete_all(program, &program->starters, program->launch_err);
+    return VIV_FOREVER_NS;
 }
 
 bool viv_program__is_waiting_for_launch(const struct viv_program *program)
 {
-    return program->care.phase == VIV_NATIVE_HELD && program->is_starting &&
-           !program->care.has_init;
+    return program->is_on_hold && program->is_starting;
 }

@@ -131,9 +131,10 @@ enum viv_step viv_program__leave(struct viv_program *program, struct viv_proc *p
 static void look_at_held(struct viv_program *program, uint64_t now_ns)
 {
     const struct viv_care *care = &program->care;
-    if (care->pidfd >= 0 || care->has_init || care->leader_end_ns != 0) return;
+    if (!program->is_on_hold) return;
     if (care->stop_kill_ns == VIV_FOREVER_NS && care->kill_ns == 0) return;
     if (viv_program__is_waiting_for_launch(program)) return; // it is killed when it is there
+    program->is_on_hold = false;
     viv_native__close_child_fds(program);
     viv_care_give_up(&program->care, now_ns);
 }
@@ -141,7 +142,7 @@ static void look_at_held(struct viv_program *program, uint64_t now_ns)
 static bool has_exited(struct viv_program *program, uint64_t now_ns)
 {
     look_at_held(program, now_ns);
-    const bool is_over = viv_care_look(&program->care, now_ns);
+    const bool is_over = !program->is_on_hold && viv_care_look(&program->care, now_ns);
     viv_program__tell(program);
     return is_over && viv_program__settle(program, now_ns);
 }
@@ -155,7 +156,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     care->armed &= ~ready;
     care->hot |= ready;
     take_orders(program, now_ns);
-    viv_program__look_at_start(program, now_ns);
+    const uint64_t start_ns = viv_program__look_at_start(program, now_ns);
     viv_care_feed_starved(care);
     const bool more = viv_care_move(care, now_ns);
     viv_program__tell(program);
@@ -173,7 +174,8 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     }
     const uint64_t ring_ns =
         viv_min_u64(viv_care_tend_rings(care, now_ns), viv_spill_io_step(program, now_ns));
-    viv_proc_set_alarm(proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_care_next(care)));
+    const uint64_t end_ns = viv_min_u64(start_ns, viv_care_next(care));
+    viv_proc_set_alarm(proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), end_ns));
     return VIV_STEP_WAIT;
 }
 

@@ -103,6 +103,7 @@ struct viv_program {
     const struct viv_reason *broken; // of a link
     uint64_t refused_messages;
     bool is_prepared, is_starting; // held: pipes are there; the start is under way
+    bool is_on_hold;               // held, and no process of the system is there yet
 
     // Under care.lock:
     struct viv_native_orders orders;
@@ -218,7 +219,8 @@ enum viv_err viv_program__post_launch(struct viv_program *program) VIV_MUST_CHEC
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
-void viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
+// When to look again.
+uint64_t viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
 void viv_program__note_started(struct viv_program *program); // init has started the leader
 // The resource through which others hold it; without one, when its owner has ended, it ends.
 void viv_program__own(struct viv_program *program);

@@ -93,6 +93,34 @@ static void case_015_what_does_not_fit_the_stack_is_too_large(void **state)
     assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
 }
 
+// ---- directories ----
+
+static void remove_before_start(void)
+{
+    (void)mkdir("leaving", 0777);
+    rig_request(&rig, "/bin/pwd", NULL);
+    rig_put_text(&rig, VIV_NATIVE_KEY_CWD, "leaving");
+    rig_put_u64(&rig, VIV_NATIVE_KEY_START, VIV_NATIVE_START_HELD);
+    const struct viv_native_ref ref = rig_start(&rig);
+    assert_int_equal(rmdir("leaving"), 0);
+    struct viv_native_call call;
+    viv_native_call_init(&call, &rig.ctx);
+    enum viv_err err = viv_native_start(&call, &ref);
+    if (err == VIV_E_AGAIN) err = viv_native_await(&call);
+    assert_int_equal(err, VIV_E_INVAL);
+    assert_memory_equal(call.diag.text, "cwd", 3); // init says more
+    struct viv_native_status status;
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(status.phase, VIV_NATIVE_HELD); // it never ran
+    assert_int_equal(rig_kill(&rig, &ref, NULL), VIV_OK);
+}
+
+static void case_017_a_directory_that_is_removed_after_the_check(void **state)
+{
+    (void)state;
+    for_each_way(remove_before_start);
+}
+
 // ---- descriptors ----
 
 static rlim_t soft_limit(void)
@@ -268,6 +296,7 @@ int main(void)
         // First: it forks.
         cmocka_unit_test(case_022_the_budget_of_descriptors_is_asked_before_anything_runs),
         cmocka_unit_test(case_015_what_does_not_fit_the_stack_is_too_large),
+        cmocka_unit_test(case_017_a_directory_that_is_removed_after_the_check),
         cmocka_unit_test(case_018_a_command_that_begins_with_a_dash_is_a_name),
         cmocka_unit_test(case_029_the_soft_limit_is_raised_for_the_kernel_only),
         cmocka_unit_test(case_043_a_program_that_stops_itself_runs_on),
