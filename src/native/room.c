@@ -72,26 +72,30 @@ static void read_limits(struct viv_native *native)
     viv_os_cpu_set(&native->cpus);
 }
 
-static void boot_name(char out_text[9])
+// A number of a process says something within one boot and one pid namespace.
+static void name_numbers(char out_text[18])
 {
     char text[64] = "";
+    struct stat stat = {.st_ino = 0};
+    VIV_IGNORE(viv_os_fstatat(AT_FDCWD, "/proc/self/ns/pid", &stat, 0), "0 for all then");
     const int fd = viv_os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
     if (fd >= 0) {
         const ssize_t n = viv_os_read(fd, text, sizeof text - 1);
         VIV_IGNORE(viv_os_close(fd), "read only");
         if (n < 8) text[0] = '\0';
     }
-    (void)snprintf(out_text, 9, "%.8s", text[0] != '\0' ? text : "00000000");
+    (void)snprintf(out_text, 18, "%.8s.%08x", text[0] != '\0' ? text : "00000000",
+                   (unsigned)stat.st_ino);
 }
 
 // Groups of kernels that have ended without a warden.
 static void end_orphan(void *arg, int base_fd, const char *name)
 {
-    char boot[9] = "";
+    char numbers[18] = "";
     int pid = 0, len = 0;
     struct viv_proc_stat owner;
-    const int count = sscanf(name, "viv-%8[0-9a-f]-%d%n", boot, &pid, &len);
-    if (count != 2 || name[len] != '\0' || strcmp(boot, arg) != 0 || pid <= 0) return;
+    const int count = sscanf(name, "viv-%17[0-9a-f.]-%d%n", numbers, &pid, &len);
+    if (count != 2 || name[len] != '\0' || strcmp(numbers, arg) != 0 || pid <= 0) return;
     if (viv_os_proc_stat(pid, &owner) >= 0 && pid != getpid()) return; // its owner may live
     VIV_IGNORE(viv_cgroup_end(base_fd, name), "the next kernel tries again");
 }
@@ -104,10 +108,10 @@ static void open_group(struct viv_native *native, const char *base)
     if (base == NULL) return;
     const int base_fd = viv_os_open(base, O_RDONLY | O_DIRECTORY, 0);
     if (base_fd < 0) return;
-    char boot[9];
-    boot_name(boot);
-    (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d", boot, getpid());
-    viv_cgroup_each(base_fd, end_orphan, boot);
+    char numbers[18];
+    name_numbers(numbers);
+    (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d", numbers, getpid());
+    viv_cgroup_each(base_fd, end_orphan, numbers);
     native->cgroup_fd = viv_cgroup_make(base_fd, native->cgroup_name);
     native->cgroup_base_fd = base_fd;
     if (native->cgroup_fd < 0) {
