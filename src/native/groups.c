@@ -56,6 +56,25 @@ static int set_limits(const struct viv_program *program, bool *out_has_limits)
     return r;
 }
 
+static void name_of(uint64_t number, char out[24])
+{
+    (void)snprintf(out, 24, "%llu", (unsigned long long)number);
+}
+
+static void remove_spare(const struct viv_native *native, const struct viv_native_spare *spare)
+{
+    char name[24];
+    name_of(spare->number, name);
+    VIV_IGNORE(viv_os_close(spare->fd), "a directory");
+    VIV_IGNORE(viv_cgroup_remove(native->cgroup_fd, name), "removed with the rest at the end");
+}
+
+// Somebody has removed it.
+static bool is_lost(int fd)
+{
+    return viv_cgroup_is_populated(fd) < 0;
+}
+
 static bool take_spare(struct viv_program *program)
 {
     struct viv_native *native = program->native;
@@ -65,15 +84,14 @@ static bool take_spare(struct viv_program *program)
         found ? native->spares[--native->spare_count] : (struct viv_native_spare){0};
     viv_spin_unlock(&native->lock);
     if (!found) return false;
+    if (is_lost(spare.fd)) {
+        remove_spare(native, &spare);
+        return false;
+    }
     program->care.cgroup_fd = spare.fd;
     program->cgroup_number = spare.number;
     program->care.cgroup_cpu_us = spare.cpu_us;
     return true;
-}
-
-static void name_of(uint64_t number, char out[24])
-{
-    (void)snprintf(out, 24, "%llu", (unsigned long long)number);
 }
 
 static bool wants_limits(const struct viv_program *program)
@@ -105,6 +123,23 @@ static bool is_held(const struct viv_program *program)
     return program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL;
 }
 
+// The directory of groups is lost: another one takes its place, under the same number, since others
+// may be about to use it.
+static int remake_directory(struct viv_native *native)
+{
+    viv_mutex_lock(&native->holder_lock);
+    const int fd = viv_cgroup_make(native->cgroup_base_fd, native->cgroup_name);
+    int r = fd;
+    if (fd >= 0) {
+        VIV_IGNORE(viv_cgroup_delegate(fd, native->cgroup_controllers),
+                   "limits say what is missing");
+        r = viv_os_dup_over(fd, native->cgroup_fd);
+        VIV_IGNORE(viv_os_close(fd), "it is there twice");
+    }
+    viv_mutex_unlock(&native->holder_lock);
+    return r;
+}
+
 int viv_native__get_group(struct viv_program *program)
 {
     char name[24];
@@ -117,17 +152,12 @@ int viv_native__get_group(struct viv_program *program)
     program->cgroup_number =
         atomic_fetch_add_explicit(&program->native->cgroup_count, 1, memory_order_relaxed);
     name_of(program->cgroup_number, name);
-    program->care.cgroup_fd = viv_cgroup_make(program->native->cgroup_fd, name);
-    if (program->care.cgroup_fd < 0) return program->care.cgroup_fd;
+    int fd = viv_cgroup_make(program->native->cgroup_fd, name);
+    if (fd == -ENOENT && remake_directory(program->native) >= 0)
+        fd = viv_cgroup_make(program->native->cgroup_fd, name);
+    if (fd < 0) return fd;
+    program->care.cgroup_fd = fd;
     return set_limits(program, &program->is_group_limited);
-}
-
-static void remove_spare(const struct viv_native *native, const struct viv_native_spare *spare)
-{
-    char name[24];
-    name_of(spare->number, name);
-    VIV_IGNORE(viv_os_close(spare->fd), "a directory");
-    VIV_IGNORE(viv_cgroup_remove(native->cgroup_fd, name), "removed with the rest at the end");
 }
 
 // Wherever the kernel was that made it.

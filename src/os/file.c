@@ -59,6 +59,15 @@ int viv_os_close(int fd)
     return viv_os__settle_int(r);
 }
 
+int viv_os_dup_over(int fd, int other_fd)
+{
+    int r;
+    do
+        r = viv_os__is_faulted("dup3") ? -1 : dup3(fd, other_fd, O_CLOEXEC);
+    while (viv_os__is_interrupted(r));
+    return viv_os__settle_int(r);
+}
+
 int viv_os_dup(int fd)
 {
     int r;

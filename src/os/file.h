@@ -18,6 +18,7 @@ int viv_os_openat(int dir_fd, const char *path, int flags, mode_t mode);
 int viv_os_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int viv_os_close(int fd);
 int viv_os_dup(int fd);
+int viv_os_dup_over(int fd, int other_fd); // other_fd is what fd is from now on
 ssize_t viv_os_read(int fd, void *buf, size_t len);
 ssize_t viv_os_write(int fd, const void *buf, size_t len);
 ssize_t viv_os_readv(int fd, const struct iovec *iov, int count);

@@ -9,6 +9,7 @@
 #include "harness/check.h"
 #include "native/launcher.h"
 #include "native/metrics.h"
+#include "os/cgroup.h"
 #include "os/clock.h"
 #include "proc/host.h"
 #include <errno.h>
@@ -317,6 +318,35 @@ static void case_049_rung_group_kills_the_session_and_loses_who_leaves_it(void *
     rig_close(&rig);
 }
 
+// Somebody removes the directory of groups: the next program gets another one.
+static void bad_input_the_directory_of_groups_is_lost(void **state)
+{
+    (void)state;
+    struct viv_native_status status;
+    char base[4096], command[8192];
+    rig_open(&rig);
+    rig_request(&rig, "true", NULL);
+    struct viv_native_ref ref = rig_start(&rig);
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK); // its group is kept
+    if (status.rung == VIV_RUNG_CGROUP) {
+        assert_int_equal(viv_cgroup_own(base, sizeof base), VIV_OK);
+        (void)snprintf(command, sizeof command,
+                       "cd %s && rmdir viv-*-%d/*/ viv-*-%d && ! ls -d viv-*-%d 2>/dev/null", base,
+                       getpid(), getpid(), getpid());
+        assert_int_equal(system(command), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        rig_request(&rig, "sleep", "1000", NULL);
+        ref = rig_start(&rig);
+        const enum viv_rung before = status.rung;
+        rig_status(&rig, &ref, &status);
+        assert_int_equal(status.rung, before);
+        assert_int_equal(rig_kill(&rig, &ref, NULL), VIV_OK);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +355,7 @@ int main(void)
         cmocka_unit_test(case_114_a_thousand_launches_of_one_are_one_turn_for_another),
         cmocka_unit_test(case_036_a_child_that_was_waited_for),
         cmocka_unit_test(case_049_rung_group_kills_the_session_and_loses_who_leaves_it),
+        cmocka_unit_test(bad_input_the_directory_of_groups_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
