@@ -473,6 +473,7 @@ static enum viv_err add(VIV_OWN struct viv_program *program, viv_pid to,
     // Relaxed: a hint for the step, which is woken after it.
     atomic_store_explicit(&program->has_listeners, true, memory_order_relaxed);
     viv_spin_unlock(&program->care.lock);
+    viv_program__listen(program);
     if (err == VIV_OK)
         go_on(follow, 0);
     else

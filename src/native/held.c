@@ -329,8 +329,10 @@ static void look_at_rings(struct viv_program *program)
     struct viv_log_memory *memory = held->memory;
     if (memory == NULL) return;
     if (held->bell_fd >= 0) VIV_IGNORE(viv_os_bell_empty(held->bell_fd), "others ring as well");
-    // Seq_cst: stored before the look, as the writer looks at it behind its store of the end.
-    atomic_store_explicit(&memory->reader_sleeps, 1, memory_order_seq_cst);
+    // Who does not listen is not woken: it would cost the program its processor. Seq_cst: stored
+    // before the look, as the writer looks at it behind its store of the end.
+    if (viv_program__has_listeners(program))
+        atomic_store_explicit(&memory->reader_sleeps, 1, memory_order_seq_cst);
     for (uint32_t i = 0; i < held->plan.stream_count; i++) {
         const uint64_t end = atomic_load_explicit(&memory->heads[i].end, memory_order_seq_cst);
         if (end == held->seen_ends[i]) continue;

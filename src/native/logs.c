@@ -77,6 +77,7 @@ static enum viv_err park(struct viv_native_call *call, struct viv_program *progr
         is_parked = true;
     }
     viv_spin_unlock(&program->care.lock);
+    if (is_parked) viv_program__listen(program);
     return is_parked ? VIV_E_AGAIN : VIV_OK;
 }
 
@@ -312,6 +313,7 @@ enum viv_err viv_native_wait_output(struct viv_native_call *call, const struct v
                                     &program->readers[stream - 1]);
     }
     viv_spin_unlock(&program->care.lock);
+    if (waits) viv_program__listen(program);
     viv_program__drop(program);
     return waits ? VIV_E_AGAIN : VIV_OK;
 }

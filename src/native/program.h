@@ -230,7 +230,10 @@ bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 void viv_program__init_care(struct viv_program *program);
 // Arms what is to be waited for. Errors: EXHAUSTED.
 enum viv_err viv_program__arm(struct viv_program *program) VIV_MUST_CHECK;
-bool viv_program__is_watched(struct viv_program *program); // somebody holds its idle clock
+bool viv_program__is_watched(struct viv_program *program);    // somebody holds its idle clock
+bool viv_program__has_listeners(struct viv_program *program); // somebody waits for its output
+// Somebody does from now on. Under no lock. Thread: any.
+void viv_program__listen(struct viv_program *program);
 // Tells everybody of the news of care, and clears them.
 void viv_program__tell(struct viv_program *program);
 

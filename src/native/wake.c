@@ -64,6 +64,23 @@ bool viv_program__is_watched(struct viv_program *program)
     return !is_empty;
 }
 
+bool viv_program__has_listeners(struct viv_program *program)
+{
+    viv_spin_lock(&program->care.lock);
+    const bool has = !viv_list_is_empty(&program->readers[0]) ||
+                     !viv_list_is_empty(&program->readers[1]) ||
+                     !viv_list_is_empty(&program->both_readers) ||
+                     !viv_list_is_empty(&program->watches) || !viv_list_is_empty(&program->follows);
+    viv_spin_unlock(&program->care.lock);
+    return has;
+}
+
+// A holder rings only when it was asked to, which the step does.
+void viv_program__listen(struct viv_program *program)
+{
+    if (program->held != NULL) viv_program__wake(program);
+}
+
 static bool is_idle(struct viv_care *care, uint64_t now_ns)
 {
     struct viv_program *program = VIV_CONTAINER_OF(care, struct viv_program, care);
