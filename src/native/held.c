@@ -348,7 +348,9 @@ static void look_at_rings(struct viv_program *program)
 static void note_lost(struct viv_program *program)
 {
     struct viv_care *care = &program->care;
-    if (care->cgroup_fd >= 0) VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
+    // One that another kernel has lives on.
+    if (care->cgroup_fd >= 0 && !program->held->is_displaced)
+        VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
     viv_spin_lock(&care->lock);
     if (!care->has_exit || care->exit.cause == VIV_CAUSE_NONE) {
         care->exit.kind = VIV_NATIVE_LOST;
