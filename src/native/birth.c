@@ -244,12 +244,14 @@ void viv_program__note_started(struct viv_program *program)
     set_running(program);
 }
 
-uint64_t viv_program__look_at_start(struct viv_program *program, uint64_t now_ns)
+bool viv_program__look_at_start(struct viv_program *program, uint64_t now_ns, uint64_t *out_ns)
 {
-    if (!viv_program__is_waiting_for_launch(program)) return VIV_FOREVER_NS;
+    if (!program->is_on_hold || !program->is_starting) return false;
     // Seq_cst: pairs with the store after which it was woken.
-    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst))
-        return watch_launch(program, now_ns);
+    if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
+        *out_ns = watch_launch(program, now_ns);
+        return true;
+    }
     program->is_starting = false;
     if (program->launch_err == VIV_OK) {
         program->is_on_hold = false;
@@ -259,10 +261,5 @@ uint64_t viv_program__look_at_start(struct viv_program *program, uint64_t now_ns
         close_launched(program);
         tell_starters(program, program->launch_err);
     }
-    return VIV_FOREVER_NS;
-}
-
-bool viv_program__is_waiting_for_launch(const struct viv_program *program)
-{
-    return program->is_on_hold && program->is_starting;
+    return false;
 }

@@ -71,7 +71,6 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     if (orders.deadman_ms != 0 && program->care.link.fd >= 0)
         VIV_IGNORE(viv_init_link_set_deadman(&program->care.link, to_ns(orders.deadman_ms)),
                    "it is ending");
-    if (orders.start) viv_program__start_held(program, now_ns);
     if (orders.end_stdin) viv_care_close_stdin(&program->care);
     if (orders.end_terminal) end_terminal_input(program);
     if (orders.moved) program->care.hot |= VIV_READY_IN;
@@ -79,6 +78,7 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     const struct viv_care_stop stop = {orders.stop, orders.grace_ns, orders.stop_signal};
     if (orders.stop != VIV_CAUSE_NONE) viv_care_stop(&program->care, &stop, now_ns);
     if (orders.kill) viv_care_kill(&program->care, VIV_CAUSE_KILL, now_ns);
+    if (orders.start) viv_program__start_held(program, now_ns); // last: all is the launch's then
 }
 
 // ------------------------------------------------------------------------------------------- step
@@ -133,7 +133,6 @@ static void look_at_held(struct viv_program *program, uint64_t now_ns)
     const struct viv_care *care = &program->care;
     if (!program->is_on_hold) return;
     if (care->stop_kill_ns == VIV_FOREVER_NS && care->kill_ns == 0) return;
-    if (viv_program__is_waiting_for_launch(program)) return; // it is killed when it is there
     program->is_on_hold = false;
     viv_native__close_child_fds(program);
     viv_care_give_up(&program->care, now_ns);
@@ -147,16 +146,24 @@ static bool has_exited(struct viv_program *program, uint64_t now_ns)
     return is_over && viv_program__settle(program, now_ns);
 }
 
+static enum viv_step wait_until(struct viv_proc *proc, uint64_t at_ns)
+{
+    viv_proc_set_alarm(proc, at_ns);
+    return VIV_STEP_WAIT;
+}
+
 static enum viv_step step_running(struct viv_program *program, struct viv_proc *proc,
                                   uint64_t now_ns)
 {
     struct viv_care *care = &program->care;
+    uint64_t start_ns;
+    if (viv_program__look_at_start(program, now_ns, &start_ns)) return wait_until(proc, start_ns);
     // Seq_cst: pairs with the or of I/O, which wakes.
     const uint32_t ready = atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
     care->armed &= ~ready;
     care->hot |= ready;
     take_orders(program, now_ns);
-    const uint64_t start_ns = viv_program__look_at_start(program, now_ns);
+    if (viv_program__look_at_start(program, now_ns, &start_ns)) return wait_until(proc, start_ns);
     viv_care_feed_starved(care);
     const bool more = viv_care_move(care, now_ns);
     viv_program__tell(program);
@@ -174,8 +181,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     }
     const uint64_t ring_ns =
         viv_min_u64(viv_care_tend_rings(care, now_ns), viv_spill_io_step(program, now_ns));
-    const uint64_t end_ns = viv_min_u64(start_ns, viv_care_next(care));
-    viv_proc_set_alarm(proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), end_ns));
+    viv_proc_set_alarm(proc, viv_min_u64(viv_min_u64(limit_ns, ring_ns), viv_care_next(care)));
     return VIV_STEP_WAIT;
 }
 

@@ -219,12 +219,11 @@ enum viv_err viv_program__post_launch(struct viv_program *program) VIV_MUST_CHEC
 enum viv_step viv_program__step_starting(struct viv_program *program, struct viv_proc *proc,
                                          uint64_t now_ns);
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // an order came
-// When to look again.
-uint64_t viv_program__look_at_start(struct viv_program *program, uint64_t now_ns);
+// True: a held program is being launched, and belongs to its launch; look again at *out_ns.
+bool viv_program__look_at_start(struct viv_program *program, uint64_t now_ns, uint64_t *out_ns);
 void viv_program__note_started(struct viv_program *program); // init has started the leader
 // The resource through which others hold it; without one, when its owner has ended, it ends.
 void viv_program__own(struct viv_program *program);
-bool viv_program__is_waiting_for_launch(const struct viv_program *program);
 
 // ---- wake.c: the step's ----
 void viv_program__init_care(struct viv_program *program);

@@ -197,7 +197,7 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     // A sandbox that leaves out the pid namespace, as was accepted, is held together otherwise.
     if (fields->sandbox == VIV_NATIVE_SANDBOX_NONE)
         plan->rung = program->care.rung;
-    else
+    else if (program->care.rung != plan->rung) // a held one may be looked at
         program->care.rung = plan->rung;
     plan->is_gated = fields->start == VIV_NATIVE_START_GATED;
     plan->outlives = program->held != NULL;
@@ -369,7 +369,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     viv_free(wishes, sizeof *wishes, VIV_TAG_NATIVE);
     if (err != VIV_OK) return err;
     complete_plan(program, env, &sandbox->plan);
-    program->left_out = sandbox->left_out;
+    if (program->left_out != sandbox->left_out) program->left_out = sandbox->left_out;
     err = run_init(program, &sandbox->plan, room);
     viv_sandbox_free(sandbox);
     // Where init is another process, the one that was started has ended by now.
