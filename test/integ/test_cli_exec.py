@@ -16,23 +16,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-from viv_cli import FACTOR, SECONDS, VIV, CliTest, chain_break  # noqa: E402
-
-
-def alive(mark):
-    """Processes whose command line has the mark, zombies not."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if mark in line.split("\0") and state not in "ZX":
-            found.append(int(entry.name))
-    return found
+from viv_cli import FACTOR, SECONDS, VIV, CliTest, alive, chain_break  # noqa: E402
 
 
 class Exec(CliTest):

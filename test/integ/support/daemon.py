@@ -8,25 +8,9 @@ import re
 import signal
 import time
 
-from viv_cli import SECONDS, VIV, CliTest  # noqa: F401
+from viv_cli import SECONDS, VIV, CliTest, alive  # noqa: F401
 
 PID = re.compile(r"<0\.\d+\.\d+>\n")
-
-
-def alive(mark):
-    """Processes whose command line has the mark, zombies not."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if mark in line.split("\0") and state not in "ZX":
-            found.append(int(entry.name))
-    return found
 
 
 class DaemonTest(CliTest):

@@ -5,6 +5,7 @@
 #include "harness/check.h"
 #include "native/anchor.h"
 #include "os/clock.h"
+#include "os/thread.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -258,6 +259,21 @@ void rig_run(struct native_rig *rig, struct viv_native_exit *out_exit, char *out
     assert_int_equal(rig_wait(rig, &ref, out_exit), VIV_OK);
     (void)rig_logs(rig, &ref, 1, out, cap);
     assert_int_equal(viv_native_release(&rig->ctx, &ref), VIV_OK);
+}
+
+enum viv_err rig_read_since(struct native_rig *rig, const struct viv_native_ref *ref,
+                            const struct viv_native_read *read, struct viv_log_chunk *chunk)
+{
+    struct viv_native_call call;
+    viv_native_call_init(&call, &rig->ctx);
+    for (;;) {
+        const uint32_t seen = atomic_load_explicit(call.word, memory_order_seq_cst);
+        const enum viv_err err = viv_native_read_since(&call, ref, read, chunk);
+        if (err != VIV_E_AGAIN) return err;
+        viv_qsbr_offline(rig->member);
+        viv_futex_wait(call.word, seen, 10 * VIV_NS_PER_MS);
+        viv_qsbr_online(rig->member);
+    }
 }
 
 void rig_sleep(struct native_rig *rig, uint64_t ns)

@@ -75,6 +75,9 @@ size_t rig_logs(struct native_rig *rig, const struct viv_native_ref *ref, uint32
 void rig_run(struct native_rig *rig, struct viv_native_exit *out_exit, char *out, size_t cap);
 // Waits until the stream has said so much in all.
 void rig_await_output(struct native_rig *rig, const struct viv_native_ref *ref, uint64_t bytes);
+// The call of the room, waited for.
+enum viv_err rig_read_since(struct native_rig *rig, const struct viv_native_ref *ref,
+                            const struct viv_native_read *read, struct viv_log_chunk *out_chunk);
 void rig_sleep(struct native_rig *rig, uint64_t ns);
 int rig_count_fds(void);
 

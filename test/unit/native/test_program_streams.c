@@ -11,21 +11,6 @@
 
 enum { OUTPUT = 65536, MS = 1000000, SOME_PROGRAMS = 300, MANY_BYTES = 60000 };
 
-static enum viv_err read_since(struct native_rig *rig, const struct viv_native_ref *ref,
-                               const struct viv_native_read *read, struct viv_log_chunk *chunk)
-{
-    struct viv_native_call call;
-    viv_native_call_init(&call, &rig->ctx);
-    for (;;) {
-        const uint32_t seen = atomic_load_explicit(call.word, memory_order_seq_cst);
-        const enum viv_err err = viv_native_read_since(&call, ref, read, chunk);
-        if (err != VIV_E_AGAIN) return err;
-        viv_qsbr_offline(rig->member);
-        viv_futex_wait(call.word, seen, 10 * MS);
-        viv_qsbr_online(rig->member);
-    }
-}
-
 static void case_067_cursors_are_authentic(void **state)
 {
     (void)state;
@@ -39,24 +24,24 @@ static void case_067_cursors_are_authentic(void **state)
     assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
     assert_int_equal(rig_wait(&rig, &other, NULL), VIV_OK);
     struct viv_native_read read = {.stream = 1, .buf = buf, .max = 4};
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK); // N65
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK); // N65
     assert_int_equal(chunk.len, 4);
     assert_false(chunk.is_eof);
     struct viv_log_cursor next = chunk.next;
     read.cursor = &next;
     read.max = sizeof buf;
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
     assert_memory_equal(buf, "456789", 6);
     assert_true(chunk.is_eof);
-    assert_int_equal(read_since(&rig, &other, &read, &chunk), VIV_E_INVAL);
+    assert_int_equal(rig_read_since(&rig, &other, &read, &chunk), VIV_E_INVAL);
     read.stream = 2;
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_E_INVAL);
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_E_INVAL);
     read.stream = 1;
     for (uint32_t bit = 0; bit < 8 * VIV_LOG_CURSOR_BYTES; bit++) {
         struct viv_log_cursor bad = next;
         bad.b[bit / 8] ^= (uint8_t)(1u << bit % 8);
         read.cursor = &bad;
-        assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_E_INVAL);
+        assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_E_INVAL);
     }
     rig_close(&rig);
 }
@@ -114,7 +99,7 @@ static void case_071_every_byte_and_then_the_end(void **state)
         struct viv_log_chunk chunk;
         size_t sum = 0;
         do {
-            assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+            assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
             assert_int_equal(chunk.gap.evicted + chunk.gap.drained, 0);
             sum += chunk.len;
             cursor = chunk.next;
@@ -138,10 +123,10 @@ static void case_074_one_stream_ends_early(void **state)
     const struct viv_native_ref ref = rig_start(&rig);
     struct viv_native_read read = {
         .stream = 1, .buf = buf, .max = sizeof buf, .wait_ns = RIG_TIMEOUT_NS};
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
     assert_true(chunk.is_eof && chunk.len == 0);
     read.stream = 2;
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
     assert_int_equal(chunk.len, 6);
     rig_close(&rig);
 }
@@ -171,7 +156,7 @@ static void case_077_lines(void **state)
     struct viv_log_cursor cursor;
     assert_int_equal(viv_native_tail(&rig.ctx, &ref, 1, 1, &cursor), VIV_OK);
     struct viv_native_read from = {.stream = 1, .cursor = &cursor, .buf = buf, .max = sizeof buf};
-    assert_int_equal(read_since(&rig, &ref, &from, &chunk), VIV_OK);
+    assert_int_equal(rig_read_since(&rig, &ref, &from, &chunk), VIV_OK);
     assert_int_equal(chunk.len, 4);
     assert_memory_equal(buf, "last", 4);
     rig_close(&rig);

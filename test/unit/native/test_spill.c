@@ -226,21 +226,6 @@ static void a_program_spills_all_that_it_prints(void **state)
     assert_int_equal(count_files("state/there"), 0);
 }
 
-static enum viv_err read_since(struct native_rig *rig, const struct viv_native_ref *ref,
-                               const struct viv_native_read *read, struct viv_log_chunk *chunk)
-{
-    struct viv_native_call call;
-    viv_native_call_init(&call, &rig->ctx);
-    for (;;) {
-        const uint32_t seen = atomic_load_explicit(call.word, memory_order_seq_cst);
-        const enum viv_err err = viv_native_read_since(&call, ref, read, chunk);
-        if (err != VIV_E_AGAIN) return err;
-        viv_qsbr_offline(rig->member);
-        viv_futex_wait(call.word, seen, 10 * MS);
-        viv_qsbr_online(rig->member);
-    }
-}
-
 // A reader that is far behind goes on in the files, and comes back to the ring.
 static void what_the_ring_forgot_is_read_from_disk(void **state)
 {
@@ -260,7 +245,7 @@ static void what_the_ring_forgot_is_read_from_disk(void **state)
     static char buf[4096], expected[65536], all[65536];
     struct viv_native_read read = {.stream = 1, .buf = buf, .max = sizeof buf};
     struct viv_log_chunk chunk;
-    assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+    assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
     assert_int_equal(chunk.len, 5);
     const struct viv_log_cursor first = chunk.next;
     struct viv_log_cursor cursor = first;
@@ -272,7 +257,7 @@ static void what_the_ring_forgot_is_read_from_disk(void **state)
     read.cursor = &cursor;
     uint64_t missing = 0;
     do {
-        assert_int_equal(read_since(&rig, &ref, &read, &chunk), VIV_OK);
+        assert_int_equal(rig_read_since(&rig, &ref, &read, &chunk), VIV_OK);
         missing += chunk.gap.evicted;
         assert_int_equal(missing, 0);
         memcpy(all + sum, buf, chunk.len);
