@@ -79,6 +79,16 @@ static bool is_vital(const struct attach *attach, uint32_t request)
     return request == 0 || request == attach->wait || request == attach->logs;
 }
 
+// What was evicted before it could be sent is not passed over.
+static void take_event(const struct viv_frame *frame)
+{
+    json_t *event;
+    if (viv_json_parse(frame->payload, frame->len, &event) != VIV_OK) return;
+    const json_t *gap = json_object_get(event, "gap");
+    if (gap != NULL) viv_cli_tell_gap("attach", gap);
+    json_decref(event);
+}
+
 // Errors: of the connection, or of what was asked for.
 static enum viv_err take_frames(struct attach *attach, struct viv_diag *diag)
 {
@@ -90,6 +100,8 @@ static enum viv_err take_frames(struct attach *attach, struct viv_diag *diag)
         if (frame.type == VIV_FRAME_DATA) {
             const int fd = frame.stream == 2 ? STDERR_FILENO : STDOUT_FILENO;
             if (!write_all(fd, frame.payload, frame.len)) return VIV_E_IO;
+        } else if (frame.type == VIV_FRAME_EVENT) {
+            take_event(&frame);
         } else if (frame.type == VIV_FRAME_ERROR && frame.request == attach->input) {
             attach->input_is_open = false; // it takes no input any more
         } else if (frame.type == VIV_FRAME_ERROR && is_vital(attach, frame.request)) {

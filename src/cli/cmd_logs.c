@@ -20,6 +20,7 @@ struct logs {
     uint64_t tail, since_ns; // UINT64_MAX: not given
     bool by_lines, escapes;
     bool holds;              // lines are kept until what was there has come
+    bool has_caught_up;      // it has
     char **kept;             // the last `tail` lines, a ring
     size_t *kept_len;        // bytes of each
     uint64_t kept_count;     // ever
@@ -180,17 +181,6 @@ static void set_time(struct logs *logs, const json_t *value)
     (void)snprintf(logs->time, sizeof logs->time, "%.24s.%03dZ", text, (int)(ms % 1000));
 }
 
-static void tell_gap(const json_t *gap)
-{
-    const char *stream = viv_json_get_text(gap, "stream");
-    const uint64_t bytes =
-        viv_json_get_u64(gap, "evicted", 0) + viv_json_get_u64(gap, "drained", 0);
-    (void)fflush(stdout);
-    (void)viv_cli_error(0, "logs: %llu bytes of %s are gone (--ring of viv run keeps more)",
-                        (unsigned long long)bytes,
-                        stream != NULL && strcmp(stream, "err") == 0 ? "stderr" : "stdout");
-}
-
 static bool take_event(struct logs *logs, const struct viv_frame *frame)
 {
     json_t *event;
@@ -198,9 +188,13 @@ static bool take_event(struct logs *logs, const struct viv_frame *frame)
     if (viv_json_parse(frame->payload, frame->len, &event) != VIV_OK) return true;
     const json_t *gap = json_object_get(event, "gap");
     const json_t *time = json_object_get(event, "time_ms");
-    if (gap != NULL && !logs->holds && logs->tail == UINT64_MAX) tell_gap(gap);
+    const bool is_asked_for = logs->has_caught_up || logs->tail == UINT64_MAX; // else before -n
+    if (gap != NULL && !logs->holds && is_asked_for) viv_cli_tell_gap("logs", gap);
     if (time != NULL) set_time(logs, time);
-    if (viv_json_get_bool(event, "caught_up")) is_good = flush_partial(logs) && release_lines(logs);
+    if (viv_json_get_bool(event, "caught_up")) {
+        logs->has_caught_up = true;
+        is_good = flush_partial(logs) && release_lines(logs);
+    }
     json_decref(event);
     return is_good;
 }

@@ -60,6 +60,17 @@ int viv_cli_failed(const char *command, const char *ref, enum viv_err err,
                          has_detail ? ")" : "");
 }
 
+void viv_cli_tell_gap(const char *command, const json_t *gap)
+{
+    const char *stream = viv_json_get_text(gap, "stream");
+    const uint64_t bytes =
+        viv_json_get_u64(gap, "evicted", 0) + viv_json_get_u64(gap, "drained", 0);
+    (void)fflush(stdout);
+    (void)viv_cli_error(0, "%s: %llu bytes of %s are gone (--ring of viv run keeps more)", command,
+                        (unsigned long long)bytes,
+                        stream != NULL && strcmp(stream, "err") == 0 ? "stderr" : "stdout");
+}
+
 json_t *viv_cli_ref_args(const char *ref)
 {
     json_t *args = json_object();

@@ -28,6 +28,8 @@ int viv_cli_failed(const char *command, const char *ref, enum viv_err err,
 json_t *viv_cli_ref_args(const char *ref);
 // Prints one line of JSON. False after printing why it cannot be written.
 bool viv_cli_print_json(const json_t *value);
+// A line that says how much output is gone, of an event of the verb `logs`.
+void viv_cli_tell_gap(const char *command, const json_t *gap);
 // What a terminal shows of a text with \xHH in place of what steers it.
 void viv_cli_print_escaped(const char *text, int width);
 // "3s", "5m", "2h", "4d" of milliseconds.

@@ -102,7 +102,7 @@ static bool wants_limits(const struct viv_program *program)
 }
 
 // Of a program that outlives the kernel: not below what ends with that.
-static int get_held_group(struct viv_program *program)
+static int make_held_group(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     viv_mutex_lock(&native->holder_lock);
@@ -113,9 +113,14 @@ static int get_held_group(struct viv_program *program)
                        "what is missing is told by the limits");
     }
     const int base_fd = native->held_group_fd;
+    const int fd = base_fd < 0 ? base_fd : viv_cgroup_make(base_fd, program->digest);
+    if (fd == -ENOENT &&
+        base_fd >= 0) { // another kernel of this group found it empty when it ended
+        VIV_IGNORE(viv_os_close(base_fd), "a directory");
+        native->held_group_fd = -1;
+    }
     viv_mutex_unlock(&native->holder_lock);
-    if (base_fd < 0) return base_fd;
-    return program->care.cgroup_fd = viv_cgroup_make(base_fd, program->digest);
+    return fd;
 }
 
 static bool is_held(const struct viv_program *program)
@@ -144,8 +149,11 @@ int viv_native__get_group(struct viv_program *program)
 {
     char name[24];
     if (program->has_group && is_held(program)) {
-        const int r = get_held_group(program);
-        return r < 0 ? r : set_limits(program, &program->is_group_limited);
+        int fd = make_held_group(program);
+        if (fd == -ENOENT) fd = make_held_group(program);
+        if (fd < 0) return fd;
+        program->care.cgroup_fd = fd;
+        return set_limits(program, &program->is_group_limited);
     }
     if (!program->has_group || (!wants_limits(program) && take_spare(program))) return 0;
     // Relaxed: a number no other has.

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import signal
 import struct
@@ -225,7 +226,7 @@ class Attach(DaemonTest):
         return seen
 
     def test_case_113_input_and_status(self):
-        pid = self.detach("sh", "-c", "cat; exit 9", options=("-i",))
+        pid = self.detach("sh", "-c", "cat; exit 9", options=("-i", "--ring", "4M"))  # all of it fits
         process = subprocess.Popen([VIV, "attach", "--stdin", pid], env=self.env, stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(self.stop, process)
@@ -233,6 +234,19 @@ class Attach(DaemonTest):
         data = b"x" * 2_000_000 + b"\n"  # more than the window, the pipe and the queue
         out, err = process.communicate(data, timeout=SECONDS)
         self.assertEqual((process.returncode, len(out), err), (9, len(data), b""))
+
+    def test_what_attach_missed_is_told(self):
+        pid = self.shell("read -r line; yes | head -c 3000000; exit 0", ("-i", "--ring", "4K"))
+        process = subprocess.Popen([VIV, "attach", "--stdin", pid], env=self.env, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(self.stop, process)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        self.until(lambda: self.info(pid)["phase"] == "exited", "it has said all")  # and nobody has read
+        out, err = process.communicate(timeout=SECONDS)
+        lost = sum(map(int, re.findall(rb"^viv: attach: (\d+) bytes of stdout are gone", err, re.MULTILINE)))
+        self.assertGreater(lost, 0)
+        self.assertEqual(len(out) + lost, 3_000_000)
 
     def test_case_113_two_terminals(self):
         pid = self.detach("sh", "-c", "stty -echo; echo ready; while read line; do echo \"got $line\"; done",

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "harness/check.h"
+#include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/fault.h"
 #include <dirent.h>
@@ -455,6 +456,26 @@ static void hold_on(struct told *told)
     begin(told);
 }
 
+// Another kernel that ends removes the directory of groups when it finds it empty.
+static void the_directory_of_groups_is_lost(void **state)
+{
+    (void)state;
+    char base[4096], path[4200];
+    open_one();
+    request("exit");
+    struct viv_native_ref ref = rig_start(&rig);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    assert_int_equal(viv_native_release(&rig.ctx, &ref), VIV_OK);
+    if (viv_cgroup_own(base, sizeof base) == VIV_OK) {
+        (void)snprintf(path, sizeof path, "%s/viv-held", base);
+        (void)rmdir(path); // it may be missing, or another test's
+    }
+    request("exit");
+    ref = rig_start(&rig);
+    assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
+    close_one(&ref);
+}
+
 // One kernel of a state directory may hold.
 static void only_one_kernel_holds(void **state)
 {
@@ -562,6 +583,7 @@ int main(void)
         cmocka_unit_test_setup(knobs_and_limits, set_up),
         cmocka_unit_test_setup(a_write_larger_than_a_frame_is_whole, set_up),
         cmocka_unit_test_setup(what_is_refused, set_up),
+        cmocka_unit_test_setup(the_directory_of_groups_is_lost, set_up),
         cmocka_unit_test_setup(only_one_kernel_holds, set_up),
         cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, set_up),
         cmocka_unit_test_setup(each_call_of_rejoining_fails_once, set_up),
