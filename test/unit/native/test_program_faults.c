@@ -97,6 +97,8 @@ static void expect_nothing_left(int fds)
     assert_int_equal(metrics.launch_queue, 0);
     viv_pid holder;
     assert_int_equal(viv_native_find_key(&rig.ctx, "the-key", &holder), VIV_E_NOTFOUND);
+    const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
+    while (count_fds() != fds && viv_os_now_ns() < end_ns) rig_sleep(&rig, MS);
     if (count_fds() != fds) {
         (void)system("ls -l /proc/$PPID/fd >&2");
         fail_msg("%s: %d descriptors, were %d", line, count_fds(), fds);
@@ -166,9 +168,16 @@ static int warm_up(int way)
         const enum viv_err err = spawn_once();
         if (err != VIV_OK) fail_msg("way %d: %s (%s)", way, viv_err_text(err), rig.diag.text);
         clear();
+        await_no_files("warm-up");
     }
     (void)spawn_records();
-    return count_fds();
+    int fds = count_fds(); // what the last program had is closed a moment after it
+    for (int same = 0; same < 10; same++) {
+        rig_sleep(&rig, MS);
+        if (count_fds() != fds) same = 0;
+        fds = count_fds();
+    }
+    return fds;
 }
 
 static void case_023_each_allocation_fails_once(void **state)
@@ -216,8 +225,10 @@ static void fail_call(int way, const char *name, int error, int fds)
         const enum viv_err err = spawn_once();
         was_hit = viv_fault_hit();
         viv_fault_set("*", 0, 0);
+        if (!was_hit && err != VIV_OK)
+            fail_msg("%s %llu was not hit: %s (%s)", name, (unsigned long long)n,
+                     viv_err_text(err), rig.diag.text);
         check(err, name, n, fds);
-        if (!was_hit) assert_int_equal(err, VIV_OK);
     }
 }
 
