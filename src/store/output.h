@@ -4,7 +4,7 @@
 #define VIV_STORE_OUTPUT_H
 
 #include "store/shape.h"
-#include "viv/store.h" // enum viv_dstate
+#include "store/store.h" // enum viv_dstate
 
 extern const struct viv_shape viv_store__output_shape;
 

@@ -6,6 +6,7 @@
 
 #include "store/output.h"
 #include "store/regis_shape.h"
+#include <stdatomic.h>
 #include <string.h>
 
 // ---- types of the core (1.5) ----
@@ -259,11 +260,12 @@ static enum viv_err make(const struct viv_store__core *core, VIV_OWN json_t *nor
         json_decref(normal);
         return VIV_E_EXHAUSTED;
     }
+    atomic_init(&reg->refs, 1);
     reg->normal = normal;
     reg->type_count = count;
     const enum viv_err err = hash_normal(reg);
     if (err != VIV_OK) {
-        viv_store__reg_free(reg);
+        viv_store__reg_drop(reg);
         return err;
     }
     read_fields(core, reg);
@@ -271,9 +273,18 @@ static enum viv_err make(const struct viv_store__core *core, VIV_OWN json_t *nor
     return VIV_OK;
 }
 
-void viv_store__reg_free(VIV_OWN struct viv_store__reg *reg)
+struct viv_store__reg *viv_store__reg_take(struct viv_store__reg *reg)
+{
+    // Relaxed: who takes one more holds one already, or the cache's lock.
+    atomic_fetch_add_explicit(&reg->refs, 1, memory_order_relaxed);
+    return reg;
+}
+
+void viv_store__reg_drop(VIV_OWN struct viv_store__reg *reg)
 {
     if (reg == NULL) return;
+    // Release and acquire: the last one sees all that the others did before they let go.
+    if (atomic_fetch_sub_explicit(&reg->refs, 1, memory_order_acq_rel) != 1) return;
     if (reg->text != NULL) viv_free(reg->text, reg->text_len + 1, VIV_TAG_STORE);
     json_decref(reg->normal);
     viv_free(reg, size_of(reg->type_count), VIV_TAG_STORE);

@@ -7,7 +7,7 @@
 
 #include "base/cjson.h"
 #include "base/mem.h"
-#include "viv/store.h"
+#include "store/store.h"
 
 #define VIV_REG_BYTES_MAX (256u << 10)
 #define VIV_REG_TYPES_MAX 64
@@ -31,7 +31,9 @@ enum viv_err viv_store__core_new(struct viv_store__core **out_core) VIV_MUST_CHE
 void viv_store__core_free(VIV_OWN struct viv_store__core *core);
 
 struct viv_store__reg {
-    json_t *normal;
+    _Atomic uint32_t refs;
+    json_t *normal; // not counted up or down by its users: it belongs to this struct
+
     char *text; // canonical, of normal
     size_t text_len;
     char hash[VIV_REG_HASH_CHARS];
@@ -54,7 +56,8 @@ enum viv_err viv_store__reg_new(const struct viv_store__core *core, struct viv_s
 // Reads what a store kept: its normal form. Errors: STORE_CORRUPT, EXHAUSTED.
 enum viv_err viv_store__reg_load(const struct viv_store__core *core, struct viv_str text,
                                  struct viv_store__reg **out_reg) VIV_MUST_CHECK;
-void viv_store__reg_free(VIV_OWN struct viv_store__reg *reg);
+struct viv_store__reg *viv_store__reg_take(struct viv_store__reg *reg); // one reference more
+void viv_store__reg_drop(VIV_OWN struct viv_store__reg *reg);           // NULL is allowed
 
 // NULL: not declared. A declared core type narrows the core's, which is in *out_core then (else
 // NULL): a payload must fit both schemas.

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/cjson.h"
-#include "viv/store.h"
+#include "store/store.h"
 #include <string.h>
 
 static inline struct viv_str str(const char *text)

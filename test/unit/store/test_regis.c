@@ -22,8 +22,8 @@ static void expect_same(const char *a, const char *b)
     if (read(b, &second, &diag) != VIV_OK) fail_msg("%s", diag.text);
     assert_string_equal(first->text, second->text);
     assert_string_equal(first->hash, second->hash);
-    viv_store__reg_free(first);
-    viv_store__reg_free(second);
+    viv_store__reg_drop(first);
+    viv_store__reg_drop(second);
 }
 
 static const char short_form[] =
@@ -57,7 +57,7 @@ static void case_005_the_hash_is_of_the_normal_form(void **state)
                         "\"type\":\"native\"}}");
     assert_string_equal(reg->hash,
                         "1:cc9c8718ce924fd87c5085cb7160ea36f9a5a33074025d393161c541a8b9e398");
-    viv_store__reg_free(reg);
+    viv_store__reg_drop(reg);
 }
 
 static void case_002_order_does_not_matter(void **state)
@@ -173,7 +173,7 @@ static void sizes_and_bytes(void **state)
                        "\"external\"}",
                        len, 0);
         assert_int_equal(read(text, &reg, &diag), len == 255 ? VIV_OK : VIV_E_TOOBIG);
-        if (len == 255) viv_store__reg_free(reg);
+        if (len == 255) viv_store__reg_drop(reg);
     }
     static char large[VIV_REG_BYTES_MAX + 2];
     memset(large, ' ', sizeof large - 1);
@@ -206,7 +206,7 @@ static void case_015_a_core_type_may_be_narrowed(void **state)
     assert_null(viv_store__find_type(core, reg, str("signal."), &known));
     assert_null(viv_store__find_type(core, reg, str("process.other"), &known));
     assert_null(viv_store__find_type(core, reg, str("e"), &known));
-    viv_store__reg_free(reg);
+    viv_store__reg_drop(reg);
 }
 
 static void case_061_scope_ids_never_collide(void **state)
@@ -272,7 +272,7 @@ static void each_allocation_fails_once(void **state)
         viv_alloc_fail_nth(0);
         assert_true(err == VIV_OK || (was_hit && err == VIV_E_EXHAUSTED));
         if (err == VIV_OK) assert_int_equal(reg->type_count, 1);
-        viv_store__reg_free(reg);
+        viv_store__reg_drop(reg);
         viv_store__core_free(own);
         if (viv_alloc_live_bytes_all() != before) fail_msg("allocation %d leaks", (int)n);
     }
