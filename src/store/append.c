@@ -374,7 +374,8 @@ static enum viv_err check(struct viv_store__txn *txn, struct viv_store__row *row
     if (meaning->state != VIV_RUNNING) VIV_TRY(check_authority(txn, row, event, meaning, diag));
     if (event->needs_fence && event->fence == NULL)
         return refuse(diag, VIV_STORE_FENCED, "a fence is needed");
-    if (!event->is_unfenced && !event->is_forced)
+    const bool is_open = event->is_forced || meaning->type->is_anybodys;
+    if (event->fence != NULL || !is_open)
         VIV_TRY(viv_store__fence_check(txn, row, event->fence, diag));
     find_target(event, row, meaning);
     if (meaning->wake_input != NULL && !meaning->has_target) {

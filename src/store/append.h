@@ -25,7 +25,6 @@ struct viv_store__event {
     const struct viv_fence *fence;
     bool is_forced;    // authority host may end a process that is leased
     bool needs_fence;  // without one: FENCED
-    bool is_unfenced;  // no fence is asked for, whatever the policy (1.9)
     bool is_core_call; // may use types and keys of the core
     // What came of it:
     struct viv_event event;

@@ -50,7 +50,8 @@ enum viv_err viv_store__core_new(struct viv_store__core **out_core)
                                          .state = core_types[i].state,
                                          .output = core->output,
                                          .needs_key = true,
-                                         .is_core = true};
+                                         .is_core = true,
+                                         .is_anybodys = i == 0};
         err = viv_cjson_parse(core_types[i].schema, strlen(core_types[i].schema), &type->schema,
                               NULL);
     }
@@ -87,7 +88,7 @@ static const struct viv_store__type *find_core(const struct viv_store__core *cor
 static const struct viv_store__type *find_signal(struct viv_str name)
 {
     static const char prefix[] = "signal.";
-    static const struct viv_store__type any_signal = {.name = prefix};
+    static const struct viv_store__type any_signal = {.name = prefix, .is_anybodys = true};
     const size_t len = sizeof prefix - 1;
     return name.n > len && memcmp(name.p, prefix, len) == 0 ? &any_signal : NULL;
 }
@@ -180,9 +181,11 @@ static void read_type(const struct viv_store__core *core, const json_t *declared
     const struct viv_str name = {type->name, strlen(type->name)};
     const struct viv_store__type *known = find_core(core, name);
     type->needs_key = type->state != VIV_RUNNING;
+    type->is_anybodys = find_signal(name) != NULL;
     if (known == NULL) return;
     type->is_core = true;
     type->needs_key = known->needs_key;
+    type->is_anybodys = known->is_anybodys;
     type->state = known->state;
     type->output = known->output;
 }

@@ -23,6 +23,7 @@ struct viv_store__type {
     json_t *dedupe;        // NULL: the event's own
     bool refuses_no_target;
     bool needs_key, is_core;
+    bool is_anybodys; // a live lease asks for no fence (1.9)
 };
 
 // The types that every registration has. Immutable after it is made.

@@ -150,6 +150,7 @@ static void end_txn(struct viv_store__txn *txn)
 static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     txn->has_written = false;
+    op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
     if (op->err == VIV_OK) op->err = op->run(op, txn);
     return txn->db_err == VIV_OK && (op->err == VIV_OK || !txn->has_written);
 }
@@ -166,11 +167,6 @@ static bool run_together(struct viv_store *store, struct viv_db *db, struct viv_
     bool is_good = err == VIV_OK;
     for (struct viv_store__op *op = ops; op != NULL; op = op->next)
         op->err = err;
-    for (struct viv_store__op *op = ops; op != NULL && is_good; op = op->next)
-        if (op->load != NULL) {
-            op->err = op->load(op, &txn);
-            is_good = txn.db_err == VIV_OK;
-        }
     for (struct viv_store__op *op = ops; op != NULL && is_good; op = op->next)
         is_good = run_op(op, &txn);
     if (is_good) {
@@ -202,8 +198,8 @@ static void run_batch(struct viv_store *store, struct viv_db *db, struct viv_sto
 
 // ---- connections and the queue ----
 
-static enum viv_err connect(struct viv_store *store, struct lane *lane, bool is_write,
-                            struct viv_store_diag *diag)
+static enum viv_err connect_lane(struct viv_store *store, struct lane *lane, bool is_write,
+                                 struct viv_store_diag *diag)
 {
     if (lane->db != NULL) return VIV_OK;
     return store->backend->ops->connect(store->backend, is_write, &lane->db, diag);
@@ -233,7 +229,7 @@ static void lead_locked(struct viv_store *store)
     struct viv_store__op *batch = take_batch(store, &is_write);
     store->writer.is_busy = true;
     viv_mutex_unlock(&store->mutex);
-    const enum viv_err err = connect(store, &store->writer, true, batch->diag);
+    const enum viv_err err = connect_lane(store, &store->writer, true, batch->diag);
     if (err == VIV_OK) run_batch(store, store->writer.db, batch, is_write);
     viv_mutex_lock(&store->mutex);
     store->writer.is_busy = false;
@@ -296,7 +292,7 @@ static void read_apart(struct viv_store *store, struct viv_store__op *op, uint64
     }
     if (lane != NULL) lane->is_busy = true;
     viv_mutex_unlock(&store->mutex);
-    op->err = lane == NULL ? VIV_E_BUSY : connect(store, lane, false, op->diag);
+    op->err = lane == NULL ? VIV_E_BUSY : connect_lane(store, lane, false, op->diag);
     if (op->err == VIV_OK) run_batch(store, lane->db, op, false);
     if (lane == NULL) return;
     viv_mutex_lock(&store->mutex);

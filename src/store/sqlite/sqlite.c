@@ -151,7 +151,7 @@ static enum viv_err prepare(struct connection *connection, const char *sql, sqli
         sqlite3_prepare_v3(connection->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, slot, NULL));
 }
 
-static int bind(sqlite3_stmt *stmt, int index, const struct viv_db_value *value)
+static int bind_value(sqlite3_stmt *stmt, int index, const struct viv_db_value *value)
 {
     const char *bytes = value->text.p == NULL ? "" : value->text.p;
     switch (value->type) {
@@ -226,7 +226,7 @@ static enum viv_err send_stmt(struct viv_db *base, enum viv_stmt which,
     if (answer == NULL) return VIV_E_EXHAUSTED;
     enum viv_err err = VIV_OK;
     for (size_t i = 0; i < count && err == VIV_OK; i++)
-        err = translate(bind(*slot, (int)i + 1, &args[i]));
+        err = translate(bind_value(*slot, (int)i + 1, &args[i]));
     if (err == VIV_OK) err = collect(connection, *slot, &answer->rows);
     (void)sqlite3_reset(*slot); // tells again what step told
     (void)sqlite3_clear_bindings(*slot);
