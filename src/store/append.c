@@ -164,12 +164,12 @@ static enum viv_err read_wake(const struct viv_event *event, struct viv_mem *mem
 }
 
 static enum viv_err replay(struct viv_store__txn *txn, struct viv_store__row *row,
-                           struct viv_store__event *event, const struct viv_db_rows *keyed,
-                           struct viv_mem *mem)
+                           struct viv_store__event *event, struct viv_mem *mem)
 {
     struct viv_str session = {NULL, 0};
     event->is_replayed = true;
-    VIV_TRY(viv_store__event_read(keyed, 0, viv_row_text(row, VIV_PROC_id), mem, &event->event));
+    VIV_TRY(viv_store__event_read(&event->keyed, 0, viv_row_text(row, VIV_PROC_id), mem,
+                                  &event->event));
     VIV_TRY(read_wake(&event->event, mem, &event->wake, &session));
     // What should be there already, and is put back where it is not.
     return event->wake.wake_id.n == 0 ? VIV_OK : put_wake(txn, row, &event->wake, session);
@@ -526,17 +526,16 @@ static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row 
 
 static enum viv_err append(struct viv_store__txn *txn, struct viv_store__row *row,
                            struct viv_store__event *event, struct meaning *meaning,
-                           const struct viv_db_rows *keyed, struct viv_mem *mem,
-                           struct viv_diag *diag)
+                           struct viv_mem *mem, struct viv_diag *diag)
 {
     meaning->type = viv_store__find_type(viv_store__core_of(txn->store), row->reg, event->type,
                                          &meaning->narrowed);
     VIV_TRY(hash_event(event, meaning->type != NULL && meaning->type->state != VIV_RUNNING,
                        meaning->hash));
-    if (keyed != NULL && keyed->count > 0) {
-        if (!is_equal(keyed->values[HASH].text, viv_str_of(meaning->hash)))
+    if (event->keyed.count > 0) {
+        if (!is_equal(event->keyed.values[HASH].text, viv_str_of(meaning->hash)))
             return refuse(diag, VIV_STORE_KEY_CONFLICT, "the key holds another event");
-        return replay(txn, row, event, keyed, mem);
+        return replay(txn, row, event, mem);
     }
     VIV_TRY(find_meaning(event, row, meaning, mem, diag));
     VIV_TRY(check(txn, row, event, meaning, diag));
@@ -544,15 +543,14 @@ static enum viv_err append(struct viv_store__txn *txn, struct viv_store__row *ro
 }
 
 enum viv_err viv_store__event_append(struct viv_store__txn *txn, struct viv_store__row *row,
-                                     struct viv_store__event *event,
-                                     const struct viv_db_rows *keyed, struct viv_mem *mem,
+                                     struct viv_store__event *event, struct viv_mem *mem,
                                      struct viv_diag *diag)
 {
     struct meaning meaning = {.state = VIV_RUNNING};
     event->is_replayed = event->has_new_state = false;
     event->wake = (struct viv_wake){.seq = 0};
     VIV_TRY(viv_store__row_know(txn, row));
-    const enum viv_err err = append(txn, row, event, &meaning, keyed, mem, diag);
+    const enum viv_err err = append(txn, row, event, &meaning, mem, diag);
     json_decref(meaning.output);
     json_decref(meaning.wake_input);
     return err;

@@ -23,9 +23,10 @@ struct viv_store__event {
     json_t *authority;        // borrowed; NULL: none
     const struct viv_scope *wake_target;
     const struct viv_fence *fence;
-    bool is_forced;    // authority host may end a process that is leased
-    bool needs_fence;  // without one: FENCED
-    bool is_core_call; // may use types and keys of the core
+    bool is_forced;           // authority host may end a process that is leased
+    bool needs_fence;         // without one: FENCED
+    bool is_core_call;        // may use types and keys of the core
+    struct viv_db_rows keyed; // what the key holds, received; count 0: nothing
     // What came of it:
     struct viv_event event;
     struct viv_wake wake; // wake_id.n == 0: none
@@ -42,11 +43,10 @@ enum viv_err viv_store__authority_read(json_t *authority, enum viv_authority_kin
 // Sends for what the key holds; only for an event with a key.
 enum viv_err viv_store__event_ask(struct viv_store__txn *txn, struct viv_str id,
                                   struct viv_str key) VIV_MUST_CHECK;
-// rows: what the key holds (count 0: nothing). The row is changed in memory and still to be put:
-// whole when has_new_state, else its log. Results lie in mem.
+// The row is changed in memory and still to be put: whole when has_new_state, else its log. Results
+// lie in mem.
 enum viv_err viv_store__event_append(struct viv_store__txn *txn, struct viv_store__row *row,
-                                     struct viv_store__event *event,
-                                     const struct viv_db_rows *keyed, struct viv_mem *mem,
+                                     struct viv_store__event *event, struct viv_mem *mem,
                                      struct viv_diag *diag) VIV_MUST_CHECK;
 // An event of the core, without checks: it is appended, not replayed.
 enum viv_err viv_store__event_note(struct viv_store__txn *txn, struct viv_store__row *row,

@@ -33,11 +33,10 @@ static enum viv_err run_append(struct viv_store__op *op, struct viv_store__txn *
 {
     struct op_append *self = append_of(op);
     struct viv_store__row row;
-    struct viv_db_rows keyed = {.count = 0};
     const enum viv_err err = viv_store__row_get(txn, &row);
-    if (self->event.key.p != NULL) VIV_TRY(viv_store__recv(txn, &keyed));
+    if (self->event.key.p != NULL) VIV_TRY(viv_store__recv(txn, &self->event.keyed));
     VIV_TRY(err);
-    VIV_TRY(viv_store__event_append(txn, &row, &self->event, &keyed, op->mem, viv_store__diag(op)));
+    VIV_TRY(viv_store__event_append(txn, &row, &self->event, op->mem, viv_store__diag(op)));
     if (!self->event.is_replayed)
         VIV_TRY(self->event.has_new_state ? viv_store__row_put(txn, &row)
                                           : viv_store__row_put_log(txn, &row));
