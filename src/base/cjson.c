@@ -267,7 +267,7 @@ static enum viv_err write_members(json_t *object, struct name *names, struct viv
         const char *text = json_object_iter_key(it);
         names[count++] = (struct name){text, strlen(text)};
     }
-    qsort(names, count, sizeof *names, compare_names);
+    if (count > 1) qsort(names, count, sizeof *names, compare_names);
     for (size_t i = 0; i < count; i++) {
         if (i > 0) VIV_TRY(viv_buf_append(out, ",", 1));
         VIV_TRY(write_text(names[i].text, names[i].len, out));
