@@ -56,6 +56,7 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
 {
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
+    const bool is_backpressure = program->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE;
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     if (orders.has_size && program->care.tty_fd >= 0)
@@ -71,6 +72,7 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     if (orders.deadman_ms != 0 && program->care.link.fd >= 0)
         VIV_IGNORE(viv_init_link_set_deadman(&program->care.link, to_ns(orders.deadman_ms)),
                    "it is ending");
+    if (orders.has_overflow) viv_care_set_overflow(&program->care, is_backpressure);
     if (orders.end_stdin) viv_care_close_stdin(&program->care);
     if (orders.end_terminal) end_terminal_input(program);
     if (orders.moved) program->care.hot |= VIV_READY_IN;

@@ -51,7 +51,42 @@ static void send_knobs(struct viv_program *program, uint32_t knobs)
         if ((knobs >> i & 1) != 0)
             (void)viv_held__order(
                 program->held, VIV_HOLD_SET,
-                &(struct viv_hold_set){.knob = i, .value_ns = viv_care_knob(&program->care, i)});
+                &(struct viv_hold_set){.knob = i, .value = viv_care_knob(&program->care, i)});
+}
+
+static void fill_label(const char *label, struct viv_hold_sent *out)
+{
+    static const struct viv_hold_set set = {.knob = VIV_HOLD_SET_LABEL};
+    *out = (struct viv_hold_sent){
+        .type = VIV_HOLD_SET, .body = &set, .bytes = label, .byte_count = strlen(label)};
+}
+
+static void send_label(struct viv_program *program)
+{
+    struct viv_hold_sent sent;
+    char label[VIV_LABEL_SIZE];
+    viv_spin_lock(&program->care.lock);
+    memcpy(label, program->label, sizeof label);
+    viv_spin_unlock(&program->care.lock);
+    fill_label(label, &sent);
+    (void)viv_held__send(program->held, &sent);
+}
+
+// The socket does not block; the lock keeps it from being closed meanwhile (release).
+void viv_held__tell_label_locked(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    struct viv_hold_sent sent;
+    if (held->fd < 0 || held->is_displaced) return;
+    fill_label(program->label, &sent);
+    sent.request = ++held->last_request;
+    VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "then the next kernel shows the one before");
+}
+
+static void send_overflow(struct viv_held *held, uint32_t overflow)
+{
+    (void)viv_held__order(held, VIV_HOLD_SET,
+                          &(struct viv_hold_set){.knob = VIV_HOLD_SET_OVERFLOW, .value = overflow});
 }
 
 static void send_orders(struct viv_program *program)
@@ -59,6 +94,7 @@ static void send_orders(struct viv_program *program)
     struct viv_held *held = program->held;
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
+    const uint32_t overflow = program->overflow;
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     const struct viv_hold_resize size = {orders.rows, orders.columns};
@@ -70,6 +106,8 @@ static void send_orders(struct viv_program *program)
     if (orders.freeze != VIV_FREEZE_NONE)
         (void)viv_held__order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
     send_knobs(program, orders.knobs);
+    if (orders.has_label) send_label(program);
+    if (orders.has_overflow) send_overflow(held, overflow);
     if (orders.end_stdin) (void)viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
     if (orders.drained) (void)viv_held__order(held, VIV_HOLD_MOVED, NULL);
     send_stop(held, &orders);
@@ -396,11 +434,14 @@ void viv_held__release(struct viv_program *program)
     const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
     viv_spin_lock(&program->care.lock);
     const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
-    viv_spin_unlock(&program->care.lock);
     const bool is_seen = has_ended && !stops && !held->is_displaced;
-    const bool has_holder = held->fd >= 0;
+    const int fd = held->fd; // of an exited one who sets its label may be about to use it
+    if (has_ended) held->fd = -1;
+    viv_spin_unlock(&program->care.lock);
+    const bool has_holder = fd >= 0;
     if (is_seen && has_holder)
-        VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
+        VIV_IGNORE(viv_hold_frame_send(fd, &sent), "its own retention ends it then");
+    if (has_ended && has_holder) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
     viv_held__close(held);
     if (is_seen && !has_holder) viv_held__remove_files(program);
 }

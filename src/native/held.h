@@ -79,6 +79,8 @@ enum viv_err viv_held__feed(struct viv_program *program, const void *data,
 // What is to be waited for, like viv_care_wants.
 bool viv_held__wants(const struct viv_program *program, uint32_t ready_bit, int *out_fd);
 void viv_held__take_state(struct viv_program *program, const struct viv_hold_state *state);
+// The label of one that has exited, to its holder. Under the program's lock. Thread: any.
+void viv_held__tell_label_locked(struct viv_program *program);
 // It has exited, and is released: so is its holder. Thread: any.
 void viv_held__release(struct viv_program *program);
 

@@ -255,6 +255,7 @@ static enum viv_err take_texts(struct viv_program *program, const struct lost_ch
     memcpy(program->exe, command->data, command->len + 1); // a NUL follows
     (void)snprintf(program->label, sizeof program->label, "%s",
                    (const char *)texts[VIV_HOLD_TEXT_LABEL].data);
+    memcpy(program->req.label, program->label, sizeof program->req.label); // the process's name
     if (group->len > 0)
         program->care.cgroup_fd = viv_os_open(group->data, O_RDONLY | O_DIRECTORY, 0);
     program->has_group = program->care.cgroup_fd >= 0;
@@ -268,6 +269,9 @@ static void take_numbers(struct viv_program *program, const struct viv_hold_numb
     program->number = numbers->number;
     program->weak = numbers->weak;
     program->left_out = numbers->left_out;
+    program->overflow = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0
+                            ? VIV_NATIVE_OVERFLOW_BACKPRESSURE
+                            : VIV_NATIVE_OVERFLOW_DROP_OLDEST;
     care->rung = (enum viv_rung)numbers->rung;
     care->has_init = true;
     care->limits = (struct viv_care_limits){.max_output_bytes = numbers->max_output_bytes,
@@ -308,6 +312,8 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
             viv_log_ring_lose(&care->streams[i].ring, exit->received[i], exit->drained[i]);
         viv_held__take_state(program, &child->rec.end);
     }
+    // As they were set last; only a holder that was lost has not told.
+    if (held->state.sequence != 0) memcpy(care->knobs, held->state.knobs_ns, sizeof care->knobs);
     const uint64_t started_ns = held->state.exit.started_wall_ns - care->wall_offset_ns;
     if (held->state.exit.started_wall_ns != 0) care->spawned_ns = viv_min_u64(started_ns, now_ns);
     return VIV_OK;
@@ -352,7 +358,7 @@ static enum viv_err make_process(struct viv_program *program, const struct searc
                                        .body = &viv_native_body,
                                        .state = program,
                                        .prio = VIV_PRIO_NORMAL,
-                                       .name = program->label};
+                                       .name = program->req.label};
     VIV_TRY(viv_proc_new(&spec, &program->proc));
     program->pid = viv_proc_pid(program->proc);
     atomic_fetch_add_explicit(&search->native->live, 1, memory_order_relaxed); // orders nothing

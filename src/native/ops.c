@@ -328,53 +328,6 @@ enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct vi
     return err;
 }
 
-static enum viv_err find_knob(enum viv_native_key key, uint32_t *out_index)
-{
-    static const struct {
-        enum viv_native_key key;
-        uint32_t index;
-    } knobs[] = {
-        {VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_KNOB_LIFETIME},
-        {VIV_NATIVE_KEY_IDLE_MS, VIV_KNOB_IDLE},
-        {VIV_NATIVE_KEY_RETENTION_MS, VIV_KNOB_RETENTION},
-        {VIV_NATIVE_KEY_STOP_GRACE_MS, VIV_KNOB_GRACE},
-    };
-    for (size_t i = 0; i < VIV_COUNT_OF(knobs); i++) {
-        if (knobs[i].key != key) continue;
-        *out_index = knobs[i].index;
-        return VIV_OK;
-    }
-    return VIV_E_INVAL;
-}
-
-enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
-                            enum viv_native_key key, uint64_t value)
-{
-    struct viv_program *program;
-    uint32_t index = VIV_KNOBS;
-    if (key != VIV_NATIVE_KEY_DEADMAN) VIV_TRY(find_knob(key, &index));
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
-    struct viv_native_ceilings ceilings;
-    if (viv_native__is_unbounded(ctx))
-        viv_native_ceilings_hard(&ceilings);
-    else
-        viv_native_ceilings_guest(&ceilings);
-    const enum viv_err err = viv_native_bring(key, &ceilings, &value);
-    if (err == VIV_OK) {
-        viv_spin_lock(&program->care.lock);
-        if (index == VIV_KNOBS)
-            program->orders.deadman_ms = value;
-        else
-            program->care.knobs[index] =
-                value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
-        program->orders.knobs |= index < VIV_KNOBS ? 1u << index : 0u;
-        viv_spin_unlock(&program->care.lock);
-        viv_program__wake(program);
-    }
-    viv_program__drop(program);
-    return err;
-}
-
 // ---- status ----
 
 static void look_at_streams(struct viv_program *program, struct viv_native_status *out)

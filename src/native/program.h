@@ -32,9 +32,10 @@ struct viv_native_orders {
     bool start, kill, moved, drained, has_size, end_stdin,
         end_terminal; // moved: in the queue of stdin
     enum viv_native_freeze freeze;
-    uint32_t knobs;        // bits of those that were set
-    uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
-    uint32_t close_output; // bits of streams
+    uint32_t knobs;               // bits of those that were set
+    bool has_label, has_overflow; // those were set
+    uint64_t deadman_ms;          // CLOCK_BOOTTIME; 0: unchanged
+    uint32_t close_output;        // bits of streams
     uint16_t rows, columns;
 };
 
@@ -110,7 +111,8 @@ struct viv_program {
     bool release_at_exit, is_suspended, is_counted; // is_counted: below its session
     // Parked calls; readers: of each stream.
     struct viv_list writers, waiters, stoppers, starters, readers[2], both_readers;
-    char label[VIV_LABEL_SIZE];
+    uint32_t overflow;          // enum viv_native_overflow, in force
+    char label[VIV_LABEL_SIZE]; // written under the room's lock, too: read under either (set.c)
     struct viv_list watches, follows; // watch.c, follow.c
     bool is_over;                     // it has exited, and its process has told all it had to
     _Atomic bool has_listeners;       // there was a watch or a follower

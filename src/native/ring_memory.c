@@ -18,8 +18,7 @@ static size_t index_bytes(const struct viv_log_memory_plan *plan)
 
 static uint64_t store_bytes(const struct viv_log_memory_plan *plan)
 {
-    return viv_log__store_bytes(plan->cap_bytes) +
-           (plan->is_backpressure ? VIV_LOG_MEMORY_EXTRA : 0);
+    return viv_log__store_bytes(plan->cap_bytes) + VIV_LOG_MEMORY_EXTRA;
 }
 
 static size_t stream_bytes(const struct viv_log_memory_plan *plan)

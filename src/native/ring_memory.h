@@ -13,8 +13,9 @@
 #include "native/ring.h"
 
 #define VIV_LOG_MEMORY_PAGE 4096
-#define VIV_LOG_MEMORY_EXTRA                                                                       \
-    (1u << 20) // of backpressure: what a pipe holds at the end goes beyond cap
+// Of backpressure: what a pipe holds at the end goes beyond cap. It is there in any case, since a
+// ring that drops may become one that does not.
+#define VIV_LOG_MEMORY_EXTRA (1u << 20)
 
 struct viv_log_memory {
     char magic[8]; // VIVLOG1

@@ -137,6 +137,8 @@ void viv_care_close_stream(struct viv_care *care, uint32_t index, bool truncated
 void viv_care_close_stdin(struct viv_care *care);
 void viv_care_set_ready(struct viv_care *care); // it has said so
 void viv_care_drained(struct viv_care *care);   // somebody took bytes out of a ring
+// What full rings do from now on; a pipe that waited for room is tried again.
+void viv_care_set_overflow(struct viv_care *care, bool is_backpressure);
 // Large pipes that nothing came through for 10 s become small again. When next.
 uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns);
 // What is to be waited for now: descriptor, and whether for room to write. False: nothing.

@@ -220,6 +220,15 @@ void viv_care_drained(struct viv_care *care)
     care->full = 0;
 }
 
+void viv_care_set_overflow(struct viv_care *care, bool is_backpressure)
+{
+    // What is read beyond cap at the end is read in any case.
+    for (uint32_t i = 0; i < 2; i++)
+        if (!care->streams[i].is_overfilled)
+            viv_log_ring_set_backpressure(&care->streams[i].ring, is_backpressure);
+    viv_care_drained(care);
+}
+
 // ----------------------------------------------------------------------------------------- waiting
 
 static int fd_of(const struct viv_care *care, uint32_t ready_bit)
