@@ -83,10 +83,9 @@ void viv_held__tell_label_locked(struct viv_program *program)
     VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "then the next kernel shows the one before");
 }
 
-static void send_overflow(struct viv_held *held, uint32_t overflow)
+static void send_value(struct viv_held *held, uint32_t knob, uint64_t value)
 {
-    (void)viv_held__order(held, VIV_HOLD_SET,
-                          &(struct viv_hold_set){.knob = VIV_HOLD_SET_OVERFLOW, .value = overflow});
+    (void)viv_held__order(held, VIV_HOLD_SET, &(struct viv_hold_set){.knob = knob, .value = value});
 }
 
 static void send_orders(struct viv_program *program)
@@ -95,6 +94,7 @@ static void send_orders(struct viv_program *program)
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
     const uint32_t overflow = program->overflow;
+    const uint64_t deadman_ns = viv_native__deadman_ns(program->deadman_ms);
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     const struct viv_hold_resize size = {orders.rows, orders.columns};
@@ -107,10 +107,33 @@ static void send_orders(struct viv_program *program)
         (void)viv_held__order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
     send_knobs(program, orders.knobs);
     if (orders.has_label) send_label(program);
-    if (orders.has_overflow) send_overflow(held, overflow);
+    if (orders.has_overflow) send_value(held, VIV_HOLD_SET_OVERFLOW, overflow);
+    if (orders.has_deadman) send_value(held, VIV_HOLD_SET_DEADMAN, deadman_ns);
     if (orders.end_stdin) (void)viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
     if (orders.drained) (void)viv_held__order(held, VIV_HOLD_MOVED, NULL);
     send_stop(held, &orders);
+}
+
+// The holder has the prelude, and values as they were when it was opened.
+void viv_held__begin(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    struct viv_native_orders *orders = &program->orders;
+    viv_spin_lock(&program->care.lock);
+    struct viv_stdin_queue *in = &program->care.in;
+    const struct viv_stdin_queue fresh = {
+        .state = in->state, .bound_bytes = in->bound_bytes, .accepted = in->prelude_len};
+    viv_stdin_pop(in, in->prelude_len);
+    viv_stdin_deinit(&held->messages);
+    held->messages = *in; // goes first
+    held->messages.bound_bytes = program->req.fields.stdin_queue_bytes;
+    if (in->state != VIV_STDIN_CLOSED) held->messages.state = VIV_STDIN_OPEN;
+    *in = fresh;
+    program->is_handed = true;
+    orders->knobs = (1u << VIV_KNOBS) - 1;
+    orders->has_label = orders->has_overflow = true;
+    orders->has_deadman = program->deadman_ms != VIV_NATIVE_NONE;
+    viv_spin_unlock(&program->care.lock);
 }
 
 // ------------------------------------------------------------------------------------------ stdin
@@ -140,7 +163,7 @@ enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_pro
 enum viv_err viv_held__feed(struct viv_program *program, const void *data, size_t len_bytes)
 {
     struct viv_held *held = program->held;
-    if (program->care.in.state != VIV_STDIN_OPEN || held->ends_stdin) return VIV_E_CLOSED;
+    if (program->care.in.state != VIV_STDIN_OPEN) return VIV_E_CLOSED;
     return viv_stdin_push_message(&held->messages, program->req.fields.framing, data, len_bytes);
 }
 

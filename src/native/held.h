@@ -69,6 +69,8 @@ bool viv_held__flush(struct viv_held *held); // what waits; true: nothing does a
 
 // ---- held.c: the step's ----
 enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns);
+// It was handed over: from here on orders and input go to the holder, also those that came before.
+void viv_held__begin(struct viv_program *program);
 // A call that writes waits for the holder. Under the program's lock. Errors: AGAIN, CLOSED, TOOBIG,
 // FULL, EXHAUSTED.
 enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_program *program,

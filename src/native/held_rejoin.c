@@ -314,6 +314,8 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
     }
     // As they were set last; only a holder that was lost has not told.
     if (held->state.sequence != 0) memcpy(care->knobs, held->state.knobs_ns, sizeof care->knobs);
+    program->deadman_ms =
+        held->state.deadman_ns != 0 ? held->state.deadman_ns / VIV_NS_PER_MS : VIV_NATIVE_NONE;
     const uint64_t started_ns = held->state.exit.started_wall_ns - care->wall_offset_ns;
     if (held->state.exit.started_wall_ns != 0) care->spawned_ns = viv_min_u64(started_ns, now_ns);
     return VIV_OK;
@@ -382,6 +384,7 @@ static enum viv_err fill(struct viv_program *program, const struct search *searc
         .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0};
     VIV_TRY(viv_held__set_group(program->held, child->rec.texts[VIV_HOLD_TEXT_GROUP].data));
     VIV_TRY(take_outside(program, child));
+    program->is_handed = true;
     VIV_TRY(take_names(program, search, child, diag));
     count_it(program);
     return make_process(program, search);

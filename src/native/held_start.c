@@ -372,6 +372,7 @@ enum viv_err viv_held__hand(struct viv_program *program)
     const enum viv_err err = await_answer(program, VIV_HOLD_OK, &frame, &packet);
     if (err != VIV_OK) {
         forget(program); // it may have taken what is killed now
+        viv_held__close(program->held);
         return err;
     }
     if (frame.body.answer.err != VIV_OK) return fail(program, VIV_E_INTERNAL, "holder");

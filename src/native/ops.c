@@ -157,7 +157,8 @@ enum viv_err viv_native_start(struct viv_native_call *call, const struct viv_nat
 static enum viv_err write_locked(struct viv_native_call *call, struct viv_program *program,
                                  const struct viv_native_bytes *bytes, size_t *out_taken)
 {
-    if (program->held != NULL) return viv_held__write_locked(call, program, bytes, out_taken);
+    if (program->is_handed) return viv_held__write_locked(call, program, bytes, out_taken);
+    if (program->held != NULL && program->held->ends_stdin) return VIV_E_CLOSED;
     if (!viv_list_is_empty(&program->writers)) { // others come first
         if (!bytes->all) return VIV_E_FULL;
     } else {
@@ -167,6 +168,7 @@ static enum viv_err write_locked(struct viv_native_call *call, struct viv_progra
         if (err != VIV_E_FULL || !bytes->all) return err;
     }
     VIV_TRY(viv_buf_append(&call->op.buf, bytes->data, bytes->len));
+    call->held_transfer = 0;
     call->op.deadline_ns = viv_native__deadline(&call->ctx, bytes->timeout_ns);
     viv_native_call_park_locked(call, VIV_NATIVE_CALL_WRITE, program, &program->writers);
     *out_taken = bytes->len;
@@ -219,10 +221,13 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
     if (bytes != NULL) {
         msg->ops->copy(msg, 0, bytes, len);
         viv_spin_lock(&program->care.lock);
-        err = program->held != NULL
-                  ? viv_held__feed(program, bytes, (size_t)len)
-                  : viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes,
-                                           (size_t)len);
+        if (program->held != NULL && program->held->ends_stdin)
+            err = VIV_E_CLOSED;
+        else if (program->is_handed)
+            err = viv_held__feed(program, bytes, (size_t)len);
+        else
+            err = viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes,
+                                         (size_t)len);
         viv_spin_unlock(&program->care.lock);
         viv_free(bytes, len + 1, VIV_TAG_NATIVE);
     }

@@ -33,7 +33,8 @@ static void store(struct viv_program *program, enum viv_native_key key, uint32_t
     viv_spin_lock(&program->care.lock);
     struct viv_native_orders *orders = &program->orders;
     if (key == VIV_NATIVE_KEY_DEADMAN) {
-        orders->deadman_ms = value;
+        program->deadman_ms = value;
+        orders->has_deadman = true;
     } else if (key == VIV_NATIVE_KEY_OVERFLOW) {
         // Of one that has exited the rings stay what they were.
         if (program->care.phase != VIV_NATIVE_EXITED) program->overflow = (uint32_t)value;
@@ -84,7 +85,7 @@ static void put_label(struct viv_program *program, const char label[VIV_LABEL_SI
     program->orders.has_label = true;
     // The step of one that has exited has ended; its holder is told from here.
     const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
-    if (has_ended && program->held != NULL) viv_held__tell_label_locked(program);
+    if (has_ended && program->is_handed) viv_held__tell_label_locked(program);
     viv_spin_unlock(&program->care.lock);
     viv_spin_unlock(&program->native->lock);
     if (!has_ended) viv_program__wake(program);

@@ -153,6 +153,7 @@ static void set_knobs(struct viv_program *program)
     program->care.knobs[VIV_KNOB_RETENTION] = ms_to_ns(fields->retention_ms);
     program->care.knobs[VIV_KNOB_GRACE] = ms_to_ns(fields->stop_grace_ms);
     program->overflow = (uint32_t)fields->overflow;
+    program->deadman_ms = fields->deadman;
     memcpy(program->label, program->req.label, sizeof program->label);
 }
 

@@ -144,6 +144,7 @@ uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns);
 // What is to be waited for now: descriptor, and whether for room to write. False: nothing.
 bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd,
                     bool *out_is_writing);
+void viv_care_forget_all(struct viv_care *care); // nothing of it is waited for any more
 void viv_care_close_link(struct viv_care *care); // to init, which kills what it has
 void viv_care_close_all(struct viv_care *care);
 // Activity that holds the idle clock, if the program counts it. on: VIV_NATIVE_IDLE_ON_ bits.

@@ -258,6 +258,13 @@ bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd
     return *out_fd >= 0 && ((care->armed | care->hot | care->full) & ready_bit) == 0;
 }
 
+void viv_care_forget_all(struct viv_care *care)
+{
+    for (uint32_t bit = 1; bit < VIV_READY_ALL; bit <<= 1)
+        if ((care->armed & bit) != 0) care->host->forget(care, fd_of(care, bit), bit);
+    care->armed = 0;
+}
+
 void viv_care_close_link(struct viv_care *care)
 {
     if (care->link.fd < 0) return;

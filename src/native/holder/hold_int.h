@@ -84,7 +84,8 @@ struct viv_hold {
     // stopping.
     uint64_t orphan_end_ns;
     uint64_t ended_ns;
-    uint64_t record_ns; // when the record is to be written again; VIV_FOREVER_NS: it is as it was
+    uint64_t deadman_ns; // as it was set last; init keeps it
+    uint64_t record_ns;  // when the record is to be written again; VIV_FOREVER_NS: it is as it was
     // The controller was asked whether it is idle: what `touched_ns` was, and was set to.
     uint64_t real_touched_ns, asked_touched_ns; // asked: 0: it was not
     uint64_t listen_ns;                         // when to listen again after it failed

@@ -165,6 +165,12 @@ static void set(struct viv_hold *hold, const struct viv_hold_frame *frame, uint6
         set_knob(hold, set);
         return;
     }
+    if (set->knob == VIV_HOLD_SET_DEADMAN) {
+        hold->deadman_ns = set->value;
+        if (hold->care.link.fd >= 0)
+            VIV_IGNORE(viv_init_link_set_deadman(&hold->care.link, set->value), "it is ending");
+        return;
+    }
     if (set->knob == VIV_HOLD_SET_LABEL) {
         set_label(hold, frame);
     } else {

@@ -20,7 +20,7 @@ struct lengths {
 };
 
 static const char magic[8] = "VIVHREC";
-enum { VERSION = 1, SIGNO_MAX = 64, RING_BYTES_MIN = 4 << 10, QUEUE_BYTES_MIN = 4 << 10 };
+enum { VERSION = 2, SIGNO_MAX = 64, RING_BYTES_MIN = 4 << 10, QUEUE_BYTES_MIN = 4 << 10 };
 #define RING_BYTES_MAX (UINT64_C(256) << 20)
 #define QUEUE_BYTES_MAX (UINT64_C(16) << 20)
 

@@ -27,7 +27,7 @@ _Static_assert(sizeof(struct viv_hold_touch) == 8, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_stdin) == 8, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_answer) == 32, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_exit) == 216, "sent as it is, and on disk");
-_Static_assert(sizeof(struct viv_hold_state) == 328, "sent as it is, and on disk");
+_Static_assert(sizeof(struct viv_hold_state) == 336, "sent as it is, and on disk");
 _Static_assert(VIV_HOLD_SET_OVERFLOW ==
                    sizeof(((struct viv_hold_state *)NULL)->knobs_ns) / sizeof(uint64_t),
                "behind the knobs");

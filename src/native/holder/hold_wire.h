@@ -137,6 +137,7 @@ struct viv_hold_set {
 };
 enum {
     VIV_HOLD_SET_OVERFLOW = 4, // 0 drops, 1 waits
+    VIV_HOLD_SET_DEADMAN,      // CLOCK_BOOTTIME, in ns; 0: none
     VIV_HOLD_SET_LABEL,
     VIV_HOLD_SETS
 };
@@ -184,6 +185,7 @@ struct viv_hold_state {
     uint64_t stdin_accepted, stdin_delivered, stdin_queued, stdin_bound;
     uint64_t output_bytes, touched_ns;
     uint64_t knobs_ns[4]; // VIV_KNOB_
+    uint64_t deadman_ns;  // as it was set last; 0: it was not
     int32_t leader;       // its number, for people; 0: none
     uint32_t eof;         // bits of streams
     struct viv_hold_exit exit;
