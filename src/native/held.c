@@ -392,7 +392,7 @@ static void look_at_rings(struct viv_program *program)
     if (held->bell_fd >= 0) VIV_IGNORE(viv_os_bell_empty(held->bell_fd), "others ring as well");
     // Who does not listen is not woken: it would cost the program its processor. Seq_cst: stored
     // before the look, as the writer looks at it behind its store of the end.
-    if (viv_program__has_listeners(program))
+    if (viv_program__has_listeners(program) || viv_spill_io_listens(program))
         atomic_store_explicit(&memory->reader_sleeps, 1, memory_order_seq_cst);
     for (uint32_t i = 0; i < held->plan.stream_count; i++) {
         const uint64_t end = atomic_load_explicit(&memory->heads[i].end, memory_order_seq_cst);
@@ -434,13 +434,22 @@ static void forget_all(struct viv_program *program)
     if (held->bell_fd >= 0) care->host->forget(care, held->bell_fd, VIV_READY_OUT);
 }
 
-static bool has_exited(struct viv_program *program)
+// What another kernel has is written by that one.
+static bool is_settled(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->held->is_displaced) return !viv_spill_io_is_busy(program);
+    VIV_IGNORE(viv_spill_io_step(program, now_ns), "its last batch wakes");
+    return viv_spill_io_is_settled(program);
+}
+
+static bool has_exited(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_held *held = program->held;
     const bool is_over = held->state.phase == VIV_NATIVE_EXITED;
     if (!is_over && held->fd >= 0 && !held->is_displaced) return false;
     if (program->care.pidfd >= 0) return false; // init is about to end
     if (!is_over) note_lost(program);
+    if (!is_settled(program, now_ns)) return false;
     if (is_over) (void)viv_held__order_number(held, VIV_HOLD_ACK, held->state.sequence);
     viv_program__tell(program);
     viv_native__put_group(program, 0, true);
@@ -466,6 +475,7 @@ void viv_held__release(struct viv_program *program)
         VIV_IGNORE(viv_hold_frame_send(fd, &sent), "its own retention ends it then");
     if (has_ended && has_holder) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
     viv_held__close(held);
+    if (is_seen) viv_spill_io_let_go(program);
     if (is_seen && !has_holder) viv_held__remove_files(program);
 }
 
@@ -497,14 +507,19 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     viv_program__tell_watches(program);
     // Seq_cst: as set, before this was woken.
     const bool leaves = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
+    if (leaves && viv_spill_io_is_busy(program)) return VIV_STEP_WAIT; // its end wakes
     if (leaves) {
         forget_all(program);
         return viv_program__leave(program, proc);
     }
-    if (has_exited(program)) return viv_program__finish(program, proc);
+    if (has_exited(program, now_ns)) return viv_program__finish(program, proc);
+    const uint64_t spill_ns =
+        held->is_displaced ? VIV_FOREVER_NS : viv_spill_io_step(program, now_ns);
     const bool is_armed = viv_program__arm(program) == VIV_OK;
-    if (!is_armed || !has_heard || held->outbox.len_bytes > 0)
-        viv_proc_set_alarm(proc, now_ns + AGAIN_NS);
+    const bool is_late = !is_armed || !has_heard || held->outbox.len_bytes > 0;
+    const uint64_t alarm_ns = is_late ? viv_min_u64(spill_ns, now_ns + AGAIN_NS) : spill_ns;
+    if (alarm_ns != VIV_FOREVER_NS)
+        viv_proc_set_alarm(proc, alarm_ns);
     else
         viv_proc_clear_alarm(proc);
     return VIV_STEP_WAIT;

@@ -367,6 +367,16 @@ static enum viv_err make_process(struct viv_program *program, const struct searc
     return VIV_OK;
 }
 
+// Without its directory it is taken back as well; a ring that must not lose anything waits then.
+static enum viv_err take_spill(struct viv_program *program)
+{
+    const enum viv_err err = viv_spill_io_open(program);
+    if (err == VIV_OK) viv_spill_io_resume(program);
+    if (err == VIV_OK || err == VIV_E_EXHAUSTED) return err;
+    VIV_LOG(VIV_LOG_WARN, "program %s: its spill cannot be written on", program->digest);
+    return VIV_OK;
+}
+
 static enum viv_err fill(struct viv_program *program, const struct search *search,
                          struct lost_child *child, struct viv_diag *diag)
 {
@@ -381,8 +391,10 @@ static enum viv_err fill(struct viv_program *program, const struct search *searc
         .cap_bytes = numbers->ring_bytes,
         .stream_count = numbers->stream_count,
         .has_index = (numbers->flags & VIV_HOLD_HAS_INDEX) != 0,
-        .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0};
+        .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0,
+        .keeps_unsaved = (numbers->flags & VIV_HOLD_KEEPS_UNSAVED) != 0};
     VIV_TRY(viv_held__set_group(program->held, child->rec.texts[VIV_HOLD_TEXT_GROUP].data));
+    VIV_TRY(take_spill(program));
     VIV_TRY(take_outside(program, child));
     program->is_handed = true;
     VIV_TRY(take_names(program, search, child, diag));

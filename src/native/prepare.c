@@ -224,15 +224,13 @@ static enum viv_err check_limits(struct viv_program *program)
     return VIV_OK;
 }
 
-// What is to outlive this kernel needs a holder that does; what the kernel itself does for a
-// program it cannot have.
+// What is to outlive this kernel needs a holder that does.
 static enum viv_err check_held(struct viv_program *program)
 {
-    const struct viv_native_fields *fields = &program->req.fields;
     const struct viv_native *native = program->native;
     if (native->keep.dir_fd < 0 || (!native->held_ok && viv_native__is_in_service()))
         return fail(program, VIV_E_UNSUPPORTED, "holder");
-    return fields->spill_dir.data != NULL ? fail(program, VIV_E_UNSUPPORTED, "spill") : VIV_OK;
+    return VIV_OK;
 }
 
 // The first rung that holds, and which of the two ways to it.

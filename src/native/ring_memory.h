@@ -28,6 +28,7 @@ struct viv_log_memory_plan {
     uint64_t generation, cap_bytes;
     uint32_t stream_count; // 1 or 2
     bool has_index, is_backpressure;
+    bool keeps_unsaved; // nothing is evicted before the reader has saved it
 };
 size_t viv_log_memory_bytes(const struct viv_log_memory_plan *plan);
 // The writer, first: all zero before.

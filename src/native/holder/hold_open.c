@@ -121,6 +121,7 @@ static enum viv_err make_memory(struct viv_hold *hold)
         .stream_count = numbers->stream_count,
         .has_index = (numbers->flags & VIV_HOLD_HAS_INDEX) != 0,
         .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0,
+        .keeps_unsaved = (numbers->flags & VIV_HOLD_KEEPS_UNSAVED) != 0,
     };
     const size_t size = viv_log_memory_bytes(&hold->plan);
     void *base;

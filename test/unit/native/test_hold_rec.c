@@ -270,7 +270,7 @@ static void n99_numbers_out_of_range(void **state)
     REFUSE(rec.numbers.stop_signal = 0);
     REFUSE(rec.numbers.stop_signal = 65);
     REFUSE(rec.numbers.stop_signal = -1);
-    REFUSE(rec.numbers.flags = 64);
+    REFUSE(rec.numbers.flags = 128);
     REFUSE(rec.numbers.stream_count = 0);
     REFUSE(rec.numbers.stream_count = 3);
     REFUSE(rec.numbers.rung = VIV_RUNGS);

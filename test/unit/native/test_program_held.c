@@ -347,10 +347,6 @@ static void what_is_refused(void **state)
         assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
         assert_string_equal(rig.diag.text, rows[i].detail);
     }
-    request("exit");
-    rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "d");
-    assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
-    assert_string_equal(rig.diag.text, "spill");
     assert_int_equal(held_count_files(), 0);
     rig_close(&rig);
 }
