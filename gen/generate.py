@@ -69,15 +69,20 @@ def read_errors(path):
     return errors
 
 
+def error_id(name):
+    """The enumerator: VIV_STORE_... for durable work (its contract names them so), else VIV_E_..."""
+    return "VIV_" + name if name.startswith("STORE_") else "VIV_E_" + name
+
+
 def make_errors(tables):
     errors = read_errors(tables / "errors.tab")
-    width = max(len(name) for _, name, _, _, _ in errors)
+    width = max(len(error_id(name)) for _, name, _, _, _ in errors)
     enum = ["// Numbers never change: guests and stores keep them.", "enum viv_err {", "    VIV_OK = 0,"]
-    enum += [f"    VIV_E_{name} = {number}, {'':{width - len(name)}}// {text}"
+    enum += [f"    {error_id(name)} = {number}, {'':{width - len(error_id(name))}}// {text}"
              for number, name, _, _, text in errors]
     enum += ["};", ""]
     ok = ("VIV_OK", '"OK"'), ("VIV_OK", '"ok"'), ("VIV_OK", '"success"'), ("VIV_OK", "0")
-    ids = [f"VIV_E_{row[1]}" for row in errors]
+    ids = [error_id(row[1]) for row in errors]
     source = [HEAD.format(table="errors.tab"), '#include "base/err.h"\n\n']
     source += [
         switch_function("const char *viv_err_name(enum viv_err value)",

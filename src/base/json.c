@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON. The library's allocator is set before main, so that no value is made by another one.
-#include "base/json.h"
+#include "base/json_int.h"
 
 #include <string.h>
 
@@ -57,15 +57,25 @@ static bool is_shallow(const char *text, size_t len)
     return true;
 }
 
+enum viv_err viv_json__load(const char *text, size_t len, size_t flags, json_t **out_value,
+                            json_error_t *error)
+{
+    ran_out = false;
+    json_t *value = json_loadb(text, len, flags, error);
+    if (ran_out) { // it goes on after some failures, and a character is missing then
+        json_decref(value);
+        return VIV_E_EXHAUSTED;
+    }
+    if (value == NULL) return VIV_E_INVAL;
+    *out_value = value;
+    return VIV_OK;
+}
+
 enum viv_err viv_json_parse(const void *data, size_t len_bytes, json_t **out_value)
 {
     json_error_t error;
     if (!is_shallow(data, len_bytes)) return VIV_E_INVAL;
-    ran_out = false;
-    json_t *value = json_loadb(data, len_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (value == NULL) return ran_out ? VIV_E_EXHAUSTED : VIV_E_INVAL;
-    *out_value = value;
-    return VIV_OK;
+    return viv_json__load(data, len_bytes, JSON_REJECT_DUPLICATES, out_value, &error);
 }
 
 const char *viv_json_get_text(const json_t *object, const char *name)

@@ -76,17 +76,11 @@ static void read_limits(struct viv_native *native)
 // A number of a process says something within one boot and one pid namespace.
 static void name_numbers(char out_text[18])
 {
-    char text[64] = "";
+    char boot[VIV_BOOT_ID_BYTES] = "00000000";
     struct stat stat = {.st_ino = 0};
     VIV_IGNORE(viv_os_fstatat(AT_FDCWD, "/proc/self/ns/pid", &stat, 0), "0 for all then");
-    const int fd = viv_os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
-    if (fd >= 0) {
-        const ssize_t n = viv_os_read(fd, text, sizeof text - 1);
-        VIV_IGNORE(viv_os_close(fd), "read only");
-        if (n < 8) text[0] = '\0';
-    }
-    (void)snprintf(out_text, 18, "%.8s.%08x", text[0] != '\0' ? text : "00000000",
-                   (unsigned)stat.st_ino);
+    VIV_IGNORE(viv_os_boot_id(boot), "0 for all then");
+    (void)snprintf(out_text, 18, "%.8s.%08x", boot, (unsigned)stat.st_ino);
 }
 
 // Groups of kernels that have ended without a warden.

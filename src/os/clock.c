@@ -2,7 +2,11 @@
 // Clocks of the host. Reading a clock of the calling process cannot fail for a valid clock id, and
 // the ids are constants; so results are not checked.
 #include "os/clock.h"
+
+#include "os/file.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t to_ns(struct timespec time)
@@ -32,6 +36,23 @@ uint64_t viv_os_now_ns(void)
 uint64_t viv_os_wall_ns(void)
 {
     return read_clock(CLOCK_REALTIME);
+}
+
+uint64_t viv_os_boot_ns(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
+enum viv_err viv_os_boot_id(char out_text[VIV_BOOT_ID_BYTES])
+{
+    char text[VIV_BOOT_ID_BYTES] = "";
+    const int fd = viv_os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
+    if (fd < 0) return VIV_E_IO;
+    const ssize_t n = viv_os_read(fd, text, sizeof text - 1);
+    VIV_IGNORE(viv_os_close(fd), "read only");
+    if (n != sizeof text - 1) return VIV_E_IO;
+    memcpy(out_text, text, sizeof text);
+    return VIV_OK;
 }
 
 uint64_t viv_os_thread_cpu_ns(void)

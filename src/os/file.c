@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -259,6 +260,15 @@ int viv_os_fstatat(int dir_fd, const char *path, struct stat *out, int flags)
     while (viv_os__is_interrupted(r));
     if (r < 0) return -errno;
     *out = result;
+    return 0;
+}
+
+int viv_os_fs_type(int fd, uint64_t *out_type)
+{
+    struct statfs found;
+    const int r = viv_os__is_faulted("fstatfs") ? -1 : fstatfs(fd, &found);
+    if (r < 0) return -errno;
+    *out_type = (uint64_t)found.f_type;
     return 0;
 }
 

@@ -135,3 +135,8 @@ int viv_os_lock_file(int fd)
     while (viv_os__is_interrupted(r));
     return viv_os__settle_int(r);
 }
+
+void viv_os_unlock_file(int fd)
+{
+    (void)flock(fd, LOCK_UN); // cannot fail for a lock that is held
+}

@@ -28,5 +28,6 @@ ssize_t viv_os_local_send(int fd, const void *data, size_t len);
 int viv_os_local_end(int fd);
 // Takes a lock on the whole file that only one program can hold; -EWOULDBLOCK: another does.
 int viv_os_lock_file(int fd);
+void viv_os_unlock_file(int fd);
 
 #endif

@@ -98,7 +98,8 @@ static void expect_nothing_left(int fds)
     viv_pid holder;
     assert_int_equal(viv_native_find_key(&rig.ctx, "the-key", &holder), VIV_E_NOTFOUND);
     const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
-    while (count_fds() != fds && viv_os_now_ns() < end_ns) rig_sleep(&rig, MS);
+    while (count_fds() != fds && viv_os_now_ns() < end_ns)
+        rig_sleep(&rig, MS);
     if (count_fds() != fds) {
         (void)system("ls -l /proc/$PPID/fd >&2");
         fail_msg("%s: %d descriptors, were %d", line, count_fds(), fds);
@@ -226,8 +227,8 @@ static void fail_call(int way, const char *name, int error, int fds)
         was_hit = viv_fault_hit();
         viv_fault_set("*", 0, 0);
         if (!was_hit && err != VIV_OK)
-            fail_msg("%s %llu was not hit: %s (%s)", name, (unsigned long long)n,
-                     viv_err_text(err), rig.diag.text);
+            fail_msg("%s %llu was not hit: %s (%s)", name, (unsigned long long)n, viv_err_text(err),
+                     rig.diag.text);
         check(err, name, n, fds);
     }
 }

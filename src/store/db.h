@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the core asks of a back end: one connection, on which statements run in a transaction. The
+// core decides everything; a back end runs the statements of store/stmt.h in its dialect.
+//
+//   begin ── send, send, … ── recv, recv, … ── send … recv ── commit or rollback
+//
+// What was sent is answered in order. A back end may run a statement when it is sent, or keep what
+// is sent until the first recv, so that one exchange with a server carries many: the core sends all
+// that it can before it receives. Rows live until the transaction has ended. After an error other
+// than BUSY the transaction is to be rolled back. One thread at a time.
+#ifndef VIV_STORE_DB_H
+#define VIV_STORE_DB_H
+
+#include "base/mem.h"
+#include "store/stmt.h"
+#include "store/store.h"
+
+enum viv_db_type { VIV_DB_NULL, VIV_DB_INT, VIV_DB_TEXT, VIV_DB_BLOB };
+
+struct viv_db_value {
+    enum viv_db_type type;
+    int64_t number;
+    struct viv_str text; // or the bytes
+};
+
+struct viv_db_rows {
+    const struct viv_db_value *values; // row after row
+    size_t count, columns;
+};
+
+struct viv_db;
+struct viv_db_ops {
+    // Errors of all: BUSY (the deadline passed), IO, STORE_NO_SPACE, _CORRUPT, _UNAVAILABLE,
+    // _OUTCOME_UNKNOWN (commit), EXHAUSTED.
+    enum viv_err (*begin)(struct viv_db *db, bool is_write, uint64_t deadline_ns);
+    // wants_rows: a recv will ask for what it answers.
+    enum viv_err (*send)(struct viv_db *db, enum viv_stmt stmt, const struct viv_db_value *args,
+                         size_t count, bool wants_rows);
+    enum viv_err (*recv)(struct viv_db *db, struct viv_db_rows *out_rows);
+    enum viv_err (*commit)(struct viv_db *db);
+    void (*rollback)(struct viv_db *db);
+    // Both clocks, after the locks of the transaction.
+    enum viv_err (*now)(struct viv_db *db, int64_t *out_wall_ms, int64_t *out_lease_ms);
+    // Where in the order of changes those of this transaction are.
+    enum viv_err (*position)(struct viv_db *db, int64_t *out_position);
+    void (*close)(VIV_OWN struct viv_db *db);
+};
+struct viv_db {
+    const struct viv_db_ops *ops;
+};
+
+// A back end's store: what its connections share.
+struct viv_backend;
+struct viv_backend_ops {
+    enum viv_err (*connect)(struct viv_backend *backend, bool is_write, struct viv_db **out_db,
+                            struct viv_store_diag *err);
+    void (*close)(VIV_OWN struct viv_backend *backend); // after its connections
+};
+struct viv_backend {
+    const struct viv_backend_ops *ops;
+    enum viv_tier tier;
+    uint32_t readers; // connections that only read; 0: the writer reads
+    char lease_domain[40];
+};
+
+// Where the part of the url behind the scheme is what it names.
+enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_opts *opts,
+                                    struct viv_backend **out_backend,
+                                    struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_opts *opts,
+                                    struct viv_backend **out_backend,
+                                    struct viv_store_diag *err) VIV_MUST_CHECK;
+
+#endif

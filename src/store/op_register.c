@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// register and get.
+#include "store/append.h"
+
+struct op_register {
+    struct viv_store__op op;
+    struct viv_store__reg *reg;
+    struct viv_record record;
+    bool is_created;
+};
+
+static struct op_register *register_of(struct viv_store__op *op)
+{
+    return VIV_CONTAINER_OF(op, struct op_register, op);
+}
+
+static enum viv_err load_register(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    return viv_store__row_ask(txn, viv_str_of(register_of(op)->reg->id), true);
+}
+
+// Whether 4.3 may have something to do for it: an external process has nobody here.
+static bool is_executable(const struct viv_store__reg *reg)
+{
+    return reg->disposition != VIV_EXTERNAL && __builtin_strcmp(reg->input_type, "external") != 0;
+}
+
+static int64_t deadline_of(const struct viv_store__reg *reg, int64_t now_ms)
+{
+    if (reg->timeout_ms < 0) return reg->deadline_ms;
+    int64_t sum;
+    return __builtin_add_overflow(now_ms, reg->timeout_ms, &sum) ? INT64_MAX : sum;
+}
+
+static enum viv_err put_spec(struct viv_store__txn *txn, const struct viv_store__reg *reg,
+                             int64_t birth, struct viv_mem *mem)
+{
+    const char *scope = viv_store__scope_id(mem, viv_str_of(reg->session), viv_str_of(reg->frame));
+    if (scope == NULL) return VIV_E_EXHAUSTED;
+    const char *caused = NULL;
+    if (reg->caused_type != NULL) {
+        caused = viv_mem_try_printf(mem, NULL, "%s:%s", reg->caused_type,
+                                    reg->caused_id == NULL ? "" : reg->caused_id);
+        if (caused == NULL) return VIV_E_EXHAUSTED;
+    }
+    return viv_store__put(txn, VIV_STMT_SPEC_PUT, "izszzzzzzi", birth, reg->hash,
+                          (struct viv_str){reg->text, reg->text_len}, reg->kind, reg->label,
+                          reg->session, scope, reg->module, caused, txn->wall_ms);
+}
+
+// The row, and what stands beside it; *out_birth is 0 when somebody else was faster.
+static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__reg *reg,
+                           struct viv_mem *mem, int64_t *out_birth)
+{
+    struct viv_db_rows rows;
+    struct viv_store__row row = {.reg = reg};
+    VIV_TRY(viv_store__row_touch(txn, &row));
+    const int64_t deadline_ms = deadline_of(reg, txn->wall_ms);
+    const struct viv_db_value deadline = {.type = deadline_ms < 0 ? VIV_DB_NULL : VIV_DB_INT,
+                                          .number = deadline_ms};
+    txn->has_written = true;
+    VIV_TRY(viv_store__send(txn, VIV_STMT_PROC_INSERT, "ziiziiivzz", reg->id,
+                            (int64_t)reg->disposition, (int64_t)is_executable(reg), reg->queue,
+                            txn->wall_ms, txn->position,
+                            reg->start_at_ms >= 0 ? reg->start_at_ms : txn->wall_ms, &deadline,
+                            reg->wake_session, reg->wake_frame));
+    VIV_TRY(viv_store__recv(txn, &rows));
+    *out_birth = rows.count == 0 ? 0 : rows.values[0].number;
+    return *out_birth == 0 ? VIV_OK : put_spec(txn, reg, *out_birth, mem);
+}
+
+static enum viv_err compare(struct viv_store__txn *txn, struct viv_store__row *row,
+                            const struct viv_store__reg *reg, struct viv_diag *diag)
+{
+    VIV_TRY(viv_store__row_know(txn, row));
+    if (__builtin_strcmp(row->reg->hash, reg->hash) == 0) return VIV_OK;
+    return viv_diag_set(diag, VIV_STORE_REGISTRATION, "%s is registered with other content",
+                        reg->id);
+}
+
+static enum viv_err run_register(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    struct op_register *self = register_of(op);
+    struct viv_store__row row;
+    enum viv_err err = viv_store__row_get(txn, &row);
+    self->is_created = false;
+    if (err == VIV_E_NOTFOUND) {
+        int64_t birth;
+        VIV_TRY(insert(txn, self->reg, op->mem, &birth));
+        self->is_created = birth != 0;
+        if (birth != 0)
+            viv_store__cache_add(viv_store__cache_of(txn->store), birth, txn->wall_ms, self->reg);
+        VIV_TRY(viv_store__row_ask(txn, viv_str_of(self->reg->id), true));
+        err = viv_store__row_get(txn, &row);
+    }
+    VIV_TRY(err);
+    if (!self->is_created) VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
+    return viv_store__row_record(txn, &row, op->mem, &self->record);
+}
+
+enum viv_err viv_store_register(struct viv_store *store, struct viv_str registration,
+                                struct viv_mem *mem, struct viv_record *record, bool *created,
+                                struct viv_store_diag *err)
+{
+    struct op_register self = {
+        .op = {
+            .load = load_register, .run = run_register, .is_write = true, .diag = err, .mem = mem}};
+    VIV_TRY(viv_store__reg_new(viv_store__core_of(store), registration, &self.reg,
+                               err == NULL ? NULL : &err->d));
+    const enum viv_err result = viv_store__do(store, &self.op);
+    viv_store__reg_drop(self.reg);
+    VIV_TRY(result);
+    if (record != NULL) *record = self.record;
+    if (created != NULL) *created = self.is_created;
+    return VIV_OK;
+}
+
+// ---- get ----
+
+struct op_get {
+    struct viv_store__op op;
+    struct viv_str id;
+    struct viv_record record;
+};
+
+static struct op_get *get_of(struct viv_store__op *op)
+{
+    return VIV_CONTAINER_OF(op, struct op_get, op);
+}
+
+static enum viv_err load_get(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    return viv_store__row_ask(txn, get_of(op)->id, false);
+}
+
+static enum viv_err run_get(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    struct viv_store__row row;
+    VIV_TRY(viv_store__row_get(txn, &row));
+    return viv_store__row_record(txn, &row, op->mem, &get_of(op)->record);
+}
+
+enum viv_err viv_store_get(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
+                           struct viv_record *record, struct viv_store_diag *err)
+{
+    struct op_get self = {.op = {.load = load_get, .run = run_get, .diag = err, .mem = mem},
+                          .id = id};
+    VIV_TRY(viv_store__check_id(id, "id", err == NULL ? NULL : &err->d));
+    VIV_TRY(viv_store__do(store, &self.op));
+    if (record != NULL) *record = self.record;
+    return VIV_OK;
+}

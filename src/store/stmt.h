@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The statements that the core runs, in SQL that every back end understands once the words in
+// braces are replaced: {lock} locks the rows that are read, {skip} skips locked ones. $1, $2, … are
+// the arguments. The columns of proc are those of VIV_PROC_COLUMNS, in the order of enum
+// viv_proc_column.
+#ifndef VIV_STORE_STMT_H
+#define VIV_STORE_STMT_H
+
+// One row of the work queue. X(column)
+#define VIV_PROC_COLUMNS(X)                                                                        \
+    X(birth)                                                                                       \
+    X(id)                                                                                          \
+    X(state)                                                                                       \
+    X(disposition)                                                                                 \
+    X(exec)                                                                                        \
+    X(queue)                                                                                       \
+    X(last_seq)                                                                                    \
+    X(log_bytes)                                                                                   \
+    X(updated_ms)                                                                                  \
+    X(position)                                                                                    \
+    X(attempt)                                                                                     \
+    X(charged)                                                                                     \
+    X(streak)                                                                                      \
+    X(due_ms)                                                                                      \
+    X(deadline_ms)                                                                                 \
+    X(lease_owner)                                                                                 \
+    X(lease_inc)                                                                                   \
+    X(lease_live)                                                                                  \
+    X(lease_token)                                                                                 \
+    X(fence)                                                                                       \
+    X(lease_claimed)                                                                               \
+    X(lease_ttl)                                                                                   \
+    X(lease_exp)                                                                                   \
+    X(lease_dom)                                                                                   \
+    X(open_attempt)                                                                                \
+    X(guard)                                                                                       \
+    X(cancel_seq)                                                                                  \
+    X(abandon)                                                                                     \
+    X(first_started)                                                                               \
+    X(ext_ref)                                                                                     \
+    X(wait)                                                                                        \
+    X(wake_session)                                                                                \
+    X(wake_frame)                                                                                  \
+    X(terminal_seq)
+
+#define VIV_PROC_ENUM(name) VIV_PROC_##name,
+enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
+
+#define VIV_PROC_LIST                                                                              \
+    "birth,id,state,disposition,exec,queue,last_seq,log_bytes,updated_ms,position,attempt,"        \
+    "charged,streak,due_ms,deadline_ms,lease_owner,lease_inc,lease_live,lease_token,fence,"        \
+    "lease_claimed,lease_ttl,lease_exp,lease_dom,open_attempt,guard,cancel_seq,abandon,"           \
+    "first_started,ext_ref,wait,wake_session,wake_frame,terminal_seq"
+#define VIV_EVENT_LIST "seq,type,key,hash,at_ms,payload,semantics,wake_id"
+
+// X(name, sql)
+#define VIV_STMTS(X)                                                                               \
+    X(POSITION_NEXT, "UPDATE meta SET value=value+1 WHERE key='position' RETURNING value")         \
+    X(PROC_BY_ID, "SELECT " VIV_PROC_LIST " FROM proc WHERE id=$1 {lock}")                         \
+    X(PROC_READ, "SELECT " VIV_PROC_LIST " FROM proc WHERE id=$1")                                 \
+    X(PROC_INSERT,                                                                                 \
+      "INSERT INTO proc(id,state,disposition,exec,queue,updated_ms,position,due_ms,deadline_ms,"   \
+      "wake_session,wake_frame) VALUES($1,0,$2,$3,$4,$5,$6,$7,$8,$9,$10) "                         \
+      "ON CONFLICT(id) DO NOTHING RETURNING birth")                                                \
+    X(PROC_GROW, "UPDATE proc SET last_seq=$2,log_bytes=$3,updated_ms=$4,position=$5 "             \
+                 "WHERE birth=$1")                                                                 \
+    X(PROC_PUT,                                                                                    \
+      "UPDATE proc SET state=$2,exec=$3,last_seq=$4,log_bytes=$5,updated_ms=$6,position=$7,"       \
+      "attempt=$8,charged=$9,streak=$10,due_ms=$11,lease_owner=$12,lease_inc=$13,lease_live=$14,"  \
+      "lease_token=$15,fence=$16,lease_claimed=$17,lease_ttl=$18,lease_exp=$19,lease_dom=$20,"     \
+      "open_attempt=$21,guard=$22,cancel_seq=$23,abandon=$24,first_started=$25,ext_ref=$26,"       \
+      "wait=$27,wake_session=$28,wake_frame=$29,terminal_seq=$30 WHERE birth=$1")                  \
+    X(LEASE_PUT, "UPDATE proc SET lease_ttl=$2,lease_exp=$3 WHERE birth=$1")                       \
+    X(SPEC_PUT,                                                                                    \
+      "INSERT INTO spec(birth,hash,json,kind,label,session,scope_id,module,caused,created_ms) "    \
+      "VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)")                                                    \
+    X(SPEC_GET, "SELECT json,created_ms FROM spec WHERE birth=$1")                                 \
+    X(EVENT_PUT,                                                                                   \
+      "INSERT INTO event(birth,seq,type,key,hash,at_ms,position,payload,semantics,wake_id) "       \
+      "VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)")                                                    \
+    X(EVENT_BY_KEY, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND key=$2")              \
+    X(EVENT_BY_ID_KEY, "SELECT " VIV_EVENT_LIST " FROM event WHERE key=$2 AND "                    \
+                       "birth=(SELECT birth FROM proc WHERE id=$1)")                               \
+    X(EVENT_BY_SEQ, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND seq=$2")              \
+    X(EVENTS_AFTER, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND seq>$2 "              \
+                    "ORDER BY seq LIMIT $3")                                                       \
+    X(EVENTS_OF_TYPE, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND seq>$2 "            \
+                      "AND type=$4 ORDER BY seq LIMIT $3")                                         \
+    X(EVENT_COUNT, "SELECT count(*) FROM event WHERE birth=$1 AND type=$2 AND seq<=$3")            \
+    X(WAKE_PUT,                                                                                    \
+      "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
+      "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")
+
+#define VIV_STMT_ENUM(name, sql) VIV_STMT_##name,
+enum viv_stmt { VIV_STMTS(VIV_STMT_ENUM) VIV_STMT_COUNT };
+
+#endif

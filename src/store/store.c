@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+// A store's handle: its connections, and the queue of operations that change it.
+//
+// The caller does the work. Who finds the writing connection free takes what waits (its own
+// operation and others'), runs all of it in one transaction, commits, and tells the others; so a
+// lone caller pays no change of threads, and callers that come together share one commit. Reads
+// take one of the reading connections; where there is none they wait with the writes.
+//
+// An operation that fails after it has written, or a transaction that fails as a whole, is rolled
+// back; the operations that were in it run again, each by itself.
+//
+// Threads: any; what is in struct viv_store is under its mutex, but for what never changes.
+#include "store/store_int.h"
+
+#include "base/assert.h"
+#include "os/clock.h"
+#include "store/row.h"
+#include <stdarg.h>
+#include <string.h>
+
+enum { BATCH_MAX = 256, READERS_MAX = 16, ARGS_MAX = 40, TIMEOUT_MS = 15000 };
+enum { PAYLOAD_BYTES = 262144, EVENTS_MAX = 1000000 };
+#define LOG_BYTES_MAX (UINT64_C(1) << 30)
+
+struct lane {
+    struct viv_db *db; // NULL: not connected yet
+    bool is_busy;
+};
+
+struct viv_store {
+    struct viv_backend *backend;
+    struct viv_store__core *core;
+    struct viv_store__cache *cache;
+    struct viv_store_opts opts; // with its defaults
+    struct viv_mutex mutex;     // of all below
+    struct viv_cond reader_free;
+    struct lane writer, readers[READERS_MAX];
+    struct viv_store__op *first, **last; // wait for the writer
+};
+
+const struct viv_store__core *viv_store__core_of(const struct viv_store *store)
+{
+    return store->core;
+}
+
+const struct viv_store_opts *viv_store__opts_of(const struct viv_store *store)
+{
+    return &store->opts;
+}
+
+const char *viv_store__lease_domain(const struct viv_store *store)
+{
+    return store->backend->lease_domain;
+}
+
+struct viv_store__cache *viv_store__cache_of(struct viv_store *store)
+{
+    return store->cache;
+}
+
+enum viv_tier viv_store_tier(const struct viv_store *store)
+{
+    return store->backend->tier;
+}
+
+// ---- statements ----
+
+static enum viv_err settle(struct viv_store__txn *txn, enum viv_err err)
+{
+    if (err != VIV_OK && txn->db_err == VIV_OK) txn->db_err = err;
+    return err;
+}
+
+static size_t gather(const char *types, va_list args, struct viv_db_value values[ARGS_MAX])
+{
+    size_t count = 0;
+    for (; *types != '\0'; types++, count++) {
+        struct viv_db_value *value = &values[count];
+        VIV_ASSERT(count < ARGS_MAX);
+        *value = (struct viv_db_value){.type = VIV_DB_NULL};
+        if (*types == 'v') {
+            *value = *va_arg(args, const struct viv_db_value *);
+        } else if (*types == 'i') {
+            value->type = VIV_DB_INT;
+            value->number = va_arg(args, int64_t);
+        } else if (*types == 'z') {
+            value->text = viv_str_of(va_arg(args, const char *));
+            if (value->text.p != NULL) value->type = VIV_DB_TEXT;
+        } else {
+            VIV_ASSERT(*types == 's' || *types == 'b');
+            value->text = va_arg(args, struct viv_str);
+            value->type = *types == 's' ? VIV_DB_TEXT : VIV_DB_BLOB;
+            if (value->text.p == NULL) value->type = VIV_DB_NULL;
+        }
+    }
+    return count;
+}
+
+enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
+{
+    struct viv_db_value values[ARGS_MAX];
+    va_list args;
+    va_start(args, types);
+    const size_t count = gather(types, args, values);
+    va_end(args);
+    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
+}
+
+enum viv_err viv_store__recv(struct viv_store__txn *txn, struct viv_db_rows *out_rows)
+{
+    return settle(txn, txn->db->ops->recv(txn->db, out_rows));
+}
+
+enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                   const struct viv_db_value *values, size_t count)
+{
+    txn->has_written = true;
+    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, false));
+}
+
+enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
+{
+    struct viv_db_value values[ARGS_MAX];
+    va_list args;
+    va_start(args, types);
+    const size_t count = gather(types, args, values);
+    va_end(args);
+    return viv_store__put_values(txn, stmt, values, count);
+}
+
+enum viv_err viv_store__know_now(struct viv_store__txn *txn)
+{
+    if (txn->is_now_known) return VIV_OK;
+    VIV_TRY(settle(txn, txn->db->ops->now(txn->db, &txn->wall_ms, &txn->lease_ms)));
+    txn->is_now_known = true;
+    return VIV_OK;
+}
+
+// ---- one transaction ----
+
+static void end_txn(struct viv_store__txn *txn)
+{
+    struct viv_store__reg *const *held = (void *)txn->held.data;
+    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++)
+        viv_store__reg_drop(held[i]);
+    viv_buf_deinit(&txn->held);
+}
+
+// Whether the transaction is good for more: false when it is lost, or has a half of an operation.
+static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    txn->has_written = false;
+    op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
+    if (op->err == VIV_OK) op->err = op->run(op, txn);
+    return txn->db_err == VIV_OK && (op->err == VIV_OK || !txn->has_written);
+}
+
+// Runs them in one transaction. False: nothing has happened, and more than one of them was in it.
+static bool run_together(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
+                         bool is_write)
+{
+    struct viv_store__txn txn = {.store = store, .db = db};
+    viv_buf_init(&txn.held, VIV_TAG_STORE);
+    const uint64_t deadline_ns =
+        viv_os_now_ns() + (uint64_t)store->opts.op_timeout_ms * VIV_NS_PER_MS;
+    enum viv_err err = db->ops->begin(db, is_write, deadline_ns);
+    bool is_good = err == VIV_OK;
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next)
+        op->err = err;
+    for (struct viv_store__op *op = ops; op != NULL && is_good; op = op->next)
+        is_good = run_op(op, &txn);
+    if (is_good) {
+        err = db->ops->commit(db);
+        is_good = err == VIV_OK;
+        for (struct viv_store__op *op = ops; op != NULL && !is_good; op = op->next)
+            if (op->err == VIV_OK) op->err = err;
+        if (err == VIV_STORE_OUTCOME_UNKNOWN) is_good = true; // it may have happened: not again
+    }
+    if (!is_good || err != VIV_OK) db->ops->rollback(db);
+    if (!is_good && txn.db_err != VIV_OK)
+        for (struct viv_store__op *op = ops; op != NULL; op = op->next)
+            if (op->err == VIV_OK) op->err = txn.db_err;
+    end_txn(&txn);
+    return is_good || ops->next == NULL;
+}
+
+static void run_batch(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
+                      bool is_write)
+{
+    if (run_together(store, db, ops, is_write)) return;
+    for (struct viv_store__op *op = ops, *next; op != NULL; op = next) {
+        next = op->next;
+        op->next = NULL;
+        (void)run_together(store, db, op, is_write);
+        op->next = next;
+    }
+}
+
+// ---- connections and the queue ----
+
+static enum viv_err connect_lane(struct viv_store *store, struct lane *lane, bool is_write,
+                                 struct viv_store_diag *diag)
+{
+    if (lane->db != NULL) return VIV_OK;
+    return store->backend->ops->connect(store->backend, is_write, &lane->db, diag);
+}
+
+static struct viv_store__op *take_batch(struct viv_store *store, bool *out_is_write)
+{
+    struct viv_store__op *batch = store->first, *last = NULL;
+    *out_is_write = false;
+    size_t count = 0;
+    for (struct viv_store__op *op = batch; op != NULL && count < BATCH_MAX; op = op->next) {
+        *out_is_write = *out_is_write || op->is_write;
+        op->is_taken = true;
+        last = op;
+        count++;
+    }
+    store->first = last->next;
+    if (store->first == NULL) store->last = &store->first;
+    last->next = NULL;
+    return batch;
+}
+
+// Runs what waits; locked, but not while it runs.
+static void lead_locked(struct viv_store *store)
+{
+    bool is_write;
+    struct viv_store__op *batch = take_batch(store, &is_write);
+    store->writer.is_busy = true;
+    viv_mutex_unlock(&store->mutex);
+    const enum viv_err err = connect_lane(store, &store->writer, true, batch->diag);
+    if (err == VIV_OK) run_batch(store, store->writer.db, batch, is_write);
+    viv_mutex_lock(&store->mutex);
+    store->writer.is_busy = false;
+    for (struct viv_store__op *op = batch, *next; op != NULL; op = next) {
+        next = op->next; // once told, it may be gone
+        if (err != VIV_OK) op->err = err;
+        op->is_done = true;
+        viv_cond_signal(&op->done);
+    }
+    if (store->first != NULL) viv_cond_signal(&store->first->done); // it leads next
+}
+
+static void leave_queue_locked(struct viv_store *store, struct viv_store__op *op)
+{
+    struct viv_store__op **at = &store->first;
+    while (*at != op)
+        at = &(*at)->next;
+    *at = op->next;
+    if (op->next == NULL) store->last = at;
+    op->err = VIV_E_BUSY;
+    op->is_done = true;
+}
+
+static void wait_in_queue(struct viv_store *store, struct viv_store__op *op, uint64_t end_ns)
+{
+    viv_mutex_lock(&store->mutex);
+    *store->last = op;
+    store->last = &op->next;
+    while (!op->is_done) {
+        if (!store->writer.is_busy && !op->is_taken) {
+            lead_locked(store);
+            continue;
+        }
+        const uint64_t now_ns = viv_os_now_ns();
+        if (op->is_taken) // by somebody who has a deadline as well
+            (void)viv_cond_wait(&op->done, &store->mutex, VIV_FOREVER_NS);
+        else if (now_ns >= end_ns)
+            leave_queue_locked(store, op);
+        else
+            (void)viv_cond_wait(&op->done, &store->mutex, end_ns - now_ns);
+    }
+    viv_mutex_unlock(&store->mutex);
+}
+
+static struct lane *find_reader_locked(struct viv_store *store)
+{
+    for (uint32_t i = 0; i < store->backend->readers; i++)
+        if (!store->readers[i].is_busy) return &store->readers[i];
+    return NULL;
+}
+
+static void read_apart(struct viv_store *store, struct viv_store__op *op, uint64_t end_ns)
+{
+    struct lane *lane;
+    viv_mutex_lock(&store->mutex);
+    while ((lane = find_reader_locked(store)) == NULL) {
+        const uint64_t now_ns = viv_os_now_ns();
+        if (now_ns >= end_ns) break;
+        (void)viv_cond_wait(&store->reader_free, &store->mutex, end_ns - now_ns);
+    }
+    if (lane != NULL) lane->is_busy = true;
+    viv_mutex_unlock(&store->mutex);
+    op->err = lane == NULL ? VIV_E_BUSY : connect_lane(store, lane, false, op->diag);
+    if (op->err == VIV_OK) run_batch(store, lane->db, op, false);
+    if (lane == NULL) return;
+    viv_mutex_lock(&store->mutex);
+    lane->is_busy = false;
+    viv_cond_signal(&store->reader_free);
+    viv_mutex_unlock(&store->mutex);
+}
+
+enum viv_err viv_store__do(struct viv_store *store, struct viv_store__op *op)
+{
+    const uint64_t end_ns =
+        viv_add_sat_u64(viv_os_now_ns(), (uint64_t)store->opts.op_timeout_ms * VIV_NS_PER_MS);
+    op->next = NULL;
+    op->is_done = op->is_taken = false;
+    op->err = VIV_OK;
+    viv_cond_init(&op->done);
+    if (op->diag != NULL) *op->diag = (struct viv_store_diag){.retryable = false};
+    if (op->is_write || store->backend->readers == 0)
+        wait_in_queue(store, op, end_ns);
+    else
+        read_apart(store, op, end_ns);
+    if (op->err == VIV_OK || op->diag == NULL) return op->err;
+    op->diag->retryable = op->err == VIV_E_BUSY || op->err == VIV_STORE_UNAVAILABLE;
+    if (op->diag->d.text[0] == '\0')
+        (void)viv_diag_set(&op->diag->d, op->err, "%s", viv_err_text(op->err));
+    return op->err;
+}
+
+// ---- opening and closing ----
+
+static void fill_defaults(struct viv_store_opts *opts)
+{
+    if (opts->op_timeout_ms == 0) opts->op_timeout_ms = TIMEOUT_MS;
+    if (opts->max_payload == 0) opts->max_payload = PAYLOAD_BYTES;
+    if (opts->max_events == 0) opts->max_events = EVENTS_MAX;
+    if (opts->max_log_bytes == 0) opts->max_log_bytes = LOG_BYTES_MAX;
+}
+
+static enum viv_err open_backend(struct viv_str url, const struct viv_store_opts *opts,
+                                 struct viv_backend **out_backend, struct viv_store_diag *err)
+{
+    static const struct {
+        const char *scheme;
+        enum viv_err (*open)(struct viv_str rest, const struct viv_store_opts *opts,
+                             struct viv_backend **out_backend, struct viv_store_diag *err);
+    } schemes[] = {{"memory:", viv_store__memory_open}, {"sqlite:", viv_store__sqlite_open}};
+    for (size_t i = 0; i < VIV_COUNT_OF(schemes); i++) {
+        const size_t len = strlen(schemes[i].scheme);
+        if (url.n >= len && memcmp(url.p, schemes[i].scheme, len) == 0)
+            return schemes[i].open((struct viv_str){url.p + len, url.n - len}, opts, out_backend,
+                                   err);
+    }
+    return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_INVAL,
+                        "url: begins neither with memory: nor with sqlite:");
+}
+
+enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opts,
+                            struct viv_store **out_store, struct viv_store_diag *err)
+{
+    struct viv_store *store = viv_try_calloc(1, sizeof *store, VIV_TAG_STORE);
+    if (store == NULL) return VIV_E_EXHAUSTED;
+    store->opts = *opts;
+    fill_defaults(&store->opts);
+    viv_mutex_init(&store->mutex);
+    viv_cond_init(&store->reader_free);
+    store->last = &store->first;
+    if (err != NULL) *err = (struct viv_store_diag){.retryable = false};
+    enum viv_err result = viv_store__core_new(&store->core);
+    if (result == VIV_OK && (store->cache = viv_store__cache_new()) == NULL)
+        result = VIV_E_EXHAUSTED;
+    if (result == VIV_OK) result = open_backend(url, &store->opts, &store->backend, err);
+    if (result == VIV_OK && store->backend->tier < opts->tier)
+        result = viv_diag_set(err == NULL ? NULL : &err->d, VIV_STORE_TIER,
+                              "the store cannot keep what was asked for");
+    if (result != VIV_OK) {
+        viv_store_close(store);
+        return result;
+    }
+    *out_store = store;
+    return VIV_OK;
+}
+
+void viv_store_close(VIV_OWN struct viv_store *store)
+{
+    if (store == NULL) return;
+    VIV_ASSERT(store->first == NULL && !store->writer.is_busy);
+    if (store->writer.db != NULL) store->writer.db->ops->close(store->writer.db);
+    for (size_t i = 0; i < READERS_MAX; i++)
+        if (store->readers[i].db != NULL) store->readers[i].db->ops->close(store->readers[i].db);
+    if (store->backend != NULL) store->backend->ops->close(store->backend);
+    viv_store__cache_free(store->cache);
+    viv_store__core_free(store->core);
+    viv_free(store, sizeof *store, VIV_TAG_STORE);
+}

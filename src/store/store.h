@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Durable processes: the store that they are kept in (durable.md).
+//
+// A store is one environment's registry of durable processes: registrations, events, leases,
+// grants, wakes. It executes nothing. A function blocks (for a disk, a server) and may be called by
+// any thread but a scheduler worker. It returns VIV_OK, or a code and has changed nothing; err,
+// which may be NULL, then says what was wrong. Inputs are borrowed for the call. Outputs lie in
+// mem, the caller's arena, until it is reset; they are written only on success, and each may be
+// NULL.
+//
+// Texts are UTF-8 and not terminated. JSON is RFC 8259, and canonical when it comes back. Times are
+// milliseconds since the epoch.
+#ifndef VIV_STORE_STORE_H
+#define VIV_STORE_STORE_H
+
+#include "base/err.h"
+#include "base/mem.h"
+
+struct viv_store;
+
+struct viv_str {
+    const char *p; // may be NULL when n is 0
+    size_t n;      // bytes
+};
+
+struct viv_scope {
+    struct viv_str session, frame; // frame.n == 0: none
+};
+
+enum viv_tier { VIV_TIER_INLINE, VIV_TIER_PROCESS, VIV_TIER_DURABLE, VIV_TIER_REPLICATED };
+enum viv_dstate { VIV_RUNNING, VIV_COMPLETED, VIV_FAILED, VIV_CANCELLED, VIV_ABANDONED };
+enum viv_disposition { VIV_RERUNNABLE = 1, VIV_OWNER_BOUND, VIV_EXTERNAL };
+
+struct viv_liveness {
+    bool is_os_process; // else opaque
+    char boot_id[37];
+    uint64_t pidns, start;
+    int32_t pid;
+};
+
+struct viv_owner {
+    struct viv_str owner_id, incarnation; // incarnation.n == 0: none
+    struct viv_liveness liveness;
+};
+
+struct viv_fence {
+    char token[33];
+    uint64_t fence;
+};
+
+struct viv_lease {
+    struct viv_str id;
+    uint64_t birth;
+    struct viv_owner owner;
+    struct viv_fence f;
+    uint32_t attempt;
+    int64_t claimed_ms, expires_ms, ttl_ms; // of the lease clock
+};
+
+struct viv_record {
+    struct viv_str id, registration, hash, kind, label;
+    uint64_t birth, last_seq;
+    enum viv_disposition disposition;
+    enum viv_dstate state;
+    int64_t created_ms, updated_ms, due_ms;
+    uint32_t attempt, charged;
+    struct viv_scope wake_target;
+    // JSON, or empty
+    struct viv_str await_output, external_ref, first_started, abandon_request, cancel_request, wait;
+};
+
+struct viv_event {
+    struct viv_str id, type, payload, key, semantics, wake_id;
+    uint64_t seq;
+    int64_t at_ms;
+};
+
+struct viv_wake {
+    struct viv_str wake_id, scope_id, id, type, dedupe_key, input, body, take_token;
+    uint64_t seq;
+    int64_t created_ms;
+    uint32_t deliveries;
+};
+
+struct viv_append {
+    struct viv_str type, payload, key, authority; // key.n == 0: none; authority: JSON, n == 0: none
+    const struct viv_scope *wake_target;          // NULL: the row's
+    const struct viv_fence *fence;                // NULL: none
+};
+
+struct viv_store_diag {
+    struct viv_diag d;
+    bool retryable;
+};
+
+// Clocks of tests; NULL functions: the host's.
+struct viv_store_clock {
+    int64_t (*wall_ms)(void *arg);
+    int64_t (*lease_ms)(void *arg);
+    void *arg;
+};
+
+struct viv_store_opts {
+    enum viv_tier tier;     // at least
+    int64_t op_timeout_ms;  // 0: 15 s
+    uint64_t max_payload;   // bytes; 0: 256 KiB
+    uint64_t max_events;    // of one process; 0: 1,000,000
+    uint64_t max_log_bytes; // of one process; 0: 1 GiB
+    bool create;            // make it when it is not there
+    const struct viv_store_clock *clock;
+};
+
+// "memory:[NAME]": in this OS process, for tests; stores of one name are one. "sqlite:PATH".
+// Errors: INVAL (url), NOTFOUND (not there, and create is off), STORE_TIER, STORE_CORRUPT,
+// STORE_NEWER, IO, EXHAUSTED.
+enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opts,
+                            struct viv_store **out_store,
+                            struct viv_store_diag *err) VIV_MUST_CHECK;
+// Calls that run are waited for; later ones answer CLOSED are not allowed: the handle is gone.
+void viv_store_close(VIV_OWN struct viv_store *store);
+enum viv_tier viv_store_tier(const struct viv_store *store); // what it keeps, as found at opening
+
+// ---- registration and reading (2.1) ----
+
+// Errors: TOOBIG, STORE_UTF8, STORE_JSON, INVAL; STORE_REGISTRATION: the id has another.
+enum viv_err viv_store_register(struct viv_store *store, struct viv_str registration,
+                                struct viv_mem *mem, struct viv_record *record, bool *created,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+// Errors: NOTFOUND.
+enum viv_err viv_store_get(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
+                           struct viv_record *record, struct viv_store_diag *err) VIV_MUST_CHECK;
+
+// ---- events (2.3, 2.4) ----
+
+// Errors: NOTFOUND, STORE_KEY_CONFLICT, _UNDECLARED, _KEY_REQUIRED, _SCHEMA, _SELECTOR, _OUTPUT,
+// _TERMINAL, _AUTHORITY, _FENCED, _FENCE_REQUIRED, _NO_TARGET; QUOTA; TOOBIG, STORE_UTF8,
+// STORE_JSON, INVAL.
+enum viv_err viv_store_append(struct viv_store *store, struct viv_str id,
+                              const struct viv_append *append, struct viv_mem *mem,
+                              struct viv_event *event, struct viv_wake *wake, bool *replayed,
+                              struct viv_store_diag *err) VIV_MUST_CHECK;
+
+struct viv_events_query {
+    uint64_t after;      // sequence
+    struct viv_str type; // n == 0: all
+    uint64_t limit;      // at most 10,000
+    uint64_t bytes;      // 0: 4 MiB; one event is always returned
+};
+struct viv_events {
+    struct viv_event *items;
+    size_t count;
+    uint64_t next; // the sequence to go on after
+    bool is_ended; // the process has ended and there are no more
+};
+enum viv_err viv_store_events_after(struct viv_store *store, struct viv_str id,
+                                    const struct viv_events_query *query, struct viv_mem *mem,
+                                    struct viv_events *out_events,
+                                    struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store_events_recent(struct viv_store *store, struct viv_str id, uint64_t count,
+                                     struct viv_mem *mem, struct viv_events *out_events,
+                                     struct viv_store_diag *err) VIV_MUST_CHECK;
+// Events of a type with a sequence up to `through`.
+enum viv_err viv_store_count_through(struct viv_store *store, struct viv_str id,
+                                     struct viv_str type, uint64_t through, uint64_t *out_count,
+                                     struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store_event_by_key(struct viv_store *store, struct viv_str id, struct viv_str key,
+                                    struct viv_mem *mem, struct viv_event *event,
+                                    struct viv_store_diag *err) VIV_MUST_CHECK;
+
+// ---- ending (2.5) ----
+
+#define VIV_COMPLETE_FORCE 1u
+struct viv_complete {
+    struct viv_str output, authority; // JSON
+    const struct viv_fence *fence;    // NULL: none
+    uint32_t flags;
+};
+// Errors: as append; STORE_LEASED (authority host, a live lease, no FORCE).
+enum viv_err viv_store_complete(struct viv_store *store, struct viv_str id,
+                                const struct viv_complete *complete, struct viv_mem *mem,
+                                struct viv_record *record,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+
+// ---- leases (2.7) ----
+
+#define VIV_CLAIM_BEGIN 1u
+// Errors: NOTFOUND, STORE_TERMINAL, STORE_LEASED, INVAL.
+enum viv_err viv_store_claim(struct viv_store *store, struct viv_str id,
+                             const struct viv_owner *owner, int64_t ttl_ms, uint32_t flags,
+                             struct viv_mem *mem, struct viv_lease *lease,
+                             struct viv_store_diag *err) VIV_MUST_CHECK;
+// Prolongs; lease->expires_ms is what holds then. Errors: STORE_FENCED.
+enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, int64_t ttl_ms,
+                             struct viv_store_diag *err) VIV_MUST_CHECK;
+// Gives it back. A lease that is no longer held: no effect.
+enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *lease,
+                               bool *released, struct viv_store_diag *err) VIV_MUST_CHECK;
+// Errors: NOTFOUND (no process, or no lease that is held).
+enum viv_err viv_store_get_lease(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
+                                 struct viv_lease *lease,
+                                 struct viv_store_diag *err) VIV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this room share: operations, how they run, and the transaction they run in.
+//
+// An operation is load, then run. load sends what the operation looks at, before anything is known;
+// run receives it, decides, and writes. Nothing is written before everything is decided, so that in
+// a transaction of many operations one that is refused leaves no trace and the others go on.
+#ifndef VIV_STORE_STORE_INT_H
+#define VIV_STORE_STORE_INT_H
+
+#include "os/thread.h"
+#include "store/db.h"
+#include "store/regis.h"
+
+struct viv_store__txn {
+    struct viv_store *store;
+    struct viv_db *db;
+    enum viv_err db_err; // the first failure of the back end: the transaction is lost
+    bool has_written;    // the operation at hand
+    bool is_now_known;
+    int64_t wall_ms, lease_ms;
+    int64_t position;    // 0: not asked yet
+    struct viv_buf held; // registrations that it uses
+};
+
+struct viv_store__op {
+    enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing
+    enum viv_err (*run)(struct viv_store__op *op, struct viv_store__txn *txn);
+    bool is_write;
+    struct viv_store_diag *diag; // NULL: nobody asks
+    struct viv_mem *mem;         // the caller's; where results lie
+    // The queue's:
+    struct viv_store__op *next;
+    struct viv_cond done;
+    enum viv_err err;
+    bool is_done, is_taken;
+};
+
+// Runs it, alone or together with others that wait, and waits for the end. Errors: its own; BUSY.
+enum viv_err viv_store__do(struct viv_store *store, struct viv_store__op *op) VIV_MUST_CHECK;
+
+const struct viv_store__core *viv_store__core_of(const struct viv_store *store);
+const struct viv_store_opts *viv_store__opts_of(const struct viv_store *store);
+const char *viv_store__lease_domain(const struct viv_store *store);
+struct viv_store__cache *viv_store__cache_of(struct viv_store *store);
+
+static inline struct viv_diag *viv_store__diag(const struct viv_store__op *op)
+{
+    return op->diag == NULL ? NULL : &op->diag->d;
+}
+
+// ---- statements ----
+
+// One letter an argument: i int64_t, s struct viv_str, z text that ends with 0 or NULL, b bytes
+// (struct viv_str), v a value of a row.
+enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types,
+                             ...) VIV_MUST_CHECK;
+enum viv_err viv_store__recv(struct viv_store__txn *txn,
+                             struct viv_db_rows *out_rows) VIV_MUST_CHECK;
+// Writes: nothing comes back.
+enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types,
+                            ...) VIV_MUST_CHECK;
+enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                   const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
+// Fills wall_ms and lease_ms.
+enum viv_err viv_store__know_now(struct viv_store__txn *txn) VIV_MUST_CHECK;
+
+static inline struct viv_str viv_str_of(const char *text) // NULL: empty
+{
+    return text == NULL ? (struct viv_str){NULL, 0}
+                        : (struct viv_str){text, __builtin_strlen(text)};
+}
+
+// ---- checks of arguments ----
+
+// name: the argument, for the message. Errors: INVAL, TOOBIG, STORE_UTF8.
+enum viv_err viv_store__check_id(struct viv_str id, const char *name,
+                                 struct viv_diag *diag) VIV_MUST_CHECK;
+// Errors: TOOBIG, STORE_UTF8, STORE_JSON, EXHAUSTED.
+enum viv_err viv_store__parse(struct viv_str text, size_t max_bytes, const char *name,
+                              json_t **out_value, struct viv_diag *diag) VIV_MUST_CHECK;
+// The canonical text, in mem. Errors: EXHAUSTED.
+enum viv_err viv_store__text(struct viv_mem *mem, json_t *value,
+                             struct viv_str *out_text) VIV_MUST_CHECK;
+enum viv_err viv_store__copy(struct viv_mem *mem, struct viv_str text,
+                             struct viv_str *out_copy) VIV_MUST_CHECK;
+
+#endif
