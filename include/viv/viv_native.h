@@ -162,10 +162,17 @@ int32_t viv_native_status_many(const struct viv_prog_ref *refs, uint32_t count, 
 VIV_NATIVE_IMPORT("list")
 int32_t viv_native_list(const char *text, size_t len, uint64_t after, void *out, size_t size,
                         uint32_t cap, uint32_t *out_count);
-// Changes VIV_PROG_MAX_LIFETIME_MS, IDLE_MS, RETENTION_MS, STOP_GRACE_MS, DEADMAN. Errors:
-// NOTFOUND, RIGHTS, INVAL.
+// Changes VIV_PROG_MAX_LIFETIME_MS, IDLE_MS, RETENTION_MS, STOP_GRACE_MS, DEADMAN, OVERFLOW, and
+// LABEL, whose value is the address of the text and 2^32 times its length. Errors: NOTFOUND,
+// RIGHTS, INVAL (the detail is the field).
 VIV_NATIVE_IMPORT("set")
 int32_t viv_native_set(const struct viv_prog_ref *ref, uint32_t key, uint64_t value);
+// Also of one that has exited. It is cleaned as in a request; empty: the command's name.
+static inline int32_t viv_prog_set_label(const struct viv_prog_ref *ref, const char *text,
+                                         uint32_t len)
+{
+    return viv_native_set(ref, VIV_PROG_LABEL, (uint64_t)len << 32 | (uint32_t)(uintptr_t)text);
+}
 
 // ---- reading what it printed: stream 1 stdout, 2 stderr ----
 

@@ -9,6 +9,7 @@
 // its containment as well, and its leader starts on an order to init.
 #include "native/audit.h"
 #include "native/follow.h"
+#include "native/held.h"
 
 #include "os/clock.h"
 #include "os/file.h"
@@ -44,7 +45,7 @@ void viv_program__own(struct viv_program *program)
     if (err == VIV_OK) return;
     program->resource = VIV_RID_NONE;
     const bool has_ended = err == VIV_E_NOTFOUND;
-    if (has_ended && program->held != NULL) return;
+    if (has_ended && program->is_handed) return;
     stop(program, has_ended ? VIV_CAUSE_OWNER : VIV_CAUSE_START);
 }
 
@@ -101,24 +102,25 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
 {
     const bool is_held = program->req.fields.start == VIV_NATIVE_START_HELD;
     const bool is_gated = program->req.fields.start == VIV_NATIVE_START_GATED;
+    const bool has_terminal = program->req.fields.pty.rows != 0;
     program->care.wall_offset_ns = viv_os_wall_ns() - now_ns;
     program->care.spawned_ns = now_ns;
     program->care.exit.incarnation = 1;
     atomic_store_explicit(&program->care.touched_ns, now_ns, memory_order_relaxed); // a clock
     program->is_on_hold = is_held;
     if (!is_held) take_launched(program, now_ns);
-    const bool has_ends = !is_gated && program->held == NULL; // of the pipes
-    for (uint32_t i = 0; i < 2; i++)
-        if (program->care.streams[i].fd < 0 && has_ends)
-            viv_care_close_stream(&program->care, i, false);
+    if (program->held != NULL && !is_held && !is_gated) viv_held__begin(program);
+    for (uint32_t i = 0; i < 2 && !program->is_handed; i++)
+        if (program->care.streams[i].fd < 0 && !(has_terminal && i == VIV_OUT))
+            viv_care_close_stream(&program->care, i, false); // there is none
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
     const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
     viv_program__own(program);
-    if (stops && program->held == NULL) stop(program, VIV_CAUSE_KERNEL_END);
+    if (stops && !program->is_handed) stop(program, VIV_CAUSE_KERNEL_END);
     if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
         stop(program, VIV_CAUSE_START);
-    if (program->held != NULL) return; // what came early went to the holder
+    if (program->is_handed) return; // what came early went to the holder
     viv_care_take_early(&program->care, program->has_early_exit ? &program->early_exit : NULL,
                         program->is_early_gone, now_ns);
 }
@@ -219,21 +221,40 @@ static void set_running(struct viv_program *program)
     tell_starters(program, VIV_OK);
 }
 
+// What goes to the holder is not waited for here any more. Of one that is gated init is there.
+static void lend_all(struct viv_program *program)
+{
+    viv_care_forget_all(&program->care);
+    if (program->is_on_hold) return;
+    program->init_fd = program->care.pidfd;
+    program->care.pidfd = -1;
+}
+
+static void take_back(struct viv_program *program)
+{
+    if (program->is_on_hold) return;
+    program->care.pidfd = program->init_fd;
+    program->init_fd = -1;
+}
+
 void viv_program__start_held(struct viv_program *program, uint64_t now_ns)
 {
     if (program->care.phase != VIV_NATIVE_HELD || program->is_starting) return;
     program->is_starting = true;
-    if (!program->is_on_hold) { // gated; its answer comes over the link
+    if (!program->is_on_hold && program->held == NULL) { // gated; its answer comes over the link
         const enum viv_err err = viv_init_link_start(&program->care.link);
         if (err == VIV_OK) return;
         tell_starters(program, err);
         return;
     }
+    if (program->held != NULL) lend_all(program);
+    program->is_launching = true;
     atomic_store_explicit(&program->launch_is_done, false, memory_order_seq_cst); // as below
     program->posted_ns = now_ns;
     const enum viv_err err = viv_program__post_launch(program);
     if (err == VIV_OK) return;
-    program->is_starting = false;
+    program->is_starting = program->is_launching = false;
+    take_back(program);
     tell_starters(program, err);
 }
 
@@ -246,19 +267,21 @@ void viv_program__note_started(struct viv_program *program)
 
 bool viv_program__look_at_start(struct viv_program *program, uint64_t now_ns, uint64_t *out_ns)
 {
-    if (!program->is_on_hold || !program->is_starting) return false;
+    if (!program->is_launching) return false;
     // Seq_cst: pairs with the store after which it was woken.
     if (!atomic_load_explicit(&program->launch_is_done, memory_order_seq_cst)) {
         *out_ns = watch_launch(program, now_ns);
         return true;
     }
-    program->is_starting = false;
+    program->is_starting = program->is_launching = false;
     if (program->launch_err == VIV_OK) {
         program->is_on_hold = false;
         take_launched(program, now_ns);
+        if (program->held != NULL) viv_held__begin(program);
         set_running(program);
-    } else {
-        close_launched(program);
+    } else { // of one that was gated nothing is left, which shows now
+        if (program->is_on_hold) close_launched(program);
+        program->care.hot |= VIV_READY_LINK;
         tell_starters(program, program->launch_err);
     }
     return false;

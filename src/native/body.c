@@ -46,16 +46,12 @@ static void end_terminal_input(struct viv_program *program)
     viv_spin_unlock(&program->care.lock);
 }
 
-// Milliseconds of a clock; none is 0 for init.
-static uint64_t to_ns(uint64_t ms)
-{
-    return ms > UINT64_MAX / VIV_NS_PER_MS ? 0 : ms * VIV_NS_PER_MS;
-}
-
 static void take_orders(struct viv_program *program, uint64_t now_ns)
 {
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
+    const bool is_backpressure = program->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE;
+    const uint64_t deadman_ns = viv_native__deadman_ns(program->deadman_ms);
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     if (orders.has_size && program->care.tty_fd >= 0)
@@ -68,9 +64,9 @@ static void take_orders(struct viv_program *program, uint64_t now_ns)
     for (uint32_t i = 0; i < 2; i++)
         if ((orders.close_output >> i & 1) != 0 && program->care.streams[i].fd >= 0)
             viv_care_close_stream(&program->care, i, true);
-    if (orders.deadman_ms != 0 && program->care.link.fd >= 0)
-        VIV_IGNORE(viv_init_link_set_deadman(&program->care.link, to_ns(orders.deadman_ms)),
-                   "it is ending");
+    if (orders.has_deadman && program->care.link.fd >= 0)
+        VIV_IGNORE(viv_init_link_set_deadman(&program->care.link, deadman_ns), "it is ending");
+    if (orders.has_overflow) viv_care_set_overflow(&program->care, is_backpressure);
     if (orders.end_stdin) viv_care_close_stdin(&program->care);
     if (orders.end_terminal) end_terminal_input(program);
     if (orders.moved) program->care.hot |= VIV_READY_IN;
@@ -127,12 +123,13 @@ enum viv_step viv_program__leave(struct viv_program *program, struct viv_proc *p
     return VIV_STEP_DONE;
 }
 
-// A held program that shall end was never one of the system's.
+// A held program that shall end was never one of the system's. Nobody will hand it to its holder.
 static void look_at_held(struct viv_program *program, uint64_t now_ns)
 {
     const struct viv_care *care = &program->care;
-    if (!program->is_on_hold) return;
-    if (care->stop_kill_ns == VIV_FOREVER_NS && care->kill_ns == 0) return;
+    const bool ends = care->stop_kill_ns != VIV_FOREVER_NS || care->kill_ns != 0;
+    if (program->held != NULL && (ends || care->has_exit)) viv_held__close(program->held);
+    if (!program->is_on_hold || !ends) return;
     program->is_on_hold = false;
     viv_native__close_child_fds(program);
     viv_care_give_up(&program->care, now_ns);
@@ -158,6 +155,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     struct viv_care *care = &program->care;
     uint64_t start_ns;
     if (viv_program__look_at_start(program, now_ns, &start_ns)) return wait_until(proc, start_ns);
+    if (program->is_handed) return viv_held__step(program, proc, now_ns);
     // Seq_cst: pairs with the or of I/O, which wakes.
     const uint32_t ready = atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
     care->armed &= ~ready;
@@ -165,6 +163,7 @@ static enum viv_step step_running(struct viv_program *program, struct viv_proc *
     take_orders(program, now_ns);
     if (viv_program__look_at_start(program, now_ns, &start_ns)) return wait_until(proc, start_ns);
     viv_care_feed_starved(care);
+    if (program->held != NULL) care->hot &= ~(uint32_t)VIV_READY_IN; // input is for its holder
     const bool more = viv_care_move(care, now_ns);
     viv_program__tell(program);
     viv_program__tell_follows(program);
@@ -196,8 +195,8 @@ static enum viv_step step(struct viv_proc *proc, void *state, struct viv_slice *
     case VIV_NATIVE_HELD:
     case VIV_NATIVE_RUNNING:
     case VIV_NATIVE_STOPPING:
-        return program->held != NULL ? viv_held__step(program, proc, now_ns)
-                                     : step_running(program, proc, now_ns);
+        return program->is_handed ? viv_held__step(program, proc, now_ns)
+                                  : step_running(program, proc, now_ns);
     case VIV_NATIVE_EXITED:
         break;
     }

@@ -206,6 +206,17 @@ enum viv_err viv_native__guest_give_away(struct viv_guest_call *call)
     return viv_native_give_away(&ctx, &ref, (viv_pid){call->args[1]});
 }
 
+// A text does not fit into a number: its address and length do.
+static enum viv_err set_label(struct viv_guest_call *call, const struct viv_native_ref *ref,
+                              uint64_t value)
+{
+    uint8_t *at;
+    const struct viv_native_ctx ctx = viv_native__guest_ctx(call);
+    const uint64_t len = value >> 32;
+    VIV_TRY(viv_guest_at(call, value & UINT32_MAX, len, &at));
+    return viv_native_set_label(&ctx, ref, at, (size_t)len);
+}
+
 enum viv_err viv_native__guest_set(struct viv_guest_call *call)
 {
     struct viv_native_ref ref;
@@ -213,7 +224,12 @@ enum viv_err viv_native__guest_set(struct viv_guest_call *call)
     VIV_TRY(viv_native__guest_ref(call, call->args[0], &ref));
     const uint64_t key = call->args[1];
     if (key >= VIV_NATIVE_KEYS_END) return viv_diag_set(call->detail, VIV_E_INVAL, "key");
-    return viv_native_set(&ctx, &ref, (enum viv_native_key)key, call->args[2]);
+    const enum viv_err err =
+        key == VIV_NATIVE_KEY_LABEL
+            ? set_label(call, &ref, call->args[2])
+            : viv_native_set(&ctx, &ref, (enum viv_native_key)key, call->args[2]);
+    if (err != VIV_E_INVAL || key == VIV_NATIVE_KEY_NONE) return err;
+    return viv_diag_set(call->detail, err, "%s", viv_native_rows[key].name);
 }
 
 enum viv_err viv_native__guest_close_stdin(struct viv_guest_call *call)

@@ -51,7 +51,41 @@ static void send_knobs(struct viv_program *program, uint32_t knobs)
         if ((knobs >> i & 1) != 0)
             (void)viv_held__order(
                 program->held, VIV_HOLD_SET,
-                &(struct viv_hold_set){.knob = i, .value_ns = viv_care_knob(&program->care, i)});
+                &(struct viv_hold_set){.knob = i, .value = viv_care_knob(&program->care, i)});
+}
+
+static void fill_label(const char *label, struct viv_hold_sent *out)
+{
+    static const struct viv_hold_set set = {.knob = VIV_HOLD_SET_LABEL};
+    *out = (struct viv_hold_sent){
+        .type = VIV_HOLD_SET, .body = &set, .bytes = label, .byte_count = strlen(label)};
+}
+
+static void send_label(struct viv_program *program)
+{
+    struct viv_hold_sent sent;
+    char label[VIV_LABEL_SIZE];
+    viv_spin_lock(&program->care.lock);
+    memcpy(label, program->label, sizeof label);
+    viv_spin_unlock(&program->care.lock);
+    fill_label(label, &sent);
+    (void)viv_held__send(program->held, &sent);
+}
+
+// The socket does not block; the lock keeps it from being closed meanwhile (release).
+void viv_held__tell_label_locked(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    struct viv_hold_sent sent;
+    if (held->fd < 0 || held->is_displaced) return;
+    fill_label(program->label, &sent);
+    sent.request = ++held->last_request;
+    VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "then the next kernel shows the one before");
+}
+
+static void send_value(struct viv_held *held, uint32_t knob, uint64_t value)
+{
+    (void)viv_held__order(held, VIV_HOLD_SET, &(struct viv_hold_set){.knob = knob, .value = value});
 }
 
 static void send_orders(struct viv_program *program)
@@ -59,6 +93,8 @@ static void send_orders(struct viv_program *program)
     struct viv_held *held = program->held;
     viv_spin_lock(&program->care.lock);
     const struct viv_native_orders orders = program->orders;
+    const uint32_t overflow = program->overflow;
+    const uint64_t deadman_ns = viv_native__deadman_ns(program->deadman_ms);
     program->orders = (struct viv_native_orders){0};
     viv_spin_unlock(&program->care.lock);
     const struct viv_hold_resize size = {orders.rows, orders.columns};
@@ -70,9 +106,34 @@ static void send_orders(struct viv_program *program)
     if (orders.freeze != VIV_FREEZE_NONE)
         (void)viv_held__order_number(held, VIV_HOLD_FREEZE, orders.freeze == VIV_FREEZE_ON);
     send_knobs(program, orders.knobs);
+    if (orders.has_label) send_label(program);
+    if (orders.has_overflow) send_value(held, VIV_HOLD_SET_OVERFLOW, overflow);
+    if (orders.has_deadman) send_value(held, VIV_HOLD_SET_DEADMAN, deadman_ns);
     if (orders.end_stdin) (void)viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
     if (orders.drained) (void)viv_held__order(held, VIV_HOLD_MOVED, NULL);
     send_stop(held, &orders);
+}
+
+// The holder has the prelude, and values as they were when it was opened.
+void viv_held__begin(struct viv_program *program)
+{
+    struct viv_held *held = program->held;
+    struct viv_native_orders *orders = &program->orders;
+    viv_spin_lock(&program->care.lock);
+    struct viv_stdin_queue *in = &program->care.in;
+    const struct viv_stdin_queue fresh = {
+        .state = in->state, .bound_bytes = in->bound_bytes, .accepted = in->prelude_len};
+    viv_stdin_pop(in, in->prelude_len);
+    viv_stdin_deinit(&held->messages);
+    held->messages = *in; // goes first
+    held->messages.bound_bytes = program->req.fields.stdin_queue_bytes;
+    if (in->state != VIV_STDIN_CLOSED) held->messages.state = VIV_STDIN_OPEN;
+    *in = fresh;
+    program->is_handed = true;
+    orders->knobs = (1u << VIV_KNOBS) - 1;
+    orders->has_label = orders->has_overflow = true;
+    orders->has_deadman = program->deadman_ms != VIV_NATIVE_NONE;
+    viv_spin_unlock(&program->care.lock);
 }
 
 // ------------------------------------------------------------------------------------------ stdin
@@ -102,7 +163,7 @@ enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_pro
 enum viv_err viv_held__feed(struct viv_program *program, const void *data, size_t len_bytes)
 {
     struct viv_held *held = program->held;
-    if (program->care.in.state != VIV_STDIN_OPEN || held->ends_stdin) return VIV_E_CLOSED;
+    if (program->care.in.state != VIV_STDIN_OPEN) return VIV_E_CLOSED;
     return viv_stdin_push_message(&held->messages, program->req.fields.framing, data, len_bytes);
 }
 
@@ -331,7 +392,7 @@ static void look_at_rings(struct viv_program *program)
     if (held->bell_fd >= 0) VIV_IGNORE(viv_os_bell_empty(held->bell_fd), "others ring as well");
     // Who does not listen is not woken: it would cost the program its processor. Seq_cst: stored
     // before the look, as the writer looks at it behind its store of the end.
-    if (viv_program__has_listeners(program))
+    if (viv_program__has_listeners(program) || viv_spill_io_listens(program))
         atomic_store_explicit(&memory->reader_sleeps, 1, memory_order_seq_cst);
     for (uint32_t i = 0; i < held->plan.stream_count; i++) {
         const uint64_t end = atomic_load_explicit(&memory->heads[i].end, memory_order_seq_cst);
@@ -373,13 +434,22 @@ static void forget_all(struct viv_program *program)
     if (held->bell_fd >= 0) care->host->forget(care, held->bell_fd, VIV_READY_OUT);
 }
 
-static bool has_exited(struct viv_program *program)
+// What another kernel has is written by that one.
+static bool is_settled(struct viv_program *program, uint64_t now_ns)
+{
+    if (program->held->is_displaced) return !viv_spill_io_is_busy(program);
+    VIV_IGNORE(viv_spill_io_step(program, now_ns), "its last batch wakes");
+    return viv_spill_io_is_settled(program);
+}
+
+static bool has_exited(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_held *held = program->held;
     const bool is_over = held->state.phase == VIV_NATIVE_EXITED;
     if (!is_over && held->fd >= 0 && !held->is_displaced) return false;
     if (program->care.pidfd >= 0) return false; // init is about to end
     if (!is_over) note_lost(program);
+    if (!is_settled(program, now_ns)) return false;
     if (is_over) (void)viv_held__order_number(held, VIV_HOLD_ACK, held->state.sequence);
     viv_program__tell(program);
     viv_native__put_group(program, 0, true);
@@ -396,12 +466,16 @@ void viv_held__release(struct viv_program *program)
     const bool stops = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
     viv_spin_lock(&program->care.lock);
     const bool has_ended = program->care.phase == VIV_NATIVE_EXITED;
-    viv_spin_unlock(&program->care.lock);
     const bool is_seen = has_ended && !stops && !held->is_displaced;
-    const bool has_holder = held->fd >= 0;
+    const int fd = held->fd; // of an exited one who sets its label may be about to use it
+    if (has_ended) held->fd = -1;
+    viv_spin_unlock(&program->care.lock);
+    const bool has_holder = fd >= 0;
     if (is_seen && has_holder)
-        VIV_IGNORE(viv_hold_frame_send(held->fd, &sent), "its own retention ends it then");
+        VIV_IGNORE(viv_hold_frame_send(fd, &sent), "its own retention ends it then");
+    if (has_ended && has_holder) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
     viv_held__close(held);
+    if (is_seen) viv_spill_io_let_go(program);
     if (is_seen && !has_holder) viv_held__remove_files(program);
 }
 
@@ -433,14 +507,19 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     viv_program__tell_watches(program);
     // Seq_cst: as set, before this was woken.
     const bool leaves = atomic_load_explicit(&program->native->stops, memory_order_seq_cst);
+    if (leaves && viv_spill_io_is_busy(program)) return VIV_STEP_WAIT; // its end wakes
     if (leaves) {
         forget_all(program);
         return viv_program__leave(program, proc);
     }
-    if (has_exited(program)) return viv_program__finish(program, proc);
+    if (has_exited(program, now_ns)) return viv_program__finish(program, proc);
+    const uint64_t spill_ns =
+        held->is_displaced ? VIV_FOREVER_NS : viv_spill_io_step(program, now_ns);
     const bool is_armed = viv_program__arm(program) == VIV_OK;
-    if (!is_armed || !has_heard || held->outbox.len_bytes > 0)
-        viv_proc_set_alarm(proc, now_ns + AGAIN_NS);
+    const bool is_late = !is_armed || !has_heard || held->outbox.len_bytes > 0;
+    const uint64_t alarm_ns = is_late ? viv_min_u64(spill_ns, now_ns + AGAIN_NS) : spill_ns;
+    if (alarm_ns != VIV_FOREVER_NS)
+        viv_proc_set_alarm(proc, alarm_ns);
     else
         viv_proc_clear_alarm(proc);
     return VIV_STEP_WAIT;

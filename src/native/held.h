@@ -69,6 +69,8 @@ bool viv_held__flush(struct viv_held *held); // what waits; true: nothing does a
 
 // ---- held.c: the step's ----
 enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns);
+// It was handed over: from here on orders and input go to the holder, also those that came before.
+void viv_held__begin(struct viv_program *program);
 // A call that writes waits for the holder. Under the program's lock. Errors: AGAIN, CLOSED, TOOBIG,
 // FULL, EXHAUSTED.
 enum viv_err viv_held__write_locked(struct viv_native_call *call, struct viv_program *program,
@@ -79,6 +81,8 @@ enum viv_err viv_held__feed(struct viv_program *program, const void *data,
 // What is to be waited for, like viv_care_wants.
 bool viv_held__wants(const struct viv_program *program, uint32_t ready_bit, int *out_fd);
 void viv_held__take_state(struct viv_program *program, const struct viv_hold_state *state);
+// The label of one that has exited, to its holder. Under the program's lock. Thread: any.
+void viv_held__tell_label_locked(struct viv_program *program);
 // It has exited, and is released: so is its holder. Thread: any.
 void viv_held__release(struct viv_program *program);
 

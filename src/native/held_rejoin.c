@@ -255,6 +255,7 @@ static enum viv_err take_texts(struct viv_program *program, const struct lost_ch
     memcpy(program->exe, command->data, command->len + 1); // a NUL follows
     (void)snprintf(program->label, sizeof program->label, "%s",
                    (const char *)texts[VIV_HOLD_TEXT_LABEL].data);
+    memcpy(program->req.label, program->label, sizeof program->req.label); // the process's name
     if (group->len > 0)
         program->care.cgroup_fd = viv_os_open(group->data, O_RDONLY | O_DIRECTORY, 0);
     program->has_group = program->care.cgroup_fd >= 0;
@@ -268,6 +269,9 @@ static void take_numbers(struct viv_program *program, const struct viv_hold_numb
     program->number = numbers->number;
     program->weak = numbers->weak;
     program->left_out = numbers->left_out;
+    program->overflow = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0
+                            ? VIV_NATIVE_OVERFLOW_BACKPRESSURE
+                            : VIV_NATIVE_OVERFLOW_DROP_OLDEST;
     care->rung = (enum viv_rung)numbers->rung;
     care->has_init = true;
     care->limits = (struct viv_care_limits){.max_output_bytes = numbers->max_output_bytes,
@@ -308,6 +312,10 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
             viv_log_ring_lose(&care->streams[i].ring, exit->received[i], exit->drained[i]);
         viv_held__take_state(program, &child->rec.end);
     }
+    // As they were set last; only a holder that was lost has not told.
+    if (held->state.sequence != 0) memcpy(care->knobs, held->state.knobs_ns, sizeof care->knobs);
+    program->deadman_ms =
+        held->state.deadman_ns != 0 ? held->state.deadman_ns / VIV_NS_PER_MS : VIV_NATIVE_NONE;
     const uint64_t started_ns = held->state.exit.started_wall_ns - care->wall_offset_ns;
     if (held->state.exit.started_wall_ns != 0) care->spawned_ns = viv_min_u64(started_ns, now_ns);
     return VIV_OK;
@@ -352,10 +360,20 @@ static enum viv_err make_process(struct viv_program *program, const struct searc
                                        .body = &viv_native_body,
                                        .state = program,
                                        .prio = VIV_PRIO_NORMAL,
-                                       .name = program->label};
+                                       .name = program->req.label};
     VIV_TRY(viv_proc_new(&spec, &program->proc));
     program->pid = viv_proc_pid(program->proc);
     atomic_fetch_add_explicit(&search->native->live, 1, memory_order_relaxed); // orders nothing
+    return VIV_OK;
+}
+
+// Without its directory it is taken back as well; a ring that must not lose anything waits then.
+static enum viv_err take_spill(struct viv_program *program)
+{
+    const enum viv_err err = viv_spill_io_open(program);
+    if (err == VIV_OK) viv_spill_io_resume(program);
+    if (err == VIV_OK || err == VIV_E_EXHAUSTED) return err;
+    VIV_LOG(VIV_LOG_WARN, "program %s: its spill cannot be written on", program->digest);
     return VIV_OK;
 }
 
@@ -373,9 +391,12 @@ static enum viv_err fill(struct viv_program *program, const struct search *searc
         .cap_bytes = numbers->ring_bytes,
         .stream_count = numbers->stream_count,
         .has_index = (numbers->flags & VIV_HOLD_HAS_INDEX) != 0,
-        .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0};
+        .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0,
+        .keeps_unsaved = (numbers->flags & VIV_HOLD_KEEPS_UNSAVED) != 0};
     VIV_TRY(viv_held__set_group(program->held, child->rec.texts[VIV_HOLD_TEXT_GROUP].data));
+    VIV_TRY(take_spill(program));
     VIV_TRY(take_outside(program, child));
+    program->is_handed = true;
     VIV_TRY(take_names(program, search, child, diag));
     count_it(program);
     return make_process(program, search);

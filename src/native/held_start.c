@@ -90,7 +90,8 @@ enum viv_err viv_held__new(struct viv_program *program)
         .cap_bytes = fields->ring_bytes,
         .stream_count = fields->std_err == VIV_NATIVE_STDERR_OWN && fields->pty.rows == 0 ? 2 : 1,
         .has_index = fields->index,
-        .is_backpressure = fields->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE};
+        .is_backpressure = fields->overflow == VIV_NATIVE_OVERFLOW_BACKPRESSURE,
+        .keeps_unsaved = fields->spill_dir.data != NULL && fields->spill_required};
     viv_stdin_init(
         &held->messages,
         &(struct viv_stdin_config){.bound_bytes = fields->stdin_queue_bytes, .is_kept_open = true});
@@ -162,6 +163,7 @@ static void fill_numbers(struct viv_program *program, struct viv_hold_numbers *o
                  (limits->lingers ? VIV_HOLD_LINGERS : 0u) |
                  (held->plan.is_backpressure ? VIV_HOLD_BACKPRESSURE : 0u) |
                  (held->plan.has_index ? VIV_HOLD_HAS_INDEX : 0u) |
+                 (held->plan.keeps_unsaved ? VIV_HOLD_KEEPS_UNSAVED : 0u) |
                  (fields->keep_stdin || fields->pty.rows != 0 ? VIV_HOLD_KEEPS_STDIN : 0u) |
                  (fields->pty.rows != 0 ? VIV_HOLD_HAS_TERMINAL : 0u),
         .stream_count = held->plan.stream_count,
@@ -308,6 +310,7 @@ enum viv_err viv_held__open(struct viv_program *program, struct viv_launch_room 
     if (err == VIV_OK) err = await_answer(program, VIV_HOLD_ATTACHED, &frame, &packet);
     if (err == VIV_OK && viv_held__map(program, &frame, &packet) != VIV_OK)
         err = fail(program, VIV_E_EXHAUSTED, "memory");
+    if (err == VIV_OK) viv_spill_io_guard(program);
     return err;
 }
 
@@ -372,6 +375,7 @@ enum viv_err viv_held__hand(struct viv_program *program)
     const enum viv_err err = await_answer(program, VIV_HOLD_OK, &frame, &packet);
     if (err != VIV_OK) {
         forget(program); // it may have taken what is killed now
+        viv_held__close(program->held);
         return err;
     }
     if (frame.body.answer.err != VIV_OK) return fail(program, VIV_E_INTERNAL, "holder");

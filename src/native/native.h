@@ -270,9 +270,14 @@ enum viv_err viv_native_resize(const struct viv_native_ctx *ctx, const struct vi
 // Errors: NOTFOUND, STATE (it has not ended).
 enum viv_err viv_native_release(const struct viv_native_ctx *ctx,
                                 const struct viv_native_ref *ref) VIV_MUST_CHECK;
-// A knob that may change while it lives; the value is brought to its bounds. Errors: NOTFOUND,
-// INVAL.
+// A knob that may change while it lives; a number is brought to its bounds. Errors: NOTFOUND,
+// RIGHTS, INVAL.
 enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                             enum viv_native_key key, uint64_t value) VIV_MUST_CHECK;
+// Cleaned; empty: the command's base name. Also of one that has exited. Errors: NOTFOUND, RIGHTS,
+// INVAL (over 64 KiB).
+enum viv_err viv_native_set_label(const struct viv_native_ctx *ctx,
+                                  const struct viv_native_ref *ref, const void *data,
+                                  size_t len_bytes) VIV_MUST_CHECK;
 
 #endif

@@ -157,7 +157,8 @@ enum viv_err viv_native_start(struct viv_native_call *call, const struct viv_nat
 static enum viv_err write_locked(struct viv_native_call *call, struct viv_program *program,
                                  const struct viv_native_bytes *bytes, size_t *out_taken)
 {
-    if (program->held != NULL) return viv_held__write_locked(call, program, bytes, out_taken);
+    if (program->is_handed) return viv_held__write_locked(call, program, bytes, out_taken);
+    if (program->held != NULL && program->held->ends_stdin) return VIV_E_CLOSED;
     if (!viv_list_is_empty(&program->writers)) { // others come first
         if (!bytes->all) return VIV_E_FULL;
     } else {
@@ -167,6 +168,7 @@ static enum viv_err write_locked(struct viv_native_call *call, struct viv_progra
         if (err != VIV_E_FULL || !bytes->all) return err;
     }
     VIV_TRY(viv_buf_append(&call->op.buf, bytes->data, bytes->len));
+    call->held_transfer = 0;
     call->op.deadline_ns = viv_native__deadline(&call->ctx, bytes->timeout_ns);
     viv_native_call_park_locked(call, VIV_NATIVE_CALL_WRITE, program, &program->writers);
     *out_taken = bytes->len;
@@ -219,10 +221,13 @@ void viv_program__feed_message(struct viv_program *program, const struct viv_msg
     if (bytes != NULL) {
         msg->ops->copy(msg, 0, bytes, len);
         viv_spin_lock(&program->care.lock);
-        err = program->held != NULL
-                  ? viv_held__feed(program, bytes, (size_t)len)
-                  : viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes,
-                                           (size_t)len);
+        if (program->held != NULL && program->held->ends_stdin)
+            err = VIV_E_CLOSED;
+        else if (program->is_handed)
+            err = viv_held__feed(program, bytes, (size_t)len);
+        else
+            err = viv_stdin_push_message(&program->care.in, program->req.fields.framing, bytes,
+                                         (size_t)len);
         viv_spin_unlock(&program->care.lock);
         viv_free(bytes, len + 1, VIV_TAG_NATIVE);
     }
@@ -324,53 +329,6 @@ enum viv_err viv_native_attach(const struct viv_native_ctx *ctx, const struct vi
     if (err == VIV_OK) err = viv_res_insert_id(tab, program->resource, rights, out_handle);
     const struct viv_native_deed deed = {.ctx = ctx, .operation = "native.attach", .outcome = err};
     viv_native__audit_deed(program, &deed);
-    viv_program__drop(program);
-    return err;
-}
-
-static enum viv_err find_knob(enum viv_native_key key, uint32_t *out_index)
-{
-    static const struct {
-        enum viv_native_key key;
-        uint32_t index;
-    } knobs[] = {
-        {VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_KNOB_LIFETIME},
-        {VIV_NATIVE_KEY_IDLE_MS, VIV_KNOB_IDLE},
-        {VIV_NATIVE_KEY_RETENTION_MS, VIV_KNOB_RETENTION},
-        {VIV_NATIVE_KEY_STOP_GRACE_MS, VIV_KNOB_GRACE},
-    };
-    for (size_t i = 0; i < VIV_COUNT_OF(knobs); i++) {
-        if (knobs[i].key != key) continue;
-        *out_index = knobs[i].index;
-        return VIV_OK;
-    }
-    return VIV_E_INVAL;
-}
-
-enum viv_err viv_native_set(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
-                            enum viv_native_key key, uint64_t value)
-{
-    struct viv_program *program;
-    uint32_t index = VIV_KNOBS;
-    if (key != VIV_NATIVE_KEY_DEADMAN) VIV_TRY(find_knob(key, &index));
-    VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_CHILD_STOP, &program));
-    struct viv_native_ceilings ceilings;
-    if (viv_native__is_unbounded(ctx))
-        viv_native_ceilings_hard(&ceilings);
-    else
-        viv_native_ceilings_guest(&ceilings);
-    const enum viv_err err = viv_native_bring(key, &ceilings, &value);
-    if (err == VIV_OK) {
-        viv_spin_lock(&program->care.lock);
-        if (index == VIV_KNOBS)
-            program->orders.deadman_ms = value;
-        else
-            program->care.knobs[index] =
-                value > UINT64_MAX / VIV_NS_PER_MS ? VIV_FOREVER_NS : value * VIV_NS_PER_MS;
-        program->orders.knobs |= index < VIV_KNOBS ? 1u << index : 0u;
-        viv_spin_unlock(&program->care.lock);
-        viv_program__wake(program);
-    }
     viv_program__drop(program);
     return err;
 }

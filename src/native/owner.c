@@ -30,6 +30,8 @@ enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_
     out->values[VIV_NATIVE_KEY_IDLE_MS] = to_ms(program->care.knobs[VIV_KNOB_IDLE]);
     out->values[VIV_NATIVE_KEY_RETENTION_MS] = to_ms(program->care.knobs[VIV_KNOB_RETENTION]);
     out->values[VIV_NATIVE_KEY_STOP_GRACE_MS] = to_ms(program->care.knobs[VIV_KNOB_GRACE]);
+    out->values[VIV_NATIVE_KEY_OVERFLOW] = program->overflow;
+    out->values[VIV_NATIVE_KEY_DEADMAN] = program->deadman_ms;
     viv_spin_unlock(&program->care.lock);
     viv_program__drop(program);
     return VIV_OK;

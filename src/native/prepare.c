@@ -224,17 +224,13 @@ static enum viv_err check_limits(struct viv_program *program)
     return VIV_OK;
 }
 
-// What is to outlive this kernel needs a holder that does; what the kernel itself does for a
-// program it cannot have.
+// What is to outlive this kernel needs a holder that does.
 static enum viv_err check_held(struct viv_program *program)
 {
-    const struct viv_native_fields *fields = &program->req.fields;
     const struct viv_native *native = program->native;
     if (native->keep.dir_fd < 0 || (!native->held_ok && viv_native__is_in_service()))
         return fail(program, VIV_E_UNSUPPORTED, "holder");
-    if (fields->start != VIV_NATIVE_START_NOW) return fail(program, VIV_E_UNSUPPORTED, "start");
-    if (is_limited(fields->deadman)) return fail(program, VIV_E_UNSUPPORTED, "deadman");
-    return fields->spill_dir.data != NULL ? fail(program, VIV_E_UNSUPPORTED, "spill") : VIV_OK;
+    return VIV_OK;
 }
 
 // The first rung that holds, and which of the two ways to it.
@@ -300,15 +296,30 @@ void viv_native__undo_launch(struct viv_program *program)
     viv_program__drop_key(program);
 }
 
+// One that is held has no process of the system before its start, but its holder if it is to have
+// one: what its rings lie in does not change once others see it.
+static enum viv_err launch_on(struct viv_program *program, struct viv_launch_room *room,
+                              bool was_prepared)
+{
+    const struct viv_native_fields *fields = &program->req.fields;
+    if (was_prepared && fields->start == VIV_NATIVE_START_GATED)
+        return viv_native__start_gated(program);
+    if (was_prepared || fields->start != VIV_NATIVE_START_HELD)
+        return viv_native__start(program, room);
+    return fields->survive == VIV_NATIVE_SURVIVE_KERNEL ? viv_native__prepare_start(program, room)
+                                                        : VIV_OK;
+}
+
 void viv_native__launch(struct viv_launch_job *job, struct viv_launch_room *room)
 {
     struct viv_program *program = VIV_CONTAINER_OF(job, struct viv_program, job);
     const bool was_prepared = program->is_prepared;
     program->launch_err = was_prepared ? VIV_OK : make_all(program);
     program->is_prepared = true;
-    const bool is_held = program->req.fields.start == VIV_NATIVE_START_HELD;
-    if (program->launch_err == VIV_OK && is_held && !was_prepared) return; // until its start
-    if (program->launch_err == VIV_OK) program->launch_err = viv_native__start(program, room);
+    const enum viv_native_start way = program->req.fields.start;
+    if (program->launch_err == VIV_OK) program->launch_err = launch_on(program, room, was_prepared);
+    if (program->launch_err == VIV_OK && way == VIV_NATIVE_START_HELD && !was_prepared)
+        return;                                                // until its start
     if (program->launch_err != VIV_OK && was_prepared) return; // it stays held
     viv_native__close_child_fds(program);
     if (program->launch_err != VIV_OK) viv_native__undo_launch(program);

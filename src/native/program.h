@@ -32,9 +32,9 @@ struct viv_native_orders {
     bool start, kill, moved, drained, has_size, end_stdin,
         end_terminal; // moved: in the queue of stdin
     enum viv_native_freeze freeze;
-    uint32_t knobs;        // bits of those that were set
-    uint64_t deadman_ms;   // CLOCK_BOOTTIME; 0: unchanged
-    uint32_t close_output; // bits of streams
+    uint32_t knobs;                            // bits of those that were set
+    bool has_label, has_overflow, has_deadman; // those were set
+    uint32_t close_output;                     // bits of streams
     uint16_t rows, columns;
 };
 
@@ -102,7 +102,8 @@ struct viv_program {
     _Atomic uint32_t ready;          // VIV_READY_ bits, set by I/O
     const struct viv_reason *broken; // of a link
     uint64_t refused_messages;
-    bool is_prepared, is_starting; // held: pipes are there; the start is under way
+    bool is_prepared, is_starting; // held: pipes are there; the start was ordered
+    bool is_launching;             // and is under way on a spawner thread, which has all
     bool is_on_hold;               // held, and no process of the system is there yet
 
     // Under care.lock:
@@ -110,7 +111,10 @@ struct viv_program {
     bool release_at_exit, is_suspended, is_counted; // is_counted: below its session
     // Parked calls; readers: of each stream.
     struct viv_list writers, waiters, stoppers, starters, readers[2], both_readers;
-    char label[VIV_LABEL_SIZE];
+    bool is_handed;             // a holder has it: orders and input go there
+    uint32_t overflow;          // enum viv_native_overflow, in force
+    uint64_t deadman_ms;        // CLOCK_BOOTTIME, in force; VIV_NATIVE_NONE
+    char label[VIV_LABEL_SIZE]; // written under the room's lock, too: read under either (set.c)
     struct viv_list watches, follows; // watch.c, follow.c
     bool is_over;                     // it has exited, and its process has told all it had to
     _Atomic bool has_listeners;       // there was a watch or a follower
@@ -130,6 +134,12 @@ enum { // words of class native.mode, in the order of gen/caps.tab
     VIV_NATIVE_WORD_USER,
     VIV_NATIVE_WORD_UNBOUNDED
 };
+// As init wants it: of a clock; 0: none.
+static inline uint64_t viv_native__deadman_ns(uint64_t ms)
+{
+    return ms > UINT64_MAX / VIV_NS_PER_MS ? 0 : ms * VIV_NS_PER_MS;
+}
+
 // ---- spawn.c ----
 void viv_program__init(struct viv_program *program, struct viv_native *native);
 // Counts a refusal, and notes it for the record of the spawn.
@@ -195,6 +205,13 @@ void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is
 // From what was prepared to a program that has been executed. Errors: those of 4.4.
 enum viv_err viv_native__start(struct viv_program *program,
                                struct viv_launch_room *room) VIV_MUST_CHECK;
+// What has to be there before: who watches, what this host can do, a holder for what is to have
+// one.
+enum viv_err viv_native__prepare_start(struct viv_program *program,
+                                       struct viv_launch_room *room) VIV_MUST_CHECK;
+// The leader of one that is gated, which then goes to its holder. After an error nothing of it is
+// left.
+enum viv_err viv_native__start_gated(struct viv_program *program) VIV_MUST_CHECK;
 bool viv_native__has_user(const struct viv_program *program); // it asks for another user
 
 // ---- resolve.c ----

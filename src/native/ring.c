@@ -64,7 +64,7 @@ void viv_log_ring_init(struct viv_log_ring *ring, const struct viv_log_ring_conf
     ring->has_index = config->has_index;
     ring->is_backpressure = config->is_backpressure;
     ring->is_run_broken = true;
-    atomic_init(&ring->saved, UINT64_MAX);
+    atomic_init(&ring->own.saved, UINT64_MAX);
     viv_spin_init(&ring->lock, VIV_LOCK_LOG_DRAINS);
 }
 
@@ -232,7 +232,7 @@ static uint64_t free_bytes(struct viv_log_ring *ring, const struct viv_log_store
 static uint64_t keep_unsaved(struct viv_log_ring *ring, uint64_t room)
 {
     if (!ring->keeps_unsaved) return room;
-    const uint64_t saved = atomic_load_explicit(&ring->saved, memory_order_relaxed); // the writer's
+    const uint64_t saved = load(&ring->head->saved); // shared memory may say anything
     const uint64_t end = own_end(ring);
     const uint64_t front = viv_max_u64(load(&ring->head->front), viv_min_u64(saved, end));
     const uint64_t unsaved = end - front;
@@ -327,6 +327,7 @@ void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint6
     // Relaxed: nobody reads yet.
     atomic_store_explicit(&head->evicted, received_bytes - drained_bytes, memory_order_relaxed);
     atomic_store_explicit(&head->drained, drained_bytes, memory_order_relaxed);
+    atomic_store_explicit(&head->at[0].end, received_bytes, memory_order_relaxed);
     atomic_store_explicit(&head->front, received_bytes, memory_order_relaxed);
     atomic_store_explicit(&head->end, received_bytes, memory_order_relaxed);
 }
@@ -339,8 +340,9 @@ void viv_log_ring_break_run(struct viv_log_ring *ring)
 void viv_log_ring_set_saved(struct viv_log_ring *ring, uint64_t saved, bool keeps_unsaved)
 {
     ring->keeps_unsaved = keeps_unsaved;
-    // Release pairs with the acquire of drainers: they take what was saved before.
-    atomic_store_explicit(&ring->saved, saved, memory_order_release);
+    // Release pairs with the acquire of drainers and of a writer elsewhere: what is taken, or
+    // evicted, was saved before.
+    atomic_store_explicit(&ring->head->saved, saved, memory_order_release);
 }
 
 void viv_log_ring_set_backpressure(struct viv_log_ring *ring, bool is_backpressure)
@@ -453,8 +455,7 @@ bool viv_log_ring_can_be_full(const struct viv_log_ring *ring)
 uint64_t viv_log_ring_drain_end(struct viv_log_ring *ring)
 {
     const uint64_t end = load(&ring->head->end);
-    // Acquire pairs with set_saved.
-    return viv_min_u64(end, atomic_load_explicit(&ring->saved, memory_order_acquire));
+    return viv_min_u64(end, load(&ring->head->saved)); // pairs with set_saved
 }
 
 size_t viv_log_ring_drain(struct viv_log_ring *ring, void *out, size_t max_bytes,

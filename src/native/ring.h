@@ -44,6 +44,8 @@ struct viv_log_head {
     _Atomic uint32_t flags;
     // Writer and drainers.
     _Atomic uint64_t front, drained;
+    // Who saves: bytes from here on are still to be saved; UINT64_MAX: none are.
+    _Atomic uint64_t saved;
     // Drainers, under the ring's lock.
     uint64_t drain_count;
     struct viv_log_range drains[VIV_LOG_DRAINS]; // ascending
@@ -89,8 +91,6 @@ struct viv_log_ring {
     bool has_index, is_backpressure;
     bool is_run_broken; // the next append begins a run
     bool keeps_unsaved; // what lies behind `saved` is not evicted either
-    // Writer; drainers read it. Bytes from here on are still to be saved: nobody takes them.
-    _Atomic uint64_t saved;
     // Lock.
     struct viv_spin lock;
     struct viv_log_head own;
@@ -122,7 +122,8 @@ void viv_log_ring_lose(struct viv_log_ring *ring, uint64_t received_bytes, uint6
 // Another incarnation: the next append begins a new entry.
 void viv_log_ring_break_run(struct viv_log_ring *ring);
 // Bytes from `saved` on are kept from drainers (UINT64_MAX: none are) and, with keeps_unsaved, from
-// eviction: there is no room then.
+// eviction: there is no room then. Thread: who saves; of a shared ring that is the reader, and what
+// it keeps is the writer's to know from the start.
 void viv_log_ring_set_saved(struct viv_log_ring *ring, uint64_t saved, bool keeps_unsaved);
 void viv_log_ring_set_backpressure(struct viv_log_ring *ring, bool is_backpressure);
 // The program's tree is dead: what is left in the pipe, at most `more_bytes`, is kept beyond cap.

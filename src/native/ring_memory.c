@@ -18,8 +18,7 @@ static size_t index_bytes(const struct viv_log_memory_plan *plan)
 
 static uint64_t store_bytes(const struct viv_log_memory_plan *plan)
 {
-    return viv_log__store_bytes(plan->cap_bytes) +
-           (plan->is_backpressure ? VIV_LOG_MEMORY_EXTRA : 0);
+    return viv_log__store_bytes(plan->cap_bytes) + VIV_LOG_MEMORY_EXTRA;
 }
 
 static size_t stream_bytes(const struct viv_log_memory_plan *plan)
@@ -40,6 +39,8 @@ void viv_log_memory_make(void *memory, const struct viv_log_memory_plan *plan)
     page->cap_bytes = plan->cap_bytes;
     page->stream_count = plan->stream_count;
     page->has_index = plan->has_index;
+    for (uint32_t i = 0; i < plan->stream_count; i++)
+        atomic_init(&page->heads[i].saved, plan->keeps_unsaved ? 0 : UINT64_MAX);
     memcpy(page->magic, magic, sizeof magic);
 }
 
@@ -60,6 +61,7 @@ void viv_log_ring_share(struct viv_log_ring *ring, struct viv_log_places *places
                                                .has_index = plan->has_index,
                                                .is_backpressure = plan->is_backpressure};
     viv_log_ring_init(ring, &config);
+    ring->keeps_unsaved = plan->keeps_unsaved;
     ring->head = &((struct viv_log_memory *)memory)->heads[stream];
     places->index.count = viv_log__index_slots(plan->cap_bytes);
     places->index.slots = (struct viv_log_slot *)(void *)at;

@@ -13,8 +13,9 @@
 #include "native/ring.h"
 
 #define VIV_LOG_MEMORY_PAGE 4096
-#define VIV_LOG_MEMORY_EXTRA                                                                       \
-    (1u << 20) // of backpressure: what a pipe holds at the end goes beyond cap
+// Of backpressure: what a pipe holds at the end goes beyond cap. It is there in any case, since a
+// ring that drops may become one that does not.
+#define VIV_LOG_MEMORY_EXTRA (1u << 20)
 
 struct viv_log_memory {
     char magic[8]; // VIVLOG1
@@ -27,6 +28,7 @@ struct viv_log_memory_plan {
     uint64_t generation, cap_bytes;
     uint32_t stream_count; // 1 or 2
     bool has_index, is_backpressure;
+    bool keeps_unsaved; // nothing is evicted before the reader has saved it
 };
 size_t viv_log_memory_bytes(const struct viv_log_memory_plan *plan);
 // The writer, first: all zero before.

@@ -31,13 +31,14 @@ static const char *const env_pass_default[] = {"LANG", "LC_ALL", "LC_CTYPE", "TZ
 static void stop_from_outside(struct viv_program *program, enum viv_native_cause cause,
                               uint64_t grace_max_ns)
 {
-    if (program->held != NULL) {
+    viv_spin_lock(&program->care.lock);
+    const bool is_handed = program->is_handed;
+    const uint64_t own_ns = program->care.knobs[VIV_KNOB_GRACE];
+    viv_spin_unlock(&program->care.lock);
+    if (is_handed) {
         viv_program__wake(program);
         return;
     }
-    viv_spin_lock(&program->care.lock);
-    const uint64_t own_ns = program->care.knobs[VIV_KNOB_GRACE];
-    viv_spin_unlock(&program->care.lock);
     const struct viv_native_orders order = {.stop = cause,
                                             .grace_ns = viv_min_u64(own_ns, grace_max_ns)};
     (void)viv_program__order_stop(program, &order);

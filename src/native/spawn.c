@@ -152,6 +152,8 @@ static void set_knobs(struct viv_program *program)
         is_owned && !has_idle ? VIV_FOREVER_NS : ms_to_ns(fields->idle_ms);
     program->care.knobs[VIV_KNOB_RETENTION] = ms_to_ns(fields->retention_ms);
     program->care.knobs[VIV_KNOB_GRACE] = ms_to_ns(fields->stop_grace_ms);
+    program->overflow = (uint32_t)fields->overflow;
+    program->deadman_ms = fields->deadman;
     memcpy(program->label, program->req.label, sizeof program->label);
 }
 
@@ -250,7 +252,7 @@ static enum viv_err make_process(struct viv_program *program, const struct viv_n
         .body = &viv_native_body,
         .state = program,
         .prio = VIV_PRIO_NORMAL,
-        .name = program->label,
+        .name = program->req.label, // which stays; `label` may change
         .parent = ctx->proc != NULL ? viv_proc_pid(ctx->proc) : VIV_PID_NONE,
     };
     struct viv_proc *proc;

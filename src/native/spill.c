@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MODE = 0600, CHECK_BITS = 32 };
+enum { MODE = 0600, CHECK_BITS = 32, DIR_BYTES = 4096 };
 
 static void name_of(const struct viv_spill_config *config, uint32_t number, bool packed,
                     char out[VIV_SPILL_NAME_BYTES])
@@ -218,4 +218,106 @@ int viv_spill_read(const struct viv_spill_config *config, const struct viv_spill
         if (r < 0 && r != -ENOENT) return r; // a file that was deleted holds nothing
     }
     return 0;
+}
+
+// ---- taking up ----
+
+struct entry { // of getdents64
+    uint64_t inode, offset;
+    uint16_t len;
+    uint8_t type;
+    char name[];
+};
+
+// The number in the name of one of this program's files; 0: it is none.
+static uint32_t number_in(const struct viv_spill_config *config, const char *name)
+{
+    const size_t len = strlen(config->digest);
+    uint64_t number = 0;
+    if (strncmp(name, config->digest, len) != 0 || name[len] != '.') return 0;
+    const char *at = name + len + 1;
+    for (; *at >= '0' && *at <= '9' && number < UINT32_MAX / 10; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return *at == '\0' || strcmp(at, ".zst") == 0 ? (uint32_t)number : 0;
+}
+
+static int find_files(struct viv_spill *spill)
+{
+    char bytes[DIR_BYTES] __attribute__((aligned(8)));
+    // Its own position.
+    const int fd = viv_os_openat(spill->config.dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return fd;
+    uint32_t oldest = UINT32_MAX, newest = 0;
+    ssize_t n;
+    while ((n = viv_os_getdents64(fd, bytes, sizeof bytes)) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct entry *entry = (const struct entry *)(const void *)(bytes + at);
+            const uint32_t number = number_in(&spill->config, entry->name);
+            if (number != 0 && number < oldest) oldest = number;
+            if (number > newest) newest = number;
+            at += entry->len;
+        }
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+    if (n < 0) return (int)n;
+    spill->oldest = newest > 0 ? oldest : 1;
+    spill->newest = newest;
+    return 0;
+}
+
+// Up to where a file has records of each stream, where it has any.
+static void note_offsets(const struct viv_buf *content, uint64_t offsets[2])
+{
+    const uint8_t *at = content->data;
+    size_t left = content->len_bytes;
+    struct viv_spill_record record;
+    while (get_record(at, left, &record)) {
+        const uint64_t count = (record.flags & VIV_SPILL_GAP) != 0 ? record.missing : record.length;
+        if (record.stream >= 1 && record.stream <= 2)
+            offsets[record.stream - 1] =
+                viv_max_u64(offsets[record.stream - 1], viv_add_sat_u64(record.offset, count));
+        at += sizeof record + record.length;
+        left -= sizeof record + record.length;
+    }
+}
+
+// The newest file is written on, unless it was packed: then the next one begins.
+static int reopen_newest(struct viv_spill *spill, size_t whole)
+{
+    char name[VIV_SPILL_NAME_BYTES];
+    name_of(&spill->config, spill->newest, false, name);
+    const int fd = viv_os_openat(spill->config.dir_fd, name, O_WRONLY | O_NOFOLLOW, 0);
+    if (fd == -ENOENT) return 0;
+    if (fd < 0) return fd;
+    int r = viv_os_ftruncate(fd, (off_t)whole);
+    const off_t at = r >= 0 ? viv_os_lseek(fd, (off_t)whole, SEEK_SET) : 0;
+    if (at < 0) r = (int)at;
+    if (r < 0) {
+        VIV_IGNORE(viv_os_close(fd), "nothing was written");
+        return r;
+    }
+    spill->fd = fd;
+    spill->size_bytes = whole;
+    return 0;
+}
+
+int viv_spill_resume(struct viv_spill *spill, uint64_t out_offsets[2])
+{
+    uint64_t offsets[2] = {0, 0};
+    int r = find_files(spill);
+    for (uint32_t number = spill->newest; r >= 0 && number >= spill->oldest && number > 0;
+         number--) {
+        struct viv_buf content;
+        viv_buf_init(&content, VIV_TAG_NATIVE);
+        r = load_file(&spill->config, number, &content);
+        // Deleted in between; or packed, and it cannot be unpacked: it tells nobody anything.
+        if (r == -ENOENT || (r == -EIO && number != spill->newest)) r = 0;
+        if (r >= 0) note_offsets(&content, offsets);
+        if (r >= 0 && number == spill->newest)
+            r = reopen_newest(spill, viv_spill_whole(content.data, content.len_bytes));
+        viv_buf_deinit(&content);
+        if (offsets[0] > 0 && offsets[1] > 0) break; // older ones end before
+    }
+    if (r < 0) VIV_IGNORE(viv_spill_close(spill), "it is tried again");
+    if (r >= 0) memcpy(out_offsets, offsets, sizeof offsets);
+    return r;
 }

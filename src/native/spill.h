@@ -46,6 +46,9 @@ struct viv_spill {
 };
 // No file is made yet.
 void viv_spill_init(struct viv_spill *spill, const struct viv_spill_config *config);
+// Takes up the files that are there, after what the last one has whole; what is torn behind it is
+// cut. out_offsets: of both streams, up to which there are records.
+int viv_spill_resume(struct viv_spill *spill, uint64_t out_offsets[2]);
 // Writes a record whole or not at all; rotates before it when the file is full. The record's magic,
 // length and check are filled in.
 int viv_spill_append(struct viv_spill *spill, const struct viv_spill_record *record,

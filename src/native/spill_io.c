@@ -3,7 +3,7 @@
 // post until `is_done`, then the step does again.
 #include "native/spill_io.h"
 
-#include "native/program.h"
+#include "native/held.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include <errno.h>
@@ -17,12 +17,12 @@ enum { BATCH_BYTES = 256 << 10, PIECES = 64, DIR_MODE = 0700, STREAMS = 2 };
 struct viv_program_spill {
     // Immutable:
     struct viv_native *native;
-    viv_pid pid;
     int dir_fd;
-    bool keeps, is_required;
+    bool keeps, is_required, is_held; // held: the files outlive this kernel, until let_go
     uint64_t wall_offset_ns;
     // The step's, or the job's while one is under way:
     struct viv_job job;
+    viv_pid pid; // whom its end wakes
     struct viv_spill files;
     uint64_t offsets[STREAMS]; // up to which it is written
     uint64_t gaps[STREAMS];
@@ -33,6 +33,7 @@ struct viv_program_spill {
     uint8_t *batch;
     // The step's:
     bool is_busy, is_finished, failed;          // failed: the last batch
+    bool is_resuming;                           // what is there is to be looked at first
     uint64_t copied[STREAMS], written[STREAMS]; // up to where
     uint64_t retry_ns;
     // Shared:
@@ -97,6 +98,12 @@ static void finish_batch(struct viv_job *job)
     (void)viv_proc_wake_pid(kernel, pid);
 }
 
+static void run_resume(struct viv_job *job)
+{
+    struct viv_program_spill *spill = VIV_CONTAINER_OF(job, struct viv_program_spill, job);
+    spill->result = viv_spill_resume(&spill->files, spill->offsets);
+}
+
 // ---- the step ----
 
 static struct viv_log_source source_of(struct viv_program *program, uint32_t index)
@@ -107,7 +114,8 @@ static struct viv_log_source source_of(struct viv_program *program, uint32_t ind
         .key = program->cursor_key,
         .stream = (enum viv_log_stream)(index + 1),
         .generation = 1,
-        .is_at_end = stream->fd < 0, // the step's own
+        // Acquire: of what a holder told, and the bytes before it.
+        .is_at_end = atomic_load_explicit(&stream->is_eof, memory_order_acquire),
     };
 }
 
@@ -137,7 +145,22 @@ static bool fill_batch(struct viv_program *program, struct viv_program_spill *sp
     return merged.len > 0 || spill->gaps[0] > 0 || spill->gaps[1] > 0 || merged.is_eof;
 }
 
-static void collect(struct viv_program_spill *spill, uint64_t now_ns)
+// A ring that lies behind its files has lost what it was: with its holder, or it is not what it
+// was said to be. Nothing more comes then, and what is in the files can be read.
+static void take_offsets(struct viv_program *program, struct viv_program_spill *spill)
+{
+    memcpy(spill->copied, spill->offsets, sizeof spill->copied);
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        struct viv_log_ring *ring = &program->care.streams[i].ring;
+        struct viv_log_view view;
+        viv_log_ring_look(ring, &view);
+        if (spill->offsets[i] <= view.end) continue;
+        spill->is_finished = true;
+        if (program->held->memory == NULL) viv_log_ring_lose(ring, spill->offsets[i], 0);
+    }
+}
+
+static void collect(struct viv_program *program, struct viv_program_spill *spill, uint64_t now_ns)
 {
     spill->is_busy = false;
     // Relaxed: a statistic.
@@ -147,8 +170,11 @@ static void collect(struct viv_program_spill *spill, uint64_t now_ns)
     memcpy(spill->written, spill->offsets, sizeof spill->written);
     if (spill->failed)
         spill->retry_ns = now_ns + RETRY_NS;
+    else if (spill->is_resuming)
+        take_offsets(program, spill);
     else
         spill->is_finished = spill->ends;
+    spill->is_resuming = spill->is_resuming && spill->failed;
 }
 
 static uint64_t write_on(struct viv_program *program, struct viv_program_spill *spill,
@@ -157,11 +183,13 @@ static uint64_t write_on(struct viv_program *program, struct viv_program_spill *
     // Seq_cst: pairs with the store of the job, which wakes.
     if (spill->is_busy && !atomic_load_explicit(&spill->is_done, memory_order_seq_cst))
         return VIV_FOREVER_NS;
-    if (spill->is_busy) collect(spill, now_ns);
+    if (spill->is_busy) collect(program, spill, now_ns);
     if (spill->is_finished) return VIV_FOREVER_NS;
     if (now_ns < spill->retry_ns) return spill->retry_ns;
-    if (!fill_batch(program, spill)) return VIV_FOREVER_NS;
+    if (!spill->is_resuming && !fill_batch(program, spill)) return VIV_FOREVER_NS;
+    spill->job.run = spill->is_resuming ? run_resume : run_batch;
     spill->is_busy = true;
+    spill->pid = program->pid;
     atomic_store_explicit(&spill->is_done, false, memory_order_relaxed); // published by the post
     if (viv_dirty_post(program->native->sched, VIV_DIRTY_IO, &spill->job) == VIV_OK)
         return VIV_FOREVER_NS;
@@ -174,15 +202,24 @@ static uint64_t write_on(struct viv_program *program, struct viv_program_spill *
 static bool set_saved(struct viv_program *program, const struct viv_program_spill *spill)
 {
     const bool is_off = spill->is_finished || (spill->failed && !spill->is_required);
+    bool has_moved = false;
+    if (spill->is_resuming) return false; // it is as the last kernel left it
     for (uint32_t i = 0; i < STREAMS; i++) {
         struct viv_log_ring *ring = &program->care.streams[i].ring;
         const uint64_t kept = spill->is_required ? spill->written[i] : spill->copied[i];
         const uint64_t saved = is_off ? UINT64_MAX : kept;
-        if (saved == atomic_load_explicit(&ring->saved, memory_order_relaxed)) continue; // own
+        if (saved == atomic_load_explicit(&ring->head->saved, memory_order_relaxed))
+            continue; // own
         viv_log_ring_set_saved(ring, saved, spill->is_required && !is_off);
-        viv_care_drained(&program->care); // as if somebody had
+        has_moved = true;
         viv_program__complete_all(program, &program->readers[i], VIV_OK);
     }
+    if (program->is_handed) {
+        if (has_moved && spill->is_required)
+            (void)viv_held__order(program->held, VIV_HOLD_MOVED, NULL); // else at the next batch
+        return false;
+    }
+    if (has_moved) viv_care_drained(&program->care); // as if somebody had
     return (program->care.hot & (VIV_READY_OUT | VIV_READY_ERR)) != 0;
 }
 
@@ -202,6 +239,35 @@ bool viv_spill_io_is_settled(struct viv_program *program)
     for (uint32_t i = 0; i < STREAMS; i++) // nobody waits for that disk any more
         viv_log_ring_set_saved(&program->care.streams[i].ring, UINT64_MAX, false);
     return true;
+}
+
+bool viv_spill_io_is_busy(struct viv_program *program)
+{
+    const struct viv_program_spill *spill = program->spill;
+    // Seq_cst: as in write_on.
+    return spill != NULL && spill->is_busy &&
+           !atomic_load_explicit(&spill->is_done, memory_order_seq_cst);
+}
+
+bool viv_spill_io_listens(const struct viv_program *program)
+{
+    return program->spill != NULL && !program->spill->is_finished;
+}
+
+void viv_spill_io_resume(struct viv_program *program)
+{
+    if (program->spill != NULL) program->spill->is_resuming = true;
+}
+
+void viv_spill_io_guard(struct viv_program *program)
+{
+    for (uint32_t i = 0; i < STREAMS && program->spill != NULL; i++)
+        viv_log_ring_set_saved(&program->care.streams[i].ring, 0, program->spill->is_required);
+}
+
+void viv_spill_io_let_go(struct viv_program *program)
+{
+    if (program->spill != NULL) program->spill->is_held = false;
 }
 
 // ---- life ----
@@ -230,9 +296,9 @@ enum viv_err viv_spill_io_open(struct viv_program *program)
     struct viv_program_spill *spill = viv_try_calloc(1, sizeof *spill, VIV_TAG_NATIVE);
     if (spill == NULL) return viv_diag_set(&program->launch_diag, VIV_E_EXHAUSTED, "memory");
     spill->native = program->native;
-    spill->pid = program->pid;
     spill->keeps = fields->spill_keep;
     spill->is_required = fields->spill_required;
+    spill->is_held = fields->survive == VIV_NATIVE_SURVIVE_KERNEL;
     spill->wall_offset_ns = viv_os_wall_ns() - viv_sched_now_ns(program->native->sched);
     spill->job = (struct viv_job){.run = run_batch, .done = finish_batch};
     memcpy(spill->digest, program->digest, sizeof spill->digest);
@@ -256,8 +322,7 @@ enum viv_err viv_spill_io_open(struct viv_program *program)
             .compresses = fields->spill_zstd,
         });
     program->spill = spill;
-    for (uint32_t i = 0; i < STREAMS; i++)
-        viv_log_ring_set_saved(&program->care.streams[i].ring, 0, spill->is_required);
+    viv_spill_io_guard(program);
     return VIV_OK;
 }
 
@@ -265,7 +330,7 @@ static void run_removal(struct viv_job *job)
 {
     struct viv_program_spill *spill = VIV_CONTAINER_OF(job, struct viv_program_spill, job);
     VIV_IGNORE(viv_spill_close(&spill->files), "what was not written is marked");
-    if (!spill->keeps) viv_spill_remove(&spill->files);
+    if (!spill->keeps && !spill->is_held) viv_spill_remove(&spill->files);
 }
 
 static void finish_removal(struct viv_job *job)

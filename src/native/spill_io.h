@@ -15,6 +15,15 @@ struct viv_program_spill;
 // Opens the directory below the state directory. Errors: UNSUPPORTED (no state directory), INVAL
 // (spill), EXHAUSTED. Thread: a spawner's. Blocks.
 enum viv_err viv_spill_io_open(struct viv_program *program) VIV_MUST_CHECK;
+// Before the first step: the files of an earlier kernel are written on.
+void viv_spill_io_resume(struct viv_program *program);
+// Nothing was saved of its rings, which are others than at the opening. Thread: a spawner's.
+void viv_spill_io_guard(struct viv_program *program);
+// A batch is under way, which uses the program. The step's.
+bool viv_spill_io_is_busy(struct viv_program *program);
+bool viv_spill_io_listens(const struct viv_program *program); // it waits for output. The step's.
+// Of one that outlives this kernel: it is released here, so its files may go. Thread: any.
+void viv_spill_io_let_go(struct viv_program *program);
 // Writes on; when to be called again. The step's.
 uint64_t viv_spill_io_step(struct viv_program *program, uint64_t now_ns);
 // Whether nothing is left to write, or cannot be written now. The step's.

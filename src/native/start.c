@@ -209,7 +209,9 @@ static void complete_plan(struct viv_program *program, const struct viv_native_e
     plan->pty_is_raw = fields->pty_raw;
     plan->rows = (uint16_t)fields->pty.rows;
     plan->cols = (uint16_t)fields->pty.columns;
-    plan->deadman_ns = fields->deadman != VIV_NATIVE_NONE ? fields->deadman * VIV_NS_PER_MS : 0;
+    viv_spin_lock(&program->care.lock); // of one that is held it may have been moved
+    plan->deadman_ns = viv_native__deadman_ns(program->deadman_ms);
+    viv_spin_unlock(&program->care.lock);
     plan->umask = fields->umask;
     plan->nice = (int32_t)fields->nice;
     plan->path = program->exe;
@@ -322,6 +324,16 @@ static void close_leader(struct viv_program *program)
     program->care.leader_fd = -1;
 }
 
+static void abandon(struct viv_program *program)
+{
+    abandon_init(program);
+    // A group that was killed once is of no use to another start.
+    if (program->care.cgroup_fd >= 0 && viv_cgroup_is_populated(program->care.cgroup_fd) != 0)
+        VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
+    end_child(&program->init_fd, true);
+    close_leader(program);
+}
+
 // Init could not be told what to do: it ended before, or the host ran out of something.
 static enum viv_err link_error(struct viv_program *program, enum viv_err err)
 {
@@ -343,6 +355,7 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
         .ready_fd = program->child_fds[VIV_PROGRAM_READY_FD],
         .cgroup_fd = has_rung ? program->care.cgroup_fd : -1};
     int holder_end;
+    program->is_init_known = program->is_init_ready = false; // of a start that failed
     enum viv_err err = viv_init_link_open(&program->care.link, &holder_end);
     if (err != VIV_OK) return link_error(program, err);
     const struct viv_init_start start = {.holder_fd = native->holder_fd,
@@ -375,19 +388,32 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     // Where init is another process, the one that was started has ended by now.
     int *outer = program->init_fd >= 0 || err != VIV_OK ? &program->outer_fd : &program->init_fd;
     *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
-    if (err == VIV_OK && program->held != NULL) err = viv_held__hand(program);
+    const bool is_gated = program->req.fields.start == VIV_NATIVE_START_GATED;
+    if (err == VIV_OK && program->held != NULL && !is_gated) err = viv_held__hand(program);
     if (err != VIV_OK) {
-        abandon_init(program);
-        if (program->care.cgroup_fd >= 0)
-            VIV_IGNORE(viv_cgroup_kill(program->care.cgroup_fd), "or by init");
-        end_child(&program->init_fd, true);
-        close_leader(program);
+        abandon(program);
         if (program->launched.stage != VIV_STAGE_NONE && program->outer_fd >= 0) {
             VIV_IGNORE(viv_os_close(program->outer_fd), "it was waited for");
             program->outer_fd = -1;
         }
     }
     end_child(&program->outer_fd, err != VIV_OK);
+    return err;
+}
+
+enum viv_err viv_native__start_gated(struct viv_program *program)
+{
+    struct viv_plan *none = viv_try_calloc(1, sizeof *none, VIV_TAG_NATIVE);
+    program->is_init_ready = false;
+    enum viv_err err = none == NULL ? fail(program, VIV_E_EXHAUSTED, "memory") : VIV_OK;
+    if (err == VIV_OK) {
+        err = viv_init_link_start(&program->care.link);
+        if (err != VIV_OK) err = link_error(program, err);
+    }
+    if (err == VIV_OK) err = await_start(program, none); // its view was made before
+    if (err == VIV_OK) err = viv_held__hand(program);
+    if (err != VIV_OK) abandon(program);
+    if (none != NULL) viv_free(none, sizeof *none, VIV_TAG_NATIVE);
     return err;
 }
 
@@ -418,6 +444,15 @@ static enum viv_err probe_host(struct viv_native *native, struct viv_launch_room
     return has_holder ? VIV_OK : VIV_E_UNSUPPORTED;
 }
 
+enum viv_err viv_native__prepare_start(struct viv_program *program, struct viv_launch_room *room)
+{
+    const bool is_kept = program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL;
+    viv_native__post_warden(program->native, room);
+    if (program->care.has_init && probe_host(program->native, room) != VIV_OK)
+        return fail(program, VIV_E_UNSUPPORTED, "holder");
+    return is_kept && program->held == NULL ? viv_held__open(program, room) : VIV_OK;
+}
+
 enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_room *room)
 {
     struct viv_native_env env;
@@ -427,11 +462,7 @@ enum viv_err viv_native__start(struct viv_program *program, struct viv_launch_ro
         .digest = program->digest,
         .pid = program->pid,
     };
-    viv_native__post_warden(program->native, room);
-    if (program->care.has_init && probe_host(program->native, room) != VIV_OK)
-        return fail(program, VIV_E_UNSUPPORTED, "holder");
-    if (program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL)
-        VIV_TRY(viv_held__open(program, room));
+    VIV_TRY(viv_native__prepare_start(program, room));
     VIV_TRY(viv_native_env_build(&program->req, &source, &env, &program->launch_diag));
     // Seq_cst: the step that finds it begun may kill through the descriptor in `launched`.
     atomic_store_explicit(&program->launch_began_ns, viv_os_now_ns(), memory_order_seq_cst);

@@ -36,8 +36,8 @@ enum viv_err viv_program__arm(struct viv_program *program)
     for (uint32_t bit = 1; bit < VIV_READY_ALL; bit <<= 1) {
         int fd;
         bool writes = false;
-        const bool wants = program->held != NULL ? viv_held__wants(program, bit, &fd)
-                                                 : viv_care_wants(care, bit, &fd, &writes);
+        const bool wants = program->is_handed ? viv_held__wants(program, bit, &fd)
+                                              : viv_care_wants(care, bit, &fd, &writes);
         if (!wants) continue;
         VIV_TRY(viv_io_arm(program->native->sched, &wait_of(program, bit)->io, fd,
                            writes ? VIV_POLL_OUT : VIV_POLL_IN));

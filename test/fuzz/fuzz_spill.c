@@ -6,11 +6,29 @@
 #include "native/spill_pack.h"
 #include "os/file.h"
 #include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX = 256 };
+
+// What is whole stays, and is written on.
+static void take_up(const struct viv_spill_config *config, bool packed, const uint8_t *data,
+                    size_t size)
+{
+    struct viv_spill spill;
+    struct stat stat;
+    uint64_t offsets[2];
+    viv_spill_init(&spill, config);
+    if (viv_spill_resume(&spill, offsets) < 0) return;
+    CHECK(spill.oldest == 1 && spill.newest == 1);
+    if (!packed) {
+        CHECK(spill.size_bytes == viv_spill_whole(data, size));
+        CHECK(viv_os_fstat(spill.fd, &stat) >= 0 && (size_t)stat.st_size == spill.size_bytes);
+    }
+    CHECK(viv_spill_close(&spill) >= 0);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -35,6 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             offset = piece.offset + piece.len;
         }
     }
+    take_up(&config, packed, data + 1, size - 1);
     (void)unlink(name);
     return 0;
 }

@@ -211,10 +211,22 @@ class Bad(HeldTest):
         self.assertEqual([row["number"] for row in self.ps()], [1])
         self.assertEqual(self.viv("kill", "#1").status, 0)
 
-    def test_what_a_holder_cannot_do(self):
-        for options, words in ((("--spill", "d"), "spill"),):
-            ended = self.viv("run", "-d", "--survive", "kernel", *options, "--", "true")
-            self.assertEqual((ended.status, words in ended.err), (1, True), ended)
+    def spilled(self):
+        """What all files of the spill have, heads of records and all."""
+        return b"".join(path.read_bytes() for path in sorted((self.state_dir / "viv" / "d").glob("*")))
+
+    def test_case_089_files_go_on_with_the_next_daemon(self):
+        ref = self.held("echo first; sleep 1; echo second; sleep 900; :", ("--spill", "d"))
+        self.until(lambda: b"first" in self.spilled(), "it is written")
+        self.kill_daemon()
+        time.sleep(1.5)
+        self.assertNotIn(b"second", self.spilled())
+        self.assertEqual([row["number"] for row in self.ps()], [1])
+        self.until(lambda: b"second" in self.spilled(), "it is written on")
+        self.assertEqual(self.spilled().count(b"first"), 1)
+        self.assertEqual(self.viv("kill", ref).status, 0)
+        self.assertEqual(self.viv("release", "#1").status, 0)
+        self.until(lambda: self.spilled() == b"", "its files are gone")
 
 
 if __name__ == "__main__":

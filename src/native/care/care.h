@@ -137,11 +137,14 @@ void viv_care_close_stream(struct viv_care *care, uint32_t index, bool truncated
 void viv_care_close_stdin(struct viv_care *care);
 void viv_care_set_ready(struct viv_care *care); // it has said so
 void viv_care_drained(struct viv_care *care);   // somebody took bytes out of a ring
+// What full rings do from now on; a pipe that waited for room is tried again.
+void viv_care_set_overflow(struct viv_care *care, bool is_backpressure);
 // Large pipes that nothing came through for 10 s become small again. When next.
 uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns);
 // What is to be waited for now: descriptor, and whether for room to write. False: nothing.
 bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd,
                     bool *out_is_writing);
+void viv_care_forget_all(struct viv_care *care); // nothing of it is waited for any more
 void viv_care_close_link(struct viv_care *care); // to init, which kills what it has
 void viv_care_close_all(struct viv_care *care);
 // Activity that holds the idle clock, if the program counts it. on: VIV_NATIVE_IDLE_ON_ bits.

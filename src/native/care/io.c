@@ -220,6 +220,15 @@ void viv_care_drained(struct viv_care *care)
     care->full = 0;
 }
 
+void viv_care_set_overflow(struct viv_care *care, bool is_backpressure)
+{
+    // What is read beyond cap at the end is read in any case.
+    for (uint32_t i = 0; i < 2; i++)
+        if (!care->streams[i].is_overfilled)
+            viv_log_ring_set_backpressure(&care->streams[i].ring, is_backpressure);
+    viv_care_drained(care);
+}
+
 // ----------------------------------------------------------------------------------------- waiting
 
 static int fd_of(const struct viv_care *care, uint32_t ready_bit)
@@ -247,6 +256,13 @@ bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd
     *out_is_writing = ready_bit == VIV_READY_IN;
     if (ready_bit == VIV_READY_PID && care->traced_check_ns != 0) return false;
     return *out_fd >= 0 && ((care->armed | care->hot | care->full) & ready_bit) == 0;
+}
+
+void viv_care_forget_all(struct viv_care *care)
+{
+    for (uint32_t bit = 1; bit < VIV_READY_ALL; bit <<= 1)
+        if ((care->armed & bit) != 0) care->host->forget(care, fd_of(care, bit), bit);
+    care->armed = 0;
 }
 
 void viv_care_close_link(struct viv_care *care)

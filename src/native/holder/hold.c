@@ -99,17 +99,23 @@ static uint64_t check_orphan(struct viv_hold *hold, uint64_t now_ns)
     return now_ns;
 }
 
-static uint64_t check_end(struct viv_hold *hold, uint64_t now_ns)
+static uint64_t check_record(struct viv_hold *hold, uint64_t now_ns)
 {
-    if (hold->stage != VIV_HOLD_ENDED) return VIV_FOREVER_NS;
-    if (hold->forgets) {
-        viv_hold__forget(hold);
-        return now_ns;
-    }
     if (now_ns >= hold->record_ns) {
         const bool is_written = viv_hold__write_record(hold) == VIV_OK;
         hold->record_ns = is_written ? VIV_FOREVER_NS : now_ns + RECORD_PAUSE_NS;
     }
+    return hold->record_ns;
+}
+
+static uint64_t check_end(struct viv_hold *hold, uint64_t now_ns)
+{
+    if (hold->stage != VIV_HOLD_ENDED) return check_record(hold, now_ns);
+    if (hold->forgets) {
+        viv_hold__forget(hold);
+        return now_ns;
+    }
+    (void)check_record(hold, now_ns);
     const uint64_t end_ns =
         viv_add_sat_u64(hold->ended_ns, viv_care_knob(&hold->care, VIV_KNOB_RETENTION));
     // One that cannot be written, and was not seen, is waited for: it would be lost.

@@ -14,6 +14,7 @@
 
 #include "native/care/care.h"
 #include "native/holder/hold_rec.h"
+#include "native/label.h"
 #include "native/ring_memory.h"
 #include "os/poll.h"
 
@@ -69,7 +70,8 @@ struct viv_hold {
     bool has_caller;                           // somebody connects
     const void *birth;
     size_t birth_bytes;
-    struct viv_hold_rec rec; // texts lie in `birth`
+    struct viv_hold_rec rec; // texts lie in `birth`, but for a label that was set
+    char label[VIV_LABEL_SIZE];
     struct viv_log_memory_plan plan;
     struct viv_log_places places[2];
     struct viv_log_memory *memory;
@@ -82,7 +84,8 @@ struct viv_hold {
     // stopping.
     uint64_t orphan_end_ns;
     uint64_t ended_ns;
-    uint64_t record_ns; // when the end is to be written down; VIV_FOREVER_NS: it is, or none
+    uint64_t deadman_ns; // as it was set last; init keeps it
+    uint64_t record_ns;  // when the record is to be written again; VIV_FOREVER_NS: it is as it was
     // The controller was asked whether it is idle: what `touched_ns` was, and was set to.
     uint64_t real_touched_ns, asked_touched_ns; // asked: 0: it was not
     uint64_t listen_ns;                         // when to listen again after it failed

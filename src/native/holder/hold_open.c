@@ -121,6 +121,7 @@ static enum viv_err make_memory(struct viv_hold *hold)
         .stream_count = numbers->stream_count,
         .has_index = (numbers->flags & VIV_HOLD_HAS_INDEX) != 0,
         .is_backpressure = (numbers->flags & VIV_HOLD_BACKPRESSURE) != 0,
+        .keeps_unsaved = (numbers->flags & VIV_HOLD_KEEPS_UNSAVED) != 0,
     };
     const size_t size = viv_log_memory_bytes(&hold->plan);
     void *base;
@@ -265,8 +266,9 @@ static void remove_file(struct viv_hold *hold, const char *ending)
 void viv_hold__clean_up(struct viv_hold *hold)
 {
     const struct viv_hold_text *group = &hold->rec.texts[VIV_HOLD_TEXT_GROUP];
-    if ((hold->files & VIV_HOLD_FILE_SOCKET) != 0) remove_file(hold, "sock");
+    // In this order: a record whose socket is not there is of a program that was lost.
     if ((hold->files & VIV_HOLD_FILE_RECORD) != 0) remove_file(hold, "rec");
+    if ((hold->files & VIV_HOLD_FILE_SOCKET) != 0) remove_file(hold, "sock");
     hold->files = 0;
     if (hold->stage == VIV_HOLD_ENDED && group->len > 0)
         VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, group->data, AT_REMOVEDIR),

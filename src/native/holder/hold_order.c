@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Orders of the controller, each as the kernel's step would do it.
+#include "base/assert.h"
 #include "gen/native.h"
 #include "native/holder/hold_int.h"
 #include "os/pty.h"
+#include <string.h>
 
 // A controller that does not answer holds the idle clock no longer than this.
 #define IDLE_ANSWER_NS (2 * VIV_NS_PER_SEC)
@@ -136,14 +138,47 @@ static void stop(struct viv_hold *hold, const struct viv_hold_stop *order, uint6
 
 static void set_knob(struct viv_hold *hold, const struct viv_hold_set *set)
 {
+    VIV_ASSERT(set->knob < VIV_KNOBS);
     // The time for an answer was counted with the value before: it is asked anew, if it has to be.
     if (set->knob == VIV_KNOB_IDLE && is_asked(hold)) {
         set_touched(hold, hold->real_touched_ns);
         hold->asked_touched_ns = 0;
     }
     viv_spin_lock(&hold->care.lock);
-    hold->care.knobs[set->knob] = set->value_ns;
+    hold->care.knobs[set->knob] = set->value;
     viv_spin_unlock(&hold->care.lock);
+}
+
+static void set_label(struct viv_hold *hold, const struct viv_hold_frame *frame)
+{
+    memcpy(hold->label, frame->bytes, frame->byte_count);
+    hold->label[frame->byte_count] = '\0';
+    hold->rec.texts[VIV_HOLD_TEXT_LABEL] =
+        (struct viv_hold_text){hold->label, (uint32_t)frame->byte_count};
+}
+
+// A kernel that comes later learns from the record what is no knob.
+static void set(struct viv_hold *hold, const struct viv_hold_frame *frame, uint64_t now_ns)
+{
+    const struct viv_hold_set *set = &frame->body.set;
+    if (set->knob < VIV_KNOBS) {
+        set_knob(hold, set);
+        return;
+    }
+    if (set->knob == VIV_HOLD_SET_DEADMAN) {
+        hold->deadman_ns = set->value;
+        if (hold->care.link.fd >= 0)
+            VIV_IGNORE(viv_init_link_set_deadman(&hold->care.link, set->value), "it is ending");
+        return;
+    }
+    if (set->knob == VIV_HOLD_SET_LABEL) {
+        set_label(hold, frame);
+    } else {
+        hold->rec.numbers.flags &= ~(uint32_t)VIV_HOLD_BACKPRESSURE;
+        hold->rec.numbers.flags |= set->value != 0 ? VIV_HOLD_BACKPRESSURE : 0u;
+        viv_care_set_overflow(&hold->care, set->value != 0);
+    }
+    hold->record_ns = now_ns;
 }
 
 static void close_output(struct viv_hold *hold, uint64_t streams)
@@ -221,7 +256,7 @@ bool viv_hold__obey(struct viv_hold *hold, const struct viv_hold_frame *frame, u
         note_seen(hold, frame->body.number.value);
         return false;
     case VIV_HOLD_SET:
-        set_knob(hold, &frame->body.set);
+        set(hold, frame, now_ns);
         break;
     case VIV_HOLD_TOUCH:
         note_touch(hold, frame->body.touch.at_ns, now_ns);

@@ -20,7 +20,7 @@ struct lengths {
 };
 
 static const char magic[8] = "VIVHREC";
-enum { VERSION = 1, SIGNO_MAX = 64, RING_BYTES_MIN = 4 << 10, QUEUE_BYTES_MIN = 4 << 10 };
+enum { VERSION = 2, SIGNO_MAX = 64, RING_BYTES_MIN = 4 << 10, QUEUE_BYTES_MIN = 4 << 10 };
 #define RING_BYTES_MAX (UINT64_C(256) << 20)
 #define QUEUE_BYTES_MAX (UINT64_C(16) << 20)
 
@@ -116,7 +116,7 @@ static bool is_in_range(const struct viv_hold_numbers *numbers)
            (numbers->ring_bytes & (numbers->ring_bytes - 1)) == 0 &&
            is_size(numbers->stdin_queue_bytes, QUEUE_BYTES_MIN, QUEUE_BYTES_MAX) &&
            numbers->stop_signal >= 1 && numbers->stop_signal <= SIGNO_MAX &&
-           numbers->flags < 2 * VIV_HOLD_HAS_TERMINAL && numbers->stream_count >= 1 &&
+           numbers->flags < 2 * VIV_HOLD_KEEPS_UNSAVED && numbers->stream_count >= 1 &&
            numbers->stream_count <= 2 && numbers->rung < VIV_RUNGS && is_digest(numbers->digest) &&
            memcmp(numbers->zero, zero, sizeof zero) == 0;
 }

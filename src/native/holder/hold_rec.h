@@ -31,7 +31,8 @@ enum {
     VIV_HOLD_BACKPRESSURE = 4,
     VIV_HOLD_HAS_INDEX = 8,
     VIV_HOLD_KEEPS_STDIN = 16,
-    VIV_HOLD_HAS_TERMINAL = 32
+    VIV_HOLD_HAS_TERMINAL = 32,
+    VIV_HOLD_KEEPS_UNSAVED = 64 // spill_required
 };
 
 // Decoded ones are followed by a NUL, which does not count.

@@ -39,6 +39,7 @@ void viv_hold__pack(struct viv_hold *hold, struct viv_hold_state *out)
         .output_bytes = care->output_bytes,
         // Relaxed: own thread's.
         .touched_ns = atomic_load_explicit(&care->touched_ns, memory_order_relaxed),
+        .deadman_ns = hold->deadman_ns,
         .leader = hold->leader,
         .eof = ends_of(hold),
     };
@@ -56,6 +57,7 @@ static bool is_news(const struct viv_hold_state *before, const struct viv_hold_s
     struct viv_hold_state quiet = *now;
     quiet.output_bytes = before->output_bytes;
     quiet.touched_ns = before->touched_ns;
+    quiet.deadman_ns = before->deadman_ns;
     memcpy(quiet.knobs_ns, before->knobs_ns, sizeof quiet.knobs_ns);
     return memcmp(&quiet, before, sizeof quiet) != 0;
 }

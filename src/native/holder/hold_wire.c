@@ -7,7 +7,13 @@
 #include "os/packet.h"
 #include <string.h>
 
-enum { SIGNO_MAX = 64, SIZE_MAX_OF_TERMINAL = 65535, FRAMINGS = 5, STREAM_BITS = 3 };
+enum {
+    SIGNO_MAX = 64,
+    SIZE_MAX_OF_TERMINAL = 65535,
+    FRAMINGS = 5,
+    STREAM_BITS = 3,
+    LABEL_BYTES_MAX = 128
+};
 
 _Static_assert(sizeof(struct viv_hold_hello) == 64, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_open) == 56, "sent as it is");
@@ -21,7 +27,10 @@ _Static_assert(sizeof(struct viv_hold_touch) == 8, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_stdin) == 8, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_answer) == 32, "sent as it is");
 _Static_assert(sizeof(struct viv_hold_exit) == 216, "sent as it is, and on disk");
-_Static_assert(sizeof(struct viv_hold_state) == 328, "sent as it is, and on disk");
+_Static_assert(sizeof(struct viv_hold_state) == 336, "sent as it is, and on disk");
+_Static_assert(VIV_HOLD_SET_OVERFLOW ==
+                   sizeof(((struct viv_hold_state *)NULL)->knobs_ns) / sizeof(uint64_t),
+               "behind the knobs");
 
 int viv_hold_frame_length(uint16_t type)
 {
@@ -112,6 +121,22 @@ bool viv_hold_state_is_sound(const struct viv_hold_state *state)
            state->leader >= 0 && state->eof <= STREAM_BITS && is_exit(&state->exit);
 }
 
+static bool is_set(const struct viv_hold_frame *frame)
+{
+    const struct viv_hold_set *set = &frame->body.set;
+    const size_t count = frame->byte_count;
+    if (set->zero != 0 || set->knob >= VIV_HOLD_SETS) return false;
+    if (set->knob == VIV_HOLD_SET_LABEL)
+        return set->value == 0 && count >= 1 && count <= LABEL_BYTES_MAX &&
+               memchr(frame->bytes, 0, count) == NULL;
+    return count == 0 && (set->knob != VIV_HOLD_SET_OVERFLOW || set->value <= 1);
+}
+
+static bool has_bytes(uint16_t type)
+{
+    return type == VIV_HOLD_STDIN || type == VIV_HOLD_SET;
+}
+
 static bool is_order(const struct viv_hold_frame *frame)
 {
     const struct viv_frame_signal *signal = &frame->body.signal;
@@ -135,8 +160,7 @@ static bool is_order(const struct viv_hold_frame *frame)
     case VIV_HOLD_STOP:
         return is_stop(&frame->body.stop);
     case VIV_HOLD_SET:
-        return frame->body.set.knob < VIV_COUNT_OF(frame->body.state.knobs_ns) &&
-               frame->body.set.zero == 0;
+        return is_set(frame);
     case VIV_HOLD_CLOSE_OUTPUT:
         return frame->body.number.value <= STREAM_BITS;
     default:
@@ -170,7 +194,7 @@ bool viv_hold_frame_decode(const void *data, size_t len_bytes, struct viv_hold_f
     if (len_bytes - sizeof frame.head != frame.head.length) return false;
     if (frame.head.length < (uint32_t)length) return false;
     const size_t rest = frame.head.length - (uint32_t)length;
-    if (rest > 0 && frame.head.type != VIV_HOLD_STDIN) return false;
+    if (rest > 0 && !has_bytes(frame.head.type)) return false;
     memcpy(&frame.body, (const uint8_t *)data + sizeof frame.head, (size_t)length);
     frame.bytes = (const uint8_t *)data + sizeof frame.head + length;
     frame.byte_count = rest;
@@ -182,7 +206,7 @@ bool viv_hold_frame_decode(const void *data, size_t len_bytes, struct viv_hold_f
 int viv_hold_frame_send(int fd, const struct viv_hold_sent *sent)
 {
     const int length = viv_hold_frame_length(sent->type);
-    VIV_ASSERT(length >= 0 && (sent->byte_count == 0 || sent->type == VIV_HOLD_STDIN));
+    VIV_ASSERT(length >= 0 && (sent->byte_count == 0 || has_bytes(sent->type)));
     VIV_ASSERT(sent->byte_count <=
                VIV_HOLD_FRAME_BYTES_MAX - sizeof(struct viv_frame_head) - (size_t)length);
     const struct viv_frame_head head = {.type = sent->type,

@@ -32,7 +32,7 @@
 #include "native/record.h"
 
 enum {
-    VIV_HOLD_PROTOCOL = 1,
+    VIV_HOLD_PROTOCOL = 2,
     VIV_HOLD_FRAME_BYTES_MAX = 256 << 10,
     VIV_HOLD_UUID_BYTES = 16,
     VIV_HOLD_KEY_BYTES = 16,
@@ -130,9 +130,16 @@ struct viv_hold_stop {
     // released then
     uint32_t kills, forgets;
 };
+// LABEL: bytes follow, 1 to 128 and no NUL, and value is 0.
 struct viv_hold_set {
-    uint32_t knob, zero;
-    uint64_t value_ns;
+    uint32_t knob, zero; // VIV_KNOB_, in ns; or:
+    uint64_t value;
+};
+enum {
+    VIV_HOLD_SET_OVERFLOW = 4, // 0 drops, 1 waits
+    VIV_HOLD_SET_DEADMAN,      // CLOCK_BOOTTIME, in ns; 0: none
+    VIV_HOLD_SET_LABEL,
+    VIV_HOLD_SETS
 };
 struct viv_hold_touch {
     uint64_t at_ns; // last activity that the kernel knows of, monotonic
@@ -178,6 +185,7 @@ struct viv_hold_state {
     uint64_t stdin_accepted, stdin_delivered, stdin_queued, stdin_bound;
     uint64_t output_bytes, touched_ns;
     uint64_t knobs_ns[4]; // VIV_KNOB_
+    uint64_t deadman_ns;  // as it was set last; 0: it was not
     int32_t leader;       // its number, for people; 0: none
     uint32_t eof;         // bits of streams
     struct viv_hold_exit exit;
@@ -191,12 +199,12 @@ enum {
 };
 
 bool viv_hold_state_is_sound(const struct viv_hold_state *state); // every field is in range
-// The bytes that a frame of the type has behind its head, STDIN at least; -1: no such type.
+// The bytes that a frame of the type has behind its head, STDIN and SET at least; -1: no such type.
 int viv_hold_frame_length(uint16_t type);
 // Checked: a known type, its length, every field in range. False: not a frame.
 struct viv_hold_frame {
     struct viv_frame_head head;
-    const uint8_t *bytes; // behind the fixed part, of STDIN; in the data
+    const uint8_t *bytes; // behind the fixed part, of STDIN and SET; in the data
     size_t byte_count;
     union {
         struct viv_hold_hello hello;

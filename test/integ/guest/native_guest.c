@@ -222,6 +222,17 @@ static void case_status(void)
     CHECK(info.values[VIV_PROG_MAX_LIFETIME_MS] == 7200000);
     ERR(viv_native_set(&ref, VIV_PROG_CMD, 1), VIV_E_INVAL);
     ERR(viv_native_set(&ref, 4096, 1), VIV_E_INVAL);
+    OK(viv_native_set(&ref, VIV_PROG_OVERFLOW, 1));
+    OK(viv_native_info(&ref, 0, &info, sizeof(info)));
+    CHECK(info.values[VIV_PROG_OVERFLOW] == 1);
+    ERR(viv_native_set(&ref, VIV_PROG_OVERFLOW, 2), VIV_E_INVAL);
+    expect_detail("viv_native.set: overflow");
+    OK(viv_prog_set_label(&ref, "a \xff\n one", 7));
+    OK(viv_native_status(&ref, &status, sizeof(status)));
+    CHECK(status.label_len == 8 && memcmp(status.label, "a \xef\xbf\xbd on", 9) == 0);
+    ERR(viv_prog_set_label(&ref, "", 65537), VIV_E_INVAL);
+    expect_detail("viv_native.set: label");
+    OK(viv_prog_set_label(&ref, "a sleeper", 9));
     // N7: known ones once, in the order asked.
     const struct viv_prog_ref other = start_shell("sleep 100");
     OK(viv_native_status(&other, two, sizeof(two[0])));

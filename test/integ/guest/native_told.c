@@ -433,6 +433,7 @@ static void case_faults(void)
     FAULT(viv_native_list("", 0, 0, BAD, 100, 1, &count));
     FAULT(viv_native_list("", 0, 0, body, 100, 1, BAD));
     FAULT(viv_native_set(bad, VIV_PROG_IDLE_MS, 1));
+    FAULT(viv_prog_set_label(&ref, BAD, 100));
     FAULT(viv_native_read_logs(bad, 1, body, 1, (void *)body));
     FAULT(viv_native_read_logs(&ref, 1, BAD, 1000, (void *)body));
     FAULT(viv_native_read_logs(&ref, 1, body, 1, BAD));

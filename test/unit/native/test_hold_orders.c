@@ -40,7 +40,7 @@ static void start(const char *word, const char *then)
 
 static enum viv_err set(uint32_t knob, uint64_t value_ns)
 {
-    const struct viv_hold_set order = {.knob = knob, .value_ns = value_ns};
+    const struct viv_hold_set order = {.knob = knob, .value = value_ns};
     return hold_order(&one, VIV_HOLD_SET, &order);
 }
 

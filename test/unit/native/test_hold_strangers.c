@@ -42,7 +42,7 @@ static void start_counting(void)
 static void check_unaffected(struct hold_kernel *kernel)
 {
     const uint64_t before = hold_end_offset(kernel);
-    const struct viv_hold_set set = {.knob = VIV_KNOB_RETENTION, .value_ns = VIV_NS_PER_SEC};
+    const struct viv_hold_set set = {.knob = VIV_KNOB_RETENTION, .value = VIV_NS_PER_SEC};
     CHECK(hold_order(kernel, VIV_HOLD_SET, &set) == VIV_OK);
     CHECK_WAIT(hold_end_offset(kernel) > before, 20, fprintf(stderr, "it does not count\n"));
     CHECK(kernel->state.phase == VIV_NATIVE_RUNNING);

@@ -226,6 +226,44 @@ static struct viv_log_memory *memory(void)
     return one.memory;
 }
 
+static void move_saved(uint64_t saved)
+{
+    atomic_store(&memory()->heads[0].saved, saved);
+    CHECK(hold_send(&one, VIV_HOLD_MOVED, NULL, NULL, 0));
+}
+
+static void await_end(uint64_t offset)
+{
+    struct viv_hold_frame frame;
+    CHECK_WAIT(hold_end_offset(&one) == offset, 20, (void)hold_next(&one, 5, &frame));
+    (void)hold_next(&one, 100, &frame); // and it stays so
+    CHECK(hold_end_offset(&one) == offset);
+}
+
+// The word is the kernel's, and may be anything.
+static void n104_what_is_not_saved_is_not_evicted(void **state)
+{
+    (void)state;
+    const uint64_t ring = 64 << 10;
+    rig.birth.numbers.ring_bytes = ring;
+    rig.birth.numbers.flags |= VIV_HOLD_KEEPS_UNSAVED;
+    start("spew=1000000", "exit=5");
+    await_end(ring); // nothing is
+    CHECK(atomic_load(&memory()->heads[0].evicted) == 0);
+    move_saved(ring / 2);
+    await_end(ring + ring / 2);
+    CHECK(atomic_load(&memory()->heads[0].evicted) == ring / 2);
+    move_saved(0); // back: it waits
+    await_end(ring + ring / 2);
+    move_saved(ring - 1);
+    await_end(2 * ring - 1);
+    move_saved(UINT64_MAX - 1); // more than there is: all of it, and no more
+    end();
+    CHECK(how()->code == 5 && how()->received[0] == 1000000);
+    CHECK(how()->evicted[0] >= ring - 1 && how()->evicted[0] < 1000000);
+    hold_release(&rig, &one);
+}
+
 static void n80_the_bell_is_for_who_sleeps(void **state)
 {
     (void)state;
@@ -342,6 +380,7 @@ int main(void)
         TEST(n72_but_is_not_waited_for_for_ever),
         TEST(n73_the_end_needs_no_reader),
         TEST(n74_output_is_closed),
+        TEST(n104_what_is_not_saved_is_not_evicted),
         TEST(n80_the_bell_is_for_who_sleeps),
         TEST(n106_it_says_that_it_is_ready),
         TEST(n106_a_line_says_it),

@@ -19,8 +19,8 @@ static const struct {
     {VIV_HOLD_RESIZE, 8},    {VIV_HOLD_STOP, 24},        {VIV_HOLD_SET, 16},
     {VIV_HOLD_FREEZE, 8},    {VIV_HOLD_CLOSE_OUTPUT, 8}, {VIV_HOLD_TOUCH, 8},
     {VIV_HOLD_MOVED, 0},     {VIV_HOLD_RELEASE, 0},      {VIV_HOLD_ACK, 8},
-    {VIV_HOLD_HELLO, 64},    {VIV_HOLD_ATTACHED, 328},   {VIV_HOLD_STALE, 0},
-    {VIV_HOLD_DISPLACED, 0}, {VIV_HOLD_OK, 32},          {VIV_HOLD_EVENT, 328},
+    {VIV_HOLD_HELLO, 64},    {VIV_HOLD_ATTACHED, 336},   {VIV_HOLD_STALE, 0},
+    {VIV_HOLD_DISPLACED, 0}, {VIV_HOLD_OK, 32},          {VIV_HOLD_EVENT, 336},
     {VIV_HOLD_IDLE, 0},
 };
 
@@ -96,6 +96,38 @@ static void n102_heads_that_lie(void **state)
     assert_false(viv_hold_frame_decode(bytes, sizeof flagged, &out));
 }
 
+static bool decode_set(uint32_t knob, uint64_t value, const char *text, size_t count)
+{
+    uint8_t body[sizeof(struct viv_hold_set) + 256];
+    struct viv_hold_frame out;
+    const struct viv_hold_set set = {.knob = knob, .value = value};
+    const uint32_t len = (uint32_t)(sizeof set + count);
+    memcpy(body, &set, sizeof set);
+    memcpy(body + sizeof set, text, count);
+    if (!decode(VIV_HOLD_SET, len, body, len, &out)) return false;
+    assert_int_equal(out.byte_count, count);
+    return true;
+}
+
+static void n102_what_is_set(void **state)
+{
+    (void)state;
+    char longest[129];
+    memset(longest, 'x', sizeof longest);
+    assert_true(decode_set(3, UINT64_MAX, "", 0));
+    assert_false(decode_set(3, 1, "x", 1));
+    assert_true(decode_set(VIV_HOLD_SET_OVERFLOW, 0, "", 0));
+    assert_true(decode_set(VIV_HOLD_SET_OVERFLOW, 1, "", 0));
+    assert_false(decode_set(VIV_HOLD_SET_OVERFLOW, 2, "", 0));
+    assert_false(decode_set(VIV_HOLD_SET_OVERFLOW, 1, "x", 1));
+    assert_true(decode_set(VIV_HOLD_SET_LABEL, 0, "label", 5));
+    assert_true(decode_set(VIV_HOLD_SET_LABEL, 0, longest, 128));
+    assert_false(decode_set(VIV_HOLD_SET_LABEL, 0, longest, 129));
+    assert_false(decode_set(VIV_HOLD_SET_LABEL, 0, "", 0));
+    assert_false(decode_set(VIV_HOLD_SET_LABEL, 1, "label", 5));
+    assert_false(decode_set(VIV_HOLD_SET_LABEL, 0, "la\0bel", 6));
+}
+
 static void n102_the_longest(void **state)
 {
     (void)state;
@@ -152,7 +184,8 @@ static void n102_fields_out_of_range(void **state)
     REFUSE(VIV_HOLD_STOP, stop.signo, 65);
     REFUSE(VIV_HOLD_STOP, stop.kills, 2);
     REFUSE(VIV_HOLD_STOP, stop.forgets, 2);
-    REFUSE(VIV_HOLD_SET, set.knob, 4);
+    REFUSE(VIV_HOLD_SET, set.knob, VIV_HOLD_SETS);
+    REFUSE(VIV_HOLD_SET, set.knob, VIV_HOLD_SET_LABEL); // without one
     REFUSE(VIV_HOLD_SET, set.zero, 1);
     REFUSE(VIV_HOLD_HELLO, hello.protocol_min, 1);
     REFUSE(VIV_HOLD_HELLO, hello.digest[0], 'A');
@@ -293,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(n102_types_and_lengths),
         cmocka_unit_test(n102_heads_that_lie),
+        cmocka_unit_test(n102_what_is_set),
         cmocka_unit_test(n102_the_longest),
         cmocka_unit_test(n102_fields_out_of_range),
         cmocka_unit_test(n102_a_frame_arrives_as_it_was_sent),

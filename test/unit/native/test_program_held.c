@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs that outlive their kernel (native.md 9), from the kernel's side: real holders. A kernel
 // that is to be lost runs in a process of its own, which ends without a word.
-#include "native_rig.h"
+#include "held_kit.h"
 
 #include "base/alloc.h"
 #include "harness/check.h"
@@ -21,120 +21,28 @@
 enum { TEXT = 1 << 17, KERNELS = 6, MANY_BYTES = 3 << 20, RING_BYTES = 65536, NTH_MAX = 400 };
 
 static struct native_rig rig;
-static char state_dir[] = "held-state", hold_dir[sizeof state_dir + 5 + 4096];
 static char text[TEXT];
-
-static void may_hold(struct viv_native_config *config)
-{
-    config->state_dir = state_dir;
-    config->hold_dir = hold_dir;
-    config->held_ok = true;
-}
-
-static void clear_dir(void)
-{
-    char cwd[4096];
-    CHECK(system("rm -rf held-state && mkdir -m 700 held-state") == 0);
-    CHECK(getcwd(cwd, sizeof cwd) != NULL);
-    (void)snprintf(hold_dir, sizeof hold_dir, "%s/%s/h", cwd, state_dir);
-}
-
-static int count_files(void)
-{
-    DIR *dir = opendir(hold_dir);
-    int count = 0;
-    if (dir == NULL) return 0;
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
-
-static void await_no_files(void)
-{
-    const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
-    while (count_files() > 0) {
-        if (viv_os_now_ns() > end_ns) fail_msg("%d files are left", count_files());
-        viv_os_sleep_ns(MS);
-    }
-}
 
 static void request(const char *script)
 {
-    rig_shell(&rig, script);
-    rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
+    held_request(&rig, script);
 }
 
 static uint32_t rejoin(void)
 {
-    uint32_t count;
-    viv_sched_leave(rig.member);
-    const enum viv_err err = viv_native_rejoin(rig.native, rig.env, &count);
-    CHECK(viv_sched_enter(viv_kernel_sched(rig.kernel), &rig.member) == VIV_OK);
-    assert_int_equal(err, VIV_OK);
-    return count;
-}
-
-// What a kernel in another process tells of its program.
-struct told {
-    char id[53];
-    uint64_t number;
-    struct viv_log_cursor cursor;
-    uint64_t acknowledged;
-};
-
-static struct viv_native_ref by_id(const struct told *told)
-{
-    struct viv_native_ref ref = {.kind = VIV_NATIVE_ID};
-    memcpy(ref.u.id, told->id, sizeof ref.u.id);
-    return ref;
-}
-
-// A kernel of its own that does this and then is no more. Nothing of it is waited for here: what it
-// started is nobody's.
-static void in_a_kernel(void (*work)(struct told *told), struct told *told)
-{
-    int fds[2];
-    CHECK(pipe(fds) == 0);
-    const pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        close(fds[0]);
-        rig_open_with(&rig, may_hold);
-        work(told);
-        CHECK(write(fds[1], told, sizeof *told) == (ssize_t)sizeof *told);
-        (void)kill(getpid(), SIGKILL);
-    }
-    close(fds[1]);
-    CHECK(read(fds[0], told, sizeof *told) == (ssize_t)sizeof *told);
-    close(fds[0]);
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-static void begin(struct told *told)
-{
-    struct viv_native_spawned spawned;
-    const enum viv_err err = rig_spawn(&rig, &spawned);
-    if (err != VIV_OK) fail_msg("spawn: %s (%s)", viv_err_text(err), rig.diag.text);
-    memcpy(told->id, spawned.id, sizeof told->id);
-    told->number = spawned.number;
+    return held_rejoin(&rig);
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    clear_dir();
+    held_clear();
     return 0;
 }
 
-// Then nothing of it is left.
 static void close_one(const struct viv_native_ref *ref)
 {
-    assert_int_equal(viv_native_release(&rig.ctx, ref), VIV_OK);
-    await_no_files();
-    rig_close(&rig);
+    held_close(&rig, ref);
 }
 
 // ---- over kernels ----
@@ -147,8 +55,8 @@ static void say_half(struct told *told)
     rig_put_text(&rig, VIV_NATIVE_KEY_LABEL, "the label");
     rig_put_text(&rig, VIV_NATIVE_KEY_KEY, "the key");
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
-    begin(told);
-    const struct viv_native_ref ref = by_id(told);
+    held_begin(&rig, told);
+    const struct viv_native_ref ref = held_by_id(told);
     rig_await_output(&rig, &ref, 10);
     struct viv_native_call call;
     const struct viv_native_read read = {.stream = 1, .buf = some, .max = sizeof some};
@@ -167,10 +75,10 @@ static void case_098_the_same_program_under_another_pid(void **state)
     struct viv_native_call call;
     struct viv_log_chunk chunk;
     viv_pid pid;
-    in_a_kernel(say_half, &told);
-    rig_open_with(&rig, may_hold);
+    held_in_a_kernel(&rig, say_half, &told);
+    held_open(&rig);
     assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    const struct viv_native_ref ref = held_by_id(&told);
     rig_status(&rig, &ref, &status);
     assert_int_equal(status.number, told.number);
     assert_string_equal(status.label, "the label");
@@ -207,13 +115,13 @@ static void start_cat(struct told *told)
     rig_request(&rig, "cat", NULL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
-    begin(told);
+    held_begin(&rig, told);
 }
 
 static void write_some(struct told *told)
 {
     char line[32];
-    const struct viv_native_ref ref = by_id(told);
+    const struct viv_native_ref ref = held_by_id(told);
     assert_int_equal(rejoin(), 1);
     for (int i = 0; i < 50; i++) {
         (void)snprintf(line, sizeof line, "%llu\n", (unsigned long long)told->acknowledged);
@@ -227,12 +135,12 @@ static void case_100_acknowledged_input_arrives_once(void **state)
     (void)state;
     struct told told = {.acknowledged = 0};
     struct viv_native_exit exit;
-    in_a_kernel(start_cat, &told);
+    held_in_a_kernel(&rig, start_cat, &told);
     for (int i = 0; i < KERNELS; i++)
-        in_a_kernel(write_some, &told);
-    rig_open_with(&rig, may_hold);
+        held_in_a_kernel(&rig, write_some, &told);
+    held_open(&rig);
     assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    const struct viv_native_ref ref = held_by_id(&told);
     assert_int_equal(viv_native_close_stdin(&rig.ctx, &ref, false), VIV_OK);
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.leader.code, 0);
@@ -250,7 +158,7 @@ static void write_under_backpressure(struct told *told)
     request("yes 0123456 | head -c 3145728");
     rig_put_u64(&rig, VIV_NATIVE_KEY_RING_BYTES, RING_BYTES);
     rig_put_u64(&rig, VIV_NATIVE_KEY_OVERFLOW, VIV_NATIVE_OVERFLOW_BACKPRESSURE);
-    begin(told);
+    held_begin(&rig, told);
 }
 
 static void case_104_backpressure_loses_nothing(void **state)
@@ -258,10 +166,10 @@ static void case_104_backpressure_loses_nothing(void **state)
     (void)state;
     struct told told;
     struct viv_native_exit exit;
-    in_a_kernel(write_under_backpressure, &told);
-    rig_open_with(&rig, may_hold);
+    held_in_a_kernel(&rig, write_under_backpressure, &told);
+    held_open(&rig);
     assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    const struct viv_native_ref ref = held_by_id(&told);
     size_t got = 0;
     const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
     while (got < MANY_BYTES) {
@@ -282,8 +190,8 @@ static void live_alone(struct told *told)
 {
     request("trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
     rig_put_u64(&rig, VIV_NATIVE_KEY_ORPHAN_MS, 500);
-    begin(told);
-    const struct viv_native_ref ref = by_id(told);
+    held_begin(&rig, told);
+    const struct viv_native_ref ref = held_by_id(told);
     rig_await_output(&rig, &ref, 6);
 }
 
@@ -292,11 +200,11 @@ static void case_104_an_orphan_is_stopped_with_grace(void **state)
     (void)state;
     struct told told;
     struct viv_native_exit exit;
-    in_a_kernel(live_alone, &told);
+    held_in_a_kernel(&rig, live_alone, &told);
     viv_os_sleep_ns(1500 * MS);
-    rig_open_with(&rig, may_hold);
+    held_open(&rig);
     assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    const struct viv_native_ref ref = held_by_id(&told);
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.cause, VIV_CAUSE_ORPHAN);
     assert_int_equal(exit.leader.code, 3);
@@ -309,7 +217,7 @@ static void case_104_an_orphan_is_stopped_with_grace(void **state)
 
 static void open_one(void)
 {
-    rig_open_with(&rig, may_hold);
+    held_open(&rig);
 }
 
 static void orders_reach_it(void **state)
@@ -426,10 +334,7 @@ static void what_is_refused(void **state)
         enum viv_native_key key;
         uint64_t value;
         const char *detail;
-    } rows[] = {{VIV_NATIVE_KEY_START, VIV_NATIVE_START_HELD, "start"},
-                {VIV_NATIVE_KEY_START, VIV_NATIVE_START_GATED, "start"},
-                {VIV_NATIVE_KEY_DEADMAN, 1000000000000, "deadman"},
-                {VIV_NATIVE_KEY_CONTAIN, VIV_NATIVE_CONTAIN_GROUP, "direct"}};
+    } rows[] = {{VIV_NATIVE_KEY_CONTAIN, VIV_NATIVE_CONTAIN_GROUP, "direct"}};
     rig_open(&rig); // without a directory
     request("exit");
     assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
@@ -442,18 +347,14 @@ static void what_is_refused(void **state)
         assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
         assert_string_equal(rig.diag.text, rows[i].detail);
     }
-    request("exit");
-    rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "d");
-    assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
-    assert_string_equal(rig.diag.text, "spill");
-    assert_int_equal(count_files(), 0);
+    assert_int_equal(held_count_files(), 0);
     rig_close(&rig);
 }
 
 static void hold_on(struct told *told)
 {
     request("sleep 1000");
-    begin(told);
+    held_begin(&rig, told);
 }
 
 // Another kernel that ends removes the directory of groups when it finds it empty.
@@ -486,7 +387,7 @@ static void only_one_kernel_holds(void **state)
     const pid_t child = fork();
     if (child == 0) {
         close(fds[0]);
-        rig_open_with(&rig, may_hold);
+        held_open(&rig);
         CHECK(write(fds[1], "x", 1) == 1);
         pause();
     }
@@ -513,8 +414,8 @@ static void each_allocation_of_rejoining_fails_once(void **state)
     uint32_t count;
     bool was_hit = true;
     int missed = 0;
-    in_a_kernel(hold_on, &told);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(&rig, hold_on, &told);
+    const struct viv_native_ref ref = held_by_id(&told);
     for (uint64_t n = 1; was_hit; n++) {
         assert_true(n < NTH_MAX);
         open_one();
@@ -545,8 +446,8 @@ static void each_call_of_rejoining_fails_once(void **state)
     struct told told;
     uint32_t count;
     int missed = 0;
-    in_a_kernel(hold_on, &told);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(&rig, hold_on, &told);
+    const struct viv_native_ref ref = held_by_id(&told);
     for (size_t i = 0; i < VIV_COUNT_OF(calls); i++) {
         bool was_hit = true;
         for (uint64_t n = 1; was_hit; n++) {
@@ -561,7 +462,7 @@ static void each_call_of_rejoining_fails_once(void **state)
             if (err != VIV_OK && !was_hit) fail_msg("%s: %s", calls[i], viv_err_name(err));
             missed += count == 0;
             rig_close(&rig);
-            if (count_files() != 2) fail_msg("%s %d: files", calls[i], (int)n);
+            if (held_count_files() != 2) fail_msg("%s %d: files", calls[i], (int)n);
         }
     }
     assert_true(missed > 5);

@@ -172,6 +172,125 @@ static void case_090_a_full_disk_is_told_and_cut_off(void **state)
     viv_os_close(fd);
 }
 
+// ---- taking up what a kernel has left ----
+
+static void expect_resumed(int fd, uint64_t out_end, uint64_t err_end)
+{
+    const struct viv_spill_config with = config(fd, 10000, 100);
+    struct viv_spill spill;
+    uint64_t offsets[2];
+    viv_spill_init(&spill, &with);
+    assert_int_equal(viv_spill_resume(&spill, offsets), 0);
+    assert_int_equal(offsets[0], out_end);
+    assert_int_equal(offsets[1], err_end);
+    assert_int_equal(viv_spill_close(&spill), 0);
+}
+
+static void case_089_files_are_taken_up(void **state)
+{
+    (void)state;
+    for (int packs = 0; packs < 2; packs++) {
+        const int fd = open_folder("spill");
+        struct viv_spill_config with = config(fd, 10000, 100);
+        struct viv_spill spill, next;
+        uint64_t offsets[2] = {7, 7};
+        with.compresses = packs != 0;
+        viv_spill_init(&spill, &with);
+        assert_int_equal(viv_spill_resume(&spill, offsets), 0); // there are none
+        assert_true(offsets[0] == 0 && offsets[1] == 0 && spill.newest == 0);
+        append(&spill, 2, 0);
+        for (uint64_t i = 0; i < 30; i++)
+            append(&spill, 1, i);
+        const struct viv_spill_record gap = {
+            .stream = 1, .flags = VIV_SPILL_GAP, .offset = 30000, .missing = 555};
+        assert_int_equal(viv_spill_append(&spill, &gap, "", 0), 0);
+        // Files of others, and what is none.
+        assert_int_equal(system("touch spill/fedcba9876543210.000009 spill/0123456789abcdef.x "
+                                "spill/0123456789abcdef.000007.old spill/0123456789abcdef"),
+                         0);
+        expect_resumed(fd, 30555, 1000); // while the one before is still open
+        viv_spill_init(&next, &with);
+        assert_int_equal(viv_spill_resume(&next, offsets), 0);
+        assert_true(next.oldest == spill.oldest && next.newest == spill.newest);
+        assert_int_equal(next.size_bytes, spill.size_bytes);
+        for (uint64_t i = 31; i < 60; i++) // and goes on in the same one, then in others
+            append(&next, 1, i);
+        assert_int_equal(viv_spill_close(&next), 0);
+        assert_int_equal(viv_spill_close(&spill), 0);
+        assert_true(next.newest > spill.newest);
+        expect_resumed(fd, 60000, 1000);
+        struct viv_spill_piece piece;
+        char byte;
+        for (uint64_t i = 0; i < 60; i++) {
+            const struct viv_spill_place place = {1, next.newest, 1, i * 1000};
+            assert_int_equal(viv_spill_read(&with, &place, &byte, 1, &piece), 0);
+            assert_int_equal(piece.offset, i == 30 ? 31000 : i * 1000);
+        }
+        viv_os_close(fd);
+    }
+}
+
+static void case_089_a_torn_end_is_cut_when_it_is_taken_up(void **state)
+{
+    (void)state;
+    const size_t record = sizeof(struct viv_spill_record) + 1000;
+    for (size_t cut = 1; cut < record; cut += cut < 60 ? 1 : 97) {
+        const int fd = open_folder("spill");
+        const struct viv_spill_config with = config(fd, 1 << 20, 4);
+        struct viv_spill spill;
+        struct viv_buf whole;
+        uint64_t offsets[2];
+        viv_spill_init(&spill, &with);
+        for (uint64_t i = 0; i < 3; i++)
+            append(&spill, 1, i);
+        assert_int_equal(viv_spill_close(&spill), 0);
+        assert_int_equal(truncate("spill/0123456789abcdef.000001", (off_t)(3 * record - cut)), 0);
+        viv_spill_init(&spill, &with);
+        assert_int_equal(viv_spill_resume(&spill, offsets), 0);
+        assert_int_equal(offsets[0], 2000);
+        assert_int_equal(spill.size_bytes, 2 * record);
+        append(&spill, 1, 2);
+        assert_int_equal(viv_spill_close(&spill), 0);
+        viv_buf_init(&whole, VIV_TAG_TEST);
+        assert_int_equal(viv_spill_load(fd, "0123456789abcdef.000001", false, &whole), 0);
+        assert_int_equal(whole.len_bytes, 3 * record);
+        assert_int_equal(viv_spill_whole(whole.data, whole.len_bytes), 3 * record);
+        viv_buf_deinit(&whole);
+        viv_os_close(fd);
+    }
+}
+
+static void each_call_of_taking_up_fails_once(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"openat", "getdents64", "read", "ftruncate", "lseek"};
+    const int fd = open_folder("spill");
+    const struct viv_spill_config with = config(fd, 10000, 100);
+    struct viv_spill spill;
+    uint64_t offsets[2];
+    viv_spill_init(&spill, &with);
+    for (uint64_t i = 0; i < 30; i++)
+        append(&spill, 1, i);
+    assert_int_equal(viv_spill_close(&spill), 0);
+    const int fds = rig_count_fds();
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        bool was_hit = true;
+        for (uint64_t n = 1; was_hit; n++) {
+            viv_spill_init(&spill, &with);
+            viv_fault_set(calls[i], n, ENFILE);
+            const int r = viv_spill_resume(&spill, offsets);
+            was_hit = viv_fault_hit();
+            viv_fault_set("*", 0, 0);
+            assert_int_equal(r, was_hit ? -ENFILE : 0);
+            assert_int_equal(viv_spill_close(&spill), 0);
+            assert_int_equal(rig_count_fds(), fds);
+            if (!was_hit && n == 1) fail_msg("%s is not called", calls[i]);
+        }
+    }
+    expect_resumed(fd, 30000, 0);
+    viv_os_close(fd);
+}
+
 static void with_state(struct viv_native_config *native)
 {
     native->state_dir = "state";
@@ -450,6 +569,9 @@ int main(void)
         cmocka_unit_test(files_go_when_they_are_old),
         cmocka_unit_test(case_089_a_torn_record_is_cut),
         cmocka_unit_test(case_090_a_full_disk_is_told_and_cut_off),
+        cmocka_unit_test(case_089_files_are_taken_up),
+        cmocka_unit_test(case_089_a_torn_end_is_cut_when_it_is_taken_up),
+        cmocka_unit_test(each_call_of_taking_up_fails_once),
         cmocka_unit_test(a_program_spills_all_that_it_prints),
         cmocka_unit_test(what_the_ring_forgot_is_read_from_disk),
         cmocka_unit_test(case_090_a_required_spill_has_all),
