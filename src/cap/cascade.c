@@ -67,10 +67,15 @@ static bool set_end(struct viv_reg *reg, viv_rid rid, uint64_t after_ns)
     return is_set;
 }
 
-static void linger(struct viv_reg *reg, struct viv_res *res)
+static void linger(struct cascade *cascade, struct viv_res *res)
 {
+    struct viv_reg *reg = cascade->cap->reg;
+    const struct viv_holder_hooks *hooks = &cascade->cap->hooks;
     const struct viv_res_kind *kind = viv_res_kind(reg, res->kind);
     const viv_rid rid = viv_res_id(res);
+    // Relaxed: a remark, for listings.
+    atomic_fetch_or_explicit(&res->state, VIV_RES_ORPHAN, memory_order_relaxed);
+    if (hooks->orphaned != NULL) hooks->orphaned(hooks->arg, cascade->holder->pid, rid);
     if (kind->orphan != NULL) kind->orphan(res->obj); // this read section keeps it
     if (res->kind == VIV_KIND_CHANNEL && (res->flags & VIV_RES_SURVIVE) != 0) return;
     const uint64_t after_ns = kind->keep_s != 0 ? kind->keep_s * VIV_NS_PER_SEC : VIV_ORPHAN_NS;
@@ -106,7 +111,7 @@ static bool end_owned(struct cascade *cascade, uint32_t rank_end, uint32_t *budg
                                     budget))
             return true;
         if (lingering == NULL) return false;
-        linger(cascade->cap->reg, lingering);
+        linger(cascade, lingering);
     }
 }
 

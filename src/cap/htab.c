@@ -309,9 +309,11 @@ static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_h
 static void drop_exts(struct viv_htab *tab)
 {
     for (uint32_t i = 0; i < VIV_EXT_MAX; i++) {
-        if (tab->exts[i].value != NULL && tab->exts[i].drop != NULL)
-            tab->exts[i].drop(tab->exts[i].value);
+        viv_spin_lock(&tab->lock);
+        void *value = tab->exts[i].value;
         tab->exts[i].value = NULL;
+        viv_spin_unlock(&tab->lock);
+        if (value != NULL && tab->exts[i].drop != NULL) tab->exts[i].drop(value);
     }
 }
 
@@ -794,17 +796,21 @@ enum viv_err viv_res_remove_future(struct viv_htab *tab, viv_handle hdl, struct 
 enum viv_err viv_res_insert_extension(struct viv_htab *tab, uint32_t ext, VIV_OWN void *value,
                                       void (*drop)(void *value))
 {
+    void *old = NULL;
+    void (*drop_old)(void *value) = NULL;
     viv_spin_lock(&tab->lock);
-    const bool is_closed = tab->is_closed;
+    const bool is_closed = tab->is_closed, is_taken = ext < VIV_EXT_MAX && !is_closed;
+    if (is_taken) {
+        old = tab->exts[ext].value;
+        drop_old = tab->exts[ext].drop;
+        tab->exts[ext].value = value;
+        tab->exts[ext].drop = drop;
+    }
     viv_spin_unlock(&tab->lock);
-    if (ext >= VIV_EXT_MAX || is_closed) {
+    if (!is_taken) {
         if (drop != NULL && value != NULL) drop(value);
         return is_closed ? VIV_E_NOINSTANCE : VIV_E_INVAL;
     }
-    void *old = tab->exts[ext].value;
-    void (*drop_old)(void *value) = tab->exts[ext].drop;
-    tab->exts[ext].value = value;
-    tab->exts[ext].drop = drop;
     if (old != NULL && drop_old != NULL) drop_old(old);
     return VIV_OK;
 }

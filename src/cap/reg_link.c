@@ -573,6 +573,8 @@ enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res, struc
     push_owned(reg, res, owner);
     sum_below(reg, owner, weight, true);
     viv_res__some_ext(reg, owner)->owned_moves++;
+    // Relaxed: a remark, for listings.
+    atomic_fetch_and_explicit(&res->state, ~VIV_RES_ORPHAN, memory_order_relaxed);
     return VIV_OK;
 }
 

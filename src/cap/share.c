@@ -34,6 +34,11 @@ static struct viv_share *share_of(struct viv_trie_node *node)
     return VIV_CONTAINER_OF(node, struct viv_share, node);
 }
 
+const struct viv_share *viv_share__next(const struct viv_share *share)
+{
+    return share->res_next;
+}
+
 // ---- taking off and freeing ----
 
 void viv_share__pull(struct viv_reg *reg, struct viv_share *share, struct viv_share_scrap *scrap)
