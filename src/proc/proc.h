@@ -134,8 +134,11 @@ uint64_t viv_proc_cpu_ns(const struct viv_proc *proc);
 void viv_proc_set_memory_bytes(struct viv_proc *proc, uint64_t bytes); // what info reports
 const struct viv_reason *viv_proc_reason(
     const struct viv_proc *proc); // NULL while none is set; borrowed
-// True once: the mailbox policy `suspend` of a receiver asked the sender to give way at its next
-// signal point.
+// The mailbox policy `suspend` of a receiver holds the process up: the body returns VIV_STEP_WAIT
+// without running guest code, and is woken when there may be room or nobody to wait for. Asked at
+// the begin of a step.
+bool viv_proc_is_paused(struct viv_proc *proc);
+// True once after a send that began a pause: the slice ends at the next opportunity.
 bool viv_proc_take_send_pause(struct viv_proc *proc);
 bool viv_proc_has_send_pause(const struct viv_proc *proc); // it will be true
 
