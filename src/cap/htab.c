@@ -241,6 +241,7 @@ enum viv_err viv_htab__publish(struct viv_htab *tab, struct viv_htab_table *tabl
     }
     viv_spin_unlock(&tab->lock);
     if (is_closed) return VIV_E_NOINSTANCE;
+    viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_ASSIGNED, fill->res);
     *out_hdl = (viv_handle){(uint32_t)gen << VIV_HANDLE_INDEX_BITS | index};
     return VIV_OK;
 }
@@ -297,6 +298,7 @@ static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_h
     const uint32_t index = hdl.w & INDEX_MASK;
     struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
     leave_tree(tab, entry);
+    viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_DETACHED, viv_htab_entry_res(entry));
     VIV_SIM_POINT();
     viv_spin_lock(&tab->lock);
     put_index(tab, table, index, gen_of(word_of(entry)) + 1);
@@ -326,6 +328,7 @@ static uint32_t free_entries(struct viv_htab *tab, struct viv_htab_table *table,
         struct viv_htab_entry *entry = viv_htab_entry_at(table, *from);
         if ((word_of(entry) & VIV_ENTRY_LIVE) == 0) continue;
         out_ress[count] = viv_htab_entry_res(entry);
+        viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_DETACHED, out_ress[count]);
         indices[count++] = *from;
         leave_tree(tab, entry);
     }

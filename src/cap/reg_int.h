@@ -9,6 +9,7 @@
 #include "base/spin.h"
 #include "base/trie.h"
 #include "cap/reg_state.h"
+#include "cap/trace.h"
 
 enum {
     RES_SEG_SLOTS = 4096, // the first of a segment is its header
@@ -88,9 +89,10 @@ struct viv_reg {
     bool is_bound[VIV_KIND_BUILTIN_END];
     struct viv_res_kind kinds[VIV_KINDS_MAX];
 
-    struct viv_account account; // any thread
-    struct viv_spin slot_lock;  // the last shard
-    struct viv_res_hooks hooks; // immutable after start
+    _Atomic(struct viv_trace *) trace; // NULL: off; hardly ever written
+    struct viv_account account;        // any thread
+    struct viv_spin slot_lock;         // the last shard
+    struct viv_res_hooks hooks;        // immutable after start
 
     struct viv_spin lock;   // the relations' lock: all below, and owner ... ext of every record
     uint32_t revoked_rests; // ends by revocation that go on in later turns
@@ -103,6 +105,35 @@ struct viv_reg {
     uint64_t entropy[RES_ENTROPY]; // drawn ahead, for shares
     uint32_t entropy_left;
 };
+
+// ---- trace.c ----
+struct viv_trace_fact { // what is known of it
+    const struct viv_res *res;
+    const struct viv_htab *tab;
+    viv_pid pid;
+    viv_rid owner;
+    viv_kind kind; // without res
+};
+void viv_res__trace_write(struct viv_reg *reg, enum viv_trace_event event,
+                          const struct viv_trace_fact *fact);
+void viv_res__trace_free(struct viv_reg *reg); // while no other thread uses the registry
+static inline bool viv_res__is_traced(const struct viv_reg *reg)
+{
+    // Relaxed: the writer loads it again.
+    return VIV_UNLIKELY(atomic_load_explicit(&reg->trace, memory_order_relaxed) != NULL);
+}
+static inline void viv_res__trace(struct viv_reg *reg, enum viv_trace_event event,
+                                  const struct viv_res *res)
+{
+    if (viv_res__is_traced(reg))
+        viv_res__trace_write(reg, event, &(struct viv_trace_fact){.res = res});
+}
+static inline void viv_res__trace_tab(const struct viv_htab *tab, struct viv_reg *reg,
+                                      enum viv_trace_event event, const struct viv_res *res)
+{
+    if (viv_res__is_traced(reg))
+        viv_res__trace_write(reg, event, &(struct viv_trace_fact){.res = res, .tab = tab});
+}
 
 // ---- reg_slot.c ----
 // The relations' lock as a whole. Who only puts a leaf on one owner's list, or takes it off, holds
