@@ -26,7 +26,8 @@ enum viv_step {
 
 // What a process executes. All run on the worker that runs the process, except where said.
 struct viv_body {
-    const char *name; // "wasm", "host", …
+    const char *name;      // "wasm", "host", …
+    bool takes_bytes_only; // senders refuse to send handles to it
     // One slice; pending signals have been handled. Counts slice->left down by what it used.
     enum viv_step (*step)(struct viv_proc *proc, void *state, struct viv_slice *slice);
     // Optional. A message is about to enter the mailbox; true: the body consumed it.
