@@ -20,6 +20,7 @@
 #include "cap/holder_int.h"
 #include "cap/later.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 
 enum { ACCOUNT_TRIES = 100000 };
 

@@ -3,6 +3,7 @@
 #include "cap/gate.h"
 #include "cap/metrics.h"
 #include "cap/session_int.h"
+#include "cap/trace_int.h"
 
 void viv_gate_count(const struct viv_session *session, enum viv_cap cap)
 {

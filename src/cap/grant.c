@@ -18,6 +18,7 @@
 #include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include "cap/transit.h"
 
 enum { REVOKE_AT_ONCE = 64, REVOKE_BUDGET = 1024 };

@@ -16,6 +16,7 @@
 #include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 #define PAGE_BYTES (VIV_HTAB_PAGE_ENTRIES * sizeof(struct viv_htab_entry))

@@ -4,6 +4,7 @@
 #include "cap/op.h"
 #include "base/assert.h"
 #include "cap/htab_int.h"
+#include "cap/trace_int.h"
 
 void viv_op_init(struct viv_op *op, struct viv_proc *proc)
 {

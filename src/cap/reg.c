@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "cap/htab_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 #define CHARGE_MAX (UINT64_C(64) * UINT32_MAX)

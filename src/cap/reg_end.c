@@ -27,6 +27,7 @@
 #include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
+#include "cap/trace_int.h"
 
 static void put_free(struct viv_res *res)
 {

@@ -17,6 +17,7 @@
 #include "cap/counts.h"
 #include "cap/reg_end.h"
 #include "cap/reg_int.h"
+#include "cap/trace_int.h"
 
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
 {

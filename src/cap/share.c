@@ -11,6 +11,7 @@
 #include "cap/grant_int.h"
 #include "cap/later.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 enum { AT_ONCE = 64, EXPIRE_BUDGET = 1024 };

@@ -4,7 +4,7 @@
 #include "cap/trace.h"
 #include "base/alloc.h"
 #include "cap/htab.h"
-#include "cap/reg_int.h"
+#include "cap/trace_int.h"
 
 struct viv_trace {
     struct viv_qsbr_item item;
@@ -42,13 +42,15 @@ enum viv_err viv_res_trace_start(struct viv_reg *reg, uint32_t count)
 
 void viv_res_trace_stop(struct viv_reg *reg)
 {
+    // Acquire pairs with start; release: nothing that this thread traced comes after.
     struct viv_trace *trace = atomic_exchange_explicit(&reg->trace, NULL, memory_order_acq_rel);
     if (trace != NULL) viv_qsbr_retire(viv_sched_member(), &trace->item, free_trace);
 }
 
 void viv_res__trace_free(struct viv_reg *reg)
 {
-    struct viv_trace *trace = atomic_exchange_explicit(&reg->trace, NULL, memory_order_acq_rel);
+    // Relaxed: no other thread is left.
+    struct viv_trace *trace = atomic_exchange_explicit(&reg->trace, NULL, memory_order_relaxed);
     if (trace != NULL) free_trace(&trace->item);
 }
 
