@@ -20,6 +20,7 @@
 #include "cap/holder_int.h"
 #include "cap/later.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 
 enum { ACCOUNT_TRIES = 100000 };
 
@@ -67,10 +68,16 @@ static bool set_end(struct viv_reg *reg, viv_rid rid, uint64_t after_ns)
     return is_set;
 }
 
-static void linger(struct viv_reg *reg, struct viv_res *res)
+static void linger(struct cascade *cascade, struct viv_res *res)
 {
+    struct viv_reg *reg = cascade->cap->reg;
+    const struct viv_holder_hooks *hooks = &cascade->cap->hooks;
     const struct viv_res_kind *kind = viv_res_kind(reg, res->kind);
     const viv_rid rid = viv_res_id(res);
+    // Relaxed: a remark, for listings.
+    atomic_fetch_or_explicit(&res->state, VIV_RES_ORPHAN, memory_order_relaxed);
+    viv_res__trace(reg, VIV_TRACE_ORPHANED, res);
+    if (hooks->orphaned != NULL) hooks->orphaned(hooks->arg, cascade->holder->pid, rid);
     if (kind->orphan != NULL) kind->orphan(res->obj); // this read section keeps it
     if (res->kind == VIV_KIND_CHANNEL && (res->flags & VIV_RES_SURVIVE) != 0) return;
     const uint64_t after_ns = kind->keep_s != 0 ? kind->keep_s * VIV_NS_PER_SEC : VIV_ORPHAN_NS;
@@ -106,7 +113,7 @@ static bool end_owned(struct cascade *cascade, uint32_t rank_end, uint32_t *budg
                                     budget))
             return true;
         if (lingering == NULL) return false;
-        linger(cascade->cap->reg, lingering);
+        linger(cascade, lingering);
     }
 }
 
@@ -190,16 +197,27 @@ static bool step(struct cascade *cascade, const struct viv_reason *reason, uint3
     return true;
 }
 
+static void trace(const struct cascade *cascade, enum viv_trace_event event)
+{
+    struct viv_reg *reg = cascade->cap->reg;
+    if (!viv_res__is_traced(reg)) return;
+    const struct viv_trace_fact fact = {.res = cascade->res, .pid = viv_proc_pid(cascade->proc)};
+    viv_res__trace_write(reg, event, &fact);
+}
+
 // True: over.
 static bool run(struct cascade *cascade, const struct viv_reason *reason)
 {
     struct viv_holder *holder = cascade->holder;
+    trace(cascade,
+          holder->step == VIV_CASCADE_BEGIN ? VIV_TRACE_CASCADE_START : VIV_TRACE_CASCADE_STEP);
     const struct viv_sched *sched = viv_kernel_sched(cascade->cap->kernel);
     const uint64_t until_ns = viv_sched_now_ns(sched) + VIV_NS_PER_MS;
     for (uint32_t used = 0; used < VIV_RES_END_MAX && holder->step != VIV_CASCADE_OVER;) {
         uint32_t budget = VIV_RES_END_PIECE;
         while (budget > 0 && step(cascade, reason, &budget)) {
             if (++holder->step != VIV_CASCADE_OVER) continue;
+            trace(cascade, VIV_TRACE_CASCADE_END);
             return true; // the holder may be gone
         }
         used += VIV_RES_END_PIECE - budget;

@@ -338,17 +338,6 @@ static enum viv_err cancel_op(void *obj, struct viv_op *op)
     return VIV_OK;
 }
 
-enum viv_err viv_chan_bind(struct viv_reg *reg)
-{
-    const struct viv_res_kind chan = {
-        .close = close_chan, .destroy = destroy_chan, .orphan = orphan, .cancel = cancel_op};
-    const struct viv_res_kind end = {
-        .close = close_end, .destroy = destroy_end, .cancel = cancel_op};
-    VIV_TRY(viv_res_kind_bind(reg, VIV_KIND_CHANNEL, &chan));
-    VIV_TRY(viv_res_kind_bind(reg, VIV_KIND_READER, &end));
-    return viv_res_kind_bind(reg, VIV_KIND_WRITER, &end);
-}
-
 // ---- statistics ----
 
 static void fill_stat_locked(const struct viv_chan *chan, struct viv_chan_stat *out)
@@ -384,6 +373,57 @@ static void fill_stat_locked(const struct viv_chan *chan, struct viv_chan_stat *
         .parked_writes = chan->parked_writes,
     };
     if (!out->is_terminated) viv_chan__owed_locked(chan, &out->owed_frames, &out->owed_bytes);
+}
+
+static enum viv_err stat_chan(void *obj, struct viv_res_stat *out)
+{
+    struct viv_chan *chan = obj;
+    struct viv_chan_stat stat;
+    viv_spin_lock(&chan->lock);
+    fill_stat_locked(chan, &stat);
+    viv_spin_unlock(&chan->lock);
+    *out = (struct viv_res_stat){
+        .count = 22,
+        .rows = {{"capacity", stat.capacity_bytes},
+                 {"retained_frames", stat.retained_frames},
+                 {"retained_bytes", stat.retained_bytes},
+                 {"owed_frames", stat.owed_frames},
+                 {"owed_bytes", stat.owed_bytes},
+                 {"oldest_seq", stat.oldest_seq},
+                 {"next_seq", stat.next_seq},
+                 {"frames_in", stat.frames_in},
+                 {"bytes_in", stat.bytes_in},
+                 {"frames_out", stat.frames_out},
+                 {"bytes_out", stat.bytes_out},
+                 {"peak_bytes", stat.peak_bytes},
+                 {"dropped", stat.dropped},
+                 {"refused", stat.refused},
+                 {"lagged", stat.lagged},
+                 {"waits", stat.waits},
+                 {"parked_reads", stat.parked_reads},
+                 {"parked_writes", stat.parked_writes},
+                 {"strong_readers", stat.strong_readers},
+                 {"weak_readers", stat.weak_readers},
+                 {"strong_writers", stat.strong_writers},
+                 {"weak_writers", stat.weak_writers}},
+    };
+    return VIV_OK;
+}
+
+// ---- binding ----
+
+enum viv_err viv_chan_bind(struct viv_reg *reg)
+{
+    const struct viv_res_kind chan = {.close = close_chan,
+                                      .destroy = destroy_chan,
+                                      .orphan = orphan,
+                                      .cancel = cancel_op,
+                                      .stat = stat_chan};
+    const struct viv_res_kind end = {
+        .close = close_end, .destroy = destroy_end, .cancel = cancel_op};
+    VIV_TRY(viv_res_kind_bind(reg, VIV_KIND_CHANNEL, &chan));
+    VIV_TRY(viv_res_kind_bind(reg, VIV_KIND_READER, &end));
+    return viv_res_kind_bind(reg, VIV_KIND_WRITER, &end);
 }
 
 enum viv_err viv_chan_stat(struct viv_htab *tab, viv_handle hdl, struct viv_chan_stat *out_stat)

@@ -25,6 +25,24 @@ static void drop_futs(struct viv_futs *futs)
         viv_free(futs, sizeof(*futs), VIV_TAG_CAP);
 }
 
+void viv_futs__look(struct viv_htab *tab, struct viv_futures_info *out)
+{
+    viv_spin_lock(&tab->lock);
+    for (const struct viv_list *at = tab->ops.next; at != &tab->ops; at = at->next)
+        out->parked_count++;
+    struct viv_futs *futs = viv_futs__of(tab);
+    // Relaxed: the table holds one, and cannot let go of it meanwhile.
+    if (futs != NULL) atomic_fetch_add_explicit(&futs->ref_count, 1, memory_order_relaxed);
+    viv_spin_unlock(&tab->lock);
+    if (futs == NULL) return;
+    viv_spin_lock(&futs->lock);
+    out->is_open = true;
+    out->waiting_count = futs->ready_count;
+    out->ring_capacity = futs->ring_capacity;
+    viv_spin_unlock(&futs->lock);
+    drop_futs(futs);
+}
+
 // The instance closes: from here on nobody is woken and nothing is delivered.
 static void close_futs(void *value)
 {

@@ -4,6 +4,7 @@
 #ifndef VIV_CAP_FUT_INT_H
 #define VIV_CAP_FUT_INT_H
 
+#include "cap/info.h"
 #include "cap/ring.h"
 
 struct viv_futs {
@@ -13,9 +14,10 @@ struct viv_futs {
     // Something was put into `ready`; set by resolvers, cleared by a flush.
     _Atomic uint32_t is_signalled;
     // The instance's own thread:
-    uint32_t ring_base, ring_capacity, ring_tail; // capacity 0: no ring
-    uint32_t left_count;                          // in `ready` after the last flush
-    struct viv_spin lock;                         // below, and of each future what is said there
+    uint32_t ring_base, ring_tail;
+    uint32_t left_count;    // in `ready` after the last flush
+    uint32_t ring_capacity; // 0: no ring; written under the lock as well, for listings
+    struct viv_spin lock;   // below, and of each future what is said there
     bool is_closed;
     uint32_t ready_count;
     struct viv_list ready; // futures whose task is to be told, oldest first
@@ -59,6 +61,8 @@ struct viv_fut {
 enum viv_err viv_fut__new(struct viv_htab *tab, const struct viv_fut_class *class,
                           viv_handle *out_hdl, struct viv_fut **out_fut) VIV_MUST_CHECK;
 struct viv_futs *viv_futs__of(const struct viv_htab *tab); // NULL: not open
+// Of an instance that is pinned. Thread: any.
+void viv_futs__look(struct viv_htab *tab, struct viv_futures_info *out);
 // Marks it ready and lists it if a task waits; whether the process is to be woken. Any thread.
 bool viv_fut__ready(struct viv_fut *fut);
 void viv_fut__unready(struct viv_fut *fut); // it is to wait again

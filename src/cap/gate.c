@@ -3,6 +3,7 @@
 #include "cap/gate.h"
 #include "cap/metrics.h"
 #include "cap/session_int.h"
+#include "cap/trace_int.h"
 
 void viv_gate_count(const struct viv_session *session, enum viv_cap cap)
 {
@@ -16,6 +17,9 @@ enum viv_err viv_gate_refuse(const struct viv_session *session, viv_pid pid, enu
 {
     struct viv_audit *audit = viv_ses_audit(session);
     viv_gate_count(session, cap);
+    struct viv_reg *reg = session->tree->all->config.reg;
+    if (viv_res__is_traced(reg))
+        viv_res__trace_write(reg, VIV_TRACE_DENIED, &(struct viv_trace_fact){.pid = pid});
     if (audit == NULL) return err;
     struct viv_audit_event event;
     viv_audit_init_event(&event, VIV_AUDIT_DENIED);

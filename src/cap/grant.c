@@ -18,6 +18,7 @@
 #include "base/sim.h"
 #include "cap/grant_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include "cap/transit.h"
 
 enum { REVOKE_AT_ONCE = 64, REVOKE_BUDGET = 1024 };
@@ -86,6 +87,7 @@ enum viv_err viv_grant__link(struct viv_grant *above, struct viv_grant *node)
     }
     VIV_ASSERT((node->rights & ~above->rights) == 0);
     push(above, node);
+    if (node->res != NULL) viv_res__trace(viv_res__reg(node->res), VIV_TRACE_GRANTED, node->res);
     return VIV_OK;
 }
 
@@ -386,6 +388,7 @@ static bool revoke_leaves(struct harvest *harvest, struct viv_grant *top, uint32
 void viv_grant__revoke_begin(struct viv_grant *top)
 {
     top->flags |= VIV_GRANT_REVOKING;
+    if (top->res != NULL) viv_res__trace(viv_res__reg(top->res), VIV_TRACE_REVOKED, top->res);
 }
 
 bool viv_grant__revoke_some(struct viv_reg *reg, struct viv_grant *(*find)(void *arg), void *arg,

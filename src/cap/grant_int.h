@@ -95,6 +95,7 @@ void viv_share__free(struct viv_reg *reg, struct viv_share_scrap *scrap);
 bool viv_share__strip(struct viv_reg *reg, struct viv_res *res);
 // The shares a process has made and that stay: its account's superior pays from now on.
 void viv_share__disown(struct viv_htab *tab);
+const struct viv_share *viv_share__next(const struct viv_share *share); // of its resource; locked
 
 // ---- transit.c, for the walker ----
 void viv_transit__each(struct viv_reg *reg,

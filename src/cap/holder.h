@@ -35,6 +35,8 @@ struct viv_holder_hooks {
     void *arg;
     void (*end_session)(void *arg, struct viv_proc *proc);
     void (*account_leak)(void *arg, viv_pid pid);
+    // What the process owned and others hold goes on without it.
+    void (*orphaned)(void *arg, viv_pid pid, viv_rid rid);
 };
 void viv_cap_set_hooks(struct viv_cap_kernel *cap, const struct viv_holder_hooks *hooks);
 

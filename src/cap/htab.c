@@ -16,6 +16,7 @@
 #include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 #define PAGE_BYTES (VIV_HTAB_PAGE_ENTRIES * sizeof(struct viv_htab_entry))
@@ -241,6 +242,7 @@ enum viv_err viv_htab__publish(struct viv_htab *tab, struct viv_htab_table *tabl
     }
     viv_spin_unlock(&tab->lock);
     if (is_closed) return VIV_E_NOINSTANCE;
+    viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_ASSIGNED, fill->res);
     *out_hdl = (viv_handle){(uint32_t)gen << VIV_HANDLE_INDEX_BITS | index};
     return VIV_OK;
 }
@@ -297,6 +299,7 @@ static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_h
     const uint32_t index = hdl.w & INDEX_MASK;
     struct viv_htab_entry *entry = viv_htab_entry_at(table, index);
     leave_tree(tab, entry);
+    viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_DETACHED, viv_htab_entry_res(entry));
     VIV_SIM_POINT();
     viv_spin_lock(&tab->lock);
     put_index(tab, table, index, gen_of(word_of(entry)) + 1);
@@ -309,9 +312,11 @@ static void free_entry(struct viv_htab *tab, struct viv_htab_table *table, viv_h
 static void drop_exts(struct viv_htab *tab)
 {
     for (uint32_t i = 0; i < VIV_EXT_MAX; i++) {
-        if (tab->exts[i].value != NULL && tab->exts[i].drop != NULL)
-            tab->exts[i].drop(tab->exts[i].value);
+        viv_spin_lock(&tab->lock);
+        void *value = tab->exts[i].value;
         tab->exts[i].value = NULL;
+        viv_spin_unlock(&tab->lock);
+        if (value != NULL && tab->exts[i].drop != NULL) tab->exts[i].drop(value);
     }
 }
 
@@ -324,6 +329,7 @@ static uint32_t free_entries(struct viv_htab *tab, struct viv_htab_table *table,
         struct viv_htab_entry *entry = viv_htab_entry_at(table, *from);
         if ((word_of(entry) & VIV_ENTRY_LIVE) == 0) continue;
         out_ress[count] = viv_htab_entry_res(entry);
+        viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SLOT_DETACHED, out_ress[count]);
         indices[count++] = *from;
         leave_tree(tab, entry);
     }
@@ -794,17 +800,21 @@ enum viv_err viv_res_remove_future(struct viv_htab *tab, viv_handle hdl, struct 
 enum viv_err viv_res_insert_extension(struct viv_htab *tab, uint32_t ext, VIV_OWN void *value,
                                       void (*drop)(void *value))
 {
+    void *old = NULL;
+    void (*drop_old)(void *value) = NULL;
     viv_spin_lock(&tab->lock);
-    const bool is_closed = tab->is_closed;
+    const bool is_closed = tab->is_closed, is_taken = ext < VIV_EXT_MAX && !is_closed;
+    if (is_taken) {
+        old = tab->exts[ext].value;
+        drop_old = tab->exts[ext].drop;
+        tab->exts[ext].value = value;
+        tab->exts[ext].drop = drop;
+    }
     viv_spin_unlock(&tab->lock);
-    if (ext >= VIV_EXT_MAX || is_closed) {
+    if (!is_taken) {
         if (drop != NULL && value != NULL) drop(value);
         return is_closed ? VIV_E_NOINSTANCE : VIV_E_INVAL;
     }
-    void *old = tab->exts[ext].value;
-    void (*drop_old)(void *value) = tab->exts[ext].drop;
-    tab->exts[ext].value = value;
-    tab->exts[ext].drop = drop;
     if (old != NULL && drop_old != NULL) drop_old(old);
     return VIV_OK;
 }

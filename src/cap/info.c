@@ -2,14 +2,15 @@
 // Listings. The instance is pinned for as long as its table is read; entries are read one by one
 // under the table's lock, since who closes one may free what it points to.
 #include "cap/info.h"
+#include "cap/fut_int.h"
 #include "cap/grant_int.h"
-#include "cap/htab_int.h"
 #include <string.h>
 
 struct seen {
     uint64_t word;
     viv_rid rid;
     bool is_derived;
+    uint32_t depth;
 };
 
 // False: the entry is free.
@@ -17,6 +18,7 @@ static bool look(struct viv_htab *tab, uint32_t index, struct seen *out)
 {
     const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->handles, index);
     if (entry == NULL) return false;
+    viv_spin_lock(&tab->reg->lock); // of the grants
     viv_spin_lock(&tab->lock);
     // Relaxed, both: written under the lock, but for bits that say less.
     out->word = atomic_load_explicit(&entry->word, memory_order_relaxed);
@@ -24,8 +26,12 @@ static bool look(struct viv_htab *tab, uint32_t index, struct seen *out)
     if (is_live) {
         out->is_derived = (atomic_load_explicit(&entry->ref, memory_order_relaxed) & 1) != 0;
         out->rid = viv_res_id(viv_htab_entry_res(entry));
+        const struct viv_grant *node = viv_htab__grant_of(entry);
+        for (; node != NULL && node->parent != NULL; node = node->parent)
+            out->depth++;
     }
     viv_spin_unlock(&tab->lock);
+    viv_spin_unlock(&tab->reg->lock);
     return is_live;
 }
 
@@ -43,6 +49,7 @@ static bool describe(struct viv_htab *tab, uint32_t index, struct viv_handle_inf
         .rights = (viv_rights)word,
         .is_revoked = (word & VIV_ENTRY_REVOKED) != 0,
         .is_derived = seen.is_derived,
+        .grant_depth = seen.depth,
         .rid = seen.rid,
         .phase = VIV_RES_DEAD,
     };
@@ -107,5 +114,61 @@ enum viv_err viv_res_owned_kinds(struct viv_reg *reg, viv_rid proc, struct viv_k
         kinds[kind].kind_name = row != NULL ? row->name : "?";
         out[(*out_count)++] = kinds[kind];
     }
+    return VIV_OK;
+}
+
+// ---- what it uses ----
+
+static const char *const counter_names[VIV_COUNTERS] = {
+    [VIV_COUNTER_RESOURCES] = "resources",
+    [VIV_COUNTER_RESOURCE_BYTES] = "resource_bytes",
+    [VIV_COUNTER_HANDLES] = "handles",
+    [VIV_COUNTER_SHARES] = "shares",
+    [VIV_COUNTER_GRANTS] = "grants",
+    [VIV_COUNTER_FUTURES] = "futures",
+    [VIV_COUNTER_TIMERS] = "timers",
+    [VIV_COUNTER_FDS] = "fds",
+    [VIV_COUNTER_CHANNEL_BYTES] = "channel_bytes",
+    [VIV_COUNTER_MEMORY_BYTES] = "memory",
+    [VIV_COUNTER_PROCESSES] = "processes",
+    [VIV_COUNTER_NATIVE] = "native",
+    [VIV_COUNTER_MAILBOX] = "mailbox",
+    [VIV_COUNTER_MAILBOX_BYTES] = "mailbox_bytes",
+    [VIV_COUNTER_OUTPUT_BYTES] = "output",
+};
+
+enum viv_err viv_res_usage(struct viv_reg *reg, viv_rid rid,
+                           struct viv_usage_info out[VIV_COUNTERS], uint32_t *out_count)
+{
+    viv_spin_lock(&reg->lock);
+    const struct viv_res *res = viv_res__known(reg, rid);
+    const struct viv_account *account =
+        res != NULL && res->ext != 0 ? viv_res__ext(reg, res->ext)->account : NULL;
+    viv_spin_unlock(&reg->lock);
+    if (res == NULL) return VIV_E_NOTFOUND;
+    *out_count = account != NULL ? VIV_COUNTERS : 0; // this read section keeps it
+    for (uint32_t i = 0; i < *out_count; i++) {
+        const enum viv_counter counter = (enum viv_counter)i;
+        out[i] = (struct viv_usage_info){.name = counter_names[i],
+                                         .used = viv_account_used(account, counter),
+                                         .peak = viv_account_peak(account, counter),
+                                         .limit = viv_account_max(account, counter)};
+    }
+    return VIV_OK;
+}
+
+// ---- futures ----
+
+enum viv_err viv_res_futures(struct viv_reg *reg, viv_rid proc, struct viv_futures_info *out)
+{
+    struct viv_res_meta meta;
+    struct viv_res *pinned;
+    VIV_TRY(viv_res_metadata(reg, proc, &meta));
+    if (meta.kind != VIV_KIND_PROCESS) return VIV_E_KIND;
+    *out = (struct viv_futures_info){0};
+    const viv_rid inst = viv_res_process_instance(reg, proc);
+    if (inst.w == 0 || viv_res_pin(reg, inst, VIV_KIND_INSTANCE, &pinned) != VIV_OK) return VIV_OK;
+    viv_futs__look(viv_res_obj(pinned), out);
+    viv_res_unpin(pinned);
     return VIV_OK;
 }

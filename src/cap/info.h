@@ -14,6 +14,7 @@ struct viv_handle_info {
     viv_rid rid, owner; // owner none: the runtime, or it has ended
     uint8_t phase;      // enum viv_phase
     bool is_revoked, is_derived;
+    uint32_t grant_depth; // grants between it and the resource
     uint64_t charge_bytes, age_s;
     char label[VIV_RES_LABEL_MAX + 1];
 };
@@ -34,5 +35,25 @@ struct viv_kind_info {
 // linear in what it owns. Errors: NOTFOUND.
 enum viv_err viv_res_owned_kinds(struct viv_reg *reg, viv_rid proc, struct viv_kind_info *out,
                                  uint32_t n, uint32_t *out_count) VIV_MUST_CHECK;
+
+struct viv_usage_info {
+    const char *name;           // of the limit
+    uint64_t used, peak, limit; // VIV_UNLIMITED: none; peak 0: not kept
+};
+// What the account of a process or an environment has been charged, a row a counter; *out_count 0:
+// it has none of its own, and the one above pays. Errors: NOTFOUND.
+enum viv_err viv_res_usage(struct viv_reg *reg, viv_rid rid,
+                           struct viv_usage_info out[VIV_COUNTERS],
+                           uint32_t *out_count) VIV_MUST_CHECK;
+
+struct viv_futures_info {
+    bool is_open;           // it may have futures
+    uint32_t waiting_count; // of those whose tasks are to be told
+    uint32_t ring_capacity; // of its wake ring; 0: none
+    uint32_t parked_count;  // operations that wait
+};
+// Errors: NOTFOUND, KIND.
+enum viv_err viv_res_futures(struct viv_reg *reg, viv_rid proc,
+                             struct viv_futures_info *out) VIV_MUST_CHECK;
 
 #endif

@@ -17,8 +17,15 @@ typedef uint32_t viv_rights;
 #define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
-struct viv_op;       // a parked operation (cap/op.h)
-struct viv_res_stat; // statistics of a kind
+struct viv_op; // a parked operation (cap/op.h)
+#define VIV_RES_STATS_MAX 32
+struct viv_res_stat { // statistics of a kind: numbers with names that live as long as the program
+    uint32_t count;
+    struct {
+        const char *name;
+        uint64_t value;
+    } rows[VIV_RES_STATS_MAX];
+};
 
 enum viv_close_why {
     VIV_WHY_DISCARD,
@@ -53,7 +60,7 @@ struct viv_res_kind {
     // Its owner has ended, and it goes on below the environment since somebody holds it.
     void (*orphan)(void *obj);
     enum viv_err (*cancel)(void *obj, struct viv_op *op);
-    enum viv_err (*stat)(void *obj, struct viv_res_stat *out);
+    enum viv_err (*stat)(void *obj, struct viv_res_stat *out); // any thread; it is pinned
     uint64_t (*host_holds)(const void *obj); // for the walker: those of no handle and no child
 };
 

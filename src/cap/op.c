@@ -3,6 +3,8 @@
 // revoker, who marks the entry and then takes the table's lock, finds the operation or is seen.
 #include "cap/op.h"
 #include "base/assert.h"
+#include "cap/htab_int.h"
+#include "cap/trace_int.h"
 
 void viv_op_init(struct viv_op *op, struct viv_proc *proc)
 {
@@ -27,6 +29,7 @@ void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wake
 {
     VIV_ASSERT(!viv_wakes_are_full(wakes));
     viv_list_remove(&op->queue);
+    if (op->tab != NULL) viv_res__trace_tab(op->tab, op->tab->reg, VIV_TRACE_WOKEN, NULL);
     op->err = err;
     struct viv_proc *proc = op->proc;
     if (op->done != NULL && !op->done(op)) proc = NULL;
@@ -54,6 +57,14 @@ static bool is_revoked(const struct viv_htab *tab, viv_handle hdl)
            (atomic_load_explicit(&entry->word, memory_order_relaxed) & VIV_ENTRY_REVOKED) != 0;
 }
 
+// NULL: the handle has gone.
+static const struct viv_res *res_of(const struct viv_htab *tab, viv_handle hdl)
+{
+    struct viv_htab_entry *entry;
+    const enum viv_err err = viv_htab__check_entry(tab, hdl, &entry);
+    return err == VIV_OK ? viv_htab_entry_res(entry) : NULL;
+}
+
 enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op,
                          enum viv_err (*enqueue)(struct viv_op *op))
 {
@@ -68,6 +79,7 @@ enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op
     else
         op->tab = NULL;
     viv_spin_unlock(&tab->lock);
+    if (err == VIV_OK) viv_res__trace_tab(tab, tab->reg, VIV_TRACE_PARKED, res_of(tab, hdl));
     return err;
 }
 

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "cap/htab_int.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 #define CHARGE_MAX (UINT64_C(64) * UINT32_MAX)
@@ -49,6 +50,7 @@ static void init_fields(struct viv_reg *reg, const struct viv_res_config *config
 
 static void free_reg(struct viv_reg *reg)
 {
+    viv_res__trace_free(reg);
     viv_res__slots_deinit(reg);
     viv_account_deinit(&reg->account);
     viv_free(reg->buckets, sizeof(*reg->buckets) * RES_SINGLE_BUCKETS, VIV_TAG_CAP);
@@ -220,10 +222,23 @@ static enum viv_err bear(struct viv_reg *reg, const struct viv_res_birth *birth,
     return err;
 }
 
+static void trace_birth(struct viv_reg *reg, const struct viv_res_birth *birth,
+                        const struct viv_res *res, enum viv_err err)
+{
+    const struct viv_res_spec *spec = birth->spec;
+    const struct viv_trace_fact fact = {.res = res, .owner = spec->owner, .kind = spec->kind};
+    if (err == VIV_E_QUOTA) viv_res__trace_write(reg, VIV_TRACE_QUOTA, &fact);
+    if (err != VIV_OK) return;
+    viv_res__trace_write(
+        reg, birth->phase == VIV_RES_RESERVED ? VIV_TRACE_RESERVED : VIV_TRACE_REGISTERED, &fact);
+    if (spec->parent.w != 0) viv_res__trace_write(reg, VIV_TRACE_PARENT_LINKED, &fact);
+}
+
 enum viv_err viv_res__bear(struct viv_reg *reg, const struct viv_res_birth *birth,
                            struct viv_res **out_res)
 {
     const enum viv_err err = bear(reg, birth, out_res);
+    if (viv_res__is_traced(reg)) trace_birth(reg, birth, err == VIV_OK ? *out_res : NULL, err);
     if (err != VIV_OK && birth->phase == VIV_RES_LIVE)
         viv_res__destroy_obj(reg, birth->spec->kind, birth->obj);
     return err;
@@ -277,6 +292,7 @@ static enum viv_err initialise(struct viv_reg *reg, viv_rid rid, viv_kind kind, 
         // Release publishes the object to every acquire load of the state.
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, live, memory_order_release,
                                                     memory_order_relaxed));
+    viv_res__trace(reg, VIV_TRACE_INITIALISED, res);
     return VIV_OK;
 }
 
@@ -302,6 +318,7 @@ enum viv_err viv_res_pin(struct viv_reg *reg, viv_rid rid, viv_kind kind, struct
         // Acquire: the object is seen, as in viv_res__state.
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, state + VIV_RES_PIN_ONE,
                                                     memory_order_acquire, memory_order_acquire));
+    viv_res__trace(reg, VIV_TRACE_HOST_POINTER, res);
     *out_res = res;
     return VIV_OK;
 }

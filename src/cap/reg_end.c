@@ -27,6 +27,7 @@
 #include "cap/counts.h"
 #include "cap/grant_int.h"
 #include "cap/later.h"
+#include "cap/trace_int.h"
 
 static void put_free(struct viv_res *res)
 {
@@ -47,6 +48,7 @@ bool viv_res__claim(struct viv_res *res, uint64_t more_bits)
         // Acquire: the object is seen; release: what this thread did before it ends the resource.
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
                                                     memory_order_acquire));
+    viv_res__trace(viv_res__reg(res), VIV_TRACE_DYING, res);
     return true;
 }
 
@@ -80,6 +82,7 @@ bool viv_res__drop_hold(struct viv_res *res, bool may_end)
         // Both: what the holder did comes before the end; the end sees what others did.
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
                                                     memory_order_acquire));
+    if (is_ending) viv_res__trace(viv_res__reg(res), VIV_TRACE_DYING, res);
     if (is_free) put_free(res);
     return is_ending;
 }
@@ -111,7 +114,9 @@ bool viv_res__leave(struct viv_res *res)
         // As in viv_res__claim.
     } while (!atomic_compare_exchange_weak_explicit(&res->state, &state, next, memory_order_acq_rel,
                                                     memory_order_acquire));
-    return viv_res__phase(next) == VIV_RES_DYING;
+    const bool is_ending = viv_res__phase(next) == VIV_RES_DYING;
+    if (is_ending) viv_res__trace(viv_res__reg(res), VIV_TRACE_DYING, res);
+    return is_ending;
 }
 
 void viv_res__keep(struct viv_res *res)
@@ -125,6 +130,7 @@ static void destroy_retired(struct viv_qsbr_item *item)
     struct viv_res *res = VIV_CONTAINER_OF(item, struct viv_res, u.retired);
     struct viv_reg *reg = viv_res__reg(res);
     uint64_t state = viv_res__state(res), next;
+    viv_res__trace(reg, VIV_TRACE_DESTROYED, res);
     if ((state & VIV_RES_NO_OBJ) == 0) viv_res__destroy_obj(reg, res->kind, res->obj);
     do {
         next = viv_res__holds(state) == 0 ? 0 : state | VIV_RES_DESTROYED;
@@ -240,6 +246,13 @@ static void pay_back(struct viv_res_ending *ending)
     ending->owed = (struct viv_res_weight){0};
 }
 
+static void trace_closed(struct viv_reg *reg, const struct viv_res *res)
+{
+    viv_res__trace(reg, VIV_TRACE_CLOSED, res);
+    if (viv_res__pins(viv_res__state(res)) > 1) // one is the removal's
+        viv_res__trace(reg, VIV_TRACE_PINNED_LATE, res);
+}
+
 // R5 to R7.
 static void finish(struct viv_res_ending *ending, struct viv_res *res)
 {
@@ -251,6 +264,7 @@ static void finish(struct viv_res_ending *ending, struct viv_res *res)
         if (kind->sync == VIV_SYNC_LOCK && viv_res__lock(res)) viv_res__unlock(res);
         kind->close(res->obj, why);
     }
+    if (viv_res__is_traced(reg)) trace_closed(reg, res);
     if (ending->account != res->u.end.account) pay_back(ending);
     const struct viv_res_weight weight = viv_res__own_weight(res);
     ending->account = res->u.end.account;
@@ -508,6 +522,7 @@ enum viv_err viv_res__remove(struct viv_res *res, void **out_obj)
     viv_res__unlock(res);
     VIV_TRY(err);
     *out_obj = res->obj;
+    viv_res__trace(viv_res__reg(res), VIV_TRACE_REMOVED, res);
     uint32_t all = UINT32_MAX; // its children may use the object
     viv_res__end_within(viv_res__reg(res), res, VIV_WHY_DISCARD, &all);
     return VIV_OK;

@@ -9,6 +9,7 @@
 #include "base/spin.h"
 #include "base/trie.h"
 #include "cap/reg_state.h"
+#include "cap/trace.h"
 
 enum {
     RES_SEG_SLOTS = 4096, // the first of a segment is its header
@@ -88,9 +89,10 @@ struct viv_reg {
     bool is_bound[VIV_KIND_BUILTIN_END];
     struct viv_res_kind kinds[VIV_KINDS_MAX];
 
-    struct viv_account account; // any thread
-    struct viv_spin slot_lock;  // the last shard
-    struct viv_res_hooks hooks; // immutable after start
+    _Atomic(struct viv_trace *) trace; // NULL: off; hardly ever written
+    struct viv_account account;        // any thread
+    struct viv_spin slot_lock;         // the last shard
+    struct viv_res_hooks hooks;        // immutable after start
 
     struct viv_spin lock;   // the relations' lock: all below, and owner ... ext of every record
     uint32_t revoked_rests; // ends by revocation that go on in later turns

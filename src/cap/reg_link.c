@@ -17,6 +17,7 @@
 #include "cap/counts.h"
 #include "cap/reg_end.h"
 #include "cap/reg_int.h"
+#include "cap/trace_int.h"
 
 struct viv_res *viv_res__live(struct viv_reg *reg, viv_rid rid)
 {
@@ -547,10 +548,19 @@ static enum viv_err set_parent(struct viv_reg *reg, void *arg)
     return VIV_OK;
 }
 
+static void trace_move(struct viv_reg *reg, enum viv_trace_event event, viv_rid rid, viv_rid owner)
+{
+    uint64_t state;
+    const struct viv_res *res = viv_res__is_traced(reg) ? viv_res__find(reg, rid, &state) : NULL;
+    if (res != NULL)
+        viv_res__trace_write(reg, event, &(struct viv_trace_fact){.res = res, .owner = owner});
+}
+
 enum viv_err viv_res_set_parent(struct viv_reg *reg, viv_rid rid, viv_rid parent)
 {
     struct move move = {.rid = rid, .to = parent};
     VIV_TRY(viv_res__locked(reg, set_parent, &move));
+    if (parent.w != 0) trace_move(reg, VIV_TRACE_PARENT_LINKED, rid, VIV_RID_NONE);
     if (move.orphan != NULL) viv_res__end(reg, move.orphan, VIV_WHY_LAST_CLOSE);
     return VIV_OK;
 }
@@ -573,6 +583,8 @@ enum viv_err viv_res__move_owner(struct viv_reg *reg, struct viv_res *res, struc
     push_owned(reg, res, owner);
     sum_below(reg, owner, weight, true);
     viv_res__some_ext(reg, owner)->owned_moves++;
+    // Relaxed: a remark, for listings.
+    atomic_fetch_and_explicit(&res->state, ~VIV_RES_ORPHAN, memory_order_relaxed);
     return VIV_OK;
 }
 
@@ -617,5 +629,7 @@ void viv_res__leave_process(struct viv_reg *reg, viv_rid rid, viv_rid proc)
 enum viv_err viv_res_set_owner(struct viv_reg *reg, viv_rid rid, viv_rid owner)
 {
     struct move move = {.rid = rid, .to = owner};
-    return viv_res__locked(reg, set_owner, &move);
+    VIV_TRY(viv_res__locked(reg, set_owner, &move));
+    trace_move(reg, VIV_TRACE_OWNER_CHANGED, rid, owner);
+    return VIV_OK;
 }

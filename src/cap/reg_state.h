@@ -15,6 +15,7 @@
 #define VIV_RES_DESTROYED (UINT64_C(1) << 51) // DEAD, and its grace period is over
 #define VIV_RES_NO_OBJ (UINT64_C(1) << 52)    // DYING without an object to close and destroy
 #define VIV_RES_LEFT (UINT64_C(1) << 53)      // goes with its last hold, whatever its kind says
+#define VIV_RES_ORPHAN (UINT64_C(1) << 54)    // has outlived its owner; until it gets another
 #define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
 
 static inline enum viv_phase viv_res__phase(uint64_t state)

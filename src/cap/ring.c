@@ -116,6 +116,13 @@ static void fill_head(struct viv_futs *futs, uint8_t *ring)
     put(ring, 28, 0);
 }
 
+static void set_capacity(struct viv_futs *futs, uint32_t capacity)
+{
+    viv_spin_lock(&futs->lock);
+    futs->ring_capacity = capacity;
+    viv_spin_unlock(&futs->lock);
+}
+
 enum viv_err viv_ring_register(struct viv_htab *tab, struct viv_guest_mem mem, uint32_t base,
                                uint32_t capacity, uint32_t flags)
 {
@@ -123,7 +130,7 @@ enum viv_err viv_ring_register(struct viv_htab *tab, struct viv_guest_mem mem, u
     if (futs == NULL) return VIV_E_NOINSTANCE;
     if (flags != 0) return VIV_E_INVAL;
     if (capacity == 0) {
-        futs->ring_capacity = 0;
+        set_capacity(futs, 0);
         return VIV_OK;
     }
     const bool is_size = capacity >= VIV_RING_SLOTS_MIN && capacity <= VIV_RING_SLOTS_MAX &&
@@ -133,7 +140,7 @@ enum viv_err viv_ring_register(struct viv_htab *tab, struct viv_guest_mem mem, u
     if (ring == NULL) return VIV_E_FAULT;
     if (futs->ring_capacity != 0 && viv_ring_flush(tab, mem)) return VIV_E_BUSY;
     futs->ring_base = base;
-    futs->ring_capacity = capacity;
+    set_capacity(futs, capacity);
     fill_head(futs, ring);
     return VIV_OK;
 }

@@ -61,7 +61,8 @@ static enum viv_err open_parts(struct viv_room *room)
                                                    .fail_ops = fail_ops});
     viv_cap_set_hooks(room->holders, &(struct viv_holder_hooks){.arg = room->sessions,
                                                                 .end_session = viv_ses_hook_end,
-                                                                .account_leak = viv_ses_hook_leak});
+                                                                .account_leak = viv_ses_hook_leak,
+                                                                .orphaned = viv_ses_hook_orphaned});
     return VIV_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "cap/reg_end.h"
 #include "cap/retire.h"
+#include "cap/rows.h"
 #include "cap/session_int.h"
 #include <string.h>
 
@@ -442,6 +443,18 @@ void viv_ses_hook_leak(void *all, viv_pid pid)
     struct viv_audit_event event;
     viv_audit_init_event(&event, VIV_AUDIT_ACCOUNT_LEAK);
     event.pid = pid;
+    viv_audit_write(sessions->config.audit, &event);
+}
+
+void viv_ses_hook_orphaned(void *all, viv_pid pid, viv_rid rid)
+{
+    const struct viv_sessions *sessions = all;
+    struct viv_audit_event event;
+    char text[VIV_RID_TEXT_BYTES];
+    viv_audit_init_event(&event, VIV_AUDIT_ORPHAN);
+    event.pid = pid;
+    (void)viv_rid_format(rid, text);
+    viv_audit_set_object(&event, text, strlen(text));
     viv_audit_write(sessions->config.audit, &event);
 }
 

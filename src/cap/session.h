@@ -130,6 +130,7 @@ uint32_t viv_ses_relation(const struct viv_proc *self, const struct viv_proc *ot
 // ---- hooks of the registry and of holders (cap/reg.h, cap/holder.h); `all` is the sessions ----
 void viv_ses_hook_end(void *all, struct viv_proc *proc);
 void viv_ses_hook_leak(void *all, viv_pid pid);
+void viv_ses_hook_orphaned(void *all, viv_pid pid, viv_rid rid);
 void viv_ses_hook_guess(void *all, const struct viv_htab *tab);
 
 // ---- calls of processes; handle 0 as `ses` is the caller's own session ----

@@ -11,6 +11,7 @@
 #include "cap/grant_int.h"
 #include "cap/later.h"
 #include "cap/reg_end.h"
+#include "cap/trace_int.h"
 #include <string.h>
 
 enum { AT_ONCE = 64, EXPIRE_BUDGET = 1024 };
@@ -32,6 +33,11 @@ struct viv_share {
 static struct viv_share *share_of(struct viv_trie_node *node)
 {
     return VIV_CONTAINER_OF(node, struct viv_share, node);
+}
+
+const struct viv_share *viv_share__next(const struct viv_share *share)
+{
+    return share->res_next;
 }
 
 // ---- taking off and freeing ----
@@ -327,8 +333,10 @@ enum viv_err viv_res_share(struct viv_htab *tab, viv_handle hdl, const struct vi
         err = make(&making, opts);
         viv_grant__undo(&making.derivation);
     }
-    if (err == VIV_OK) *out_shared = (viv_shared){making.shared};
-    return err;
+    if (err != VIV_OK) return err;
+    viv_res__trace_tab(tab, tab->reg, VIV_TRACE_SHARED, making.res);
+    *out_shared = (viv_shared){making.shared};
+    return VIV_OK;
 }
 
 // ---- the canonical share ----
@@ -413,7 +421,10 @@ enum viv_err viv_res_resolve_shared(struct viv_reg *reg, viv_rid env, viv_shared
     const uint64_t now_ns = viv_sched_now_ns(reg->sched);
     viv_spin_lock(&reg->lock);
     const struct viv_share *share = find(reg, env, shared, now_ns);
-    if (share != NULL) *out_rid = viv_res_id(share->res);
+    if (share != NULL) {
+        *out_rid = viv_res_id(share->res);
+        viv_res__trace(reg, VIV_TRACE_RESOLVE_SHARED, share->res);
+    }
     viv_spin_unlock(&reg->lock);
     return share != NULL ? VIV_OK : VIV_E_NOTFOUND;
 }
@@ -475,7 +486,10 @@ static enum viv_err attach_to(struct attaching *attaching, viv_handle *out_hdl)
     node->index = index;
     err = viv_res__locked(tab->reg, attach_locked, attaching);
     viv_share__free(tab->reg, &attaching->scrap);
-    if (err == VIV_OK) return viv_htab__publish_grant(tab, index, node, attaching->res, out_hdl);
+    if (err == VIV_OK) {
+        viv_res__trace_tab(tab, tab->reg, VIV_TRACE_RESOLVE_SHARED, attaching->res);
+        return viv_htab__publish_grant(tab, index, node, attaching->res, out_hdl);
+    }
     viv_grant__free(&attaching->node);
 fail_entry:
     viv_htab__untake(tab, &tab->handles, index);

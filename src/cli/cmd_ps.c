@@ -1,37 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // `viv ps` and `viv info`: what there is, and all that is known of one.
 #include "cli/ctl.h"
+#include "cli/table.h"
 
 #include "ctl/daemon.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { COLUMNS = 11, CELL_BYTES = 160 };
+enum { COLUMNS = 11 };
 
 // ---- the table ----
 
-struct table {
-    struct viv_buf cells; // COLUMNS cells of CELL_BYTES a row
-    int widths[COLUMNS];
-    size_t rows;
-};
-
 static const char *const titles[COLUMNS] = {"PID", "NUM",  "PHASE",   "READY", "AGE",    "CPU",
                                             "MEM", "DROP", "SANDBOX", "LABEL", "COMMAND"};
-
-static enum viv_err add_row(struct table *table, const char *const *cells)
-{
-    for (int i = 0; i < COLUMNS; i++) {
-        char cell[CELL_BYTES] = "";
-        (void)snprintf(cell, sizeof cell, "%s", cells[i] != NULL ? cells[i] : "-");
-        const int len = (int)strlen(cell);
-        if (len > table->widths[i]) table->widths[i] = len;
-        VIV_TRY(viv_buf_append(&table->cells, cell, sizeof cell));
-    }
-    table->rows++;
-    return VIV_OK;
-}
 
 static uint64_t dropped(const json_t *program)
 {
@@ -47,7 +29,7 @@ static bool is_weak(const json_t *program)
            viv_json_get_bool(program, "unkillable");
 }
 
-static enum viv_err add_program(struct table *table, const json_t *program)
+static enum viv_err add_program(struct viv_cli_table *table, const json_t *program)
 {
     char number[24], age[16], cpu[16] = "-", mem[16] = "-", drop[16], sandbox[32];
     const json_t *cpu_ms = json_object_get(program, "cpu_ms");
@@ -71,25 +53,13 @@ static enum viv_err add_program(struct table *table, const json_t *program)
                                         sandbox,
                                         viv_json_get_text(program, "label"),
                                         viv_json_get_text(program, "command")};
-    return add_row(table, cells);
-}
-
-static void print_table(const struct table *table)
-{
-    const char *cell = (const char *)table->cells.data;
-    for (size_t row = 0; row < table->rows; row++) {
-        for (int i = 0; i < COLUMNS; i++, cell += CELL_BYTES) {
-            const bool is_last = i == COLUMNS - 1;
-            viv_cli_print_escaped(cell, is_last ? 0 : table->widths[i]);
-            (void)printf("%s", is_last ? "\n" : "  ");
-        }
-    }
+    return viv_cli_table_add(table, cells);
 }
 
 // ---- ps ----
 
 struct ps {
-    struct table table;
+    struct viv_cli_table table;
     json_t *array; // with --json
     bool all, json;
 };
@@ -142,9 +112,9 @@ int viv_cli_ps(int count, char **args)
                                            {"json", 0, VIV_CLI_FLAG, &ps.json}};
     const struct viv_cli_command command = {"ps", table, VIV_COUNT_OF(table), 0, 0, "no words"};
     if (viv_cli_parse_args(&command, count, args) < 0) return VIV_STATUS_USAGE;
-    viv_buf_init(&ps.table.cells, VIV_TAG_CLI);
+    viv_cli_table_init(&ps.table, COLUMNS);
     int status = VIV_STATUS_OK;
-    enum viv_err err = add_row(&ps.table, titles);
+    enum viv_err err = viv_cli_table_add(&ps.table, titles);
     if (err == VIV_OK) err = list_all(&ps, &diag);
     if (err != VIV_OK)
         status = viv_cli_error(VIV_STATUS_FAILED, "ps: %s",
@@ -152,8 +122,8 @@ int viv_cli_ps(int count, char **args)
     else if (ps.json)
         status = viv_cli_print_json(ps.array) ? VIV_STATUS_OK : VIV_STATUS_FAILED;
     else
-        print_table(&ps.table);
-    viv_buf_deinit(&ps.table.cells);
+        viv_cli_table_print(&ps.table);
+    viv_cli_table_deinit(&ps.table);
     json_decref(ps.array);
     return status;
 }
@@ -167,6 +137,17 @@ static void print_members(json_t *object, int indent)
     const char *name;
     json_t *value;
     json_object_foreach(object, name, value) print_value(name, value, indent);
+}
+
+static void print_objects(const json_t *array, int indent)
+{
+    size_t i;
+    json_t *object;
+    json_array_foreach(array, i, object)
+    {
+        (void)printf("\n%*s-\n", indent, "");
+        print_members(object, indent + 2);
+    }
 }
 
 static void print_value(const char *name, json_t *value, int indent)
@@ -183,6 +164,8 @@ static void print_value(const char *name, json_t *value, int indent)
         (void)printf("%lld", (long long)json_integer_value(value));
     else if (json_is_boolean(value))
         (void)printf("%s", json_is_true(value) ? "yes" : "no");
+    else if (json_is_array(value) && json_is_object(json_array_get(value, 0)))
+        print_objects(value, indent + 2);
     else if (json_is_array(value))
         for (size_t i = 0; i < json_array_size(value); i++) {
             const char *text = json_string_value(json_array_get(value, i));

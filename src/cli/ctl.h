@@ -17,6 +17,7 @@ int viv_cli_release(int count, char **args);
 int viv_cli_wait(int count, char **args);
 int viv_cli_attach(int count, char **args);
 int viv_cli_info(int count, char **args);
+int viv_cli_res(int count, char **args);
 
 // A client of the daemon, which is started when none runs and start says so. NULL after printing
 // why; *out_status is the exit status then.

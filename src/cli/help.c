@@ -19,6 +19,7 @@ static const char main_help[] =
     "  viv ps                          programs of the daemon\n"
     "  viv logs [-f] REF               what one has printed\n"
     "  viv info REF                    all that is known of one\n"
+    "  viv res [REF]                   what processes hold\n"
     "  viv attach [--stdin] REF        its output and input, from now on\n"
     "  viv wait REF…                   until they end; the exit status of the last\n"
     "  viv signal SIG REF              send a signal\n"
@@ -134,6 +135,22 @@ static const char info_help[] =
     "All that is known of a program; with --native, what this host can\n"
     "do for sandboxes, as far as that has been tried.\n" REF_HELP;
 
+static const char res_help[] =
+    "viv res [--env N] [--kind K] [--orphans] [--tree] [--json] [REF]\n"
+    "viv res audit [-f] [--json]\n"
+    "\n"
+    "Lists the resources of the daemon's processes, or of one process: what each holds, who owns\n"
+    "it, what it is a part of. Nothing is stopped for it.\n"
+    "\n"
+    "  --env N     of one environment\n"
+    "  --kind K    of one kind: process, channel, file, child, …\n"
+    "  --orphans   what has outlived its owner, since somebody holds it\n"
+    "  --tree      below each its parts, what it owns and the handles on it\n"
+    "  --json      an array of all that is known\n"
+    "\n"
+    "HOLDS keep a resource's record, PINS its object. With audit: what was denied, granted and\n"
+    "changed, as far as the ring of the daemon has it; -f: and what comes.\n" REF_HELP;
+
 static const char attach_help[] =
     "viv attach [options] REF\n"
     "\n"
@@ -205,6 +222,7 @@ static const struct {
     {"ps", ps_help},
     {"logs", logs_help},
     {"info", info_help},
+    {"res", res_help},
     {"attach", attach_help},
     {"wait", wait_help},
     {"signal", signal_help},

@@ -150,6 +150,7 @@ static enum viv_err make_kernel(struct daemon *daemon)
 
 static enum viv_err serve(struct daemon *daemon)
 {
+    daemon->programs.cap = daemon->cap;
     daemon->programs.native = daemon->native;
     daemon->programs.env = daemon->env;
     daemon->programs.word = &events;

@@ -105,6 +105,15 @@ static json_t *weak(const struct viv_native_status *status)
     return value;
 }
 
+static json_t *unenforced(const struct viv_native_status *status)
+{
+    json_t *value = json_array();
+    for (int i = 0; i < VIV_CAP_COUNT; i++)
+        if ((status->unenforced >> i & 1) != 0)
+            viv_json_add(&value, json_string(viv_cap_rows[i].name));
+    return value;
+}
+
 static json_t *left_out(const struct viv_native_status *status)
 {
     json_t *value = json_array();
@@ -141,6 +150,7 @@ json_t *viv_ctl__status(const struct viv_native_status *status)
     viv_json_put(&value, "contained_by", json_string(viv_rung_name(status->rung)));
     viv_json_put(&value, "weak", weak(status));
     viv_json_put(&value, "left_out", left_out(status));
+    viv_json_put(&value, "unenforced", unenforced(status));
     viv_json_put(&value, "exit", status->has_exit ? viv_ctl__exit(&status->exit) : json_null());
     return value;
 }

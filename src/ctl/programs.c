@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs of programs, as thin as they can be: arguments in, a call of native.h, an answer out.
 // Their clients are operators, whom the server has looked at.
-#include "ctl/programs_int.h"
+#include "ctl/resources.h"
 
 #include "native/block.h"
 #include "native/feature.h"
@@ -152,22 +152,37 @@ static bool step_list(struct viv_ctl_req *req, void *state)
 
 // ---- those that answer at once ----
 
+// Of any process: what it holds; of a program all that is known besides.
 static bool step_info(struct viv_ctl_req *req, void *state)
 {
-    struct viv_native_ref ref;
-    struct viv_native_status status;
+    struct viv_ctl_holds *holds = state;
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
-    (void)state;
-    if (!find(req, &ref)) return false;
+    const char *text = viv_json_get_text(viv_ctl_args(req), "ref");
+    json_t *held, *value = NULL;
+    if (!holds->has_begun) {
+        const enum viv_err err =
+            text != NULL ? viv_ctl__find_process(req, text, &holds->pid) : VIV_E_INVAL;
+        if (err != VIV_OK) viv_ctl_fail(req, err, err == VIV_E_NOTFOUND ? NULL : "ref");
+        if (err != VIV_OK) return false;
+    }
+    if (!viv_ctl__holds(req, holds, &held)) return true;
+    struct viv_native_status status;
     struct viv_native_info info;
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = holds->pid};
     enum viv_err err = viv_native_status(&ctx, &ref, &status);
     if (err == VIV_OK) err = viv_native_info(&ctx, &ref, &info);
-    if (err != VIV_OK) {
+    if (err == VIV_OK) {
+        value = viv_ctl__program(&ctx, &status);
+        viv_ctl__add_info(&info, &value);
+    } else if (held != NULL) {
+        char pid[VIV_PID_TEXT_BYTES];
+        value = json_object();
+        viv_json_put(&value, "pid", json_string(viv_pid_format(holds->pid, pid)));
+    } else {
         viv_ctl_fail(req, err, NULL);
         return false;
     }
-    json_t *value = viv_ctl__program(&ctx, &status);
-    viv_ctl__add_info(&info, &value);
+    viv_json_put(&value, "holds", held != NULL ? held : json_null());
     viv_ctl_finish(req, value);
     return false;
 }
@@ -364,7 +379,9 @@ static bool step_shutdown(struct viv_ctl_req *req, void *state)
 const struct viv_ctl_verb viv_ctl_program_verbs[] = {
     {"run", sizeof(struct run), step_run, end_run},
     {"list", sizeof(struct list), step_list, NULL},
-    {"info", 0, step_info, NULL},
+    {"info", sizeof(struct viv_ctl_holds), step_info, NULL},
+    {"res", sizeof(struct viv_ctl_res), viv_ctl__res, NULL},
+    {"audit", sizeof(struct viv_ctl_audit), viv_ctl__audit, NULL},
     {"logs", sizeof(struct viv_ctl_logs), viv_ctl__logs, viv_ctl__end},
     {"input", sizeof(struct input), step_input, viv_ctl__end},
     {"resize", 0, step_resize, NULL},

@@ -5,10 +5,12 @@
 #ifndef VIV_CTL_PROGRAMS_H
 #define VIV_CTL_PROGRAMS_H
 
+#include "cap/room.h"
 #include "ctl/verb.h"
 #include "native/native.h"
 
 struct viv_ctl_programs {
+    struct viv_room *cap;
     struct viv_native *native;
     struct viv_env *env;
     _Atomic uint32_t *word; // grows when `shutdown` was asked for; futex waiters are woken

@@ -9,7 +9,7 @@
 
 enum { PAGE = 64 };
 
-static bool parse_pid(const char *text, viv_pid *out_pid)
+bool viv_ctl_ref_parse_pid(const char *text, viv_pid *out_pid)
 {
     unsigned slot, serial;
     int end = 0;
@@ -55,7 +55,7 @@ enum viv_err viv_ctl_ref_find(const struct viv_native_ctx *ctx, const char *text
     if (strncmp(text, "key:", 4) == 0) {
         VIV_TRY(viv_native_find_key(ctx, text + 4, &pid));
         *out_ref = (struct viv_native_ref){.kind = VIV_NATIVE_PID, .u.pid = pid};
-    } else if (parse_pid(text, &pid)) {
+    } else if (viv_ctl_ref_parse_pid(text, &pid)) {
         *out_ref = (struct viv_native_ref){.kind = VIV_NATIVE_PID, .u.pid = pid};
     } else if (viv_parse_u64(text + (text[0] == '#'), &number) == VIV_OK) {
         *out_ref = (struct viv_native_ref){.kind = VIV_NATIVE_NUMBER, .u.number = number};

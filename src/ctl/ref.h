@@ -10,4 +10,7 @@
 enum viv_err viv_ctl_ref_find(const struct viv_native_ctx *ctx, const char *text,
                               struct viv_native_ref *out_ref) VIV_MUST_CHECK;
 
+// The first two forms only.
+bool viv_ctl_ref_parse_pid(const char *text, viv_pid *out_pid);
+
 #endif

@@ -244,6 +244,25 @@ void viv_native__audit_spawn(struct viv_program *program, const char *unit, enum
     viv_native__count_spawn(program->native, err);
 }
 
+void viv_native__audit_unenforced(const struct viv_program *program,
+                                  const struct viv_session *session, enum viv_cap cap,
+                                  const struct viv_pattern *pattern)
+{
+    struct viv_audit_event event;
+    struct viv_buf text;
+    viv_buf_init(&text, VIV_TAG_NATIVE);
+    viv_audit_init_event(&event, VIV_AUDIT_UNENFORCED);
+    event.pid = program->caller;
+    event.environment = program->environment;
+    event.session = viv_ses_id(session);
+    event.cap = (uint8_t)cap;
+    event.operation = "native.spawn";
+    if (viv_pattern_print(pattern, cap, &text) == VIV_OK)
+        viv_audit_set_object(&event, text.data, text.len_bytes);
+    viv_audit_write(viv_room_audit(program->native->cap), &event);
+    viv_buf_deinit(&text);
+}
+
 void viv_native__audit_no_memory(const struct viv_native_ctx *ctx)
 {
     struct viv_audit_event event;

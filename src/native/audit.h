@@ -16,6 +16,10 @@ enum viv_err viv_native__audit_intent(struct viv_program *program) VIV_MUST_CHEC
 // How the spawn came out; once. unit: of the caller, while the program is in no scope.
 void viv_native__audit_spawn(struct viv_program *program, const char *unit, enum viv_err err,
                              const struct viv_diag *diag);
+// A pattern of the caller's session that the program is not held to, as its policy says.
+void viv_native__audit_unenforced(const struct viv_program *program,
+                                  const struct viv_session *session, enum viv_cap cap,
+                                  const struct viv_pattern *pattern);
 // A spawn for which there was not even memory to note what was asked for.
 void viv_native__audit_no_memory(const struct viv_native_ctx *ctx);
 

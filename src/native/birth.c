@@ -14,6 +14,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include <signal.h>
+#include <stdio.h>
 
 #define KILL_AGAIN_NS (100 * VIV_NS_PER_MS)
 
@@ -36,10 +37,12 @@ static void stop(struct viv_program *program, enum viv_native_cause cause)
 
 void viv_program__own(struct viv_program *program)
 {
+    char label[VIV_RES_LABEL_MAX + 1]; // so much of it as listings of resources show
+    (void)snprintf(label, sizeof label, "%s", program->label);
     const struct viv_res_spec spec = {.kind = VIV_KIND_CHILD,
                                       .owner = program->owner,
                                       .charge_bytes = program->reserved.ring_bytes,
-                                      .label = NULL};
+                                      .label = label};
     const enum viv_err err = viv_res_add(viv_room_reg(program->native->cap), &spec,
                                          viv_program__take(program), &program->resource);
     if (err == VIV_OK) return;

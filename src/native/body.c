@@ -259,6 +259,7 @@ static void destroy(struct viv_proc *proc, void *state)
 
 const struct viv_body viv_native_body = {
     .name = "native",
+    .takes_bytes_only = true,
     .step = step,
     .deliver = on_message,
     .end = on_end,

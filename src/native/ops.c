@@ -364,6 +364,7 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
         .wall_offset_ns = program->care.wall_offset_ns,
         .weak = program->weak,
         .left_out = program->left_out,
+        .unenforced = program->unenforced,
     };
     memcpy(out->digest, program->digest, sizeof out->digest);
     look_at_streams(program, out);

@@ -53,6 +53,7 @@ struct viv_program {
     char *exe;        // resolved
     struct viv_session *session;
     uint32_t weak, left_out; // as the status
+    uint64_t unenforced;     // likewise
     bool has_group;          // a control group
     uint64_t asked_ns;
     viv_pid caller; // who asked for it; none: no process

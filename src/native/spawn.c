@@ -64,8 +64,43 @@ static enum viv_err ask_spawn(struct viv_program *program, const struct viv_nati
     return ask(program, ctx, VIV_CAP_NATIVE_SPAWN, (struct viv_cap_query){0});
 }
 
+// A program with a network has all of it: a list of addresses or names can only be granted by who
+// has said that it is not enforced.
+static enum viv_err ask_addresses(struct viv_program *program, const struct viv_native_ctx *ctx,
+                                  enum viv_cap cap, struct viv_diag *diag)
+{
+    const struct viv_session *session = viv_native__session(ctx);
+    const struct viv_capset *held = session != NULL ? viv_ses_held(session) : NULL;
+    if (held == NULL || (held->listed >> cap & 1) == 0)
+        return ask(program, ctx, cap, (struct viv_cap_query){0});
+    VIV_PATTERNS_EACH(pattern, viv_capset_patterns(held, cap))
+    {
+        if ((pattern->flags & VIV_PATTERN_UNENFORCED) == 0) {
+            viv_native__note_refusal(program, session, cap);
+            return viv_diag_set(diag, VIV_E_UNENFORCEABLE,
+                                "net: a program cannot be held to the patterns of %s",
+                                viv_cap_rows[cap].name);
+        }
+        viv_native__audit_unenforced(program, session, cap, pattern);
+    }
+    program->unenforced |= VIV_CAP_BIT(cap);
+    return VIV_OK;
+}
+
+// It resolves names with what it has; only a list of them would promise something.
+static enum viv_err ask_network(struct viv_program *program, const struct viv_native_ctx *ctx,
+                                struct viv_diag *diag)
+{
+    const struct viv_session *session = viv_native__session(ctx);
+    VIV_TRY(ask_addresses(program, ctx, VIV_CAP_NET_BIND, diag));
+    VIV_TRY(ask_addresses(program, ctx, VIV_CAP_NET_CONNECT, diag));
+    const bool has_list =
+        session != NULL && (viv_ses_held(session)->listed >> VIV_CAP_NET_RESOLVE & 1) != 0;
+    return has_list ? ask_addresses(program, ctx, VIV_CAP_NET_RESOLVE, diag) : VIV_OK;
+}
+
 static enum viv_err ask_need(struct viv_program *program, const struct viv_native_ctx *ctx,
-                             enum viv_native_need need)
+                             enum viv_native_need need, struct viv_diag *diag)
 {
     static const struct {
         enum viv_native_need need;
@@ -83,9 +118,8 @@ static enum viv_err ask_need(struct viv_program *program, const struct viv_nativ
         if (words[i].need == need) return ask_word(program, ctx, words[i].word);
     if (need == VIV_NATIVE_NEED_TTY)
         return ask(program, ctx, VIV_CAP_NATIVE_TTY, (struct viv_cap_query){0});
-    if (need != VIV_NATIVE_NEED_NET) return VIV_E_DENIED; // an operator's
-    const enum viv_err err = ask(program, ctx, VIV_CAP_NET_BIND, (struct viv_cap_query){0});
-    return err == VIV_OK ? ask(program, ctx, VIV_CAP_NET_CONNECT, (struct viv_cap_query){0}) : err;
+    return need == VIV_NATIVE_NEED_NET ? ask_network(program, ctx, diag)
+                                       : VIV_E_DENIED; // an operator's
 }
 
 static enum viv_err ask_needs(struct viv_program *program, const struct viv_native_ctx *ctx,
@@ -94,7 +128,8 @@ static enum viv_err ask_needs(struct viv_program *program, const struct viv_nati
     const uint32_t needs = program->req.needs;
     for (uint32_t need = 1; need <= needs; need <<= 1) {
         if ((needs & need) == 0) continue;
-        const enum viv_err err = ask_need(program, ctx, (enum viv_native_need)need);
+        const enum viv_err err = ask_need(program, ctx, (enum viv_native_need)need, diag);
+        if (err == VIV_E_UNENFORCEABLE) return err; // has said why
         if (err != VIV_OK)
             return viv_diag_set(diag, err, "%s", viv_native_need_name((enum viv_native_need)need));
     }

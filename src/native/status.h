@@ -30,6 +30,7 @@ struct viv_native_status {
     uint64_t wall_offset_ns; // wall clock less the clock of lines and pieces
     uint32_t weak;           // VIV_WEAK_ bits: limits held to in a weaker way
     uint32_t left_out;       // VIV_FEATURE_BIT: accepted and missing
+    uint64_t unenforced;     // VIV_CAP_BIT: classes whose patterns it is not held to
 };
 
 enum { VIV_USAGE_CPU = 1, VIV_USAGE_MEMORY = 2, VIV_USAGE_MEMORY_PEAK = 4, VIV_USAGE_PIDS = 8 };

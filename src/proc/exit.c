@@ -21,6 +21,7 @@ static void leave(struct viv_proc *self)
     viv_proc_clear_alarm(self);
     viv_proc__table_release(&self->env->kernel->table, self->pid);
     viv_proc__names_forget(self);
+    viv_proc__end_pauses(self);
     // Seq_cst: pushes before this are in the list we take, pushes after see the marker.
     struct viv_signal *sig =
         atomic_exchange_explicit(&self->inbox, &viv_proc__closed, memory_order_seq_cst);

@@ -14,6 +14,7 @@ struct host {
 static enum viv_step step_host(struct viv_proc *self, void *state, struct viv_slice *slice)
 {
     const struct host *host = state;
+    if (viv_proc_is_paused(self)) return VIV_STEP_WAIT;
     return host->fn(self, host->arg, slice);
 }
 

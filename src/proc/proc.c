@@ -132,6 +132,7 @@ static void publish_counters(struct viv_proc *proc, uint64_t used)
     atomic_store_explicit(&proc->reductions, reductions, memory_order_relaxed);
     atomic_store_explicit(&proc->mbox_count, proc->mbox.count, memory_order_relaxed);
     atomic_store_explicit(&proc->mbox_bytes, proc->mbox.bytes, memory_order_relaxed);
+    if (VIV_UNLIKELY(proc->tells_room)) viv_proc__tell_room(proc);
 }
 
 enum viv_run viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *slice)

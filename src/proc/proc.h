@@ -26,7 +26,8 @@ enum viv_step {
 
 // What a process executes. All run on the worker that runs the process, except where said.
 struct viv_body {
-    const char *name; // "wasm", "host", …
+    const char *name;      // "wasm", "host", …
+    bool takes_bytes_only; // senders refuse to send handles to it
     // One slice; pending signals have been handled. Counts slice->left down by what it used.
     enum viv_step (*step)(struct viv_proc *proc, void *state, struct viv_slice *slice);
     // Optional. A message is about to enter the mailbox; true: the body consumed it.
@@ -134,8 +135,11 @@ uint64_t viv_proc_cpu_ns(const struct viv_proc *proc);
 void viv_proc_set_memory_bytes(struct viv_proc *proc, uint64_t bytes); // what info reports
 const struct viv_reason *viv_proc_reason(
     const struct viv_proc *proc); // NULL while none is set; borrowed
-// True once: the mailbox policy `suspend` of a receiver asked the sender to give way at its next
-// signal point.
+// The mailbox policy `suspend` of a receiver holds the process up: the body returns VIV_STEP_WAIT
+// without running guest code, and is woken when there may be room or nobody to wait for. Asked at
+// the begin of a step.
+bool viv_proc_is_paused(struct viv_proc *proc);
+// True once after a send that began a pause: the slice ends at the next opportunity.
 bool viv_proc_take_send_pause(struct viv_proc *proc);
 bool viv_proc_has_send_pause(const struct viv_proc *proc); // it will be true
 

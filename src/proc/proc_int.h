@@ -39,7 +39,9 @@ struct viv_proc {
     _Atomic uint32_t has_names;         // names may be bound to it
     _Atomic uint64_t queued_count;      // policies refuse and suspend only: messages in the inbox
     _Atomic uint64_t queued_bytes;
-    struct viv_signal kill_sig; // reserved: a kill never allocates
+    _Atomic bool is_pause_listed;       // it waits for room on the list of some receiver
+    _Atomic(struct viv_pause *) pauses; // stack of senders that wait for room (pause.c)
+    struct viv_signal kill_sig;         // reserved: a kill never allocates
     _Atomic(void *) words[VIV_PROC_WORDS];
     // this process only
     struct viv_signal *held; // taken from the inbox, not yet handled (suspended), oldest first
@@ -55,6 +57,8 @@ struct viv_proc {
     uint16_t flags;
     uint8_t phase; // enum viv_phase
     uint8_t send_pause;
+    bool tells_room;  // its mailbox has the policy suspend, and had messages
+    viv_pid pause_on; // the receiver whose mailbox it waits for, or none
     // this process writes, others read as a hint (relaxed)
     _Atomic uint64_t reductions, cpu_ns, sent, received, memory_bytes, mbox_count, mbox_bytes;
     struct viv_timer alarm;
@@ -125,6 +129,11 @@ enum viv_err viv_proc__table_reserve(struct viv_table *table, viv_pid *out_pid);
 void viv_proc__table_publish(struct viv_table *table, struct viv_proc *proc);
 void viv_proc__table_release(struct viv_table *table, viv_pid pid);
 // signal.c: false: closed; the signal is still the caller's.
+// ---- pause.c ----
+void viv_proc__pause(struct viv_proc *self, const struct viv_proc *to); // self sent too much
+void viv_proc__tell_room(struct viv_proc *self);  // it has published what its mailbox holds
+void viv_proc__end_pauses(struct viv_proc *self); // it is in the table no more
+
 bool viv_proc__push(struct viv_proc *to, struct viv_signal *sig);
 // Appends what was taken from the inbox (a chain, newest first) to `held`, oldest first.
 void viv_proc__hold(struct viv_proc *self, struct viv_signal *newest);

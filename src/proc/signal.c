@@ -76,7 +76,7 @@ static bool admit(struct viv_proc *to, struct viv_proc *from, const struct viv_m
                 (limits->mailbox_bytes != 0 && bytes > limits->mailbox_bytes);
     if (!over) return true;
     if (limits->mailbox_policy == VIV_MAILBOX_SUSPEND) {
-        if (from != NULL) from->send_pause = 1;
+        if (from != NULL) viv_proc__pause(from, to);
         return true;
     }
     atomic_fetch_sub_explicit(&to->queued_count, 1, memory_order_relaxed);
@@ -230,6 +230,7 @@ static void on_message(struct viv_proc *self, struct viv_signal *sig)
         atomic_fetch_sub_explicit(&self->queued_count, 1, memory_order_relaxed); // see admit
         atomic_fetch_sub_explicit(&self->queued_bytes, viv_signal_size_bytes(sig),
                                   memory_order_relaxed);
+        self->tells_room = limits->mailbox_policy == VIV_MAILBOX_SUSPEND;
     }
     if (self->body->deliver != NULL && self->body->deliver(self, self->state, sig)) return;
     viv_mbox_push(&self->mbox, sig);

@@ -208,6 +208,7 @@ enum viv_host viv_wasm__abi_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
         err = viv_abi__range(inst, (uint32_t)v[4].i32, (uint64_t)handles.count * 8, &list);
     if (err == VIV_OK && (flags & ~(uint32_t)(FLAG_DUP | FLAG_TERM)) != 0) err = VIV_E_INVAL;
     if (err == VIV_OK) err = viv_may_reach(inst, VIV_CAP_MSG_SEND, to);
+    if (err == VIV_OK && handles.count > 0) err = viv_may_take_handles(inst, to);
     if (err == VIV_OK) {
         handles.at = list;
         handles.keep = (flags & FLAG_DUP) != 0;

@@ -220,7 +220,7 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     struct viv_worker *worker = viv_worker_current();
     inst->slice = slice;
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
-    if (!viv_cpu_share_begin(inst)) return VIV_STEP_WAIT;
+    if (!viv_cpu_share_begin(inst) || viv_proc_is_paused(proc)) return VIV_STEP_WAIT;
     if (VIV_UNLIKELY(viv_lost_close(&inst->lost, proc))) {
         slice->left = 0; // that was a slice's worth
         return VIV_STEP_YIELD;

@@ -154,6 +154,14 @@ enum viv_host viv_wasm__message_take_module(struct viv_inst *inst, wasmtime_val_
 
 // ---- sending ----
 
+// False after noting the trap: it is a program, and handles are never dropped in silence.
+static bool may_have_handles(struct viv_inst *inst, const struct viv_wmsg *msg, viv_pid to)
+{
+    if (msg->sent_count == 0 || viv_may_take_handles(inst, to) == VIV_OK) return true;
+    (void)viv_host_trap(inst, "a program of the operating system cannot be sent resources");
+    return false;
+}
+
 // Takes the message out of the scratch area and sends it.
 static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to)
 {
@@ -170,8 +178,10 @@ static void send_scratch(struct viv_inst *inst, struct viv_wmsg *msg, viv_pid to
 enum viv_host viv_wasm__message_send(struct viv_inst *inst, wasmtime_val_raw_t *v)
 {
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
+    const viv_pid to = {(uint64_t)v[0].i64};
     if (msg == NULL) return VIV_HOST_TRAP;
-    send_scratch(inst, msg, (viv_pid){(uint64_t)v[0].i64});
+    if (!may_have_handles(inst, msg, to)) return VIV_HOST_TRAP;
+    send_scratch(inst, msg, to);
     v[0].i32 = 0;
     return VIV_HOST_OK;
 }
@@ -308,12 +318,13 @@ enum viv_host viv_wasm__message_send_receive_skip_search(struct viv_inst *inst,
     if (viv_may_wait(inst, timeout_ns) != VIV_OK)
         return viv_may_trap(inst, VIV_CAP_TIME_TIMER, NULL, 0);
     struct viv_wmsg *msg = viv_wasm__scratch(inst);
-    if (msg == NULL) return VIV_HOST_TRAP;
+    const viv_pid to = {(uint64_t)args[0].of.i64};
+    if (msg == NULL || !may_have_handles(inst, msg, to)) return VIV_HOST_TRAP;
     struct viv_wait *op = viv_wait_new(inst, resume_reply, NULL);
     if (op == NULL) return VIV_HOST_TRAP;
     op->u[0] = (uint64_t)args[1].of.i64;
     op->ptr = viv_mbox_mark(viv_proc_mbox(inst->proc));
-    send_scratch(inst, msg, (viv_pid){(uint64_t)args[0].of.i64});
+    send_scratch(inst, msg, to);
     viv_wait_set_timeout(op, timeout_ns);
     return VIV_HOST_WAIT;
 }

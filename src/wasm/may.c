@@ -157,3 +157,10 @@ uint64_t viv_classes_without(uint32_t rights)
         if ((rights & rights_table[i].right) == 0) classes |= rights_table[i].classes;
     return classes;
 }
+
+enum viv_err viv_may_take_handles(const struct viv_inst *inst, viv_pid pid)
+{
+    struct viv_proc *self = inst->proc;
+    const struct viv_proc *to = viv_proc_find(viv_proc_kernel(self), viv_proc_env(self), pid);
+    return to != NULL && viv_proc_body(to)->takes_bytes_only ? VIV_E_UNSUPPORTED : VIV_OK;
+}

@@ -23,6 +23,8 @@ enum viv_err viv_may_spawn(struct viv_inst *inst, const struct viv_module *modul
 // Classes with a relation. A process that is not there stands as any other of the environment, so
 // that a refusal does not tell who exists.
 enum viv_err viv_may_reach(struct viv_inst *inst, enum viv_cap cap, viv_pid pid) VIV_MUST_CHECK;
+// Whether the process can be sent handles, or is absent. Errors: UNSUPPORTED.
+enum viv_err viv_may_take_handles(const struct viv_inst *inst, viv_pid pid) VIV_MUST_CHECK;
 // signal: VIV_PROC_EXIT …
 enum viv_err viv_may_signal(struct viv_inst *inst, viv_pid pid, uint32_t signal) VIV_MUST_CHECK;
 // Notes the trap `permission denied: CLASS OBJECT`; returns VIV_HOST_TRAP.

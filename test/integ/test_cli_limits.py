@@ -216,16 +216,17 @@ class Limits(PolicyTest):
         self.assertEqual(self.count("mailbox=100", "fill", "100", "0"), 100)
 
     def test_a_full_mailbox_suspends_who_sends(self):
-        """Nobody dies, nothing is lost, and the mailbox has few at a time: the sender gives way to the receiver."""
-        def flood(limit):
-            ended = self.viv("run", "--workers", "1", "--use", "guest", "--limit", limit, ACTS, "flood", "900")
+        """Nobody dies, nothing is lost, and the mailbox has few at a time: the sender waits, also for one that sleeps."""
+        def flood(limit, action="flood"):
+            ended = self.viv("run", "--workers", "1", "--use", "guest", "--limit", limit, ACTS, action, "900")
             self.assertEqual(ended.status, 0, ended)
             answer = int(ended.out)
             return answer // 1000000, answer // 1000 % 1000, answer % 1000  # refused, counted, the most at a time
         for limit in ("mailbox=10 suspend", "mailbox_bytes=64 suspend"):
-            refused, counted, most = flood(limit)
-            self.assertEqual((refused, counted), (0, 900))
-            self.assertLessEqual(most, 12, limit)
+            for action in ("flood", "flood_asleep"):
+                refused, counted, most = flood(limit, action)
+                self.assertEqual((refused, counted), (0, 900))
+                self.assertLessEqual(most, 12, (limit, action))
         self.assertEqual(flood("mailbox=none")[:2], (0, 900))
         refused, counted, most = flood("mailbox=10 refuse")
         self.assertEqual(refused + counted, 900)

@@ -27,6 +27,7 @@ GUEST_CASE(case_109_reading_waits, "reading_waits")
 GUEST_CASE(case_109_run, "run")
 GUEST_CASE(case_109_stdin, "stdin")
 GUEST_CASE(case_109_084_stdin_waits_for_room, "stdin_waits")
+GUEST_CASE(resources_case_34_handles_to_a_program, "handles_to_a_program")
 GUEST_CASE(case_109_signals_and_ends, "signals_and_ends")
 GUEST_CASE(case_109_087_terminal, "terminal")
 GUEST_CASE(case_109_108_held, "held")
@@ -176,6 +177,7 @@ int main(void)
         cmocka_unit_test(case_109_run),
         cmocka_unit_test(case_109_stdin),
         cmocka_unit_test(case_109_084_stdin_waits_for_room),
+        cmocka_unit_test(resources_case_34_handles_to_a_program),
         cmocka_unit_test(case_109_signals_and_ends),
         cmocka_unit_test(case_109_087_terminal),
         cmocka_unit_test(case_109_108_held),

@@ -101,6 +101,30 @@ static void case_stdin(void)
     CHECK(chunk.n == 9 && memcmp(text, "hello you", 9) == 0);
 }
 
+// Case 34 of the contract on resources: handles cannot be delivered to a program.
+static void case_handles_to_a_program(void)
+{
+    struct viv_prog_spawned child;
+    struct viv_prog_chunk chunk;
+    char text[64];
+    command("/bin/cat");
+    viv_prog_req_u32(&request, VIV_PROG_KEEP_STDIN, 1);
+    OK(viv_prog_spawn(&request, &child));
+    const struct viv_prog_ref ref = viv_prog_by_handle(child.handle);
+    const int64_t module = viv_module(NULL, 0, VIV_MODULE_OWN);
+    CHECK(module > 0);
+    ERR(viv_send((int64_t)child.pid, 1, "no", 2, &module, 1, 0), VIV_E_UNSUPPORTED);
+    ERR(viv_send((int64_t)child.pid, 1, "no", 2, &module, 1, 1), VIV_E_UNSUPPORTED);
+    OK(viv_send((int64_t)child.pid, 1, "yes", 3, NULL, 0, 0)); // nothing else was sent
+    CHECK(viv_close(module) == 0);                             // and the handle is still there
+    OK(viv_native_read_since(&ref, 1, NULL, text, sizeof(text), 10000, &chunk));
+    CHECK(chunk.n == 3);
+    OK(viv_native_close_stdin(&ref, 0));
+    OK(viv_native_wait(&ref, VIV_FOREVER, NULL));
+    OK(viv_native_read_since(&ref, 1, NULL, text, sizeof(text), 0, &chunk));
+    CHECK(chunk.n == 3 && memcmp(text, "yes", 3) == 0);
+}
+
 // Waits for room that comes, and for room that does not.
 static void case_stdin_waits(void)
 {
@@ -423,6 +447,7 @@ static const struct guest_case cases[] = {
     {"run", case_run},
     {"stdin", case_stdin},
     {"stdin_waits", case_stdin_waits},
+    {"handles_to_a_program", case_handles_to_a_program},
     {"signals_and_ends", case_signals_and_ends},
     {"terminal", case_terminal},
     {"held", case_held},

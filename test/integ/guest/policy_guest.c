@@ -783,16 +783,25 @@ VIV_EXPORT("counts") void counts(void)
     viv_send(msg.from, count * 1000 + most, NULL, 0, NULL, 0, 0);
 }
 
+// Waits in vain for another message at first.
+VIV_EXPORT("dozes_and_counts") void dozes_and_counts(void)
+{
+    static const int64_t other[] = {9};
+    struct viv_msg msg;
+    viv_receive(other, 1, VIV_SEC / 5, NULL, 0, &msg);
+    counts();
+}
+
 // Sends so many messages to one that counts, as fast as it may; what that says, and how many of
 // them were refused.
-static int64_t do_flood(void)
+static int64_t flood(const char *entry)
 {
     struct viv_spawn spec = VIV_SPAWN_INIT;
     struct viv_msg msg;
     int64_t pid, refused = 0;
     spec.module = viv_module(NULL, 0, VIV_MODULE_OWN);
-    spec.entry = "counts";
-    spec.entry_len = 6;
+    spec.entry = entry;
+    spec.entry_len = (uint32_t)strlen(entry);
     if (viv_spawn(&spec, &pid) < 0) return -1;
     viv_monitor(pid, -2);
     for (int64_t i = 0; i < number(0); i++)
@@ -801,6 +810,16 @@ static int64_t do_flood(void)
     viv_send(pid, 2, NULL, 0, NULL, 0, 0);
     if (viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg) != 0) return -3;
     return msg.tag + refused * 1000000;
+}
+
+static int64_t do_flood(void)
+{
+    return flood("counts");
+}
+
+static int64_t do_flood_asleep(void)
+{
+    return flood("dozes_and_counts");
 }
 
 VIV_EXPORT("spin") void spin(void)
@@ -966,6 +985,7 @@ static const struct action {
     ACTION(members_channel),
     ACTION(members_spin),
     ACTION(flood),
+    ACTION(flood_asleep),
     ACTION(members_take_turns),
     ACTION(denied),
     ACTION(guesses),

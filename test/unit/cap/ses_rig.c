@@ -73,7 +73,8 @@ static void open_sessions(struct ses_rig *rig)
     OK(viv_sessions_new(&config, &rig->all));
     viv_cap_set_hooks(rig->cap, &(struct viv_holder_hooks){.arg = rig->all,
                                                            .end_session = viv_ses_hook_end,
-                                                           .account_leak = viv_ses_hook_leak});
+                                                           .account_leak = viv_ses_hook_leak,
+                                                           .orphaned = viv_ses_hook_orphaned});
     viv_res_set_hooks(rig->reg,
                       &(struct viv_res_hooks){.arg = rig->all, .guess = viv_ses_hook_guess});
 }

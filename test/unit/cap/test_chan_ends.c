@@ -7,6 +7,7 @@
 #include "cap/grant.h"
 #include "cap/holder.h"
 #include "cap/ring.h"
+#include "cap/rows.h"
 #include "cap/share.h"
 #include "proc/host.h"
 #include "res_rig.h"
@@ -30,6 +31,15 @@ static uint64_t sim_now(void *arg)
 {
     (void)arg;
     return now_ns;
+}
+
+static viv_rid orphan; // the last that was told
+
+static void orphaned(void *arg, viv_pid pid, viv_rid rid)
+{
+    (void)arg;
+    assert_true(pid.w != VIV_PID_NONE.w);
+    orphan = rid;
 }
 
 static void fail_ops(void *arg, struct viv_htab *tab, viv_handle hdl, enum viv_err err)
@@ -65,6 +75,7 @@ static void open_cap(void)
     OK(viv_cap_open(kernel, &config, &cap));
     OK(viv_chan_bind(viv_cap_reg(cap)));
     OK(viv_fut_bind(viv_cap_reg(cap)));
+    viv_cap_set_hooks(cap, &(struct viv_holder_hooks){.orphaned = orphaned});
     viv_res_set_hooks(viv_cap_reg(cap), &(struct viv_res_hooks){.fail_ops = fail_ops});
 }
 
@@ -328,6 +339,17 @@ static void case_41_survive_until_the_last_holder(void **state)
     run();
     DONE(put(2, writer, "on"));
     DONE(get(1, reader, "on"));
+    struct viv_reg *reg = viv_cap_reg(cap);
+    struct viv_res_row row;
+    viv_rid rid;
+    OK(viv_res_entry(procs[1].tab, there, &rid));
+    OK(viv_res_row(reg, rid, &row));
+    assert_true(row.is_orphan && viv_rid_eq(row.meta.owner, viv_cap_env(env)));
+    assert_true(viv_rid_eq(orphan, rid)); // it was told
+    OK(viv_res_set_owner(reg, rid, viv_res_process_id(procs[1].tab)));
+    OK(viv_res_row(reg, rid, &row));
+    assert_false(row.is_orphan);
+    OK(viv_res_set_owner(reg, rid, viv_cap_env(env)));
     OK(viv_res_close(procs[1].tab, there));
     OK(viv_res_close(procs[2].tab, other));
     OK(viv_res_close(procs[2].tab, writer));

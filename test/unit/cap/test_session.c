@@ -898,6 +898,11 @@ static void hooks_of_other_parts_are_audited(void **state)
     viv_ses_hook_leak(rig.all, actor.pid);
     assert_true(viv_audit_read(rig.audit, &cursor, &event));
     assert_int_equal(event.kind, VIV_AUDIT_ACCOUNT_LEAK);
+    viv_ses_hook_orphaned(rig.all, actor.pid, (viv_rid){UINT64_C(2) << 32 | 5});
+    assert_true(viv_audit_read(rig.audit, &cursor, &event));
+    assert_int_equal(event.kind, VIV_AUDIT_ORPHAN);
+    assert_int_equal(event.pid.w, actor.pid.w);
+    assert_memory_equal(event.object, "#0.5.2", event.object_len);
     ses_rig_close(&rig);
 }
 

@@ -115,6 +115,62 @@ static void case_060_arguments_are_matched_one_by_one(void **state)
     rig_close(&rig);
 }
 
+static enum viv_err spawn_with_network(struct viv_native_spawned *out)
+{
+    rig_request(&rig, "/bin/true", NULL);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_NET, VIV_NATIVE_NET_HOST);
+    return rig_spawn(&rig, out);
+}
+
+// Case 57 of the contract on resources.
+static void case_057_hosts_cannot_be_enforced(void **state)
+{
+    (void)state;
+    struct viv_native_spawned spawned;
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\nallow net.bind\n"
+                "allow net.connect=tcp:*.example.com:443\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    assert_int_equal(spawn_with_network(&spawned), VIV_E_UNENFORCEABLE);
+    assert_non_null(strstr(rig.diag.text, "net.connect"));
+    rig_close(&rig);
+    // Nobody may have what is not there, however it is marked.
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\nallow "
+                "net.connect=tcp:any:443 unenforced\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    assert_int_equal(spawn_with_network(&spawned), VIV_E_DENIED);
+    rig_close(&rig);
+}
+
+static void case_057_unenforced_runs_and_is_shown(void **state)
+{
+    (void)state;
+    struct viv_native_spawned spawned;
+    struct viv_native_status status;
+    struct viv_audit_event event;
+    uint64_t cursor = 0;
+    bool is_told = false;
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\nallow net.bind\n"
+                "allow net.connect=tcp:*.example.com:443 unenforced\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    const enum viv_err spawn_err = spawn_with_network(&spawned);
+    if (spawn_err != VIV_OK) fail_msg("%s", rig.diag.text);
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = spawned.pid};
+    rig_status(&rig, &ref, &status);
+    assert_int_equal(status.unenforced, VIV_CAP_BIT(VIV_CAP_NET_CONNECT));
+    while (viv_audit_read(viv_room_audit(rig.cap), &cursor, &event))
+        is_told |= event.kind == VIV_AUDIT_UNENFORCED && event.operation != NULL &&
+                   event.cap == VIV_CAP_NET_CONNECT &&
+                   event.object_len == strlen("tcp:*.example.com:443") &&
+                   memcmp(event.object, "tcp:*.example.com:443", event.object_len) == 0;
+    assert_true(is_told);
+    struct viv_native_exit exit;
+    assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
+    assert_int_equal(exit.leader.code, 0);
+    assert_int_equal(viv_native_release(&rig.ctx, &ref), VIV_OK);
+    rig_close(&rig);
+}
+
 static void case_017_absolute_directories_need_a_right(void **state)
 {
     (void)state;
@@ -440,6 +496,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(case_019_only_the_resolved_path_runs),
         cmocka_unit_test(case_060_arguments_are_matched_one_by_one),
+        cmocka_unit_test(case_057_hosts_cannot_be_enforced),
+        cmocka_unit_test(case_057_unenforced_runs_and_is_shown),
         cmocka_unit_test(case_017_absolute_directories_need_a_right),
         cmocka_unit_test(words_of_native_mode_one_by_one),
         cmocka_unit_test(ceilings_of_guests_and_word_unbounded),
