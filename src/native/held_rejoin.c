@@ -16,13 +16,11 @@
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "os/local.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { NAME_BYTES = 32, DIGEST_LEN = 16, DIR_BYTES = 8192 };
 #define ANSWER_NS (2 * VIV_NS_PER_SEC) // for all of them
@@ -88,19 +86,6 @@ static void put_aside(int dir_fd, const char *name)
     VIV_IGNORE(viv_os_renameat(dir_fd, name, dir_fd, bad), "it is found again");
 }
 
-// A descriptor, or a negated errno.
-static int connect_to_holder(int dir_fd, const char *digest)
-{
-    char path[64];
-    struct viv_peer peer;
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s.sock", dir_fd, digest);
-    const int fd = viv_os_local_connect_packets(path);
-    if (fd < 0) return fd;
-    if (viv_os_local_peer(fd, &peer) >= 0 && peer.uid == geteuid()) return fd;
-    VIV_IGNORE(viv_os_close(fd), "not one of ours");
-    return -EPERM;
-}
-
 static void free_child(struct lost_child *child)
 {
     if (child->fd >= 0) VIV_IGNORE(viv_os_close(child->fd), "the holder goes on");
@@ -123,7 +108,7 @@ static enum viv_err look_at(struct search *search, const char *name)
     const int dir_fd = search->native->keep.dir_fd;
     struct lost_child child = {.fd = -1, .state = FOUND};
     memcpy(child.digest, name, DIGEST_LEN);
-    child.fd = connect_to_holder(dir_fd, child.digest);
+    child.fd = viv_held__connect(dir_fd, child.digest);
     child.data = read_record(dir_fd, name, &child.data_bytes);
     if (child.data == NULL) {
         free_child(&child);
@@ -302,7 +287,10 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
         child->state = GONE; // its descriptors are looked after
         VIV_TRY(viv_held__map(program, &child->frame, &child->packet));
         viv_held__take_state(program, &child->frame.body.state);
-    } else if (child->rec.has_end) {
+    } else {
+        held->link = VIV_HELD_GONE;
+    }
+    if (held->link == VIV_HELD_GONE && child->rec.has_end) {
         const struct viv_hold_exit *exit = &child->rec.end.exit;
         for (uint32_t i = 0; i < 2; i++)
             viv_log_ring_lose(&care->streams[i].ring, exit->received[i], exit->drained[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs that outlive their kernel (native.md 9), from the kernel's side: real holders. A kernel
 // that is to be lost runs in a process of its own, which ends without a word.
-#include "native_rig.h"
+#include "held_kit.h"
 
 #include "base/alloc.h"
 #include "harness/check.h"
@@ -20,135 +20,20 @@
 #define MS VIV_NS_PER_MS
 enum { TEXT = 1 << 17, KERNELS = 6, MANY_BYTES = 3 << 20, RING_BYTES = 65536, NTH_MAX = 400 };
 
-static struct native_rig rig;
-static char state_dir[] = "held-state", hold_dir[sizeof state_dir + 5 + 4096];
 static char text[TEXT];
-
-static void may_hold(struct viv_native_config *config)
-{
-    config->state_dir = state_dir;
-    config->hold_dir = hold_dir;
-    config->held_ok = true;
-}
-
-static void clear_dir(void)
-{
-    char cwd[4096];
-    CHECK(system("rm -rf held-state && mkdir -m 700 held-state") == 0);
-    CHECK(getcwd(cwd, sizeof cwd) != NULL);
-    (void)snprintf(hold_dir, sizeof hold_dir, "%s/%s/h", cwd, state_dir);
-}
-
-static int count_files(void)
-{
-    DIR *dir = opendir(hold_dir);
-    int count = 0;
-    if (dir == NULL) return 0;
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
-
-static void await_no_files(void)
-{
-    const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
-    while (count_files() > 0) {
-        if (viv_os_now_ns() > end_ns) fail_msg("%d files are left", count_files());
-        viv_os_sleep_ns(MS);
-    }
-}
-
-static void request(const char *script)
-{
-    rig_shell(&rig, script);
-    rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
-}
-
-static uint32_t rejoin(void)
-{
-    uint32_t count;
-    viv_sched_leave(rig.member);
-    const enum viv_err err = viv_native_rejoin(rig.native, rig.env, &count);
-    CHECK(viv_sched_enter(viv_kernel_sched(rig.kernel), &rig.member) == VIV_OK);
-    assert_int_equal(err, VIV_OK);
-    return count;
-}
-
-// What a kernel in another process tells of its program.
-struct told {
-    char id[53];
-    uint64_t number;
-    struct viv_log_cursor cursor;
-    uint64_t acknowledged;
-};
-
-static struct viv_native_ref by_id(const struct told *told)
-{
-    struct viv_native_ref ref = {.kind = VIV_NATIVE_ID};
-    memcpy(ref.u.id, told->id, sizeof ref.u.id);
-    return ref;
-}
-
-// A kernel of its own that does this and then is no more. Nothing of it is waited for here: what it
-// started is nobody's.
-static void in_a_kernel(void (*work)(struct told *told), struct told *told)
-{
-    int fds[2];
-    CHECK(pipe(fds) == 0);
-    const pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        close(fds[0]);
-        rig_open_with(&rig, may_hold);
-        work(told);
-        CHECK(write(fds[1], told, sizeof *told) == (ssize_t)sizeof *told);
-        (void)kill(getpid(), SIGKILL);
-    }
-    close(fds[1]);
-    CHECK(read(fds[0], told, sizeof *told) == (ssize_t)sizeof *told);
-    close(fds[0]);
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-static void begin(struct told *told)
-{
-    struct viv_native_spawned spawned;
-    const enum viv_err err = rig_spawn(&rig, &spawned);
-    if (err != VIV_OK) fail_msg("spawn: %s (%s)", viv_err_text(err), rig.diag.text);
-    memcpy(told->id, spawned.id, sizeof told->id);
-    told->number = spawned.number;
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    clear_dir();
-    return 0;
-}
-
-// Then nothing of it is left.
-static void close_one(const struct viv_native_ref *ref)
-{
-    assert_int_equal(viv_native_release(&rig.ctx, ref), VIV_OK);
-    await_no_files();
-    rig_close(&rig);
-}
 
 // ---- over kernels ----
 
-static void say_half(struct told *told)
+static void say_half(struct held_told *told)
 {
     char some[4];
     struct viv_log_chunk chunk;
-    request("printf 0123456789; read line; echo $line; exit 5");
+    held_request("printf 0123456789; read line; echo $line; exit 5");
     rig_put_text(&rig, VIV_NATIVE_KEY_LABEL, "the label");
     rig_put_text(&rig, VIV_NATIVE_KEY_KEY, "the key");
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
-    begin(told);
-    const struct viv_native_ref ref = by_id(told);
+    held_begin(told);
+    const struct viv_native_ref ref = held_by_id(told);
     rig_await_output(&rig, &ref, 10);
     struct viv_native_call call;
     const struct viv_native_read read = {.stream = 1, .buf = some, .max = sizeof some};
@@ -161,16 +46,16 @@ static void say_half(struct told *told)
 static void case_098_the_same_program_under_another_pid(void **state)
 {
     (void)state;
-    struct told told;
+    struct held_told told;
     struct viv_native_status status;
     struct viv_native_exit exit;
     struct viv_native_call call;
     struct viv_log_chunk chunk;
     viv_pid pid;
-    in_a_kernel(say_half, &told);
-    rig_open_with(&rig, may_hold);
-    assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(say_half, &told);
+    rig_open_with(&rig, held_config);
+    assert_int_equal(held_rejoin(), 1);
+    const struct viv_native_ref ref = held_by_id(&told);
     rig_status(&rig, &ref, &status);
     assert_int_equal(status.number, told.number);
     assert_string_equal(status.label, "the label");
@@ -199,22 +84,22 @@ static void case_098_the_same_program_under_another_pid(void **state)
     assert_int_equal(exit.streams[0].received, 15);
     assert_int_equal(rig_logs(&rig, &ref, 1, text, sizeof text), 15);
     assert_string_equal(text, "0123456789more\n");
-    close_one(&ref);
+    held_close(&ref);
 }
 
-static void start_cat(struct told *told)
+static void start_cat(struct held_told *told)
 {
     rig_request(&rig, "cat", NULL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
-    begin(told);
+    held_begin(told);
 }
 
-static void write_some(struct told *told)
+static void write_some(struct held_told *told)
 {
     char line[32];
-    const struct viv_native_ref ref = by_id(told);
-    assert_int_equal(rejoin(), 1);
+    const struct viv_native_ref ref = held_by_id(told);
+    assert_int_equal(held_rejoin(), 1);
     for (int i = 0; i < 50; i++) {
         (void)snprintf(line, sizeof line, "%llu\n", (unsigned long long)told->acknowledged);
         CHECK(rig_write(&rig, &ref, line) == VIV_OK);
@@ -225,14 +110,14 @@ static void write_some(struct told *told)
 static void case_100_acknowledged_input_arrives_once(void **state)
 {
     (void)state;
-    struct told told = {.acknowledged = 0};
+    struct held_told told = {.acknowledged = 0};
     struct viv_native_exit exit;
-    in_a_kernel(start_cat, &told);
+    held_in_a_kernel(start_cat, &told);
     for (int i = 0; i < KERNELS; i++)
-        in_a_kernel(write_some, &told);
-    rig_open_with(&rig, may_hold);
-    assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+        held_in_a_kernel(write_some, &told);
+    rig_open_with(&rig, held_config);
+    assert_int_equal(held_rejoin(), 1);
+    const struct viv_native_ref ref = held_by_id(&told);
     assert_int_equal(viv_native_close_stdin(&rig.ctx, &ref, false), VIV_OK);
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.leader.code, 0);
@@ -242,26 +127,26 @@ static void case_100_acknowledged_input_arrives_once(void **state)
         assert_int_equal(strtoull(at, NULL, 10), wanted);
     assert_int_equal(wanted, told.acknowledged);
     assert_int_equal(exit.stdin_accepted, exit.stdin_delivered);
-    close_one(&ref);
+    held_close(&ref);
 }
 
-static void write_under_backpressure(struct told *told)
+static void write_under_backpressure(struct held_told *told)
 {
-    request("yes 0123456 | head -c 3145728");
+    held_request("yes 0123456 | head -c 3145728");
     rig_put_u64(&rig, VIV_NATIVE_KEY_RING_BYTES, RING_BYTES);
     rig_put_u64(&rig, VIV_NATIVE_KEY_OVERFLOW, VIV_NATIVE_OVERFLOW_BACKPRESSURE);
-    begin(told);
+    held_begin(told);
 }
 
 static void case_104_backpressure_loses_nothing(void **state)
 {
     (void)state;
-    struct told told;
+    struct held_told told;
     struct viv_native_exit exit;
-    in_a_kernel(write_under_backpressure, &told);
-    rig_open_with(&rig, may_hold);
-    assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(write_under_backpressure, &told);
+    rig_open_with(&rig, held_config);
+    assert_int_equal(held_rejoin(), 1);
+    const struct viv_native_ref ref = held_by_id(&told);
     size_t got = 0;
     const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
     while (got < MANY_BYTES) {
@@ -275,41 +160,41 @@ static void case_104_backpressure_loses_nothing(void **state)
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.streams[0].received, MANY_BYTES);
     assert_int_equal(exit.streams[0].evicted, 0);
-    close_one(&ref);
+    held_close(&ref);
 }
 
-static void live_alone(struct told *told)
+static void live_alone(struct held_told *told)
 {
-    request("trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
+    held_request("trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
     rig_put_u64(&rig, VIV_NATIVE_KEY_ORPHAN_MS, 500);
-    begin(told);
-    const struct viv_native_ref ref = by_id(told);
+    held_begin(told);
+    const struct viv_native_ref ref = held_by_id(told);
     rig_await_output(&rig, &ref, 6);
 }
 
 static void case_104_an_orphan_is_stopped_with_grace(void **state)
 {
     (void)state;
-    struct told told;
+    struct held_told told;
     struct viv_native_exit exit;
-    in_a_kernel(live_alone, &told);
+    held_in_a_kernel(live_alone, &told);
     viv_os_sleep_ns(1500 * MS);
-    rig_open_with(&rig, may_hold);
-    assert_int_equal(rejoin(), 1);
-    const struct viv_native_ref ref = by_id(&told);
+    rig_open_with(&rig, held_config);
+    assert_int_equal(held_rejoin(), 1);
+    const struct viv_native_ref ref = held_by_id(&told);
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.cause, VIV_CAUSE_ORPHAN);
     assert_int_equal(exit.leader.code, 3);
     (void)rig_logs(&rig, &ref, 1, text, sizeof text);
     assert_string_equal(text, "ready\nasked\n");
-    close_one(&ref);
+    held_close(&ref);
 }
 
 // ---- within one kernel: orders go the longer way ----
 
 static void open_one(void)
 {
-    rig_open_with(&rig, may_hold);
+    rig_open_with(&rig, held_config);
 }
 
 static void orders_reach_it(void **state)
@@ -318,8 +203,8 @@ static void orders_reach_it(void **state)
     struct viv_native_exit exit;
     struct viv_native_status status;
     open_one();
-    request("trap 'echo usr1' USR1; trap 'echo term; exit 4' TERM; echo up;"
-            "while :; do sleep 0.01; done");
+    held_request("trap 'echo usr1' USR1; trap 'echo term; exit 4' TERM; echo up;"
+                 "while :; do sleep 0.01; done");
     const struct viv_native_ref ref = rig_start(&rig);
     rig_await_output(&rig, &ref, 3);
     assert_int_equal(viv_native_signal(&rig.ctx, &ref, SIGUSR1, true), VIV_OK);
@@ -338,7 +223,7 @@ static void orders_reach_it(void **state)
     assert_int_equal(rig_stop(&rig, &ref, 5 * VIV_NS_PER_SEC, &exit), VIV_OK);
     assert_int_equal(exit.leader.code, 4);
     assert_int_equal(exit.cause, VIV_CAUSE_STOP);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 static void a_terminal_is_resized_and_ended(void **state)
@@ -346,7 +231,7 @@ static void a_terminal_is_resized_and_ended(void **state)
     (void)state;
     struct viv_native_exit exit;
     open_one();
-    request("stty -echo; echo up; read line; stty size; echo got $line; cat; echo end");
+    held_request("stty -echo; echo up; read line; stty size; echo got $line; cat; echo end");
     const uint32_t size[2] = {24, 80};
     assert_int_equal(viv_block_put(&rig.block, VIV_NATIVE_KEY_PTY, size, sizeof size), VIV_OK);
     const struct viv_native_ref ref = rig_start(&rig);
@@ -358,7 +243,7 @@ static void a_terminal_is_resized_and_ended(void **state)
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     (void)rig_logs(&rig, &ref, 1, text, sizeof text);
     assert_string_equal(text, "up\r\n11 22\r\ngot it\r\ncat\r\nend\r\n");
-    close_one(&ref);
+    held_close(&ref);
 }
 
 static void knobs_and_limits(void **state)
@@ -366,14 +251,14 @@ static void knobs_and_limits(void **state)
     (void)state;
     struct viv_native_exit exit;
     open_one();
-    request("echo up; sleep 1000");
+    held_request("echo up; sleep 1000");
     const struct viv_native_ref ref = rig_start(&rig);
     rig_await_output(&rig, &ref, 3);
     assert_int_equal(viv_native_set(&rig.ctx, &ref, VIV_NATIVE_KEY_STOP_GRACE_MS, 50), VIV_OK);
     assert_int_equal(viv_native_set(&rig.ctx, &ref, VIV_NATIVE_KEY_MAX_LIFETIME_MS, 100), VIV_OK);
     assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.cause, VIV_CAUSE_LIFETIME);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 static void a_write_larger_than_a_frame_is_whole(void **state)
@@ -388,7 +273,7 @@ static void a_write_larger_than_a_frame_is_whole(void **state)
     for (size_t i = 0; i < len; i++)
         data[i] = (char)('a' + i % 23);
     open_one();
-    request("md5sum");
+    held_request("md5sum");
     rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
     rig_put_u64(&rig, VIV_NATIVE_KEY_STDIN_QUEUE_BYTES, 1 << 20);
     const struct viv_native_ref ref = rig_start(&rig);
@@ -416,7 +301,7 @@ static void a_write_larger_than_a_frame_is_whole(void **state)
     (void)rig_logs(&rig, &ref, 1, text, sizeof text);
     assert_string_equal(text, wanted);
     free(data);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 static void what_is_refused(void **state)
@@ -431,29 +316,29 @@ static void what_is_refused(void **state)
                 {VIV_NATIVE_KEY_DEADMAN, 1000000000000, "deadman"},
                 {VIV_NATIVE_KEY_CONTAIN, VIV_NATIVE_CONTAIN_GROUP, "direct"}};
     rig_open(&rig); // without a directory
-    request("exit");
+    held_request("exit");
     assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
     assert_string_equal(rig.diag.text, "holder");
     rig_close(&rig);
     open_one();
     for (size_t i = 0; i < VIV_COUNT_OF(rows); i++) {
-        request("exit");
+        held_request("exit");
         rig_put_u64(&rig, rows[i].key, rows[i].value);
         assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
         assert_string_equal(rig.diag.text, rows[i].detail);
     }
-    request("exit");
+    held_request("exit");
     rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "d");
     assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
     assert_string_equal(rig.diag.text, "spill");
-    assert_int_equal(count_files(), 0);
+    assert_int_equal(held_count_files(), 0);
     rig_close(&rig);
 }
 
-static void hold_on(struct told *told)
+static void hold_on(struct held_told *told)
 {
-    request("sleep 1000");
-    begin(told);
+    held_request("sleep 1000");
+    held_begin(told);
 }
 
 // Another kernel that ends removes the directory of groups when it finds it empty.
@@ -462,7 +347,7 @@ static void the_directory_of_groups_is_lost(void **state)
     (void)state;
     char base[4096], path[4200];
     open_one();
-    request("exit");
+    held_request("exit");
     struct viv_native_ref ref = rig_start(&rig);
     assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
     assert_int_equal(viv_native_release(&rig.ctx, &ref), VIV_OK);
@@ -470,10 +355,10 @@ static void the_directory_of_groups_is_lost(void **state)
         (void)snprintf(path, sizeof path, "%s/viv-held", base);
         (void)rmdir(path); // it may be missing, or another test's
     }
-    request("exit");
+    held_request("exit");
     ref = rig_start(&rig);
     assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 // One kernel of a state directory may hold.
@@ -486,7 +371,7 @@ static void only_one_kernel_holds(void **state)
     const pid_t child = fork();
     if (child == 0) {
         close(fds[0]);
-        rig_open_with(&rig, may_hold);
+        rig_open_with(&rig, held_config);
         CHECK(write(fds[1], "x", 1) == 1);
         pause();
     }
@@ -494,7 +379,7 @@ static void only_one_kernel_holds(void **state)
     CHECK(read(fds[0], &byte, 1) == 1);
     close(fds[0]);
     open_one();
-    request("exit");
+    held_request("exit");
     assert_int_equal(rig_spawn(&rig, NULL), VIV_E_UNSUPPORTED);
     assert_string_equal(rig.diag.text, "holder");
     rig_request(&rig, "true", NULL);
@@ -508,13 +393,13 @@ static void only_one_kernel_holds(void **state)
 static void each_allocation_of_rejoining_fails_once(void **state)
 {
     (void)state;
-    struct told told;
+    struct held_told told;
     struct viv_native_exit exit;
     uint32_t count;
     bool was_hit = true;
     int missed = 0;
-    in_a_kernel(hold_on, &told);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(hold_on, &told);
+    const struct viv_native_ref ref = held_by_id(&told);
     for (uint64_t n = 1; was_hit; n++) {
         assert_true(n < NTH_MAX);
         open_one();
@@ -530,10 +415,10 @@ static void each_allocation_of_rejoining_fails_once(void **state)
     }
     assert_true(missed > 5);
     open_one();
-    assert_int_equal(rejoin(), 1);
+    assert_int_equal(held_rejoin(), 1);
     assert_int_equal(rig_kill(&rig, &ref, &exit), VIV_OK);
     assert_int_equal(exit.cause, VIV_CAUSE_KILL);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 static void each_call_of_rejoining_fails_once(void **state)
@@ -542,11 +427,11 @@ static void each_call_of_rejoining_fails_once(void **state)
     static const char *const calls[] = {"openat",  "open",    "fstat",      "preadv", "getdents64",
                                         "socket",  "connect", "getsockopt", "poll",   "recvmsg",
                                         "sendmsg", "mmap",    "mprotect",   "fcntl",  "renameat"};
-    struct told told;
+    struct held_told told;
     uint32_t count;
     int missed = 0;
-    in_a_kernel(hold_on, &told);
-    const struct viv_native_ref ref = by_id(&told);
+    held_in_a_kernel(hold_on, &told);
+    const struct viv_native_ref ref = held_by_id(&told);
     for (size_t i = 0; i < VIV_COUNT_OF(calls); i++) {
         bool was_hit = true;
         for (uint64_t n = 1; was_hit; n++) {
@@ -561,32 +446,32 @@ static void each_call_of_rejoining_fails_once(void **state)
             if (err != VIV_OK && !was_hit) fail_msg("%s: %s", calls[i], viv_err_name(err));
             missed += count == 0;
             rig_close(&rig);
-            if (count_files() != 2) fail_msg("%s %d: files", calls[i], (int)n);
+            if (held_count_files() != 2) fail_msg("%s %d: files", calls[i], (int)n);
         }
     }
     assert_true(missed > 5);
     open_one();
-    assert_int_equal(rejoin(), 1);
+    assert_int_equal(held_rejoin(), 1);
     assert_int_equal(rig_kill(&rig, &ref, NULL), VIV_OK);
-    close_one(&ref);
+    held_close(&ref);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(case_098_the_same_program_under_another_pid, set_up),
-        cmocka_unit_test_setup(case_100_acknowledged_input_arrives_once, set_up),
-        cmocka_unit_test_setup(case_104_backpressure_loses_nothing, set_up),
-        cmocka_unit_test_setup(case_104_an_orphan_is_stopped_with_grace, set_up),
-        cmocka_unit_test_setup(orders_reach_it, set_up),
-        cmocka_unit_test_setup(a_terminal_is_resized_and_ended, set_up),
-        cmocka_unit_test_setup(knobs_and_limits, set_up),
-        cmocka_unit_test_setup(a_write_larger_than_a_frame_is_whole, set_up),
-        cmocka_unit_test_setup(what_is_refused, set_up),
-        cmocka_unit_test_setup(the_directory_of_groups_is_lost, set_up),
-        cmocka_unit_test_setup(only_one_kernel_holds, set_up),
-        cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, set_up),
-        cmocka_unit_test_setup(each_call_of_rejoining_fails_once, set_up),
+        cmocka_unit_test_setup(case_098_the_same_program_under_another_pid, held_set_up),
+        cmocka_unit_test_setup(case_100_acknowledged_input_arrives_once, held_set_up),
+        cmocka_unit_test_setup(case_104_backpressure_loses_nothing, held_set_up),
+        cmocka_unit_test_setup(case_104_an_orphan_is_stopped_with_grace, held_set_up),
+        cmocka_unit_test_setup(orders_reach_it, held_set_up),
+        cmocka_unit_test_setup(a_terminal_is_resized_and_ended, held_set_up),
+        cmocka_unit_test_setup(knobs_and_limits, held_set_up),
+        cmocka_unit_test_setup(a_write_larger_than_a_frame_is_whole, held_set_up),
+        cmocka_unit_test_setup(what_is_refused, held_set_up),
+        cmocka_unit_test_setup(the_directory_of_groups_is_lost, held_set_up),
+        cmocka_unit_test_setup(only_one_kernel_holds, held_set_up),
+        cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, held_set_up),
+        cmocka_unit_test_setup(each_call_of_rejoining_fails_once, held_set_up),
     };
     return cmocka_run_group_tests_name("native.program_held", tests, NULL, NULL);
 }
