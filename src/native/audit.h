@@ -28,6 +28,14 @@ struct viv_native_deed {
     int signo;
 };
 void viv_native__audit_deed(struct viv_program *program, const struct viv_native_deed *deed);
+// Of a holder or a record that is no program of this kernel; why: in its detail.
+struct viv_native_holder_event {
+    const char *operation, *digest, *why;
+    uint32_t environment; // 0: not known
+    enum viv_err outcome;
+};
+void viv_native__audit_holder(struct viv_native *native,
+                              const struct viv_native_holder_event *event);
 void viv_native__audit_exit(struct viv_program *program); // its record is latched
 
 #endif

@@ -187,6 +187,7 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     viv_spin_init(&native->lock, VIV_LOCK_NATIVE);
     viv_list_init(&native->scopes);
     viv_list_init(&native->programs);
+    viv_list_init(&native->outside);
 }
 
 // A kernel that cannot hold runs all other programs.
@@ -331,6 +332,7 @@ void viv_native_close(struct viv_native *native)
 {
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
+    viv_native__free_outside(native);
     close_group(native);
     viv_keep_close(&native->keep);
     if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");
