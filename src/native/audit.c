@@ -267,6 +267,9 @@ void viv_native__audit_deed(struct viv_program *program, const struct viv_native
     struct viv_audit_event event;
     begin_event(&event, program, deed->operation, deed->outcome);
     if (deed->ctx != NULL) set_caller(&event, deed->ctx);
+    if (deed->tab != NULL) event.pid = deed->tab->pid;
+    if (deed->tab != NULL && deed->tab->session != NULL)
+        event.session = viv_ses_id(deed->tab->session);
     if (deed->signo != 0) event.cap = VIV_CAP_NATIVE_SIGNAL;
     struct text *text = viv_try_alloc(sizeof *text, VIV_TAG_NATIVE);
     if (text != NULL) {

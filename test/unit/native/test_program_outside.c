@@ -304,7 +304,7 @@ static void case_098_one_of_another_environment_waits_for_it(void **state)
     struct viv_native_outsider all[LIST];
     struct viv_native_exit exit;
     struct viv_env *env;
-    char text[16];
+    char text[16], line[4096];
     held_in_a_kernel(sleep_long, &told);
     move_records("7");
     rig_open_with(&rig, held_config);
@@ -319,6 +319,7 @@ static void case_098_one_of_another_environment_waits_for_it(void **state)
     assert_int_equal(held_rejoin(), 0);
     assert_int_equal(list(all), 1); // once
     assert_int_equal(rejoin_other(&env), 1);
+    rig_expect_audit(&rig, "native.rejoin", "OK", line, sizeof line);
     assert_int_equal(list(all), 0);
     rig.ctx.env = env;
     const struct viv_native_ref ref = held_by_id(&told);
