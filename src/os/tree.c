@@ -326,7 +326,10 @@ static bool sees_member(pid_t session)
 // One that forked and ended while the walk passed is missed by it, its child by the next one not.
 bool viv_os_session_lives(pid_t session)
 {
-    return sees_member(session) || sees_member(session);
+    bool is_there = false;
+    for (int walk = 0; walk < 2 && !is_there; walk++)
+        is_there = sees_member(session);
+    return is_there;
 }
 
 void viv_tree_seen_deinit(struct viv_tree_seen *seen)
