@@ -320,6 +320,14 @@ static void drop_exts(struct viv_htab *tab)
     }
 }
 
+// Its object stays for this read section, whoever ends it meanwhile.
+static void tell_unheld(const struct viv_htab *tab, const struct viv_res *res)
+{
+    const struct viv_res_kind *kind = viv_res_kind(tab->reg, res->kind);
+    if (VIV_LIKELY(kind == NULL || kind->unheld == NULL)) return;
+    if (viv_res__phase(viv_res__state(res)) == VIV_RES_LIVE) kind->unheld(res->obj, tab);
+}
+
 // Frees up to CLOSE_AT_ONCE live entries from *from on; their holds become the caller's.
 static uint32_t free_entries(struct viv_htab *tab, struct viv_htab_table *table, uint32_t *from,
                              uint32_t *budget, struct viv_res **out_ress)
@@ -351,8 +359,10 @@ bool viv_htab__close_some(struct viv_htab *tab, struct viv_htab_table *table, ui
     while (*from < table->fresh) {
         if (*budget == 0) return false;
         const uint32_t count = free_entries(tab, table, from, budget, ress);
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
+            tell_unheld(tab, ress[i]);
             viv_res__unhold_within(ress[i], budget);
+        }
     }
     return true;
 }
@@ -748,6 +758,7 @@ enum viv_err viv_res_close(struct viv_htab *tab, viv_handle hdl)
     if (entry == NULL) return VIV_E_BADHANDLE;
     struct viv_res *res = viv_htab_entry_res(entry);
     free_entry(tab, &tab->handles, hdl);
+    tell_unheld(tab, res);
     viv_res__unhold(res);
     return VIV_OK;
 }

@@ -17,6 +17,7 @@ typedef uint32_t viv_rights;
 #define VIV_END_RANKS 16                    // 0 ends first
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
+struct viv_htab; // a table of handles (cap/htab.h)
 struct viv_op; // a parked operation (cap/op.h)
 #define VIV_RES_STATS_MAX 32
 struct viv_res_stat { // statistics of a kind: numbers with names that live as long as the program
@@ -57,6 +58,9 @@ struct viv_res_kind {
     // All may be NULL. None runs under a registry lock.
     void (*close)(void *obj, enum viv_close_why why); // once, at DYING, in a read section
     void (*destroy)(void *obj);                       // once, a grace period after the last pin
+    // A handle to it is closed, or ends with its instance, while it lives; the hold goes after
+    // that.
+    void (*unheld)(void *obj, const struct viv_htab *tab);
     // Its owner has ended, and it goes on below the environment since somebody holds it.
     void (*orphan)(void *obj);
     enum viv_err (*cancel)(void *obj, struct viv_op *op);

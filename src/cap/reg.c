@@ -167,6 +167,7 @@ enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
     reg->is_bound[kind] = true;
     reg->kinds[kind].close = functions->close;
     reg->kinds[kind].destroy = functions->destroy;
+    reg->kinds[kind].unheld = functions->unheld;
     reg->kinds[kind].orphan = functions->orphan;
     reg->kinds[kind].cancel = functions->cancel;
     reg->kinds[kind].stat = functions->stat;

@@ -135,8 +135,9 @@ void viv_res_set_hooks(struct viv_reg *reg, const struct viv_res_hooks *hooks);
 // that are reserved), EXHAUSTED.
 enum viv_err viv_res_kind_register(struct viv_reg *reg, const struct viv_res_kind *kind,
                                    viv_kind *out_kind) VIV_MUST_CHECK;
-// Gives a row of gen/kinds.tab its functions (close, destroy, orphan, cancel, stat of `functions`;
-// the rest of it is not read). Errors: EXISTS (it has some), STATE, INVAL (no such row).
+// Gives a row of gen/kinds.tab its functions (close, destroy, unheld, orphan, cancel, stat of
+// `functions`; the rest of it is not read). Errors: EXISTS (it has some), STATE, INVAL (no such
+// row).
 enum viv_err viv_res_kind_bind(struct viv_reg *reg, viv_kind kind,
                                const struct viv_res_kind *functions) VIV_MUST_CHECK;
 void viv_res_freeze_kinds(struct viv_reg *reg); // before the first worker starts

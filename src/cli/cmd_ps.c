@@ -31,7 +31,8 @@ static bool is_weak(const json_t *program)
 
 static enum viv_err add_program(struct viv_cli_table *table, const json_t *program)
 {
-    char number[24], age[16], cpu[16] = "-", mem[16] = "-", drop[16], sandbox[32];
+    char number[24], age[16] = "-", cpu[16] = "-", mem[16] = "-", drop[16] = "-", sandbox[32];
+    const bool is_ours = json_is_string(json_object_get(program, "pid")); // else little is known
     const json_t *cpu_ms = json_object_get(program, "cpu_ms");
     const json_t *bytes = json_object_get(program, "mem_bytes");
     const char *level = viv_json_get_text(program, "sandbox");
@@ -42,14 +43,17 @@ static enum viv_err add_program(struct viv_cli_table *table, const json_t *progr
     if (json_is_integer(bytes)) (void)viv_cli_bytes((uint64_t)json_integer_value(bytes), mem);
     (void)snprintf(sandbox, sizeof sandbox, "%s%s", level != NULL ? level : "-",
                    is_weak(program) ? "!" : "");
+    if (is_ours) (void)viv_cli_age(viv_json_get_u64(program, "age_ms", 0), age);
+    if (is_ours) (void)viv_cli_bytes(dropped(program), drop);
+    const char *ready = !is_ours ? "-" : viv_json_get_bool(program, "ready") ? "yes" : "no";
     const char *const cells[COLUMNS] = {viv_json_get_text(program, "pid"),
                                         number,
                                         viv_json_get_text(program, "phase"),
-                                        viv_json_get_bool(program, "ready") ? "yes" : "no",
-                                        viv_cli_age(viv_json_get_u64(program, "age_ms", 0), age),
+                                        ready,
+                                        age,
                                         cpu,
                                         mem,
-                                        viv_cli_bytes(dropped(program), drop),
+                                        drop,
                                         sandbox,
                                         viv_json_get_text(program, "label"),
                                         viv_json_get_text(program, "command")};

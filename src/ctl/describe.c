@@ -155,6 +155,20 @@ json_t *viv_ctl__status(const struct viv_native_status *status)
     return value;
 }
 
+json_t *viv_ctl__outsider(const struct viv_native_outsider *outsider)
+{
+    json_t *value = json_object();
+    const uint32_t environment = outsider->environment;
+    viv_json_put(&value, "pid", json_null());
+    viv_json_put(&value, "number", viv_json_u64(outsider->number));
+    viv_json_put(&value, "digest", json_string(outsider->digest));
+    viv_json_put(&value, "label", viv_ctl__text(outsider->label));
+    viv_json_put(&value, "phase", json_string(viv_native_outside_name(outsider->kind)));
+    viv_json_put(&value, "environment", environment != 0 ? json_integer(environment) : json_null());
+    viv_json_put(&value, "why", viv_ctl__text(outsider->why));
+    return value;
+}
+
 static bool is_number(const struct viv_native_row *row)
 {
     return row->type >= VIV_NATIVE_TYPE_U32 && row->type <= VIV_NATIVE_TYPE_SET;

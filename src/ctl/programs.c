@@ -3,6 +3,7 @@
 // Their clients are operators, whom the server has looked at.
 #include "ctl/resources.h"
 
+#include "base/text.h"
 #include "native/block.h"
 #include "native/feature.h"
 #include "os/thread.h"
@@ -34,7 +35,8 @@ static bool find(struct viv_ctl_req *req, struct viv_native_ref *out_ref)
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
     const char *text = viv_json_get_text(viv_ctl_args(req), "ref");
     const enum viv_err err = text == NULL ? VIV_E_INVAL : viv_ctl_ref_find(&ctx, text, out_ref);
-    if (err != VIV_OK) viv_ctl_fail(req, err, err == VIV_E_NOTFOUND ? NULL : "ref");
+    const char *detail = err == VIV_E_NOTFOUND ? NULL : err == VIV_E_UNSUPPORTED ? "holder" : "ref";
+    if (err != VIV_OK) viv_ctl_fail(req, err, detail);
     return err == VIV_OK;
 }
 
@@ -117,10 +119,12 @@ static void end_run(struct viv_ctl_req *req, void *state)
     viv_ctl__end(req, state);
 }
 
-// ---- list: an event a program; argument `all`: those that have exited, too ----
+// ---- list: an event a program; argument `all`: those that have exited, too. Then what is there
+// and is not this kernel's ----
 
 struct list {
     uint64_t after;
+    bool is_outside; // the programs are told
 };
 
 static void send_status(struct viv_ctl_req *req, const struct viv_native_item *item, bool all)
@@ -133,6 +137,21 @@ static void send_status(struct viv_ctl_req *req, const struct viv_native_item *i
         viv_ctl_send_event(req, viv_ctl__program(&ctx, &status));
 }
 
+// One a turn: they are few.
+static bool list_outside(struct viv_ctl_req *req, struct list *list)
+{
+    struct viv_native_outsider outsider;
+    const struct viv_native_ctx ctx = viv_ctl__ctx(req);
+    const bool is_one = viv_native_list_outside(&ctx, list->after, 1, &outsider) > 0;
+    if (!is_one) {
+        viv_ctl_finish(req, json_object());
+        return false;
+    }
+    list->after = outsider.number;
+    viv_ctl_send_event(req, viv_ctl__outsider(&outsider));
+    return true;
+}
+
 static bool step_list(struct viv_ctl_req *req, void *state)
 {
     struct list *list = state;
@@ -140,23 +159,40 @@ static bool step_list(struct viv_ctl_req *req, void *state)
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
     const bool all = viv_json_get_bool(viv_ctl_args(req), "all");
     if (!viv_ctl_has_room(req)) return false;
+    if (list->is_outside) return list_outside(req, list);
     const size_t count = viv_native_list(
         &ctx, &(struct viv_native_page){.after = list->after, .max = PAGE, .out_items = items});
     for (size_t i = 0; i < count && viv_ctl_has_room(req); i++) {
         send_status(req, &items[i], all);
         list->after = items[i].number;
     }
-    if (count == 0) viv_ctl_finish(req, json_object());
-    return count != 0;
+    list->is_outside = count == 0;
+    if (count == 0) list->after = 0;
+    return true;
 }
 
 // ---- those that answer at once ----
+
+// Of what is not this kernel's there is nothing more to tell. False: it is no such thing.
+static bool tell_outsider(struct viv_ctl_req *req)
+{
+    struct viv_native_outsider outsider;
+    uint64_t number;
+    const struct viv_native_ctx ctx = viv_ctl__ctx(req);
+    const char *text = viv_json_get_text(viv_ctl_args(req), "ref");
+    if (text == NULL || viv_parse_u64(text + (text[0] == '#'), &number) != VIV_OK ||
+        viv_native_find_outside(&ctx, number, &outsider) != VIV_OK)
+        return false;
+    viv_ctl_finish(req, viv_ctl__outsider(&outsider));
+    return true;
+}
 
 // Of any process: what it holds; of a program all that is known besides.
 static bool step_info(struct viv_ctl_req *req, void *state)
 {
     struct viv_ctl_holds *holds = state;
     const struct viv_native_ctx ctx = viv_ctl__ctx(req);
+    if (!holds->has_begun && tell_outsider(req)) return false;
     const char *text = viv_json_get_text(viv_ctl_args(req), "ref");
     json_t *held, *value = NULL;
     if (!holds->has_begun) {

@@ -5,6 +5,7 @@
 
 #include "ctl/programs.h"
 #include "ctl/ref.h"
+#include "native/outside.h"
 #include "native/owner.h"
 
 // The state of a verb that waits for one program. First member of others.
@@ -28,6 +29,8 @@ json_t *viv_ctl__status(const struct viv_native_status *status);
 json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status);
 // What it was asked to be: arguments, cwd, in_force.
 void viv_ctl__add_info(const struct viv_native_info *info, json_t **value);
+// Of one that is not this kernel's: number, digest, label, phase, environment, why. NULL: as above.
+json_t *viv_ctl__outsider(const struct viv_native_outsider *outsider);
 json_t *viv_ctl__exit(const struct viv_native_exit *exit);
 
 // ---- logs.c ----

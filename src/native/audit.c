@@ -286,6 +286,9 @@ void viv_native__audit_deed(struct viv_program *program, const struct viv_native
     struct viv_audit_event event;
     begin_event(&event, program, deed->operation, deed->outcome);
     if (deed->ctx != NULL) set_caller(&event, deed->ctx);
+    if (deed->tab != NULL) event.pid = deed->tab->pid;
+    if (deed->tab != NULL && deed->tab->session != NULL)
+        event.session = viv_ses_id(deed->tab->session);
     if (deed->signo != 0) event.cap = VIV_CAP_NATIVE_SIGNAL;
     struct text *text = viv_try_alloc(sizeof *text, VIV_TAG_NATIVE);
     if (text != NULL) {
@@ -297,6 +300,23 @@ void viv_native__audit_deed(struct viv_program *program, const struct viv_native
         viv_free(text, sizeof *text, VIV_TAG_NATIVE);
     }
     write_event(program->native, &event);
+}
+
+void viv_native__audit_holder(struct viv_native *native, const struct viv_native_holder_event *what)
+{
+    struct viv_audit_event event;
+    init_event(&event, what->operation, what->outcome);
+    event.environment = what->environment;
+    struct text *text = viv_try_alloc(sizeof *text, VIV_TAG_NATIVE);
+    if (text != NULL) {
+        text->len = 0;
+        text->is_cut = false;
+        put_member(text, "digest", what->digest, PATH_BYTES_SHOWN);
+        put_member(text, "error", what->why, PATH_BYTES_SHOWN);
+        event.detail = keep(text, true);
+        viv_free(text, sizeof *text, VIV_TAG_NATIVE);
+    }
+    write_event(native, &event);
 }
 
 void viv_native__audit_exit(struct viv_program *program)

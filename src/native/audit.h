@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the audit ring is told of programs: one event of kind `program` for each spawn, allowed or
-// not, and for each start, signal, stop, kill, release, expiry, end and attach. Never in it: ids,
-// values of variables, input, output.
+// not, and for each start, signal, stop, kill, release, expiry, end, attach and detach (the end of
+// a handle, also of who started it), and for holders that are lost, found again, another kernel's
+// or no holders of this protocol. Never in it: ids, values of variables, input, output.
 //
 // What an event says beyond its fields is its detail. That of a spawn is made before anything runs;
 // if it cannot be made, the event is written without it and counted, and where audit is required
@@ -30,8 +31,17 @@ struct viv_native_deed {
     const char *operation;
     enum viv_err outcome;
     int signo;
+    const struct viv_htab *tab; // whose holder did it, without a context; NULL
 };
 void viv_native__audit_deed(struct viv_program *program, const struct viv_native_deed *deed);
+// Of a holder or a record that is no program of this kernel; why: in its detail.
+struct viv_native_holder_event {
+    const char *operation, *digest, *why;
+    uint32_t environment; // 0: not known
+    enum viv_err outcome;
+};
+void viv_native__audit_holder(struct viv_native *native,
+                              const struct viv_native_holder_event *event);
 void viv_native__audit_exit(struct viv_program *program); // its record is latched
 
 #endif

@@ -2,6 +2,7 @@
 // Which program is meant, and whether the caller may see it. Unknown, malformed, released and
 // foreign references answer NOTFOUND alike, before anything is looked at that depends on the
 // program.
+#include "native/outside.h"
 #include "native/program.h"
 
 #include <string.h>
@@ -58,6 +59,15 @@ static enum viv_err find_handle(const struct viv_native_ctx *ctx, viv_handle han
     return VIV_OK;
 }
 
+// Nothing can be done to what is outside, which only operators can name.
+static enum viv_err find_outside(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref)
+{
+    struct viv_native_outsider outsider;
+    if (ref->kind != VIV_NATIVE_NUMBER) return VIV_E_NOTFOUND;
+    const enum viv_err err = viv_native_find_outside(ctx, ref->u.number, &outsider);
+    return err == VIV_OK ? VIV_E_UNSUPPORTED : err;
+}
+
 enum viv_err viv_native__find(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                               viv_rights need, struct viv_program **out_program)
 {
@@ -76,7 +86,7 @@ enum viv_err viv_native__find(const struct viv_native_ctx *ctx, const struct viv
             program = find_node(ctx, &ctx->native->by_number, ref->u.number, false);
         break;
     }
-    if (program == NULL) return VIV_E_NOTFOUND;
+    if (program == NULL) return find_outside(ctx, ref);
     if (!is_visible(ctx, program)) {
         viv_program__drop(program);
         return VIV_E_NOTFOUND;

@@ -112,6 +112,7 @@ static void send_orders(struct viv_program *program)
     if (orders.end_stdin) (void)viv_held__order_number(held, VIV_HOLD_CLOSE_STDIN, 0);
     if (orders.drained) (void)viv_held__order(held, VIV_HOLD_MOVED, NULL);
     send_stop(held, &orders);
+    viv_held__note_sent(held, &orders);
 }
 
 // The holder has the prelude, and values as they were when it was opened.
@@ -221,6 +222,7 @@ static void send_stdin(struct viv_program *program)
             .type = VIV_HOLD_STDIN, .body = &body, .bytes = data, .byte_count = len};
         if (!viv_held__send(held, &sent)) return; // no memory: again at the alarm
         held->piece_request = sent.request;
+        held->piece_from = program->care.in.accepted;
         held->piece_len = len;
         return;
     }
@@ -252,7 +254,7 @@ static void complete_writer(struct viv_program *program, enum viv_err err)
     viv_wakes_flush(&wakes);
 }
 
-static void note_written(struct viv_program *program, const struct viv_hold_answer *answer)
+void viv_held__note_written(struct viv_program *program, const struct viv_hold_answer *answer)
 {
     struct viv_held *held = program->held;
     const enum viv_err err = (enum viv_err)answer->err;
@@ -317,14 +319,6 @@ static void answer_idle(struct viv_program *program, uint64_t now_ns)
                           &(struct viv_hold_touch){is_watched ? now_ns : touched_ns});
 }
 
-static void close_socket(struct viv_program *program)
-{
-    program->care.host->forget(&program->care, program->held->fd, VIV_READY_LINK);
-    program->care.armed &= ~(uint32_t)VIV_READY_LINK;
-    VIV_IGNORE(viv_os_close(program->held->fd), "it has ended");
-    program->held->fd = -1;
-}
-
 static void hear_frame(struct viv_program *program, const struct viv_hold_frame *frame,
                        uint64_t now_ns)
 {
@@ -335,7 +329,8 @@ static void hear_frame(struct viv_program *program, const struct viv_hold_frame 
         break;
     case VIV_HOLD_OK:
         if (frame->head.request == program->held->piece_request)
-            note_written(program, &frame->body.answer);
+            viv_held__note_written(program, &frame->body.answer);
+        viv_held__note_answered(program->held, frame->head.request);
         break;
     case VIV_HOLD_IDLE:
         answer_idle(program, now_ns);
@@ -354,17 +349,21 @@ static bool hear(struct viv_program *program, uint64_t now_ns)
 {
     uint8_t bytes[VIV_HELD_REPORT_BYTES];
     struct viv_hold_frame frame;
-    while (program->held->fd >= 0) {
+    struct viv_held *held = program->held;
+    while (held->fd >= 0) {
         struct viv_packet packet = {.data = bytes, .len = sizeof bytes};
-        const ssize_t n = viv_os_packet_receive(program->held->fd, &packet);
-        const bool has_gone = n == 0 || n == -ECONNRESET || n == -EPIPE || n == -ENOTCONN;
-        if (n < 0 && !has_gone) return n == -EAGAIN; // or a lack of something
+        const ssize_t n = viv_os_packet_receive(held->fd, &packet);
+        if (n == -ECONNRESET) continue; // told once, before what is still to be read
+        if (n == -EAGAIN) return true;
+        if (n < 0 && n != -EPIPE && n != -ENOTCONN && n != -EMSGSIZE) return false; // a lack
         for (size_t i = 0; n > 0 && i < packet.fd_count; i++)
-            VIV_IGNORE(viv_os_close(packet.fds[i]), "not expected here");
-        if (has_gone)
-            close_socket(program);
-        else if (viv_hold_frame_decode(bytes, (size_t)n, &frame))
+            VIV_IGNORE(viv_os_close(packet.fds[i]), "it is the same memory");
+        if (n <= 0 || !viv_hold_frame_decode(bytes, (size_t)n, &frame))
+            viv_held__lose_link(program, now_ns);
+        else if (held->link == VIV_HELD_ATTACHED)
             hear_frame(program, &frame, now_ns);
+        else
+            viv_held__hear_link(program, &frame, now_ns);
     }
     return true;
 }
@@ -409,8 +408,13 @@ static void look_at_rings(struct viv_program *program)
 static void note_lost(struct viv_program *program)
 {
     struct viv_care *care = &program->care;
+    const bool is_displaced = program->held->is_displaced;
+    const struct viv_native_deed deed = {.operation = is_displaced ? "native.holder.displaced"
+                                                                   : "native.holder.lost",
+                                         .outcome = VIV_E_LOST};
+    viv_native__audit_deed(program, &deed);
     // One that another kernel has lives on.
-    if (care->cgroup_fd >= 0 && !program->held->is_displaced)
+    if (care->cgroup_fd >= 0 && !is_displaced)
         VIV_IGNORE(viv_cgroup_kill(care->cgroup_fd), "init does it as well");
     viv_spin_lock(&care->lock);
     if (!care->has_exit || care->exit.cause == VIV_CAUSE_NONE) {
@@ -446,8 +450,9 @@ static bool has_exited(struct viv_program *program, uint64_t now_ns)
 {
     struct viv_held *held = program->held;
     const bool is_over = held->state.phase == VIV_NATIVE_EXITED;
-    if (!is_over && held->fd >= 0 && !held->is_displaced) return false;
-    if (program->care.pidfd >= 0) return false; // init is about to end
+    if (!is_over && held->link != VIV_HELD_GONE && !held->is_displaced) return false;
+    // Init is about to end; that of one which another kernel has is not.
+    if (program->care.pidfd >= 0 && !held->is_displaced) return false;
     if (!is_over) note_lost(program);
     if (!is_settled(program, now_ns)) return false;
     if (is_over) (void)viv_held__order_number(held, VIV_HOLD_ACK, held->state.sequence);
@@ -470,13 +475,12 @@ void viv_held__release(struct viv_program *program)
     const int fd = held->fd; // of an exited one who sets its label may be about to use it
     if (has_ended) held->fd = -1;
     viv_spin_unlock(&program->care.lock);
-    const bool has_holder = fd >= 0;
-    if (is_seen && has_holder)
-        VIV_IGNORE(viv_hold_frame_send(fd, &sent), "its own retention ends it then");
-    if (has_ended && has_holder) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
+    // One that cannot be told has ended, or ends by its own retention.
+    const int r = is_seen && fd >= 0 ? viv_hold_frame_send(fd, &sent) : -EPIPE;
+    if (has_ended && fd >= 0) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
     viv_held__close(held);
     if (is_seen) viv_spill_io_let_go(program);
-    if (is_seen && !has_holder) viv_held__remove_files(program);
+    if (is_seen && r < 0 && r != -EAGAIN) viv_held__remove_files(program);
 }
 
 // ------------------------------------------------------------------------------------------- step
@@ -497,11 +501,14 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
     // Seq_cst: pairs with the or of I/O, which wakes.
     program->care.armed &= ~atomic_exchange_explicit(&program->ready, 0, memory_order_seq_cst);
     const bool has_heard = hear(program, now_ns);
+    viv_held__reconnect(program, now_ns);
     reap_init(&program->care);
     look_at_rings(program);
-    const bool is_flushed = held->fd < 0 || viv_held__flush(held);
-    send_orders(program);
-    if (is_flushed) send_stdin(program);
+    if (held->link == VIV_HELD_ATTACHED) {
+        const bool is_flushed = viv_held__flush(held);
+        send_orders(program);
+        if (is_flushed) send_stdin(program);
+    }
     viv_program__tell(program);
     viv_program__tell_follows(program);
     viv_program__tell_watches(program);
@@ -517,7 +524,8 @@ enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc,
         held->is_displaced ? VIV_FOREVER_NS : viv_spill_io_step(program, now_ns);
     const bool is_armed = viv_program__arm(program) == VIV_OK;
     const bool is_late = !is_armed || !has_heard || held->outbox.len_bytes > 0;
-    const uint64_t alarm_ns = is_late ? viv_min_u64(spill_ns, now_ns + AGAIN_NS) : spill_ns;
+    uint64_t alarm_ns = is_late ? viv_min_u64(spill_ns, now_ns + AGAIN_NS) : spill_ns;
+    if (held->link == VIV_HELD_AWAY) alarm_ns = viv_min_u64(alarm_ns, held->again_ns);
     if (alarm_ns != VIV_FOREVER_NS)
         viv_proc_set_alarm(proc, alarm_ns);
     else

@@ -13,8 +13,17 @@
 
 enum { VIV_HELD_REPORT_BYTES = 1024 }; // the longest frame of a holder is shorter
 
+// The connection (held_link.c).
+enum viv_held_link {
+    VIV_HELD_ATTACHED,
+    VIV_HELD_AWAY,   // lost; to be made again
+    VIV_HELD_CALLED, // connected, and not greeted yet
+    VIV_HELD_ASKED,  // ATTACH was sent
+    VIV_HELD_GONE    // there is no holder any more
+};
+
 struct viv_held {
-    int fd, bell_fd; // -1: there is no holder any more
+    int fd, bell_fd; // -1: none
     void *memory;    // of the rings; NULL: none
     size_t memory_bytes;
     struct viv_log_memory_plan plan;
@@ -22,7 +31,10 @@ struct viv_held {
     char *group; // absolute directory of its control group; NULL: none
     // The step's, once the program is born:
     struct viv_hold_state state; // as told last
-    uint64_t last_request;
+    enum viv_held_link link;
+    uint64_t again_ns, pause_ns;         // of AWAY: the next try
+    uint64_t last_request, last_ordered; // last_ordered: of what is answered, but for input
+    struct viv_native_orders unanswered;
     struct viv_buf outbox;           // frames that the socket did not take, each behind its length
     uint64_t seen_ends[2];           // what was told to readers
     struct viv_stdin_queue messages; // of the mailbox, in their frames
@@ -30,6 +42,7 @@ struct viv_held {
     size_t sent;                     // of it, acknowledged
     uint64_t last_transfer;          // number of what is, or was, in `sending`
     uint64_t piece_request;          // of the bytes on their way; 0: none
+    uint64_t piece_from;             // accepted before them
     size_t piece_len;                // how many
     bool piece_is_message;           // out of `messages`, not `sending`
     bool is_displaced;               // another kernel has it
@@ -67,7 +80,21 @@ bool viv_held__order(struct viv_held *held, uint16_t type, const void *body);
 bool viv_held__order_number(struct viv_held *held, uint16_t type, uint64_t value);
 bool viv_held__flush(struct viv_held *held); // what waits; true: nothing does any more
 
+// ---- held_link.c: the step's ----
+// A connection to the holder of this digest, which does not block; or a negated errno. Thread: any.
+int viv_held__connect(int dir_fd, const char *digest);
+// Orders that were sent just now, and an answer that came.
+void viv_held__note_sent(struct viv_held *held, const struct viv_native_orders *orders);
+void viv_held__note_answered(struct viv_held *held, uint64_t request);
+void viv_held__lose_link(struct viv_program *program, uint64_t now_ns); // its end, or no frame
+void viv_held__reconnect(struct viv_program *program, uint64_t now_ns); // if it is time
+// A frame before ATTACHED.
+void viv_held__hear_link(struct viv_program *program, const struct viv_hold_frame *frame,
+                         uint64_t now_ns);
+
 // ---- held.c: the step's ----
+// An answer to a piece of input.
+void viv_held__note_written(struct viv_program *program, const struct viv_hold_answer *answer);
 enum viv_step viv_held__step(struct viv_program *program, struct viv_proc *proc, uint64_t now_ns);
 // It was handed over: from here on orders and input go to the holder, also those that came before.
 void viv_held__begin(struct viv_program *program);

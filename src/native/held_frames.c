@@ -51,7 +51,7 @@ bool viv_held__flush(struct viv_held *held)
 // False: it is not on its way, since there is no memory.
 bool viv_held__send(struct viv_held *held, struct viv_hold_sent *sent)
 {
-    if (held->fd < 0) return true; // there is nobody to be told
+    if (held->link != VIV_HELD_ATTACHED) return true; // there is nobody to be told
     sent->request = ++held->last_request;
     if (held->outbox.len_bytes > 0) return put_waiting(held, sent);
     const int r = viv_hold_frame_send(held->fd, sent);
@@ -60,7 +60,11 @@ bool viv_held__send(struct viv_held *held, struct viv_hold_sent *sent)
 
 bool viv_held__order(struct viv_held *held, uint16_t type, const void *body)
 {
-    return viv_held__send(held, &(struct viv_hold_sent){.type = type, .body = body});
+    struct viv_hold_sent sent = {.type = type, .body = body};
+    const bool is_sent = viv_held__send(held, &sent);
+    const bool is_answered = type != VIV_HOLD_MOVED && type != VIV_HOLD_ACK;
+    if (is_sent && is_answered) held->last_ordered = sent.request;
+    return is_sent;
 }
 
 bool viv_held__order_number(struct viv_held *held, uint16_t type, uint64_t value)

@@ -4,30 +4,31 @@
 //   <digest>.sock answers              attached: the program is there again, under a new pid
 //   nobody listens, a record, its end  it has exited; what it printed is gone
 //   nobody listens, a record           its holder was lost, and so is the program
-//   another protocol, or no answer     left alone, and said so
-//   not a record                       renamed `.bad`, and said so
+//   another protocol, or no answer     left alone; operators see it (outside.h)
+//   of another environment             likewise, until that one starts
+//   not a record                       renamed `.bad`, and said so, unless somebody answers
 //
 // All holders are asked before the first is waited for. Nothing here can keep a kernel from
 // starting but a lack of memory.
 #include "native/audit.h"
 #include "native/held.h"
+#include "native/outside.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "os/local.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { NAME_BYTES = 32, DIGEST_LEN = 16, DIR_BYTES = 8192 };
 #define ANSWER_NS (2 * VIV_NS_PER_SEC) // for all of them
 
-enum state { FOUND, GREETED, ATTACHED, GONE, FOREIGN };
+enum state { FOUND, GREETED, ATTACHED, GONE, FOREIGN, ABSENT, BAD };
 
 // A program that may come back.
 struct lost_child {
@@ -36,7 +37,8 @@ struct lost_child {
     int fd; // to its holder; else a negated errno
     void *data;
     size_t data_bytes;
-    struct viv_hold_rec rec; // in data
+    struct viv_hold_rec rec; // in data, if there is one
+    struct viv_native_outsider shown;
     struct viv_hold_frame frame;
     struct viv_packet packet;
 };
@@ -80,25 +82,10 @@ static void *read_record(int dir_fd, const char *name, size_t *out_len)
     return data;
 }
 
-static void put_aside(int dir_fd, const char *name)
+static void free_data(struct lost_child *child)
 {
-    char bad[NAME_BYTES];
-    (void)snprintf(bad, sizeof bad, "%.*s.bad", DIGEST_LEN, name);
-    VIV_LOG(VIV_LOG_WARN, "hold/%s is no record of a program: renamed to %s", name, bad);
-    VIV_IGNORE(viv_os_renameat(dir_fd, name, dir_fd, bad), "it is found again");
-}
-
-// A descriptor, or a negated errno.
-static int connect_to_holder(int dir_fd, const char *digest)
-{
-    char path[64];
-    struct viv_peer peer;
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s.sock", dir_fd, digest);
-    const int fd = viv_os_local_connect_packets(path);
-    if (fd < 0) return fd;
-    if (viv_os_local_peer(fd, &peer) >= 0 && peer.uid == geteuid()) return fd;
-    VIV_IGNORE(viv_os_close(fd), "not one of ours");
-    return -EPERM;
+    if (child->data != NULL) viv_free(child->data, child->data_bytes + 1, VIV_TAG_NATIVE);
+    child->data = NULL;
 }
 
 static void free_child(struct lost_child *child)
@@ -106,15 +93,39 @@ static void free_child(struct lost_child *child)
     if (child->fd >= 0) VIV_IGNORE(viv_os_close(child->fd), "the holder goes on");
     for (size_t i = 0; child->state == ATTACHED && i < child->packet.fd_count; i++)
         VIV_IGNORE(viv_os_close(child->packet.fds[i]), "nothing took it");
-    if (child->data != NULL) viv_free(child->data, child->data_bytes + 1, VIV_TAG_NATIVE);
+    free_data(child);
 }
 
-static bool is_of(const struct lost_child *child, const struct viv_env *env)
+// What operators may be told of it.
+static void read_shown(struct lost_child *child)
 {
-    char number[16];
-    const struct viv_hold_text *text = &child->rec.texts[VIV_HOLD_TEXT_ENV];
-    const int len = snprintf(number, sizeof number, "%u", viv_env_number(env));
-    return len == (int)text->len && memcmp(number, text->data, text->len) == 0;
+    const struct viv_hold_text *texts = child->rec.texts;
+    uint64_t environment;
+    struct viv_native_outsider *shown = &child->shown;
+    shown->number = child->rec.numbers.number;
+    (void)snprintf(shown->label, sizeof shown->label, "%s",
+                   (const char *)texts[VIV_HOLD_TEXT_LABEL].data);
+    if (viv_parse_u64(texts[VIV_HOLD_TEXT_ENV].data, &environment) == VIV_OK &&
+        environment <= UINT32_MAX)
+        shown->environment = (uint32_t)environment;
+}
+
+// With its record decoded. One that cannot be read is not there for sure only if nobody listens: it
+// may be of a later version, as its holder is.
+static void sort(const struct search *search, struct lost_child *child)
+{
+    const bool is_good =
+        viv_hold_rec_decode(child->data, child->data_bytes, &child->rec) == VIV_OK &&
+        strcmp(child->rec.numbers.digest, child->digest) == 0;
+    if (is_good)
+        read_shown(child);
+    else
+        free_data(child);
+    if (!is_good && (child->fd == -ECONNREFUSED || child->fd == -ENOENT)) child->state = BAD;
+    if (!is_good || child->shown.environment == viv_env_number(search->env)) return;
+    child->state = ABSENT;
+    (void)snprintf(child->shown.why, sizeof child->shown.why, "its environment does not run");
+    free_data(child); // there may be many, and large
 }
 
 // Its socket is tried first: once nobody is there, the record is the last.
@@ -123,18 +134,13 @@ static enum viv_err look_at(struct search *search, const char *name)
     const int dir_fd = search->native->keep.dir_fd;
     struct lost_child child = {.fd = -1, .state = FOUND};
     memcpy(child.digest, name, DIGEST_LEN);
-    child.fd = connect_to_holder(dir_fd, child.digest);
+    memcpy(child.shown.digest, name, DIGEST_LEN);
+    child.fd = viv_held__connect(dir_fd, child.digest);
     child.data = read_record(dir_fd, name, &child.data_bytes);
-    if (child.data == NULL) {
-        free_child(&child);
-        return VIV_OK;
+    if (child.data != NULL) {
+        sort(search, &child);
+        if (viv_buf_append(&search->children, &child, sizeof child) == VIV_OK) return VIV_OK;
     }
-    const enum viv_err err = viv_hold_rec_decode(child.data, child.data_bytes, &child.rec);
-    const bool is_good = err == VIV_OK && strcmp(child.rec.numbers.digest, child.digest) == 0;
-    if (!is_good) put_aside(dir_fd, name);
-    if (is_good && is_of(&child, search->env) &&
-        viv_buf_append(&search->children, &child, sizeof child) == VIV_OK)
-        return VIV_OK;
     free_child(&child);
     return VIV_OK;
 }
@@ -173,7 +179,7 @@ static enum viv_err find_all(struct search *search)
 static int by_number(const void *a, const void *b)
 {
     const struct lost_child *one = a, *two = b;
-    const uint64_t x = one->rec.numbers.number, y = two->rec.numbers.number;
+    const uint64_t x = one->shown.number, y = two->shown.number;
     return x < y ? -1 : x > y;
 }
 
@@ -181,7 +187,7 @@ static int by_number(const void *a, const void *b)
 
 static void leave_alone(struct lost_child *child, const char *why)
 {
-    VIV_LOG(VIV_LOG_WARN, "the holder of program %s is left alone: %s", child->digest, why);
+    (void)snprintf(child->shown.why, sizeof child->shown.why, "%s", why);
     child->state = FOREIGN;
 }
 
@@ -192,12 +198,16 @@ static void greet(struct lost_child *child, const struct viv_keep *keep, uint64_
     struct viv_hold_attach attach = {.protocol = VIV_HOLD_PROTOCOL, .epoch = keep->epoch};
     const enum viv_err err = viv_held__await(child->fd, end_ns, &frame, &packet);
     if (err != VIV_OK || frame.head.type != VIV_HOLD_HELLO) {
-        leave_alone(child, "it does not answer");
+        leave_alone(child, "it does not answer as a holder does");
         return;
     }
     const struct viv_hold_hello *hello = &frame.body.hello;
     if (hello->protocol_min > VIV_HOLD_PROTOCOL || hello->protocol_max < VIV_HOLD_PROTOCOL) {
-        leave_alone(child, "it is of another version (foreign holder)");
+        leave_alone(child, "it is of another version");
+        return;
+    }
+    if (child->data == NULL) {
+        leave_alone(child, "its record cannot be read");
         return;
     }
     memcpy(attach.uuid, keep->uuid, sizeof attach.uuid);
@@ -227,6 +237,7 @@ static void attach_all(struct search *search)
     const size_t count = child_count(search);
     for (size_t i = 0; i < count; i++) {
         struct lost_child *child = child_at(search, i);
+        if (child->state != FOUND) continue;
         if (child->fd >= 0)
             greet(child, keep, end_ns);
         else if (child->fd == -ECONNREFUSED || child->fd == -ENOENT)
@@ -306,7 +317,10 @@ static enum viv_err take_outside(struct viv_program *program, struct lost_child 
         child->state = GONE; // its descriptors are looked after
         VIV_TRY(viv_held__map(program, &child->frame, &child->packet));
         viv_held__take_state(program, &child->frame.body.state);
-    } else if (child->rec.has_end) {
+    } else {
+        held->link = VIV_HELD_GONE;
+    }
+    if (held->link == VIV_HELD_GONE && child->rec.has_end) {
         const struct viv_hold_exit *exit = &child->rec.end.exit;
         for (uint32_t i = 0; i < 2; i++)
             viv_log_ring_lose(&care->streams[i].ring, exit->received[i], exit->drained[i]);
@@ -430,6 +444,66 @@ static bool adopt(const struct search *search, struct lost_child *child)
     return true;
 }
 
+// ----------------------------------------------------------------------------- what is not adopted
+
+static void tell_holder(const struct search *search, const struct lost_child *child,
+                        const char *operation)
+{
+    const struct viv_native_holder_event event = {.operation = operation,
+                                                  .digest = child->digest,
+                                                  .why = child->shown.why,
+                                                  .environment = child->shown.environment,
+                                                  .outcome = VIV_E_UNSUPPORTED};
+    viv_native__audit_holder(search->native, &event);
+}
+
+static void show(const struct search *search, struct lost_child *child)
+{
+    child->shown.kind = child->state == ABSENT ? VIV_NATIVE_ABSENT : VIV_NATIVE_FOREIGN;
+    if (!viv_native__put_outside(search->native, &child->shown))
+        VIV_LOG(VIV_LOG_WARN, "program %s cannot be listed: no memory", child->digest);
+    if (child->state == ABSENT) return; // which is no news of its holder
+    VIV_LOG(VIV_LOG_WARN, "the holder of program %s is left alone: %s", child->digest,
+            child->shown.why);
+    tell_holder(search, child, "native.holder.foreign");
+}
+
+static void put_aside(const struct search *search, struct lost_child *child)
+{
+    char name[NAME_BYTES], bad[NAME_BYTES];
+    const int dir_fd = search->native->keep.dir_fd;
+    (void)snprintf(name, sizeof name, "%s.rec", child->digest);
+    (void)snprintf(bad, sizeof bad, "%s.bad", child->digest);
+    (void)snprintf(child->shown.why, sizeof child->shown.why, "no record of a program");
+    VIV_LOG(VIV_LOG_WARN, "hold/%s is no record of a program: renamed to %s", name, bad);
+    VIV_IGNORE(viv_os_renameat(dir_fd, name, dir_fd, bad), "it is found again");
+    tell_holder(search, child, "native.holder.bad_record");
+}
+
+// True: it is a program of this kernel from now on.
+static bool settle(const struct search *search, struct lost_child *child)
+{
+    switch (child->state) {
+    case FOREIGN:
+    case ABSENT:
+        show(search, child);
+        return false;
+    case BAD:
+        put_aside(search, child);
+        return false;
+    case FOUND:
+    case GREETED:
+    case ATTACHED:
+    case GONE:
+        break;
+    }
+    viv_native__drop_outside(search->native, child->digest);
+    if (adopt(search, child)) return true;
+    (void)snprintf(child->shown.why, sizeof child->shown.why, "it cannot be taken back");
+    show(search, child);
+    return false;
+}
+
 enum viv_err viv_native_rejoin(struct viv_native *native, struct viv_env *env, uint32_t *out_count)
 {
     struct viv_qsbr_member *member;
@@ -444,8 +518,7 @@ enum viv_err viv_native_rejoin(struct viv_native *native, struct viv_env *env, u
     if (err == VIV_OK) err = viv_sched_enter(native->sched, &member);
     if (err == VIV_OK) {
         for (size_t i = 0; i < count; i++)
-            if (child_at(&search, i)->state != FOREIGN && adopt(&search, child_at(&search, i)))
-                (*out_count)++;
+            *out_count += settle(&search, child_at(&search, i));
         viv_sched_leave(member);
     }
     for (size_t i = 0; i < count; i++)

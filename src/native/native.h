@@ -54,7 +54,8 @@ enum viv_err viv_native_open(const struct viv_native_config *config,
 enum viv_err viv_native_add_env(struct viv_native *native, struct viv_env *env,
                                 const char *root) VIV_MUST_CHECK;
 // Programs of the environment that outlived the last kernel are there again. Each that could not be
-// taken back is logged; *out_count: how many were. After viv_native_add_env and the kernel's start.
+// taken back is logged, and others that are there are listed (outside.h); *out_count: how many
+// were. After viv_native_add_env and the kernel's start.
 // Errors: EXHAUSTED. Thread: no worker. Blocks.
 enum viv_err viv_native_rejoin(struct viv_native *native, struct viv_env *env,
                                uint32_t *out_count) VIV_MUST_CHECK;

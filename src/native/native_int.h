@@ -98,6 +98,7 @@ struct viv_native {
     struct viv_native_use use;
     struct viv_trie by_pid, by_number;
     struct viv_list programs; // by number, for operators
+    struct viv_list outside;  // outside.c
     uint64_t last_number;
     _Atomic bool stops; // read without the lock, too
     uint32_t spare_count;
@@ -133,6 +134,13 @@ void viv_native__need_group(struct viv_native *native);
 // ---- metrics.c ----
 void viv_native__count(_Atomic uint64_t *count, uint64_t more);
 void viv_native__count_spawn(struct viv_native *native, enum viv_err err);
+
+// ---- outside.c ----
+struct viv_native_outsider;
+// Instead of what was told of its digest. False: no memory.
+bool viv_native__put_outside(struct viv_native *native, const struct viv_native_outsider *shown);
+void viv_native__drop_outside(struct viv_native *native, const char *digest); // if it is there
+void viv_native__free_outside(struct viv_native *native);
 
 // ---- warden.c ----
 // A warden watches from now on, if a holder is there to be one. Thread: a spawner's. Blocks.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The room for one kernel: what is known of this host when it opens, environments, and the end,
 // which stops every program before the kernel stops.
+#include "native/audit.h"
 #include "native/held.h"
 
 #include "base/log.h"
@@ -52,6 +53,12 @@ static void close_child(void *obj, enum viv_close_why why)
         stop_from_outside(program, is_owned ? VIV_CAUSE_OWNER : VIV_CAUSE_ENV_END, UINT64_MAX);
     else if (why == VIV_WHY_SHUTDOWN)
         stop_from_outside(program, VIV_CAUSE_KERNEL_END, program->native->shutdown_ns);
+}
+
+static void note_unheld(void *obj, const struct viv_htab *tab)
+{
+    const struct viv_native_deed deed = {.operation = "native.detach", .tab = tab};
+    viv_native__audit_deed(obj, &deed);
 }
 
 static void destroy_child(void *obj)
@@ -182,6 +189,7 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     viv_spin_init(&native->lock, VIV_LOCK_NATIVE);
     viv_list_init(&native->scopes);
     viv_list_init(&native->programs);
+    viv_list_init(&native->outside);
 }
 
 // A kernel that cannot hold runs all other programs.
@@ -206,7 +214,9 @@ enum viv_err viv_native_open(const struct viv_native_config *config, struct viv_
     err = viv_launcher_new(native->sched, &native->launcher);
     if (err != VIV_OK) goto fail_launcher;
     err = viv_res_kind_bind(viv_room_reg(config->cap), VIV_KIND_CHILD,
-                            &(struct viv_res_kind){.close = close_child, .destroy = destroy_child});
+                            &(struct viv_res_kind){.close = close_child,
+                                                   .destroy = destroy_child,
+                                                   .unheld = note_unheld});
     if (err != VIV_OK) goto fail_kind;
     read_limits(native);
     open_keep(native, config->hold_dir);
@@ -326,6 +336,7 @@ void viv_native_close(struct viv_native *native)
 {
     viv_launcher_free(native->launcher);
     viv_prog_ids_free(native->ids);
+    viv_native__free_outside(native);
     close_group(native);
     viv_keep_close(&native->keep);
     if (native->state_fd >= 0) VIV_IGNORE(viv_os_close(native->state_fd), "a directory");

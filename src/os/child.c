@@ -64,11 +64,11 @@ static uint64_t to_us(struct timeval time)
     return (uint64_t)time.tv_sec * US_PER_S + (uint64_t)time.tv_usec;
 }
 
-int viv_os_child_reap(int pidfd, struct viv_child_end *out_end)
+static int read_end(int pidfd, int options, struct viv_child_end *out_end)
 {
     siginfo_t info;
     struct rusage usage;
-    const int r = wait_for(pidfd, 0, &info, &usage);
+    const int r = wait_for(pidfd, options, &info, &usage);
     if (r < 0) return r;
     if (info.si_pid == 0) return -EAGAIN;
     *out_end = (struct viv_child_end){
@@ -86,6 +86,16 @@ int viv_os_child_reap(int pidfd, struct viv_child_end *out_end)
         .involuntary_switches = (uint64_t)usage.ru_nivcsw,
     };
     return 0;
+}
+
+int viv_os_child_reap(int pidfd, struct viv_child_end *out_end)
+{
+    return read_end(pidfd, 0, out_end);
+}
+
+int viv_os_child_look(int pidfd, struct viv_child_end *out_end)
+{
+    return read_end(pidfd, WNOWAIT, out_end);
 }
 
 void viv_os_child_await(int pidfd)

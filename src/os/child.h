@@ -28,6 +28,8 @@ int viv_os_group_signal(pid_t leader, int signo);
 int viv_os_child_has_ended(int pidfd);
 // Waits for one that has ended. -EAGAIN: it has not. -ECHILD: somebody else has waited for it.
 int viv_os_child_reap(int pidfd, struct viv_child_end *out_end);
+// The same without waiting for it: its number stays its own.
+int viv_os_child_look(int pidfd, struct viv_child_end *out_end);
 // Waits until it has ended, and for it. Blocks.
 void viv_os_child_await(int pidfd);
 // The end of a child of which somebody else took the status, where Linux keeps it (6.15 and later).

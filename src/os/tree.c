@@ -279,12 +279,16 @@ enum viv_err viv_os_signal_descendants(int signo, struct viv_tree_seen *seen, si
     return VIV_OK;
 }
 
+static bool is_other(const struct viv_proc_stat *row, pid_t session)
+{
+    return row->session == session && row->pid != session && row->state != 'Z' && row->state != 'X';
+}
+
 // True when it is a member that lives; it has got the signal.
 static bool signal_member(const struct viv_proc_stat *row, pid_t session, int signo)
 {
     struct viv_proc_stat now;
-    if (row->session != session || row->pid == session) return false;
-    if (row->state == 'Z' || row->state == 'X') return false;
+    if (!is_other(row, session)) return false;
     const int pidfd = viv_os_pidfd_open(row->pid);
     if (pidfd < 0) return pidfd != -ESRCH;
     const bool is_member = viv_os_proc_stat(row->pid, &now) >= 0 && now.start == row->start &&
@@ -307,6 +311,25 @@ enum viv_err viv_os_signal_session(pid_t session, int signo)
         end_walk(&walk);
     }
     return err;
+}
+
+static bool sees_member(pid_t session)
+{
+    struct walk walk = {0};
+    bool is_there = read_processes(&walk) != VIV_OK;
+    for (size_t i = 0; i < walk.count; i++)
+        is_there = is_there || is_other(&walk.rows[i], session);
+    end_walk(&walk);
+    return is_there;
+}
+
+// One that forked and ended while the walk passed is missed by it, its child by the next one not.
+bool viv_os_session_lives(pid_t session)
+{
+    bool is_there = false;
+    for (int walk = 0; walk < 2 && !is_there; walk++)
+        is_there = sees_member(session);
+    return is_there;
 }
 
 void viv_tree_seen_deinit(struct viv_tree_seen *seen)

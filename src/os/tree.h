@@ -42,6 +42,9 @@ enum viv_err viv_os_signal_descendants(int signo, struct viv_tree_seen *seen,
 // Sends to each process of a session but its leader, whose number must be its own still (it has not
 // been waited for); repeats until a walk finds none that lives, or for a while. The same care.
 enum viv_err viv_os_signal_session(pid_t session, int signo) VIV_MUST_CHECK;
+// Whether a process of a session lives, its leader aside, whose number must be its own still; true
+// when that cannot be seen.
+bool viv_os_session_lives(pid_t session);
 void viv_tree_seen_deinit(struct viv_tree_seen *seen);
 
 #endif

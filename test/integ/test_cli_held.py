@@ -5,7 +5,10 @@
 import os
 import pathlib
 import signal
+import socket
+import struct
 import sys
+import threading
 import time
 import unittest
 
@@ -130,6 +133,45 @@ class Held(HeldTest):
         self.until(lambda: self.files() == [".rec"], "the holder has gone, its record not")
         self.assertEqual(self.viv("wait", "#1").status, 9)
 
+    def test_a_foreign_holder_is_shown_and_left_alone(self):
+        """Of a protocol that this version does not know, with a record that it cannot read."""
+        digest = "00112233445566ff"
+        self.hold_dir().mkdir(mode=0o700, parents=True)
+        (self.hold_dir() / f"{digest}.rec").write_bytes(b"another form")
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(holder.close)
+        holder.bind(f"/proc/self/fd/{self.open_dir()}/{digest}.sock")
+        holder.listen(64)
+        hello = struct.pack("<HHIQ", 96, 0, 64, 0) + struct.pack("<IIQQ16s17s7x", 2, 3, 0, 1, bytes(16), digest.encode())
+
+        def greet():
+            while True:
+                try:
+                    holder.accept()[0].send(hello)
+                except OSError:
+                    return
+
+        threading.Thread(target=greet, daemon=True).start()
+        self.assertEqual([(row["pid"], row["number"], row["digest"], row["phase"]) for row in self.ps()],
+                         [(None, 1, digest, "foreign holder")])
+        table = self.viv("ps").out.splitlines()
+        self.assertIn("foreign holder", table[1])
+        self.assertEqual(self.info("#1")["why"], "it is of another version")
+        for command in ("stop", "kill", "release", "logs", "wait"):
+            self.refused(self.viv(command, "#1"), 1, "holder")
+        self.assertEqual(self.viv("release", "--all").status, 0)
+        self.assertEqual(self.files(), [".rec", ".sock"])
+        holder.shutdown(socket.SHUT_RDWR)
+        holder.close()
+        self.assertEqual(self.ps(), [])
+        self.refused(self.viv("stop", "#1"), 1, "no such program")
+
+    def open_dir(self):
+        """A descriptor of the folder: its path may be longer than an address."""
+        fd = os.open(self.hold_dir(), os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, fd)
+        return fd
+
     def test_case_103_a_holder_is_killed(self):
         for attached in (True, False):
             with self.subTest(attached=attached):
@@ -202,7 +244,7 @@ class Bad(HeldTest):
             os.kill(pid, signal.SIGSTOP)
         self.kill_daemon()
         began = time.monotonic()
-        self.assertEqual(self.ps(), [])
+        self.assertEqual([row["phase"] for row in self.ps()], ["foreign holder"])
         self.assertLess(time.monotonic() - began, 8 * FACTOR)
         self.assertTrue(alive(self.mark))
         for pid in holders:

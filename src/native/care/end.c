@@ -12,6 +12,7 @@
 #define UNKILLABLE_NS (30 * VIV_NS_PER_SEC)
 #define TREE_PAUSE_FIRST_NS (VIV_NS_PER_MS)
 #define TREE_PAUSE_MAX_NS (50 * VIV_NS_PER_MS)
+#define SESSION_PAUSE_MAX_NS (250 * VIV_NS_PER_MS) // a look at it is a look at all processes
 #define TRACED_PAUSE_NS (50 * VIV_NS_PER_MS)
 enum { PIPE_BYTES_MAX = 1 << 20 }; // as much as a pipe can hold (io.c)
 
@@ -112,16 +113,32 @@ static bool child_has_ended(struct viv_care *care, uint64_t now_ns)
     return false;
 }
 
+// Its number is the name of its session: while others of that are waited for, and may have to be
+// killed, it stays a zombie.
+static bool keeps_number(const struct viv_care *care)
+{
+    return care->limits.lingers && care->rung == VIV_RUNG_GROUP && care->cgroup_fd < 0;
+}
+
+static void let_go(struct viv_care *care)
+{
+    struct viv_child_end end;
+    if (care->has_init || care->pidfd < 0) return;
+    VIV_IGNORE(viv_os_child_reap(care->pidfd, &end), "it is known how it ended");
+    close_pidfd(care);
+}
+
 // Our own child: its tree is killed while its number is still its own.
 static void look_at_child(struct viv_care *care, uint64_t now_ns)
 {
-    if (care->pidfd < 0 || !child_has_ended(care, now_ns)) return;
+    if (care->pidfd < 0 || leader_has_ended(care) || !child_has_ended(care, now_ns)) return;
     const bool is_alone = viv_tree_is_empty(care); // as most are
     if (!care->limits.lingers && !is_alone) viv_tree_kill(care);
     struct viv_child_end end = {0};
-    int r = viv_os_child_reap(care->pidfd, &end);
+    const bool is_kept = keeps_number(care);
+    int r = is_kept ? viv_os_child_look(care->pidfd, &end) : viv_os_child_reap(care->pidfd, &end);
     if (r == -ECHILD) r = viv_os_child_end_by_info(care->pidfd, &end);
-    close_pidfd(care);
+    if (!is_kept) close_pidfd(care);
     latch_leader(care, &end, r < 0, now_ns);
     care->tree_is_dead = is_alone;
     care->tree_end_ns = now_ns;
@@ -215,12 +232,15 @@ static void look_at_tree(struct viv_care *care, uint64_t now_ns)
     if (!leader_has_ended(care) || care->tree_is_dead || now_ns < care->tree_check_ns) return;
     care->tree_is_dead = viv_tree_is_dead(care);
     if (care->tree_is_dead) {
+        let_go(care);
         care->tree_end_ns = now_ns;
         return;
     }
     const bool waits = care->limits.lingers && care->kill_ns == 0;
     if (!waits) viv_tree_kill(care);
-    care->tree_pause_ns = viv_min_u64(2 * care->tree_pause_ns, TREE_PAUSE_MAX_NS);
+    const bool is_dear = waits && keeps_number(care);
+    care->tree_pause_ns =
+        viv_min_u64(2 * care->tree_pause_ns, is_dear ? SESSION_PAUSE_MAX_NS : TREE_PAUSE_MAX_NS);
     care->tree_check_ns = now_ns + care->tree_pause_ns;
 }
 

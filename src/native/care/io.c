@@ -240,8 +240,8 @@ static int fd_of(const struct viv_care *care, uint32_t ready_bit)
         return care->streams[VIV_ERR].fd;
     case VIV_READY_IN:
         return care->wants_in ? care->in_fd : -1;
-    case VIV_READY_PID:
-        return care->pidfd;
+    case VIV_READY_PID: // one that has ended is kept for its number
+        return care->leader_end_ns == 0 || care->has_init ? care->pidfd : -1;
     case VIV_READY_LINK:
         return care->link.fd;
     default:

@@ -52,9 +52,11 @@ bool viv_tree_is_dead(struct viv_care *care)
 {
     if (care->has_init && !(care->is_gone && care->pidfd < 0)) return false;
     if (care->cgroup_fd >= 0) return viv_cgroup_is_populated(care->cgroup_fd) <= 0;
-    if (care->has_init) return true; // its namespace has gone with it
+    if (care->has_init) return true;    // its namespace has gone with it
+    if (care->leader == 0) return true; // it was never started; group 0 would be our own
+    if (has_leader(care)) return !viv_os_session_lives(care->leader);
     // Signal 0 harms nobody, should the number belong to another group by now.
-    return has_leader(care) ? false : viv_os_group_signal(care->leader, 0) == -ESRCH;
+    return viv_os_group_signal(care->leader, 0) == -ESRCH;
 }
 
 void viv_tree_signal(struct viv_care *care, int signo, bool leader)

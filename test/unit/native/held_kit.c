@@ -29,6 +29,13 @@ void held_clear(void)
     (void)snprintf(held_dir, sizeof held_dir, "%s/%s/h", cwd, state_dir);
 }
 
+int held_set_up(void **state)
+{
+    (void)state;
+    held_clear();
+    return 0;
+}
+
 void held_open(struct native_rig *rig)
 {
     rig_open_with(rig, held_configure);

@@ -9,6 +9,7 @@
 extern char held_dir[4200]; // hold/ of the test
 
 void held_clear(void); // a fresh state directory
+int held_set_up(void **state);
 void held_configure(struct viv_native_config *config);
 void held_open(struct native_rig *rig); // a kernel that may hold
 int held_count_files(void);

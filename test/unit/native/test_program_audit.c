@@ -5,7 +5,10 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "cap/holder.h"
+#include "harness/check.h"
 #include "native/metrics.h"
+#include "proc/host.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +82,76 @@ static void case_023_each_deed_has_one_record(void **state)
 }
 
 // The digest of the arguments, each with its 0, in hexadecimal.
+// Attaches, and waits to be told what to do with the handle: 2 closes it, 3 ends with it.
+static struct {
+    struct native_rig *rig;
+    struct viv_native_ref ref;
+    _Atomic uint32_t state;
+} holder;
+
+static enum viv_step hold(struct viv_proc *proc, void *arg, struct viv_slice *slice)
+{
+    static viv_handle handle;
+    struct viv_native_ctx ctx = holder.rig->ctx;
+    struct viv_htab *tab = viv_holder_find_htab(proc);
+    (void)arg;
+    (void)slice;
+    ctx.proc = proc;
+    switch (atomic_load(&holder.state)) {
+    case 0:
+        CHECK(viv_native_attach(&ctx, &holder.ref, VIV_RIGHT_READ, &handle) == VIV_OK);
+        atomic_store(&holder.state, 1);
+        return VIV_STEP_WAIT;
+    case 2:
+        CHECK(viv_res_close(tab, handle) == VIV_OK);
+        CHECK(viv_native_attach(&ctx, &holder.ref, VIV_RIGHT_READ, &handle) == VIV_OK);
+        atomic_store(&holder.state, 1);
+        return VIV_STEP_WAIT;
+    case 3:
+        return VIV_STEP_DONE;
+    default:
+        return VIV_STEP_WAIT;
+    }
+}
+
+static void tell_holder(uint32_t state, viv_pid pid)
+{
+    atomic_store(&holder.state, state);
+    CHECK(viv_proc_wake_pid(holder.rig->kernel, pid));
+}
+
+static void case_023_the_end_of_a_handle_has_one_record(void **state)
+{
+    (void)state;
+    struct native_rig rig;
+    viv_pid pid;
+    char by[64], text[VIV_PID_TEXT_BYTES];
+    rig_open(&rig);
+    rig_request(&rig, "sleep", "1000", NULL);
+    holder.rig = &rig;
+    holder.ref = rig_start(&rig);
+    atomic_store(&holder.state, 0);
+    expect(&rig, "native.spawn", "OK");
+    const struct viv_host_spec spec = {.env = rig.env, .fn = hold};
+    assert_int_equal(viv_host_spawn(&spec, &pid), VIV_OK);
+    expect(&rig, "native.attach", "OK");
+    (void)snprintf(by, sizeof by, "\"%s\"", viv_pid_format(pid, text));
+    has(by);
+    tell_holder(2, pid);
+    expect(&rig, "native.detach", "OK");
+    has(by);
+    has("\"digest\"");
+    expect(&rig, "native.attach", "OK");
+    tell_holder(3, pid);
+    expect(&rig, "native.detach", "OK");
+    has(by);
+    struct viv_native_status status; // closing ends nothing
+    rig_status(&rig, &holder.ref, &status);
+    assert_int_equal(status.phase, VIV_NATIVE_RUNNING);
+    assert_int_equal(rig_kill(&rig, &holder.ref, NULL), VIV_OK);
+    rig_close(&rig);
+}
+
 static void digest_of(const char *bytes, size_t len, char out[2 * VIV_SHA256_BYTES + 1])
 {
     uint8_t digest[VIV_SHA256_BYTES];
@@ -290,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(case_023_each_deed_has_one_record),
+        cmocka_unit_test(case_023_the_end_of_a_handle_has_one_record),
         cmocka_unit_test(case_023_what_a_record_says_and_what_it_never_says),
         cmocka_unit_test(case_023_arguments_are_shown_when_asked_for),
         cmocka_unit_test(case_023_every_refusal_has_one_record),

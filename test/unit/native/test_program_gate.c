@@ -26,13 +26,6 @@ static enum viv_native_start way; // of what a kernel in a process of its own do
 static struct native_rig rig;
 static char text[TEXT];
 
-static int set_up(void **state)
-{
-    (void)state;
-    held_clear();
-    return 0;
-}
-
 static enum viv_err start(const struct viv_native_ref *ref)
 {
     struct viv_native_call call;
@@ -388,18 +381,18 @@ static void each_call_of_a_start_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(case_108_117_a_reservation_ends_with_its_kernel, set_up),
-        cmocka_unit_test_setup(case_108_a_kernel_that_ends_in_order_takes_it_along, set_up),
-        cmocka_unit_test_setup(case_098_108_117_what_was_started_outlives_it, set_up),
-        cmocka_unit_test_setup(case_081_086_what_came_before_the_start, set_up),
-        cmocka_unit_test_setup(case_060_limits_set_before_the_start, set_up),
-        cmocka_unit_test_setup(case_043_stopped_before_its_start, set_up),
-        cmocka_unit_test_setup(case_011_a_start_that_fails, set_up),
-        cmocka_unit_test_setup(case_118_the_end_of_the_kernel_does_not_kill, set_up),
-        cmocka_unit_test_setup(case_118_its_instant_does_without_a_kernel, set_up),
-        cmocka_unit_test_setup(case_118_while_the_kernel_is_stopped, set_up),
-        cmocka_unit_test_setup(each_allocation_of_a_start_fails_once, set_up),
-        cmocka_unit_test_setup(each_call_of_a_start_fails_once, set_up),
+        cmocka_unit_test_setup(case_108_117_a_reservation_ends_with_its_kernel, held_set_up),
+        cmocka_unit_test_setup(case_108_a_kernel_that_ends_in_order_takes_it_along, held_set_up),
+        cmocka_unit_test_setup(case_098_108_117_what_was_started_outlives_it, held_set_up),
+        cmocka_unit_test_setup(case_081_086_what_came_before_the_start, held_set_up),
+        cmocka_unit_test_setup(case_060_limits_set_before_the_start, held_set_up),
+        cmocka_unit_test_setup(case_043_stopped_before_its_start, held_set_up),
+        cmocka_unit_test_setup(case_011_a_start_that_fails, held_set_up),
+        cmocka_unit_test_setup(case_118_the_end_of_the_kernel_does_not_kill, held_set_up),
+        cmocka_unit_test_setup(case_118_its_instant_does_without_a_kernel, held_set_up),
+        cmocka_unit_test_setup(case_118_while_the_kernel_is_stopped, held_set_up),
+        cmocka_unit_test_setup(each_allocation_of_a_start_fails_once, held_set_up),
+        cmocka_unit_test_setup(each_call_of_a_start_fails_once, held_set_up),
     };
     return cmocka_run_group_tests_name("native.program_gate", tests, NULL, NULL);
 }

@@ -33,13 +33,6 @@ static uint32_t rejoin(void)
     return held_rejoin(&rig);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    held_clear();
-    return 0;
-}
-
 static void close_one(const struct viv_native_ref *ref)
 {
     held_close(&rig, ref);
@@ -475,19 +468,19 @@ static void each_call_of_rejoining_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(case_098_the_same_program_under_another_pid, set_up),
-        cmocka_unit_test_setup(case_100_acknowledged_input_arrives_once, set_up),
-        cmocka_unit_test_setup(case_104_backpressure_loses_nothing, set_up),
-        cmocka_unit_test_setup(case_104_an_orphan_is_stopped_with_grace, set_up),
-        cmocka_unit_test_setup(orders_reach_it, set_up),
-        cmocka_unit_test_setup(a_terminal_is_resized_and_ended, set_up),
-        cmocka_unit_test_setup(knobs_and_limits, set_up),
-        cmocka_unit_test_setup(a_write_larger_than_a_frame_is_whole, set_up),
-        cmocka_unit_test_setup(what_is_refused, set_up),
-        cmocka_unit_test_setup(the_directory_of_groups_is_lost, set_up),
-        cmocka_unit_test_setup(only_one_kernel_holds, set_up),
-        cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, set_up),
-        cmocka_unit_test_setup(each_call_of_rejoining_fails_once, set_up),
+        cmocka_unit_test_setup(case_098_the_same_program_under_another_pid, held_set_up),
+        cmocka_unit_test_setup(case_100_acknowledged_input_arrives_once, held_set_up),
+        cmocka_unit_test_setup(case_104_backpressure_loses_nothing, held_set_up),
+        cmocka_unit_test_setup(case_104_an_orphan_is_stopped_with_grace, held_set_up),
+        cmocka_unit_test_setup(orders_reach_it, held_set_up),
+        cmocka_unit_test_setup(a_terminal_is_resized_and_ended, held_set_up),
+        cmocka_unit_test_setup(knobs_and_limits, held_set_up),
+        cmocka_unit_test_setup(a_write_larger_than_a_frame_is_whole, held_set_up),
+        cmocka_unit_test_setup(what_is_refused, held_set_up),
+        cmocka_unit_test_setup(the_directory_of_groups_is_lost, held_set_up),
+        cmocka_unit_test_setup(only_one_kernel_holds, held_set_up),
+        cmocka_unit_test_setup(each_allocation_of_rejoining_fails_once, held_set_up),
+        cmocka_unit_test_setup(each_call_of_rejoining_fails_once, held_set_up),
     };
     return cmocka_run_group_tests_name("native.program_held", tests, NULL, NULL);
 }

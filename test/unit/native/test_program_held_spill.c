@@ -24,13 +24,6 @@ enum { NUMBER_BYTES = 10 * 2 + 90 * 3 + 900 * 4 + 9000 * 5 + 30000 * 6 };
 static struct native_rig rig;
 static char text[TEXT];
 
-static int set_up(void **state)
-{
-    (void)state;
-    held_clear();
-    return 0;
-}
-
 // ---- the files ----
 
 struct content { // of stdout, as the files have it
@@ -371,12 +364,12 @@ static void each_allocation_of_taking_it_up_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(case_089_104_no_byte_of_a_required_spill_is_missing, set_up),
-        cmocka_unit_test_setup(case_089_a_torn_tail_is_cut_by_the_next_kernel, set_up),
-        cmocka_unit_test_setup(case_090_what_went_unwritten_is_a_gap, set_up),
-        cmocka_unit_test_setup(case_098_a_cursor_goes_on_in_the_files_of_the_last_kernel, set_up),
-        cmocka_unit_test_setup(case_103_files_of_a_holder_that_was_lost, set_up),
-        cmocka_unit_test_setup(each_allocation_of_taking_it_up_fails_once, set_up),
+        cmocka_unit_test_setup(case_089_104_no_byte_of_a_required_spill_is_missing, held_set_up),
+        cmocka_unit_test_setup(case_089_a_torn_tail_is_cut_by_the_next_kernel, held_set_up),
+        cmocka_unit_test_setup(case_090_what_went_unwritten_is_a_gap, held_set_up),
+        cmocka_unit_test_setup(case_098_a_cursor_goes_on_in_the_files_of_the_last_kernel, held_set_up),
+        cmocka_unit_test_setup(case_103_files_of_a_holder_that_was_lost, held_set_up),
+        cmocka_unit_test_setup(each_allocation_of_taking_it_up_fails_once, held_set_up),
     };
     return cmocka_run_group_tests_name("native.program_held_spill", tests, NULL, NULL);
 }

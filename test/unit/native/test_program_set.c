@@ -16,13 +16,6 @@ enum { WAYS = 3, RING_BYTES = 65536, MANY_BYTES = 1 << 20, TEXT = 1 << 17 };
 static struct native_rig rig;
 static char text[TEXT];
 
-static int set_up(void **state)
-{
-    (void)state;
-    held_clear();
-    return 0;
-}
-
 static void without_direct(struct viv_native_config *config)
 {
     config->direct = false;
@@ -294,11 +287,11 @@ static void case_099_so_does_the_label_of_what_has_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(case_007_025_another_label, set_up),
-        cmocka_unit_test_setup(case_066_069_a_program_that_waits_goes_on, set_up),
-        cmocka_unit_test_setup(case_070_073_what_dropped_waits_and_loses_nothing, set_up),
-        cmocka_unit_test_setup(case_098_what_was_set_outlives_the_kernel, set_up),
-        cmocka_unit_test_setup(case_099_so_does_the_label_of_what_has_ended, set_up),
+        cmocka_unit_test_setup(case_007_025_another_label, held_set_up),
+        cmocka_unit_test_setup(case_066_069_a_program_that_waits_goes_on, held_set_up),
+        cmocka_unit_test_setup(case_070_073_what_dropped_waits_and_loses_nothing, held_set_up),
+        cmocka_unit_test_setup(case_098_what_was_set_outlives_the_kernel, held_set_up),
+        cmocka_unit_test_setup(case_099_so_does_the_label_of_what_has_ended, held_set_up),
     };
     return cmocka_run_group_tests_name("native.program_set", tests, NULL, NULL);
 }
