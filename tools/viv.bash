@@ -5,7 +5,7 @@ _viv()
 {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} options= words=
-    local commands='run ps logs info attach wait signal stop kill release daemon version help'
+    local commands='run ps logs info res attach wait signal stop kill release daemon version help'
     COMPREPLY=()
     case $previous in
     --engine) words='many fast' ;;
@@ -31,6 +31,7 @@ _viv()
     ps) options='--all --json' ;;
     logs) options='--follow --lines --since --stream --times --raw --json' ;;
     info) options='--json --native' ;;
+    res) options='--env --kind --orphans --tree --follow --json' ;;
     attach) options='--stdin --detach-keys --json' ;;
     wait) options='--timeout --json' ;;
     signal) options='--leader --json' ;;
@@ -46,6 +47,8 @@ _viv()
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    elif [[ $command == res ]] && ((COMP_CWORD == 2)); then
+        mapfile -t COMPREPLY < <(compgen -W audit -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     fi

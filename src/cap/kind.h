@@ -18,7 +18,7 @@ typedef uint32_t viv_rights;
 #define VIV_RIGHTS_RESERVED UINT32_C(0xF000)
 
 struct viv_htab; // a table of handles (cap/htab.h)
-struct viv_op; // a parked operation (cap/op.h)
+struct viv_op;   // a parked operation (cap/op.h)
 #define VIV_RES_STATS_MAX 32
 struct viv_res_stat { // statistics of a kind: numbers with names that live as long as the program
     uint32_t count;

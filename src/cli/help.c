@@ -146,10 +146,11 @@ static const char res_help[] =
     "  --kind K    of one kind: process, channel, file, child, …\n"
     "  --orphans   what has outlived its owner, since somebody holds it\n"
     "  --tree      below each its parts, what it owns and the handles on it\n"
+    "  -f, --follow  with audit: and what comes\n"
     "  --json      an array of all that is known\n"
     "\n"
     "HOLDS keep a resource's record, PINS its object. With audit: what was denied, granted and\n"
-    "changed, as far as the ring of the daemon has it; -f: and what comes.\n" REF_HELP;
+    "changed, as far as the ring of the daemon has it.\n" REF_HELP;
 
 static const char attach_help[] =
     "viv attach [options] REF\n"

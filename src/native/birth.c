@@ -35,7 +35,7 @@ static void stop(struct viv_program *program, enum viv_native_cause cause)
     (void)viv_program__order_stop(program, &(struct viv_native_orders){.stop = cause});
 }
 
-void viv_program__own(struct viv_program *program)
+enum viv_err viv_program__own(struct viv_program *program)
 {
     char label[VIV_RES_LABEL_MAX + 1]; // so much of it as listings of resources show
     (void)snprintf(label, sizeof label, "%s", program->label);
@@ -45,11 +45,16 @@ void viv_program__own(struct viv_program *program)
                                       .label = label};
     const enum viv_err err = viv_res_add(viv_room_reg(program->native->cap), &spec,
                                          viv_program__take(program), &program->resource);
-    if (err == VIV_OK) return;
-    program->resource = VIV_RID_NONE;
-    const bool has_ended = err == VIV_E_NOTFOUND;
-    if (has_ended && program->is_handed) return;
-    stop(program, has_ended ? VIV_CAUSE_OWNER : VIV_CAUSE_START);
+    if (err != VIV_OK) program->resource = VIV_RID_NONE;
+    return err;
+}
+
+// One that nobody can own ends; what is held outlives its owner.
+static void own(struct viv_program *program)
+{
+    const enum viv_err err = viv_program__own(program);
+    if (err == VIV_OK || (err == VIV_E_NOTFOUND && program->is_handed)) return;
+    stop(program, err == VIV_E_NOTFOUND ? VIV_CAUSE_OWNER : VIV_CAUSE_START);
 }
 
 // Writes down how the spawn came out, and tells who asked, unless it has ended meanwhile.
@@ -119,7 +124,7 @@ static void take_over(struct viv_program *program, struct viv_proc *proc, uint64
     set_phase(program, is_held || is_gated ? VIV_NATIVE_HELD : VIV_NATIVE_RUNNING);
     const bool stops = !viv_program__list(program);
     viv_proc_publish(proc);
-    viv_program__own(program);
+    own(program);
     if (stops && !program->is_handed) stop(program, VIV_CAUSE_KERNEL_END);
     if (viv_program__deliver(program, viv_proc_parent(proc)) != VIV_OK)
         stop(program, VIV_CAUSE_START);

@@ -438,7 +438,9 @@ static bool adopt(const struct search *search, struct lost_child *child)
     struct viv_proc *proc = program->proc;
     VIV_IGNORE(viv_room_admit(proc, NULL, NULL), "it is there already, whatever the session says");
     (void)viv_program__list(program);
-    viv_program__own(program);
+    if (viv_program__own(program) != VIV_OK) // it lives on, and the next kernel may own it
+        VIV_LOG(VIV_LOG_WARN, "program %s cannot be owned: there are no handles to it",
+                child->digest);
     viv_native__audit_deed(program, &deed);
     viv_proc_born(proc);
     return true;

@@ -240,8 +240,9 @@ void viv_program__start_held(struct viv_program *program, uint64_t now_ns); // a
 // True: a held program is being launched, and belongs to its launch; look again at *out_ns.
 bool viv_program__look_at_start(struct viv_program *program, uint64_t now_ns, uint64_t *out_ns);
 void viv_program__note_started(struct viv_program *program); // init has started the leader
-// The resource through which others hold it; without one, when its owner has ended, it ends.
-void viv_program__own(struct viv_program *program);
+// The resource through which others hold it. Errors: NOTFOUND (its owner has ended), QUOTA,
+// EXHAUSTED: it is nobody's then.
+enum viv_err viv_program__own(struct viv_program *program) VIV_MUST_CHECK;
 
 // ---- wake.c: the step's ----
 void viv_program__init_care(struct viv_program *program);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as JSON, and as a registration. What is taken has one canonical text, which reads back as
-// the same value; a registration's normal form is the normal form of itself, and its schemas and
+// Any bytes as JSON, and as a registration. What is taken has one canonical text, which reads back
+// as the same value; a registration's normal form is the normal form of itself, and its schemas and
 // selectors can be used on any payload without harm.
 #include "base/cjson.h"
 #include "store/output.h"

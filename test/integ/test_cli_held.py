@@ -142,7 +142,7 @@ class Held(HeldTest):
         self.addCleanup(holder.close)
         holder.bind(f"/proc/self/fd/{self.open_dir()}/{digest}.sock")
         holder.listen(64)
-        hello = struct.pack("<HHIQ", 96, 0, 64, 0) + struct.pack("<IIQQ16s17s7x", 2, 3, 0, 1, bytes(16), digest.encode())
+        hello = struct.pack("<HHIQ", 96, 0, 64, 0) + struct.pack("<IIQQ16s17s7x", 90, 91, 0, 1, bytes(16), digest.encode())
 
         def greet():
             while True:

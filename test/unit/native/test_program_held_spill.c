@@ -367,7 +367,8 @@ int main(void)
         cmocka_unit_test_setup(case_089_104_no_byte_of_a_required_spill_is_missing, held_set_up),
         cmocka_unit_test_setup(case_089_a_torn_tail_is_cut_by_the_next_kernel, held_set_up),
         cmocka_unit_test_setup(case_090_what_went_unwritten_is_a_gap, held_set_up),
-        cmocka_unit_test_setup(case_098_a_cursor_goes_on_in_the_files_of_the_last_kernel, held_set_up),
+        cmocka_unit_test_setup(case_098_a_cursor_goes_on_in_the_files_of_the_last_kernel,
+                               held_set_up),
         cmocka_unit_test_setup(case_103_files_of_a_holder_that_was_lost, held_set_up),
         cmocka_unit_test_setup(each_allocation_of_taking_it_up_fails_once, held_set_up),
     };
