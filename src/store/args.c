@@ -16,6 +16,13 @@ enum viv_err viv_store__check_id(struct viv_str id, const char *name, struct viv
     return VIV_OK;
 }
 
+enum viv_err viv_store__check_text(struct viv_str text, const char *name, struct viv_diag *diag)
+{
+    return viv_utf8_is_valid(text.p, text.n)
+               ? VIV_OK
+               : viv_diag_set(diag, VIV_STORE_UTF8, "%s: not UTF-8", name);
+}
+
 enum viv_err viv_store__parse(struct viv_str text, size_t max_bytes, const char *name,
                               json_t **out_value, struct viv_diag *diag)
 {

@@ -87,6 +87,17 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(EVENTS_OF_TYPE, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND seq>$2 "            \
                       "AND type=$4 ORDER BY seq LIMIT $3")                                         \
     X(EVENT_COUNT, "SELECT count(*) FROM event WHERE birth=$1 AND type=$2 AND seq<=$3")            \
+    X(GRANT_PUT,                                                                                   \
+      "INSERT INTO grants(scope_id,birth,session,frame,descriptor) VALUES($1,$2,$3,$4,$5) "        \
+      "ON CONFLICT(scope_id,birth) DO UPDATE SET descriptor=excluded.descriptor")                  \
+    X(GRANT_DROP, "DELETE FROM grants WHERE scope_id=$1 AND birth=$2")                             \
+    X(GRANT_GET, "SELECT descriptor,birth FROM grants WHERE scope_id=$1 AND "                      \
+                 "birth=(SELECT birth FROM proc WHERE id=$2)")                                     \
+    X(GRANTS_OF_SCOPE,                                                                             \
+      "SELECT p.id,g.descriptor FROM grants g JOIN proc p ON p.birth=g.birth "                     \
+      "WHERE g.scope_id=$1 AND p.id>$2 AND ($3=0 OR p.state=0) ORDER BY p.id LIMIT $4")            \
+    X(GRANTS_OF_PROCESS, "SELECT session,frame,scope_id,descriptor FROM grants WHERE birth=$1 "    \
+                         "ORDER BY session,scope_id")                                              \
     X(WAKE_PUT,                                                                                    \
       "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
       "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")

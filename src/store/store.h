@@ -181,6 +181,85 @@ enum viv_err viv_store_complete(struct viv_store *store, struct viv_str id,
                                 struct viv_record *record,
                                 struct viv_store_diag *err) VIV_MUST_CHECK;
 
+// ---- facts on the row (2.2) ----
+
+// Write-once: {"backend":…,"id":…,"metadata":…}. Also of an ended process. Errors: NOTFOUND,
+// STORE_EXTERNAL_REF (another is recorded), STORE_FENCED, _FENCE_REQUIRED.
+enum viv_err viv_store_set_external_ref(struct viv_store *store, struct viv_str id,
+                                        struct viv_str ref, const struct viv_fence *fence,
+                                        struct viv_mem *mem, struct viv_record *record,
+                                        struct viv_store_diag *err) VIV_MUST_CHECK;
+// {"owner":{"owner_id":…},"at_ms":…}; the first one stays. Errors: as above, STORE_TERMINAL.
+enum viv_err viv_store_record_first_started(struct viv_store *store, struct viv_str id,
+                                            struct viv_str started, const struct viv_fence *fence,
+                                            struct viv_mem *mem, struct viv_record *record,
+                                            struct viv_store_diag *err) VIV_MUST_CHECK;
+// {"by":…,"at_ms":…,"reason":…}; the first one stays, and ends nothing. Errors: NOTFOUND,
+// STORE_TERMINAL.
+enum viv_err viv_store_request_abandon(struct viv_store *store, struct viv_str id,
+                                       struct viv_str request, struct viv_mem *mem,
+                                       struct viv_record *record,
+                                       struct viv_store_diag *err) VIV_MUST_CHECK;
+// {"kind":…,"name":…,"key":…,"ordinal":…,"since_ms":…}, for who looks; n == 0 clears it. Errors:
+// NOTFOUND, STORE_TERMINAL (to set), STORE_FENCED, _FENCE_REQUIRED.
+enum viv_err viv_store_set_wait(struct viv_store *store, struct viv_str id, struct viv_str wait,
+                                const struct viv_fence *fence, struct viv_mem *mem,
+                                struct viv_record *record,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+#define VIV_CANCEL_NOW 1u // and end it, if nobody has a live lease
+struct viv_cancel {
+    struct viv_str reason, by; // p == NULL: none
+    uint32_t flags;
+};
+// Asks for the end: an event; the same reason again is the same request. Errors: NOTFOUND,
+// STORE_TERMINAL (but not again), TOOBIG, STORE_UTF8.
+enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id,
+                                      const struct viv_cancel *cancel, struct viv_mem *mem,
+                                      struct viv_record *record, uint64_t *sequence,
+                                      struct viv_store_diag *err) VIV_MUST_CHECK;
+
+// ---- grants (2.6) ----
+
+struct viv_grant {
+    struct viv_scope scope;
+    struct viv_str scope_id, descriptor; // descriptor: JSON
+    struct viv_record record;
+};
+struct viv_grants {
+    struct viv_grant *items;
+    size_t count;
+    struct viv_str next; // the id to go on after; n == 0: these are all
+};
+// {"kind":…,"label":…,"rights":[…]}; replaces one that is there. rights: of read, await, signal,
+// cancel, grant; when left out, all but grant. Errors: NOTFOUND, INVAL.
+enum viv_err viv_store_grant(struct viv_store *store, const struct viv_scope *scope,
+                             struct viv_str id, struct viv_str descriptor,
+                             struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store_revoke(struct viv_store *store, const struct viv_scope *scope,
+                              struct viv_str id, struct viv_store_diag *err) VIV_MUST_CHECK;
+// All or none. Errors: STORE_NOT_GRANTED (the first that `from` has not), TOOBIG.
+enum viv_err viv_store_transfer(struct viv_store *store, const struct viv_scope *from,
+                                const struct viv_scope *to, const struct viv_str *ids, size_t count,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+// rights: JSON list, empty when there is no grant.
+enum viv_err viv_store_has_grant(struct viv_store *store, const struct viv_scope *scope,
+                                 struct viv_str id, struct viv_mem *mem, bool *has,
+                                 struct viv_str *rights, struct viv_store_diag *err) VIV_MUST_CHECK;
+struct viv_grants_query {
+    bool is_live_only;
+    struct viv_str after; // id
+    uint64_t limit;       // at most 10,000
+};
+// By id.
+enum viv_err viv_store_grants_of_scope(struct viv_store *store, const struct viv_scope *scope,
+                                       const struct viv_grants_query *query, struct viv_mem *mem,
+                                       struct viv_grants *out_grants,
+                                       struct viv_store_diag *err) VIV_MUST_CHECK;
+// By session, then scope; without records. Errors: NOTFOUND.
+enum viv_err viv_store_grants_of_process(struct viv_store *store, struct viv_str id,
+                                         struct viv_mem *mem, struct viv_grants *out_grants,
+                                         struct viv_store_diag *err) VIV_MUST_CHECK;
+
 // ---- leases (2.7) ----
 
 #define VIV_CLAIM_BEGIN 1u

@@ -75,6 +75,8 @@ static inline struct viv_str viv_str_of(const char *text) // NULL: empty
 // name: the argument, for the message. Errors: INVAL, TOOBIG, STORE_UTF8.
 enum viv_err viv_store__check_id(struct viv_str id, const char *name,
                                  struct viv_diag *diag) VIV_MUST_CHECK;
+enum viv_err viv_store__check_text(struct viv_str text, const char *name, // STORE_UTF8
+                                   struct viv_diag *diag) VIV_MUST_CHECK;
 // Errors: TOOBIG, STORE_UTF8, STORE_JSON, EXHAUSTED.
 enum viv_err viv_store__parse(struct viv_str text, size_t max_bytes, const char *name,
                               json_t **out_value, struct viv_diag *diag) VIV_MUST_CHECK;

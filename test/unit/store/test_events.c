@@ -3,8 +3,9 @@
 // as an event makes them (48 to 51), bounds.
 #include "store_rig.h"
 
+#include "os/thread.h"
+
 #include <stdio.h>
-#include <threads.h>
 
 static struct viv_events after(struct rig *rig, const char *id, struct viv_events_query query)
 {
@@ -263,7 +264,7 @@ struct appender {
     enum viv_err err;
 };
 
-static int append_many(void *arg)
+static void append_many(void *arg)
 {
     struct appender *self = arg;
     struct viv_mem mem;
@@ -280,16 +281,16 @@ static int append_many(void *arg)
         self->seqs[i] = event.seq;
     }
     viv_mem_deinit(&mem);
-    return 0;
 }
 
 static void run_threads(struct appender appenders[THREADS])
 {
-    thrd_t threads[THREADS];
+    struct viv_thread *threads[THREADS];
     for (int i = 0; i < THREADS; i++)
-        assert_int_equal(thrd_create(&threads[i], append_many, &appenders[i]), thrd_success);
+        assert_int_equal(viv_thread_start("test", 0, append_many, &appenders[i], &threads[i]),
+                         VIV_OK);
     for (int i = 0; i < THREADS; i++)
-        (void)thrd_join(threads[i], NULL);
+        viv_thread_join(threads[i]);
 }
 
 static void case_036_threads_and_one_new_key(struct rig *rig)

@@ -3,8 +3,9 @@
 // (97).
 #include "store_rig.h"
 
+#include "os/thread.h"
+
 #include <stdio.h>
-#include <threads.h>
 
 static void case_001_first_registration(struct rig *rig)
 {
@@ -114,23 +115,22 @@ struct racer {
     bool created;
 };
 
-static int race(void *arg)
+static void race(void *arg)
 {
     struct racer *self = arg;
     struct viv_mem mem;
     viv_mem_init(&mem, VIV_TAG_TEST);
     self->err = viv_store_register(self->rig->store, self->text, &mem, NULL, &self->created, NULL);
     viv_mem_deinit(&mem);
-    return 0;
 }
 
 static void run_race(struct racer racers[THREADS])
 {
-    thrd_t threads[THREADS];
+    struct viv_thread *threads[THREADS];
     for (int i = 0; i < THREADS; i++)
-        assert_int_equal(thrd_create(&threads[i], race, &racers[i]), thrd_success);
+        assert_int_equal(viv_thread_start("test", 0, race, &racers[i], &threads[i]), VIV_OK);
     for (int i = 0; i < THREADS; i++)
-        (void)thrd_join(threads[i], NULL);
+        viv_thread_join(threads[i]);
 }
 
 static void case_009_many_first_registrations(struct rig *rig)
