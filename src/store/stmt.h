@@ -98,6 +98,20 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
       "WHERE g.scope_id=$1 AND p.id>$2 AND ($3=0 OR p.state=0) ORDER BY p.id LIMIT $4")            \
     X(GRANTS_OF_PROCESS, "SELECT session,frame,scope_id,descriptor FROM grants WHERE birth=$1 "    \
                          "ORDER BY session,scope_id")                                              \
+    X(WAKE_EVENTS, "SELECT " VIV_EVENT_LIST " FROM event e WHERE birth=$1 AND seq>$2 "             \
+                   "AND wake_id IS NOT NULL AND NOT EXISTS(SELECT 1 FROM wake_ack a WHERE "        \
+                   "a.birth=e.birth AND a.seq=e.seq) ORDER BY seq LIMIT $3")                       \
+    X(WAKE_ACK_ONE, "INSERT INTO wake_ack(birth,seq) VALUES($1,$2) ON CONFLICT DO NOTHING")        \
+    X(WAKE_ACK_ALL, "INSERT INTO wake_ack(birth,seq) SELECT birth,seq FROM event "                 \
+                    "WHERE wake_id=$1 ON CONFLICT DO NOTHING")                                     \
+    X(WAKE_GET, "SELECT state,take_token FROM wake WHERE wake_id=$1 {lock}")                       \
+    X(WAKE_DONE, "UPDATE wake SET state=2,take_token=NULL WHERE wake_id=$1")                       \
+    X(WAKE_TAKEN, "UPDATE wake SET state=1,take_token=$2,visible_ms=$3,deliveries=$4 "             \
+                  "WHERE wake_id=$1")                                                              \
+    X(WAKE_BACK, "UPDATE wake SET state=0,take_token=NULL,visible_ms=$2 WHERE wake_id=$1")         \
+    X(WAKES_DUE, "SELECT wake_id,body,created_ms,deliveries FROM wake WHERE state<>2 AND "         \
+                 "visible_ms<=$1 AND ($2='' OR scope_id=$2) "                                      \
+                 "ORDER BY created_ms,birth,seq LIMIT $3 {skip}")                                  \
     X(WAKE_PUT,                                                                                    \
       "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
       "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")

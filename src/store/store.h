@@ -260,6 +260,39 @@ enum viv_err viv_store_grants_of_process(struct viv_store *store, struct viv_str
                                          struct viv_mem *mem, struct viv_grants *out_grants,
                                          struct viv_store_diag *err) VIV_MUST_CHECK;
 
+// ---- wakes (2.4, 2.8) ----
+
+// Events with a wake that nobody has acknowledged, after a sequence. Errors: NOTFOUND.
+enum viv_err viv_store_wake_events_after(struct viv_store *store, struct viv_str id,
+                                         const struct viv_events_query *query, struct viv_mem *mem,
+                                         struct viv_events *out_events,
+                                         struct viv_store_diag *err) VIV_MUST_CHECK;
+// The wake of one event; again: no effect. Errors: NOTFOUND, INVAL (no such sequence).
+enum viv_err viv_store_ack_wake(struct viv_store *store, struct viv_str id, uint64_t sequence,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+struct viv_wakes {
+    struct viv_wake *items;
+    size_t count;
+};
+struct viv_wakes_query {
+    const struct viv_scope *scope; // NULL: of all
+    uint64_t limit;                // at most 10,000
+    int64_t visible_for_ms;        // then they can be taken again
+};
+// What is pending, or was taken and not acknowledged in time; by creation.
+enum viv_err viv_store_wakes_take(struct viv_store *store, const struct viv_wakes_query *query,
+                                  struct viv_mem *mem, struct viv_wakes *out_wakes,
+                                  struct viv_store_diag *err) VIV_MUST_CHECK;
+// Acknowledges it, and every event with it; again, or with a token of an earlier take: the same.
+// Errors: NOTFOUND.
+enum viv_err viv_store_wakes_ack(struct viv_store *store, struct viv_str wake_id,
+                                 struct viv_str take_token,
+                                 struct viv_store_diag *err) VIV_MUST_CHECK;
+// Visible again after a delay; with a stale token: no effect. Errors: NOTFOUND.
+enum viv_err viv_store_wakes_return(struct viv_store *store, struct viv_str wake_id,
+                                    struct viv_str take_token, int64_t delay_ms,
+                                    struct viv_store_diag *err) VIV_MUST_CHECK;
+
 // ---- leases (2.7) ----
 
 #define VIV_CLAIM_BEGIN 1u
