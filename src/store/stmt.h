@@ -87,6 +87,14 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(EVENTS_OF_TYPE, "SELECT " VIV_EVENT_LIST " FROM event WHERE birth=$1 AND seq>$2 "            \
                       "AND type=$4 ORDER BY seq LIMIT $3")                                         \
     X(EVENT_COUNT, "SELECT count(*) FROM event WHERE birth=$1 AND type=$2 AND seq<=$3")            \
+    X(CHECKPOINT_PUT, "INSERT INTO checkpoint(birth,ordinal,hash,data) VALUES($1,$2,$3,$4)")       \
+    X(CHECKPOINT_NEWEST, "SELECT ordinal,hash FROM checkpoint WHERE birth=$1 "                     \
+                         "ORDER BY ordinal DESC LIMIT 2")                                          \
+    X(CHECKPOINT_GET, "SELECT ordinal,data,hash FROM checkpoint WHERE birth=$1 AND ordinal=$2")    \
+    X(CHECKPOINT_DROP, "DELETE FROM checkpoint WHERE birth=$1 AND ordinal<$2")                     \
+    X(BLOB_PUT, "INSERT INTO blob(hash,data,created_ms) VALUES($1,$2,$3) "                         \
+                "ON CONFLICT(hash) DO NOTHING")                                                    \
+    X(BLOB_GET, "SELECT data FROM blob WHERE hash=$1")                                             \
     X(GRANT_PUT,                                                                                   \
       "INSERT INTO grants(scope_id,birth,session,frame,descriptor) VALUES($1,$2,$3,$4,$5) "        \
       "ON CONFLICT(scope_id,birth) DO UPDATE SET descriptor=excluded.descriptor")                  \

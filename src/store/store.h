@@ -13,80 +13,9 @@
 #ifndef VIV_STORE_STORE_H
 #define VIV_STORE_STORE_H
 
-#include "base/err.h"
-#include "base/mem.h"
+#include "store/types.h"
 
 struct viv_store;
-
-struct viv_str {
-    const char *p; // may be NULL when n is 0
-    size_t n;      // bytes
-};
-
-struct viv_scope {
-    struct viv_str session, frame; // frame.n == 0: none
-};
-
-enum viv_tier { VIV_TIER_INLINE, VIV_TIER_PROCESS, VIV_TIER_DURABLE, VIV_TIER_REPLICATED };
-enum viv_dstate { VIV_RUNNING, VIV_COMPLETED, VIV_FAILED, VIV_CANCELLED, VIV_ABANDONED };
-enum viv_disposition { VIV_RERUNNABLE = 1, VIV_OWNER_BOUND, VIV_EXTERNAL };
-
-struct viv_liveness {
-    bool is_os_process; // else opaque
-    char boot_id[37];
-    uint64_t pidns, start;
-    int32_t pid;
-};
-
-struct viv_owner {
-    struct viv_str owner_id, incarnation; // incarnation.n == 0: none
-    struct viv_liveness liveness;
-};
-
-struct viv_fence {
-    char token[33];
-    uint64_t fence;
-};
-
-struct viv_lease {
-    struct viv_str id;
-    uint64_t birth;
-    struct viv_owner owner;
-    struct viv_fence f;
-    uint32_t attempt;
-    int64_t claimed_ms, expires_ms, ttl_ms; // of the lease clock
-};
-
-struct viv_record {
-    struct viv_str id, registration, hash, kind, label;
-    uint64_t birth, last_seq;
-    enum viv_disposition disposition;
-    enum viv_dstate state;
-    int64_t created_ms, updated_ms, due_ms;
-    uint32_t attempt, charged;
-    struct viv_scope wake_target;
-    // JSON, or empty
-    struct viv_str await_output, external_ref, first_started, abandon_request, cancel_request, wait;
-};
-
-struct viv_event {
-    struct viv_str id, type, payload, key, semantics, wake_id;
-    uint64_t seq;
-    int64_t at_ms;
-};
-
-struct viv_wake {
-    struct viv_str wake_id, scope_id, id, type, dedupe_key, input, body, take_token;
-    uint64_t seq;
-    int64_t created_ms;
-    uint32_t deliveries;
-};
-
-struct viv_append {
-    struct viv_str type, payload, key, authority; // key.n == 0: none; authority: JSON, n == 0: none
-    const struct viv_scope *wake_target;          // NULL: the row's
-    const struct viv_fence *fence;                // NULL: none
-};
 
 struct viv_store_diag {
     struct viv_diag d;
@@ -292,6 +221,38 @@ enum viv_err viv_store_wakes_ack(struct viv_store *store, struct viv_str wake_id
 enum viv_err viv_store_wakes_return(struct viv_store *store, struct viv_str wake_id,
                                     struct viv_str take_token, int64_t delay_ms,
                                     struct viv_store_diag *err) VIV_MUST_CHECK;
+
+// ---- what a run keeps (2.8) ----
+
+// The recorded value of a step: what a rerun does not do again. Errors: as append; STORE_FENCED
+// (also without a fence), STORE_KEY_CONFLICT (another value is recorded).
+enum viv_err viv_store_step_end(struct viv_store *store, struct viv_str id, struct viv_str key,
+                                struct viv_str value, const struct viv_fence *fence,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+// value: JSON. Errors: NOTFOUND (of the process, or of the step).
+enum viv_err viv_store_step_get(struct viv_store *store, struct viv_str id, struct viv_str key,
+                                struct viv_mem *mem, struct viv_str *value,
+                                struct viv_store_diag *err) VIV_MUST_CHECK;
+#define VIV_CHECKPOINT_NEWEST UINT64_MAX
+// At most 4 MiB; the newest two are kept. Errors: STORE_FENCED, STORE_KEY_CONFLICT (other bytes),
+// INVAL (an ordinal below the newest), TOOBIG.
+enum viv_err viv_store_checkpoint_put(struct viv_store *store, struct viv_str id, uint64_t ordinal,
+                                      struct viv_str bytes, const struct viv_fence *fence,
+                                      struct viv_store_diag *err) VIV_MUST_CHECK;
+struct viv_checkpoint {
+    uint64_t ordinal;
+    struct viv_str bytes;
+};
+// Errors: NOTFOUND.
+enum viv_err viv_store_checkpoint_get(struct viv_store *store, struct viv_str id, uint64_t ordinal,
+                                      struct viv_mem *mem, struct viv_checkpoint *checkpoint,
+                                      struct viv_store_diag *err) VIV_MUST_CHECK;
+// At most 64 MiB. hash: SHA-256, lower-case hexadecimal.
+enum viv_err viv_store_blob_put(struct viv_store *store, struct viv_str bytes, struct viv_mem *mem,
+                                struct viv_str *hash, struct viv_store_diag *err) VIV_MUST_CHECK;
+// Errors: NOTFOUND, STORE_CORRUPT (the bytes have another hash).
+enum viv_err viv_store_blob_get(struct viv_store *store, struct viv_str hash, struct viv_mem *mem,
+                                struct viv_str *bytes, struct viv_store_diag *err) VIV_MUST_CHECK;
 
 // ---- leases (2.7) ----
 
