@@ -32,11 +32,6 @@ static enum viv_err refuse(struct viv_diag *diag, enum viv_err err, const char *
     return viv_diag_set(diag, err, "%s", what);
 }
 
-static bool is_equal(struct viv_str a, struct viv_str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
 // ---- before the transaction ----
 
 enum viv_err viv_store__event_check(const struct viv_store__event *event, struct viv_diag *diag)
@@ -285,7 +280,7 @@ enum viv_err viv_store__fence_check(struct viv_store__txn *txn, const struct viv
     }
     const struct viv_str token = viv_row_text(row, VIV_PROC_lease_token);
     if (is_leased && fence->fence == (uint64_t)viv_row_int(row, VIV_PROC_fence) &&
-        is_equal(token, viv_str_of(fence->token)))
+        viv_str_is_equal(token, viv_str_of(fence->token)))
         return VIV_OK;
     return refuse(diag, VIV_STORE_FENCED, "the fence is not the live lease");
 }
@@ -533,7 +528,7 @@ static enum viv_err append(struct viv_store__txn *txn, struct viv_store__row *ro
     VIV_TRY(hash_event(event, meaning->type != NULL && meaning->type->state != VIV_RUNNING,
                        meaning->hash));
     if (event->keyed.count > 0) {
-        if (!is_equal(event->keyed.values[HASH].text, viv_str_of(meaning->hash)))
+        if (!viv_str_is_equal(event->keyed.values[HASH].text, viv_str_of(meaning->hash)))
             return refuse(diag, VIV_STORE_KEY_CONFLICT, "the key holds another event");
         return replay(txn, row, event, mem);
     }

@@ -165,11 +165,6 @@ static struct op_read *read_of(struct viv_store__op *op)
     return VIV_CONTAINER_OF(op, struct op_read, op);
 }
 
-static int64_t to_int64(uint64_t number) // what is above behaves as the greatest
-{
-    return (int64_t)viv_min_u64(number, INT64_MAX);
-}
-
 static enum viv_err load_read(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     return viv_store__row_ask(txn, read_of(op)->id, false);
@@ -202,13 +197,13 @@ static enum viv_err read_after(struct op_read *self, struct viv_store__txn *txn,
                                const struct viv_store__row *row, int64_t birth)
 {
     struct viv_db_rows rows;
-    const int64_t limit = to_int64(self->limit + 1); // one more tells whether there is more
+    const int64_t limit = viv_to_i64(self->limit + 1); // one more tells whether there is more
     if (self->type.n == 0)
-        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_AFTER, "iii", birth, to_int64(self->after),
+        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_AFTER, "iii", birth, viv_to_i64(self->after),
                                 limit));
     else
-        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_OF_TYPE, "iiis", birth, to_int64(self->after),
-                                limit, self->type));
+        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_OF_TYPE, "iiis", birth,
+                                viv_to_i64(self->after), limit, self->type));
     VIV_TRY(viv_store__recv(txn, &rows));
     return take_page(self, &rows, row);
 }
@@ -217,7 +212,7 @@ static enum viv_err read_count(struct op_read *self, struct viv_store__txn *txn,
 {
     struct viv_db_rows rows;
     VIV_TRY(viv_store__send(txn, VIV_STMT_EVENT_COUNT, "isi", birth, self->type,
-                            to_int64(self->after)));
+                            viv_to_i64(self->after)));
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count != 1) return VIV_STORE_CORRUPT;
     self->count = (uint64_t)rows.values[0].number;

@@ -31,11 +31,6 @@ static enum viv_err load_fact(struct viv_store__op *op, struct viv_store__txn *t
     return viv_store__row_ask(txn, fact_of(op)->id, true);
 }
 
-static bool is_same(struct viv_str a, struct viv_str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
 static enum viv_err run_fact(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     struct op_fact *self = fact_of(op);
@@ -49,8 +44,8 @@ static enum viv_err run_fact(struct viv_store__op *op, struct viv_store__txn *tx
         VIV_TRY(viv_store__fence_check(txn, &row, self->fence, diag));
     const bool is_there = viv_row_has(&row, self->column);
     const struct viv_str found = viv_row_text(&row, self->column);
-    const bool stays = (self->is_once && is_there) || is_same(found, self->text);
-    if (stays && self->other != VIV_OK && !is_same(found, self->text))
+    const bool stays = (self->is_once && is_there) || viv_str_is_equal(found, self->text);
+    if (stays && self->other != VIV_OK && !viv_str_is_equal(found, self->text))
         return viv_diag_set(diag, self->other, "recorded: %.*s", (int)viv_min_u64(found.n, 200),
                             found.p);
     if (!stays) {

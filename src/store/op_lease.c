@@ -33,17 +33,6 @@ static enum viv_err load_lease(struct viv_store__op *op, struct viv_store__txn *
     return viv_store__row_ask(txn, lease_of(op)->id, op->is_write);
 }
 
-static bool is_equal(struct viv_str a, struct viv_str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-static int64_t add_sat(int64_t a, int64_t b) // b >= 0
-{
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
 // ---- how an owner is kept ----
 
 static struct viv_str write_liveness(const struct viv_liveness *liveness, char out[LIVE_BYTES])
@@ -113,7 +102,7 @@ static enum viv_err set_lease(struct viv_store__txn *txn, struct viv_store__row 
     viv_row_set_int(row, VIV_PROC_fence, viv_row_int(row, VIV_PROC_fence) + 1);
     viv_row_set_int(row, VIV_PROC_lease_claimed, txn->lease_ms);
     viv_row_set_int(row, VIV_PROC_lease_ttl, self->ttl_ms);
-    viv_row_set_int(row, VIV_PROC_lease_exp, add_sat(txn->lease_ms, self->ttl_ms));
+    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, self->ttl_ms));
     viv_row_set_text(row, VIV_PROC_lease_dom, viv_str_of(viv_store__lease_domain(txn->store)));
     return VIV_OK;
 }
@@ -122,14 +111,14 @@ static enum viv_err set_lease(struct viv_store__txn *txn, struct viv_store__row 
 static bool is_own(const struct viv_store__row *row, const struct viv_owner *owner)
 {
     return owner->incarnation.n > 0 &&
-           is_equal(owner->owner_id, viv_row_text(row, VIV_PROC_lease_owner)) &&
-           is_equal(owner->incarnation, viv_row_text(row, VIV_PROC_lease_inc));
+           viv_str_is_equal(owner->owner_id, viv_row_text(row, VIV_PROC_lease_owner)) &&
+           viv_str_is_equal(owner->incarnation, viv_row_text(row, VIV_PROC_lease_inc));
 }
 
 static bool is_retry(const struct viv_store__row *row, const struct viv_owner *owner)
 {
     return owner->incarnation.n == 0 && !viv_row_has(row, VIV_PROC_lease_inc) &&
-           is_equal(owner->owner_id, viv_row_text(row, VIV_PROC_lease_owner));
+           viv_str_is_equal(owner->owner_id, viv_row_text(row, VIV_PROC_lease_owner));
 }
 
 static enum viv_err note_attempt(struct viv_store__txn *txn, struct viv_store__row *row,
@@ -189,7 +178,7 @@ static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *t
         return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
     const bool is_live = viv_row_is_leased(txn, &row);
     if (is_live && is_own(&row, self->owner)) {
-        const int64_t until = add_sat(txn->lease_ms, self->ttl_ms);
+        const int64_t until = viv_add_sat_i64(txn->lease_ms, self->ttl_ms);
         if (until > viv_row_int(&row, VIV_PROC_lease_exp))
             viv_row_set_int(&row, VIV_PROC_lease_exp, until);
         VIV_TRY(viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(&row, VIV_PROC_birth),
@@ -251,7 +240,7 @@ static enum viv_err run_renew(struct viv_store__op *op, struct viv_store__txn *t
     VIV_TRY(err);
     VIV_TRY(viv_store__row_know(txn, &row));
     VIV_TRY(viv_store__fence_check(txn, &row, &self->fence, viv_store__diag(op)));
-    const int64_t until = add_sat(txn->lease_ms, self->ttl_ms);
+    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->ttl_ms);
     self->lease.expires_ms = viv_row_int(&row, VIV_PROC_lease_exp);
     self->lease.ttl_ms = viv_row_int(&row, VIV_PROC_lease_ttl);
     if (until > self->lease.expires_ms) self->lease.expires_ms = until;
@@ -284,7 +273,7 @@ static enum viv_err run_release(struct viv_store__op *op, struct viv_store__txn 
     self->is_released = false;
     if (err == VIV_E_NOTFOUND) return VIV_OK;
     VIV_TRY(err);
-    if (!is_equal(viv_row_text(&row, VIV_PROC_lease_token), viv_str_of(self->fence.token)))
+    if (!viv_str_is_equal(viv_row_text(&row, VIV_PROC_lease_token), viv_str_of(self->fence.token)))
         return VIV_OK;
     viv_store__lease_clear(&row);
     self->is_released = true;

@@ -27,9 +27,7 @@ static bool is_executable(const struct viv_store__reg *reg)
 
 static int64_t deadline_of(const struct viv_store__reg *reg, int64_t now_ms)
 {
-    if (reg->timeout_ms < 0) return reg->deadline_ms;
-    int64_t sum;
-    return __builtin_add_overflow(now_ms, reg->timeout_ms, &sum) ? INT64_MAX : sum;
+    return reg->timeout_ms < 0 ? reg->deadline_ms : viv_add_sat_i64(now_ms, reg->timeout_ms);
 }
 
 static enum viv_err put_spec(struct viv_store__txn *txn, const struct viv_store__reg *reg,

@@ -26,17 +26,6 @@ static struct op_wake *wake_of(struct viv_store__op *op)
     return VIV_CONTAINER_OF(op, struct op_wake, op);
 }
 
-static int64_t add_sat(int64_t a, int64_t b) // b >= 0
-{
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
-static int64_t to_int64(uint64_t number)
-{
-    return (int64_t)viv_min_u64(number, INT64_MAX);
-}
-
 // ---- of one process ----
 
 static enum viv_err run_events(struct op_wake *self, struct viv_store__txn *txn,
@@ -45,7 +34,7 @@ static enum viv_err run_events(struct op_wake *self, struct viv_store__txn *txn,
     struct viv_db_rows rows;
     struct viv_events *out = &self->events;
     VIV_TRY(viv_store__send(txn, VIV_STMT_WAKE_EVENTS, "iii", viv_row_int(row, VIV_PROC_birth),
-                            to_int64(self->after), to_int64(self->limit)));
+                            viv_to_i64(self->after), viv_to_i64(self->limit)));
     VIV_TRY(viv_store__recv(txn, &rows));
     *out = (struct viv_events){.next = self->after};
     out->items = viv_mem_try_take(self->op.mem, (rows.count + 1) * sizeof *out->items);
@@ -126,7 +115,7 @@ static enum viv_err run_take(struct op_wake *self, struct viv_store__txn *txn)
     struct viv_wakes *out = &self->wakes;
     VIV_TRY(viv_store__know_now(txn));
     VIV_TRY(viv_store__send(txn, VIV_STMT_WAKES_DUE, "izi", txn->wall_ms, self->scope_id,
-                            to_int64(self->limit)));
+                            viv_to_i64(self->limit)));
     VIV_TRY(viv_store__recv(txn, &rows));
     *out = (struct viv_wakes){.count = 0};
     out->items = viv_mem_try_take(self->op.mem, (rows.count + 1) * sizeof *out->items);
@@ -136,7 +125,7 @@ static enum viv_err run_take(struct op_wake *self, struct viv_store__txn *txn)
         VIV_TRY(read_wake(self, rows.values + out->count * rows.columns, wake));
         VIV_TRY(make_token(self->op.mem, &wake->take_token));
     }
-    const int64_t visible_ms = add_sat(txn->wall_ms, self->span_ms);
+    const int64_t visible_ms = viv_add_sat_i64(txn->wall_ms, self->span_ms);
     for (size_t i = 0; i < out->count; i++)
         VIV_TRY(viv_store__put(txn, VIV_STMT_WAKE_TAKEN, "ssii", out->items[i].wake_id,
                                out->items[i].take_token, visible_ms,
@@ -159,7 +148,7 @@ static enum viv_err run_settle(struct op_wake *self, struct viv_store__txn *txn)
         return VIV_OK; // somebody else has it, or nobody
     VIV_TRY(viv_store__know_now(txn));
     return viv_store__put(txn, VIV_STMT_WAKE_BACK, "si", self->wake_id,
-                          add_sat(txn->wall_ms, self->span_ms));
+                          viv_add_sat_i64(txn->wall_ms, self->span_ms));
 }
 
 static enum viv_err run_wake(struct viv_store__op *op, struct viv_store__txn *txn)

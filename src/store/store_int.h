@@ -70,6 +70,22 @@ static inline struct viv_str viv_str_of(const char *text) // NULL: empty
                         : (struct viv_str){text, __builtin_strlen(text)};
 }
 
+static inline bool viv_str_is_equal(struct viv_str a, struct viv_str b)
+{
+    return a.n == b.n && (a.n == 0 || __builtin_memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline int64_t viv_add_sat_i64(int64_t a, int64_t b) // b >= 0
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+static inline int64_t viv_to_i64(uint64_t number) // what is above behaves as the greatest
+{
+    return (int64_t)viv_min_u64(number, INT64_MAX);
+}
+
 // ---- checks of arguments ----
 
 // name: the argument, for the message. Errors: INVAL, TOOBIG, STORE_UTF8.
