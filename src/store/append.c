@@ -516,7 +516,8 @@ static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row 
     if (meaning->state == VIV_RUNNING) return VIV_OK;
     event->has_new_state = true;
     end_process(row, meaning->state);
-    return VIV_OK;
+    return viv_store__put(txn, VIV_STMT_PROMISE_END, "iz", viv_row_int(row, VIV_PROC_birth),
+                          "{\"type\":\"process_ended\"}");
 }
 
 static enum viv_err append(struct viv_store__txn *txn, struct viv_store__row *row,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants (durable.md 2.6): who sees a process. They move neither a row's time nor its place among
 // the changes, and never affect what runs.
+#include "store/objects.h"
 #include "store/row.h"
 #include "store/shape.h"
 #include <string.h>

@@ -3,6 +3,7 @@
 // of no process.
 #include "base/hash.h"
 #include "store/append.h"
+#include "store/objects.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "os/rand.h"
 #include "store/append.h"
+#include "store/objects.h"
 #include <string.h>
 
 enum { PAGE_MAX = 10000, TOKEN_BYTES = 16, WAKE_ID_BYTES = 128 };

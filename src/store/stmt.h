@@ -95,6 +95,13 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(BLOB_PUT, "INSERT INTO blob(hash,data,created_ms) VALUES($1,$2,$3) "                         \
                 "ON CONFLICT(hash) DO NOTHING")                                                    \
     X(BLOB_GET, "SELECT data FROM blob WHERE hash=$1")                                             \
+    X(PROMISE_PUT, "INSERT INTO promise(birth,key,token,due_ms,state) VALUES($1,$2,$3,$4,0)")      \
+    X(PROMISE_GET, "SELECT token,due_ms,state,outcome FROM promise WHERE birth=$1 AND key=$2")     \
+    X(PROMISE_BY_TOKEN, "SELECT p.id,m.key FROM promise m JOIN proc p ON p.birth=m.birth "         \
+                        "WHERE m.token=$1")                                                        \
+    X(PROMISE_COUNT, "SELECT count(*) FROM promise WHERE birth=$1")                                \
+    X(PROMISE_SETTLE, "UPDATE promise SET state=1,outcome=$3 WHERE birth=$1 AND key=$2")           \
+    X(PROMISE_END, "UPDATE promise SET state=1,outcome=$2 WHERE birth=$1 AND state=0")             \
     X(GRANT_PUT,                                                                                   \
       "INSERT INTO grants(scope_id,birth,session,frame,descriptor) VALUES($1,$2,$3,$4,$5) "        \
       "ON CONFLICT(scope_id,birth) DO UPDATE SET descriptor=excluded.descriptor")                  \

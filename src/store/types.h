@@ -76,4 +76,10 @@ struct viv_append {
     const struct viv_fence *fence;                // NULL: none
 };
 
+struct viv_promise {
+    struct viv_str id, key, outcome; // outcome: JSON; n == 0: pending
+    char token[33];
+    int64_t due_ms; // -1: none
+};
+
 #endif

@@ -7,7 +7,7 @@
 #include "cm.h"
 
 #include "base/mem.h"
-#include "store/store.h"
+#include "store/objects.h"
 #include <stdatomic.h>
 
 enum rig_backend { RIG_MEMORY, RIG_SQLITE, RIG_BACKENDS };
