@@ -267,7 +267,7 @@ static enum viv_err write_members(json_t *object, struct name *names, struct viv
         const char *text = json_object_iter_key(it);
         names[count++] = (struct name){text, strlen(text)};
     }
-    if (count > 1) qsort(names, count, sizeof *names, compare_names);
+    qsort(names, count, sizeof *names, compare_names);
     for (size_t i = 0; i < count; i++) {
         if (i > 0) VIV_TRY(viv_buf_append(out, ",", 1));
         VIV_TRY(write_text(names[i].text, names[i].len, out));
@@ -280,11 +280,9 @@ static enum viv_err write_members(json_t *object, struct name *names, struct viv
 static enum viv_err write_object(json_t *object, struct viv_buf *out)
 {
     const size_t count = json_object_size(object);
-    struct name *names = NULL;
-    if (count > 0) {
-        names = viv_try_calloc(count, sizeof *names, VIV_TAG_JSON);
-        if (names == NULL) return VIV_E_EXHAUSTED;
-    }
+    if (count == 0) return viv_buf_append(out, "{}", 2);
+    struct name *names = viv_try_calloc(count, sizeof *names, VIV_TAG_JSON);
+    if (names == NULL) return VIV_E_EXHAUSTED;
     enum viv_err err = viv_buf_append(out, "{", 1);
     if (err == VIV_OK) err = write_members(object, names, out);
     viv_free(names, count * sizeof *names, VIV_TAG_JSON);

@@ -212,7 +212,8 @@ enum viv_err viv_store_promise_settle(struct viv_store *store, const struct viv_
                               .token = ref->token};
     struct viv_diag *diag = viv_store__diag(&self.op);
     if (ref->token.p != NULL) {
-        if (ref->token.n != 2 * TOKEN_BYTES || memchr(ref->token.p, '\0', ref->token.n) != NULL)
+        if (ref->token.n != 2 * (size_t)TOKEN_BYTES ||
+            memchr(ref->token.p, '\0', ref->token.n) != NULL)
             return VIV_E_NOTFOUND;
         VIV_TRY(viv_store__check_text(ref->token, "token", diag));
     } else {

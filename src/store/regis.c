@@ -316,7 +316,7 @@ enum viv_err viv_store__reg_new(const struct viv_store__core *core, struct viv_s
 enum viv_err viv_store__reg_load(const struct viv_store__core *core, struct viv_str text,
                                  struct viv_store__reg **out_reg)
 {
-    struct viv_store__reg *reg;
+    struct viv_store__reg *reg = NULL;
     const enum viv_err err = viv_store__reg_new(core, text, &reg, NULL);
     if (err == VIV_E_EXHAUSTED) return err;
     if (err != VIV_OK) return VIV_STORE_CORRUPT;
@@ -347,10 +347,10 @@ char *viv_store__scope_id(struct viv_mem *mem, struct viv_str session, struct vi
     char *text = viv_mem_try_take(mem, sizeof first + sizeof second + 3 * (session.n + frame.n));
     if (text == NULL) return NULL;
     size_t len = sizeof first - 1;
-    memcpy(text, first, len);
+    memcpy(text, first, sizeof first);
     len += escape(text + len, session);
     if (frame.n > 0) {
-        memcpy(text + len, second, sizeof second - 1);
+        memcpy(text + len, second, sizeof second);
         len += sizeof second - 1;
         len += escape(text + len, frame);
     }

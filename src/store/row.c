@@ -254,7 +254,7 @@ void viv_store__cache_add(struct viv_store__cache *cache, int64_t birth, int64_t
 
 enum viv_err viv_store__hold(struct viv_store__txn *txn, VIV_OWN struct viv_store__reg *reg)
 {
-    const enum viv_err err = viv_buf_append(&txn->held, &reg, sizeof reg);
+    const enum viv_err err = viv_buf_append(&txn->held, &reg, sizeof(struct viv_store__reg *));
     if (err != VIV_OK) viv_store__reg_drop(reg);
     return err;
 }

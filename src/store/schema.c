@@ -310,7 +310,6 @@ static bool is_operand(enum operand operand, json_t *value)
         return is_type_name(value) ||
                (is_list_of(value, is_type_name) && json_array_size(value) > 0);
     case OP_LIST:
-        return json_is_array(value) && json_array_size(value) > 0;
     case OP_SCHEMAS:
         return json_is_array(value) && json_array_size(value) > 0;
     case OP_NUMBER:

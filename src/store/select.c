@@ -122,7 +122,7 @@ static enum viv_err fill_template(json_t *selector, json_t *payload, struct viv_
             continue;
         }
         const size_t len = name_length(at + 1);
-        json_t *value;
+        json_t *value = NULL;
         VIV_TRY(viv_store__select(find_named(fields, at + 1, len), payload, &value, diag));
         const enum viv_err err = viv_store__string_form(value, out);
         json_decref(value);

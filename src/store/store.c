@@ -207,7 +207,8 @@ static enum viv_err connect_lane(struct viv_store *store, struct lane *lane, boo
 
 static struct viv_store__op *take_batch(struct viv_store *store, bool *out_is_write)
 {
-    struct viv_store__op *batch = store->first, *last = NULL;
+    struct viv_store__op *batch = store->first, *last = batch;
+    VIV_ASSERT(batch != NULL);
     *out_is_write = false;
     size_t count = 0;
     for (struct viv_store__op *op = batch; op != NULL && count < BATCH_MAX; op = op->next) {

@@ -126,7 +126,7 @@ static void unlock(struct connection *connection)
 
 // ---- statements ----
 
-#define SQL_OF(name, sql) [VIV_STMT_##name] = sql,
+#define SQL_OF(name, sql) [VIV_STMT_##name] = (sql),
 static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
 
 // {lock} and {skip} are nothing here: one writer at a time holds all rows. $n becomes ?n.
@@ -413,7 +413,7 @@ static enum viv_err connect_with(struct backend *backend, int flags,
 static enum viv_err connect_base(struct viv_backend *base, bool is_write, struct viv_db **out_db,
                                  struct viv_store_diag *err)
 {
-    struct connection *connection;
+    struct connection *connection = NULL;
     (void)is_write;
     VIV_TRY(connect_with(backend_of(base), SQLITE_OPEN_READWRITE, &connection, err));
     *out_db = &connection->base;
@@ -478,7 +478,7 @@ static enum viv_err look_at(struct connection *connection, bool *out_is_new,
                             struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    int64_t application, tables, version;
+    int64_t application = 0, tables = 0, version = 0;
     sqlite3 *handle = connection->handle;
     enum viv_err result = ask_number(handle, "PRAGMA application_id", &application);
     if (result == VIV_OK)
@@ -499,7 +499,7 @@ static enum viv_err look_at(struct connection *connection, bool *out_is_new,
 static enum viv_err prepare_file(struct connection *connection, bool may_create,
                                  struct viv_store_diag *err)
 {
-    bool is_new;
+    bool is_new = false;
     VIV_TRY(look_at(connection, &is_new, err));
     if (is_new && !may_create)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_NOTFOUND, "no store is there");
