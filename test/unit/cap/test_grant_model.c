@@ -13,6 +13,7 @@
 #include "cap/transit.h"
 #include "harness/check.h"
 #include "res_rig.h"
+#include "sched/drive.h"
 #include <string.h>
 
 enum {
@@ -22,10 +23,13 @@ enum {
     SHARES = 16,
     TRANSITS = 8,
     PINS = 6,
+    REGISTRARS = 5,
+    DEPS = 5,
     NODES = ENTRIES + SHARES + TRANSITS + RESOURCES,
     GRANT_DEPTH = 12,
     DEPTH = 6, // of owners and of parents
     NO_RES = -1,
+    NO_PROC = -1,
     ENV_OWNER = -1,   // -1 and -2: an environment
     RES_OWNER = 1000, // from here: a resource
     HANDLES = 24,     // indices of a process, 0 among them
@@ -73,6 +77,7 @@ struct ref_share {
     int res, node, env, maker; // maker: entry; -1: canonical, or closed
     int payer;                 // process; -1: others
     uint32_t uses;
+    uint64_t expires_ns; // 0: never
 };
 
 struct ref_transit {
@@ -87,6 +92,13 @@ struct ref_pin {
     int res;
 };
 
+struct ref_registrar {
+    bool is_used;
+    struct viv_registrar *registrar;
+    int proc; // NO_PROC: has ended
+    uint32_t left;
+};
+
 struct model {
     struct res_rig rig;
     struct viv_rng rng;
@@ -99,13 +111,17 @@ struct model {
     struct ref_share shares[SHARES];
     struct ref_transit transits[TRANSITS];
     struct ref_pin pins[PINS];
+    struct ref_registrar registrars[REGISTRARS];
+    int deps[2][DEPS]; // resources by environment, NO_RES: free
     uint32_t birth_count;
     uint64_t old_values[VALUES_SEEN];
     uint32_t old_handles[VALUES_SEEN];
-    uint64_t ok_count, err_count, revoked_count;
+    uint64_t ok_count, err_count, revoked_count, expired_count;
 };
 
 static struct model m;
+
+#define TICK_NS (4 * VIV_NS_PER_MS)
 
 static uint32_t below(uint32_t bound)
 {
@@ -312,6 +328,8 @@ static void end_res(int res, bool is_revoked)
     ref->owner = ENV_OWNER;
     lower_height(parent, true);
     lower_height(owner, false);
+    for (int i = 0; i < 2 * DEPS; i++)
+        if (m.deps[i / DEPS][i % DEPS] == res) m.deps[i / DEPS][i % DEPS] = NO_RES;
     for (int i = 0; i < RESOURCES; i++)
         if (m.ress[i].is_used && m.ress[i].is_live &&
             (m.ress[i].parent == res || above_of(i, false) == res))
@@ -436,13 +454,20 @@ static enum viv_err check_kind(int entry, viv_kind kind, viv_rights need)
     return any == VIV_OK && ref->is_reserved ? VIV_E_STATE : any;
 }
 
-// No index is left.
-static bool is_full(int proc)
+// Indices that are taken, the first among them, which nobody gets.
+static uint32_t taken_indices(int proc)
 {
     uint32_t count = 1;
     for (int i = 0; i < ENTRIES; i++)
         count += m.entries[i].is_used && m.entries[i].proc == proc;
-    return count >= HANDLES;
+    for (int i = 0; i < REGISTRARS; i++)
+        if (m.registrars[i].is_used && m.registrars[i].proc == proc) count += m.registrars[i].left;
+    return count;
+}
+
+static bool is_full(int proc)
+{
+    return taken_indices(proc) >= HANDLES;
 }
 
 static enum viv_err and_room(enum viv_err err, int proc)
@@ -659,6 +684,31 @@ static void op_unpin(void)
     settle(pin->res);
 }
 
+// ---- singletons ----
+
+static void op_singleton(void)
+{
+    const int env = (int)below(2), number = (int)below(DEPS);
+    const viv_dep dep = {{0, 0, (uint8_t)number}};
+    int *at = &m.deps[env][number];
+    viv_rid rid, found = {0};
+    const int res = some_res(&rid);
+    if (below(3) == 0) {
+        same("unregister", viv_res_unregister_singleton(m.rig.reg, m.envs[env], dep),
+             *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
+        *at = NO_RES;
+        return;
+    }
+    enum viv_err want = is_usable(res) ? VIV_OK : VIV_E_NOTFOUND;
+    for (int i = 0; i < DEPS && want == VIV_OK; i++)
+        if (m.deps[env][i] == res || *at != NO_RES) want = VIV_E_EXISTS;
+    same("register", viv_res_register_singleton(m.rig.reg, m.envs[env], dep, rid), want);
+    if (want == VIV_OK) *at = res;
+    same("singleton", viv_res_singleton(m.rig.reg, m.envs[env], dep, &found),
+         *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
+    assert_true(viv_rid_eq(found, *at != NO_RES ? m.ress[*at].rid : VIV_RID_NONE));
+}
+
 // ---- handles ----
 
 static void op_insert(int proc)
@@ -691,6 +741,87 @@ static void op_insert_id(int proc)
         res != NO_RES && m.ress[res].is_live ? and_room(VIV_OK, proc) : VIV_E_NOTFOUND;
     same("insert_id", viv_res_insert_id(m.tabs[proc], rid, rights, &hdl), want);
     if (want == VIV_OK) enter_id(proc, res, hdl, rights);
+}
+
+// ---- registrars ----
+
+static void op_registrar(int proc)
+{
+    const int at = FREE_ONE(m.registrars);
+    const uint32_t n = below(4);
+    struct viv_registrar *registrar = NULL;
+    if (at < 0) return;
+    const enum viv_err want = taken_indices(proc) + n > HANDLES ? VIV_E_EXHAUSTED : VIV_OK;
+    same("registrar", viv_res_registrar(m.tabs[proc], n, &registrar), want);
+    m.birth_count += n;
+    if (want == VIV_OK) m.registrars[at] = (struct ref_registrar){true, registrar, proc, n};
+}
+
+static void op_registrar_insert(struct ref_registrar *ref)
+{
+    int parent;
+    const struct viv_res_spec spec = some_spec(&parent);
+    viv_handle hdl = {0};
+    enum viv_err want = VIV_E_NOINSTANCE;
+    if (ref->proc != NO_PROC && ref->left == 0 && is_full(ref->proc))
+        want = VIV_E_EXHAUSTED;
+    else if (ref->proc != NO_PROC)
+        want = expect_add(spec.kind, ref->proc, parent, spec.parent);
+    same("registrar_insert",
+         viv_res_registrar_insert(ref->registrar, &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
+    if (want != VIV_OK) return;
+    (void)born(ref->proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
+    if (ref->left > 0) ref->left--;
+}
+
+static void op_registrar_insert_id(struct ref_registrar *ref)
+{
+    viv_rid rid;
+    viv_handle hdl = {0};
+    const int res = some_res(&rid);
+    const viv_rights rights = some_rights(-1);
+    enum viv_err want = res != NO_RES && m.ress[res].is_live ? VIV_OK : VIV_E_NOTFOUND;
+    if (ref->proc == NO_PROC)
+        want = VIV_E_NOINSTANCE;
+    else if (ref->left == 0)
+        want = and_room(want, ref->proc);
+    same("registrar_insert_id", viv_res_registrar_insert_id(ref->registrar, rid, rights, &hdl),
+         want);
+    if (want != VIV_OK) return;
+    enter_id(ref->proc, res, hdl, rights);
+    if (ref->left > 0) ref->left--;
+}
+
+static void op_registrar_entry(struct ref_registrar *ref)
+{
+    viv_handle hdl;
+    viv_rid rid = {0};
+    const int entry = some_entry(ref->proc != NO_PROC ? ref->proc : 0, &hdl);
+    enum viv_err want = entry >= 0 ? VIV_OK : VIV_E_BADHANDLE;
+    if (ref->proc == NO_PROC) want = VIV_E_NOINSTANCE;
+    same("registrar_entry", viv_res_registrar_entry(ref->registrar, hdl, &rid), want);
+    assert_true(viv_rid_eq(rid, want == VIV_OK ? m.ress[m.entries[entry].res].rid : VIV_RID_NONE));
+}
+
+static void op_use_registrar(void)
+{
+    struct ref_registrar *ref = &m.registrars[below(REGISTRARS)];
+    if (!ref->is_used || !is_room(-1)) return;
+    assert_int_equal(viv_res_registrar_left(ref->registrar), ref->left);
+    switch (below(6)) {
+    case 0:
+        viv_res_registrar_free(ref->registrar);
+        ref->is_used = false;
+        return;
+    case 1:
+        op_registrar_entry(ref);
+        return;
+    case 2:
+        op_registrar_insert_id(ref);
+        return;
+    default:
+        op_registrar_insert(ref);
+    }
 }
 
 static void op_insert_below(int proc)
@@ -734,6 +865,8 @@ static void op_share(int proc)
     viv_shared shared = {0};
     const int entry = some_entry(proc, &hdl);
     struct viv_share_opts opts = {.rights = some_rights(entry), .uses = below(3)};
+    // Between two ticks of the clock.
+    if (below(3) == 0) opts.ttl_ns = TICK_NS * (1 + below(6)) - TICK_NS / 2;
     if (!is_room(entry)) return;
     const enum viv_err want = check_any(entry, opts.rights | VIV_RIGHT_SHARE);
     same("share", viv_res_share(m.tabs[proc], hdl, &opts, &shared), want);
@@ -743,7 +876,7 @@ static void op_share(int proc)
     for (int i = 0; i < SHARES; i++) {
         const struct ref_share *ref = &m.shares[i];
         if (!ref->is_used) continue;
-        if (ref->maker == entry && ref->is_plain && opts.uses == 0 &&
+        if (ref->maker == entry && ref->is_plain && opts.uses == 0 && opts.ttl_ns == 0 &&
             m.nodes[ref->node].rights == rights)
             known = i;
         else
@@ -756,13 +889,14 @@ static void op_share(int proc)
     assert_true(shared.w >> 32 != 0);
     const int at = FREE_ONE(m.shares), res = m.entries[entry].res;
     m.shares[at] = (struct ref_share){.is_used = true,
-                                      .is_plain = opts.uses == 0,
+                                      .is_plain = opts.uses == 0 && opts.ttl_ns == 0,
                                       .value = shared.w,
                                       .res = res,
                                       .env = env_of(proc),
                                       .maker = entry,
                                       .payer = proc,
                                       .uses = opts.uses};
+    if (opts.ttl_ns != 0) m.shares[at].expires_ns = m.rig.now_ns + opts.ttl_ns;
     m.shares[at].node = new_node(SHARE, at, node_of(entry), rights);
     m.ress[res].holds++;
     m.old_values[below(VALUES_SEEN)] = shared.w;
@@ -797,6 +931,11 @@ static void op_canonical(void)
     m.ress[res].holds++;
 }
 
+static bool has_expired(const struct ref_share *share)
+{
+    return share->expires_ns != 0 && share->expires_ns <= m.rig.now_ns;
+}
+
 static void op_attach(int proc)
 {
     uint64_t value;
@@ -804,7 +943,8 @@ static void op_attach(int proc)
     viv_rid rid;
     const int share = some_share(&value);
     if (!is_room(-1) || (share >= 0 && depth_of(m.shares[share].node) >= GRANT_DEPTH)) return;
-    const bool is_there = share >= 0 && m.shares[share].env == env_of(proc);
+    const bool is_there =
+        share >= 0 && m.shares[share].env == env_of(proc) && !has_expired(&m.shares[share]);
     const enum viv_err want = is_there ? VIV_OK : VIV_E_NOTFOUND;
     same("resolve",
          viv_res_resolve_shared(m.rig.reg, m.envs[env_of(proc)], (viv_shared){value}, &rid), want);
@@ -912,6 +1052,22 @@ static void op_unshare(int proc)
     if (m.shares[share].is_used && m.shares[share].value == value) remove_share(share, true);
 }
 
+// Time passes; what came through a share that has expired lives on until the timer comes.
+static void op_tick(void)
+{
+    m.rig.now_ns += TICK_NS;
+    if (below(2) == 0) return;
+    while (viv_drive_turn(m.rig.sched, 0) != VIV_TURN_IDLE)
+        continue;
+    for (int i = 0; i < SHARES; i++) {
+        const uint64_t value = m.shares[i].value;
+        if (!m.shares[i].is_used || !has_expired(&m.shares[i])) continue;
+        m.expired_count++;
+        revoke_below(m.shares[i].node);
+        if (m.shares[i].is_used && m.shares[i].value == value) remove_share(i, true);
+    }
+}
+
 static void op_close(int proc)
 {
     viv_handle hdl;
@@ -963,6 +1119,11 @@ static void op_end_process(int proc)
         if (m.entries[i].is_used && m.entries[i].proc == proc) close_entry(i);
     for (int i = 0; i < SHARES; i++)
         if (m.shares[i].payer == proc) m.shares[i].payer = -1;
+    for (int i = 0; i < REGISTRARS; i++)
+        if (m.registrars[i].proc == proc) {
+            m.registrars[i].proc = NO_PROC;
+            m.registrars[i].left = 0;
+        }
     begin_process(proc);
 }
 
@@ -978,6 +1139,11 @@ static void compare(void)
         if (!m.entries[i].is_used) continue;
         grants[m.entries[i].proc] += m.entries[i].has_node;
         handles[m.entries[i].proc]++;
+    }
+    for (int i = 0; i < REGISTRARS; i++) {
+        if (!m.registrars[i].is_used || m.registrars[i].proc == NO_PROC) continue;
+        handles[m.registrars[i].proc] += m.registrars[i].left; // paid for in advance
+        owned[m.registrars[i].proc] += m.registrars[i].left;
     }
     for (int i = 0; i < RESOURCES; i++)
         if (m.ress[i].is_used && m.ress[i].is_live && process_of(m.ress[i].owner) >= 0)
@@ -1013,10 +1179,12 @@ static void step(void)
         op_share,  op_attach, op_attach,    op_attach,       op_attach,       op_attach,
         op_attach, op_export, op_export,    op_export,       op_import,       op_import,
         op_import, op_import, op_revoke,    op_revoke,       op_unshare,      op_close,
-        op_close,  op_close,  op_use,       op_use,          op_end_process};
+        op_close,  op_close,  op_use,       op_use,          op_registrar,    op_end_process};
     static void (*const host_ops[])(void) = {
-        op_canonical, op_discard,    op_add,        op_add, op_initialise, op_set_owner,
-        op_set_owner, op_set_parent, op_set_parent, op_pin, op_unpin};
+        op_canonical,     op_discard,      op_add,        op_add,        op_initialise,
+        op_set_owner,     op_set_owner,    op_set_parent, op_set_parent, op_pin,
+        op_unpin,         op_tick,         op_singleton,  op_singleton,  op_use_registrar,
+        op_use_registrar, op_use_registrar};
     const uint32_t which = below(VIV_COUNT_OF(ops) + VIV_COUNT_OF(host_ops));
     if (!is_room(-1)) { // a resource goes, and handles with it
         struct ref_transit *transit = &m.transits[below(TRANSITS)];
@@ -1041,6 +1209,8 @@ static void begin(void)
     memset(m.entries, 0, sizeof(m.entries));
     memset(m.shares, 0, sizeof(m.shares));
     memset(m.nodes, 0, sizeof(m.nodes));
+    for (int i = 0; i < 2 * DEPS; i++)
+        m.deps[i / DEPS][i % DEPS] = NO_RES;
     m.birth_count = 0;
     res_rig_prepare(&m.rig);
     m.rig.config.slot_max = SLOTS;
@@ -1063,6 +1233,9 @@ static void finish(void)
         if (m.pins[i].is_used) viv_res_unpin(m.pins[i].pinned);
     for (int i = 0; i < TRANSITS; i++)
         if (m.transits[i].is_used) viv_res_transit_drop(m.transits[i].transit);
+    for (int i = 0; i < REGISTRARS; i++)
+        if (m.registrars[i].is_used) viv_res_registrar_free(m.registrars[i].registrar);
+    memset(m.registrars, 0, sizeof(m.registrars));
     memset(m.pins, 0, sizeof(m.pins));
     memset(m.transits, 0, sizeof(m.transits));
     res_rig_close(&m.rig);
@@ -1087,9 +1260,10 @@ static void as_the_reference(void **state)
     finish();
     fprintf(stderr,
             "%" PRIu64 " calls went well, %" PRIu64 " did not; %" PRIu64 " revoked; %" PRIu64
-            " registries\n",
-            m.ok_count, m.err_count, m.revoked_count, registries);
-    assert_true(m.ok_count > ops / 4 && m.err_count > ops / 10 && m.revoked_count > ops / 200);
+            " shares expired; %" PRIu64 " registries\n",
+            m.ok_count, m.err_count, m.revoked_count, m.expired_count, registries);
+    assert_true(m.ok_count > ops / 4 && m.err_count > ops / 10 && m.revoked_count > ops / 200 &&
+                m.expired_count > ops / 2000);
 }
 
 int main(void)
