@@ -347,7 +347,8 @@ static void revoke_below(int top)
     for (int i = 0; i < NODES; i++)
         hit[i] = m.nodes[i].kind != NOTHING && i != top && is_below(i, top);
     for (int i = 0; i < NODES; i++) {
-        if (!hit[i]) continue;
+        // One of those before may have ended the resource itself, and with it its shares.
+        if (!hit[i] || m.nodes[i].kind == NOTHING) continue;
         const struct ref_node node = m.nodes[i];
         m.nodes[i].kind = NOTHING;
         m.revoked_count++;
