@@ -8,420 +8,58 @@
 //
 // Objects, orders of lists, limits and exact handle numbers: test_reg_model.
 // VIV_TEST_OPS: how many operations (100,000 if unset); VIV_TEST_SEED repeats a run.
-#include "base/rng.h"
-#include "cap/share.h"
-#include "cap/transit.h"
-#include "harness/check.h"
-#include "res_rig.h"
+#include "mix_ref.h"
 #include "sched/drive.h"
 #include <string.h>
 
-enum {
-    HOLDERS = 4, // processes 0 to 2 in one environment, 3 in another
-    RESOURCES = 24,
-    ENTRIES = 48,
-    SHARES = 16,
-    TRANSITS = 8,
-    PINS = 6,
-    REGISTRARS = 5,
-    DEPS = 5,
-    NODES = ENTRIES + SHARES + TRANSITS + RESOURCES,
-    GRANT_DEPTH = 12,
-    DEPTH = 6, // of owners and of parents
-    NO_RES = -1,
-    NO_PROC = -1,
-    ENV_OWNER = -1,   // -1 and -2: an environment
-    RES_OWNER = 1000, // from here: a resource
-    HANDLES = 24,     // indices of a process, 0 among them
-    HANDLE_GENS = 3,
-    SLOTS = 128,
-    GENS = 50,
-    BIRTHS = 3000, // in one registry: no more than half of its slots are spent then
-    VALUES_SEEN = 32,
-    WALK_EVERY = 64,
-};
-
-// ---- the reference ----
-
-enum holder_kind { NOTHING, ENTRY, SHARE, TRANSIT, DERIVED };
-
-struct ref_node {
-    enum holder_kind kind; // NOTHING: free
-    int holder;            // index by kind
-    int parent;            // -1: none
-    viv_rights rights;
-};
-
-struct ref_res {
-    bool is_used, is_live, is_reserved, is_revoked; // is_live: known, reserved ones as well
-    viv_rid rid;
-    viv_kind kind;
-    int owner;   // process; ENV_OWNER, ENV_OWNER - 1; RES_OWNER and more: a resource
-    int parent;  // NO_RES: none
-    int derived; // node; -1: none
-    uint32_t holds, pins;
-    uint32_t own_height, child_height; // bounds of the levels below
-    int canonical;                     // share; -1: none
-};
-
-struct ref_entry {
-    bool is_used, is_revoked, is_creator, has_node; // has_node: charged for one
-    int proc, res, node;                            // node -1 once revoked
-    uint32_t w;
-    viv_rights rights;
-};
-
-struct ref_share {
-    bool is_used, is_plain;
-    uint64_t value;
-    int res, node, env, maker; // maker: entry; -1: canonical, or closed
-    int payer;                 // process; -1: others
-    uint32_t uses;
-    uint64_t expires_ns; // 0: never
-};
-
-struct ref_transit {
-    bool is_used, is_revoked;
-    struct viv_transit *transit;
-    int res, node, env;
-};
-
-struct ref_pin {
-    bool is_used;
-    struct viv_res *pinned;
-    int res;
-};
-
-struct ref_registrar {
-    bool is_used;
-    struct viv_registrar *registrar;
-    int proc; // NO_PROC: has ended
-    uint32_t left;
-};
-
-struct model {
-    struct res_rig rig;
-    struct viv_rng rng;
-    viv_rid envs[2], procs[HOLDERS];
-    struct viv_htab *tabs[HOLDERS];
-    struct viv_account *accounts[HOLDERS];
-    struct ref_node nodes[NODES];
-    struct ref_res ress[RESOURCES];
-    struct ref_entry entries[ENTRIES];
-    struct ref_share shares[SHARES];
-    struct ref_transit transits[TRANSITS];
-    struct ref_pin pins[PINS];
-    struct ref_registrar registrars[REGISTRARS];
-    int deps[2][DEPS]; // resources by environment, NO_RES: free
-    uint32_t birth_count;
-    uint64_t old_values[VALUES_SEEN];
-    uint32_t old_handles[VALUES_SEEN];
-    uint64_t ok_count, err_count, revoked_count, expired_count;
-};
-
-static struct model m;
-
 #define TICK_NS (4 * VIV_NS_PER_MS)
-
-static uint32_t below(uint32_t bound)
-{
-    return (uint32_t)viv_rng_below(&m.rng, bound);
-}
-
-#define FREE_ONE(array)                                                                            \
-    ({                                                                                             \
-        int at_ = -1;                                                                              \
-        for (int i_ = 0; i_ < (int)VIV_COUNT_OF(array) && at_ < 0; i_++)                           \
-            if (!(array)[i_].is_used) at_ = i_;                                                    \
-        at_;                                                                                       \
-    })
-
-static int env_of(int proc)
-{
-    return proc == 3;
-}
-
-static void same(const char *what, enum viv_err got, enum viv_err want)
-{
-    if (got != want)
-        fail_msg("%s: %s, the reference says %s", what, viv_err_name(got), viv_err_name(want));
-    if (got == VIV_OK)
-        m.ok_count++;
-    else
-        m.err_count++;
-}
-
-static int new_node(enum holder_kind kind, int holder, int parent, viv_rights rights)
-{
-    int at = 0;
-    while (m.nodes[at].kind != NOTHING)
-        at++;
-    m.nodes[at] = (struct ref_node){kind, holder, parent, rights};
-    return at;
-}
-
-static bool is_below(int node, int above)
-{
-    while (node >= 0 && node != above)
-        node = m.nodes[node].parent;
-    return node >= 0;
-}
-
-static uint32_t depth_of(int node)
-{
-    uint32_t depth = 0;
-    for (; node >= 0; node = m.nodes[node].parent)
-        depth++;
-    return depth;
-}
-
-// Its holder has gone by itself.
-static void leave(int node)
-{
-    if (node < 0) return;
-    for (int i = 0; i < NODES; i++)
-        if (m.nodes[i].kind != NOTHING && m.nodes[i].parent == node)
-            m.nodes[i].parent = m.nodes[node].parent;
-    m.nodes[node].kind = NOTHING;
-}
-
-// ---- owners and parents ----
-
-static const struct viv_res_kind *row_of(int res)
-{
-    return &viv_res_builtin_kinds[m.ress[res].kind];
-}
-
-static bool may_stand_above(viv_kind child, viv_kind parent)
-{
-    const struct viv_res_kind *row = &viv_res_builtin_kinds[child];
-    if (row->parents == VIV_PARENTS_ANY)
-        return viv_res_builtin_kinds[parent].end_rank >= row->end_rank;
-    return (row->parents >> parent & 1) != 0;
-}
-
-// The resource above, if it is one.
-static int above_of(int res, bool is_parent)
-{
-    if (is_parent) return m.ress[res].parent;
-    return m.ress[res].owner >= RES_OWNER ? m.ress[res].owner - RES_OWNER : NO_RES;
-}
-
-static uint32_t *height_of(int res, bool is_parent)
-{
-    return is_parent ? &m.ress[res].child_height : &m.ress[res].own_height;
-}
-
-// Does res (NO_RES: a new one), with what is below it, fit below `above`? Above owners that are
-// resources stand a process, which need not be there, and an environment.
-static enum viv_err check_chain(int res, int above, bool is_parent, uint32_t more)
-{
-    uint32_t depth = (res != NO_RES ? *height_of(res, is_parent) : 0) + 1;
-    for (; above != NO_RES; above = above_of(above, is_parent))
-        if (above == res || ++depth > DEPTH) return VIV_E_LOOP;
-    return depth + more > DEPTH ? VIV_E_LOOP : VIV_OK;
-}
-
-// How many stand above that are no resources of the reference.
-static uint32_t more_above(int owner)
-{
-    while (owner >= RES_OWNER)
-        owner = m.ress[owner - RES_OWNER].owner;
-    return owner >= 0 ? 2 : 1;
-}
-
-static enum viv_err check_owner(int res, int owner)
-{
-    const int above = owner >= RES_OWNER ? owner - RES_OWNER : NO_RES;
-    return check_chain(res, above, false, more_above(owner));
-}
-
-static void raise_heights(int res, bool is_parent)
-{
-    uint32_t height = *height_of(res, is_parent);
-    for (int at = above_of(res, is_parent); at != NO_RES; at = above_of(at, is_parent)) {
-        if (*height_of(at, is_parent) > height) break;
-        *height_of(at, is_parent) = ++height;
-    }
-}
-
-// Something has left what is above; a bound falls when nothing is left there.
-static void lower_height(int above, bool is_parent)
-{
-    if (above == NO_RES) return;
-    for (int i = 0; i < RESOURCES; i++)
-        if (m.ress[i].is_used && m.ress[i].is_live && above_of(i, is_parent) == above) return;
-    *height_of(above, is_parent) = 0;
-}
-
-static int process_of(int owner)
-{
-    while (owner >= RES_OWNER)
-        owner = m.ress[owner - RES_OWNER].owner;
-    return owner;
-}
-
-static int env_of_res(int res)
-{
-    const int owner = process_of(m.ress[res].owner);
-    return owner >= 0 ? env_of(owner) : ENV_OWNER - owner;
-}
-
-static viv_rid owner_rid(int owner)
-{
-    if (owner >= RES_OWNER) return m.ress[owner - RES_OWNER].rid;
-    return owner >= 0 ? m.procs[owner] : m.envs[ENV_OWNER - owner];
-}
-
-static void set_owner(int res, int owner)
-{
-    if (m.ress[res].owner == owner) return;
-    const int old = above_of(res, false);
-    m.ress[res].owner = ENV_OWNER;
-    lower_height(old, false);
-    m.ress[res].owner = owner;
-    raise_heights(res, false);
-}
-
-// ---- ends ----
-
-static void end_res(int res, bool is_revoked);
-
-// The record is free when nothing names it any more.
-static void settle(int res)
-{
-    struct ref_res *ref = &m.ress[res];
-    if (!ref->is_live && ref->holds == 0 && ref->pins == 0) ref->is_used = false;
-}
-
-static void drop_hold(int res)
-{
-    struct ref_res *ref = &m.ress[res];
-    assert_true(ref->holds > 0);
-    ref->holds--;
-    if (ref->holds > 0) return;
-    if (ref->is_live && row_of(res)->last_close == VIV_LAST_CLOSE_REMOVE) end_res(res, false);
-    settle(res);
-}
-
-static void remove_share(int share, bool leaves)
-{
-    struct ref_share *ref = &m.shares[share];
-    if (leaves) leave(ref->node);
-    ref->is_used = false;
-    if (m.ress[ref->res].canonical == share) m.ress[ref->res].canonical = -1;
-    drop_hold(ref->res);
-}
-
-// Only such as have nothing below them end for want of holds, so the order does not show.
-static void end_res(int res, bool is_revoked)
-{
-    struct ref_res *ref = &m.ress[res];
-    if (!ref->is_live) return;
-    const int parent = ref->parent, owner = above_of(res, false);
-    ref->is_live = false;
-    ref->is_revoked = is_revoked;
-    leave(ref->derived);
-    ref->derived = -1;
-    ref->holds++; // until this is over
-    ref->parent = NO_RES;
-    ref->owner = ENV_OWNER;
-    lower_height(parent, true);
-    lower_height(owner, false);
-    for (int i = 0; i < 2 * DEPS; i++)
-        if (m.deps[i / DEPS][i % DEPS] == res) m.deps[i / DEPS][i % DEPS] = NO_RES;
-    for (int i = 0; i < RESOURCES; i++)
-        if (m.ress[i].is_used && m.ress[i].is_live &&
-            (m.ress[i].parent == res || above_of(i, false) == res))
-            end_res(i, is_revoked);
-    for (int i = 0; i < SHARES; i++)
-        if (m.shares[i].is_used && m.shares[i].res == res) remove_share(i, true);
-    if (parent != NO_RES && row_of(res)->holds_parent != 0) drop_hold(parent);
-    ref->holds--;
-    settle(res);
-}
-
-static void revoke_below(int top)
-{
-    bool hit[NODES];
-    for (int i = 0; i < NODES; i++)
-        hit[i] = m.nodes[i].kind != NOTHING && i != top && is_below(i, top);
-    for (int i = 0; i < NODES; i++) {
-        // One of those before may have ended the resource itself, and with it its shares.
-        if (!hit[i] || m.nodes[i].kind == NOTHING) continue;
-        const struct ref_node node = m.nodes[i];
-        m.nodes[i].kind = NOTHING;
-        m.revoked_count++;
-        if (node.kind == ENTRY) {
-            m.entries[node.holder].is_revoked = true;
-            m.entries[node.holder].node = -1;
-        } else if (node.kind == TRANSIT) {
-            m.transits[node.holder].is_revoked = true;
-            m.transits[node.holder].node = -1;
-        } else if (node.kind == SHARE) {
-            remove_share(node.holder, false);
-        } else {
-            m.ress[node.holder].derived = -1;
-            end_res(node.holder, true);
-        }
-    }
-}
-
-static void close_entry(int entry)
-{
-    struct ref_entry *ref = &m.entries[entry];
-    leave(ref->node);
-    for (int i = 0; i < SHARES; i++)
-        if (m.shares[i].is_used && m.shares[i].maker == entry) m.shares[i].maker = -1;
-    ref->is_used = false;
-    drop_hold(ref->res);
-}
 
 // ---- arguments ----
 
 // An entry of the process, or -1 with a number that is none of its.
 static int some_entry(int proc, viv_handle *out_hdl)
 {
-    const uint32_t how = below(12);
+    const uint32_t how = mix_below(12);
     for (int tries = 0; how >= 2 && tries < 40; tries++) {
-        const int at = (int)below(ENTRIES);
-        if (!m.entries[at].is_used || m.entries[at].proc != proc) continue;
-        out_hdl->w = m.entries[at].w;
+        const int at = (int)mix_below(ENTRIES);
+        if (!mix.entries[at].is_used || mix.entries[at].proc != proc) continue;
+        out_hdl->w = mix.entries[at].w;
         return at;
     }
-    out_hdl->w = how == 0 ? (uint32_t)viv_rng_next(&m.rng) : m.old_handles[below(VALUES_SEEN)];
+    out_hdl->w =
+        how == 0 ? (uint32_t)viv_rng_next(&mix.rng) : mix.old_handles[mix_below(VALUES_SEEN)];
     for (int i = 0; i < ENTRIES; i++)
-        if (m.entries[i].is_used && m.entries[i].proc == proc && m.entries[i].w == out_hdl->w)
+        if (mix.entries[i].is_used && mix.entries[i].proc == proc && mix.entries[i].w == out_hdl->w)
             return i;
     return -1;
 }
 
 static int some_share(uint64_t *out_value)
 {
-    const uint32_t how = below(10);
+    const uint32_t how = mix_below(10);
     for (int tries = 0; how >= 2 && tries < 20; tries++) {
-        const int at = (int)below(SHARES);
-        if (!m.shares[at].is_used) continue;
-        *out_value = m.shares[at].value;
+        const int at = (int)mix_below(SHARES);
+        if (!mix.shares[at].is_used) continue;
+        *out_value = mix.shares[at].value;
         return at;
     }
-    *out_value = how == 0 ? viv_rng_next(&m.rng) : m.old_values[below(VALUES_SEEN)];
+    *out_value = how == 0 ? viv_rng_next(&mix.rng) : mix.old_values[mix_below(VALUES_SEEN)];
     for (int i = 0; i < SHARES; i++)
-        if (m.shares[i].is_used && m.shares[i].value == *out_value) return i;
+        if (mix.shares[i].is_used && mix.shares[i].value == *out_value) return i;
     return -1;
 }
 
 static viv_rights some_rights(int entry)
 {
-    if (entry >= 0 && below(2) == 0) return m.entries[entry].rights;
+    if (entry >= 0 && mix_below(2) == 0) return mix.entries[entry].rights;
     viv_rights rights =
-        (viv_rights)(viv_rng_next(&m.rng) | viv_rng_next(&m.rng)) & VIV_RIGHTS_COMMON;
-    return entry >= 0 && below(6) != 0 ? rights & m.entries[entry].rights : rights;
+        (viv_rights)(viv_rng_next(&mix.rng) | viv_rng_next(&mix.rng)) & VIV_RIGHTS_COMMON;
+    return entry >= 0 && mix_below(6) != 0 ? rights & mix.entries[entry].rights : rights;
 }
 
 static viv_rights passed(int entry, viv_rights rights)
 {
-    const bool has_grant = (m.entries[entry].rights & VIV_RIGHT_GRANT) != 0;
+    const bool has_grant = (mix.entries[entry].rights & VIV_RIGHT_GRANT) != 0;
     const viv_rights passing = VIV_RIGHT_SHARE | VIV_RIGHT_TRANSFER | VIV_RIGHT_GRANT;
     return has_grant ? rights : rights & ~passing;
 }
@@ -430,10 +68,10 @@ static viv_rights passed(int entry, viv_rights rights)
 static enum viv_err check_any(int entry, viv_rights need)
 {
     if (entry < 0) return VIV_E_BADHANDLE;
-    const struct ref_entry *ref = &m.entries[entry];
-    if (ref->is_revoked || m.ress[ref->res].is_revoked) return VIV_E_REVOKED;
+    const struct ref_entry *ref = &mix.entries[entry];
+    if (ref->is_revoked || mix.ress[ref->res].is_revoked) return VIV_E_REVOKED;
     if ((need & ~ref->rights) != 0) return VIV_E_RIGHTS;
-    return m.ress[ref->res].is_live ? VIV_OK : VIV_E_GONE;
+    return mix.ress[ref->res].is_live ? VIV_OK : VIV_E_GONE;
 }
 
 // What is asked of those that need not be there any more.
@@ -449,7 +87,7 @@ static enum viv_err check_kind(int entry, viv_kind kind, viv_rights need)
 {
     const enum viv_err err = check_handle(entry, 0);
     if (err != VIV_OK) return err;
-    const struct ref_res *ref = &m.ress[m.entries[entry].res];
+    const struct ref_res *ref = &mix.ress[mix.entries[entry].res];
     if (ref->kind != kind) return VIV_E_KIND;
     const enum viv_err any = check_any(entry, need);
     return any == VIV_OK && ref->is_reserved ? VIV_E_STATE : any;
@@ -460,9 +98,10 @@ static uint32_t taken_indices(int proc)
 {
     uint32_t count = 1;
     for (int i = 0; i < ENTRIES; i++)
-        count += m.entries[i].is_used && m.entries[i].proc == proc;
+        count += mix.entries[i].is_used && mix.entries[i].proc == proc;
     for (int i = 0; i < REGISTRARS; i++)
-        if (m.registrars[i].is_used && m.registrars[i].proc == proc) count += m.registrars[i].left;
+        if (mix.registrars[i].is_used && mix.registrars[i].proc == proc)
+            count += mix.registrars[i].left;
     return count;
 }
 
@@ -479,59 +118,60 @@ static enum viv_err and_room(enum viv_err err, int proc)
 // Something is derived from it now.
 static int node_of(int entry)
 {
-    m.entries[entry].has_node = true;
-    return m.entries[entry].node;
+    mix.entries[entry].has_node = true;
+    return mix.entries[entry].node;
 }
 
 static int new_entry(int proc, int res, viv_handle hdl, viv_rights rights)
 {
-    const int at = FREE_ONE(m.entries);
+    const int at = FREE_ONE(mix.entries);
     for (int i = 0; i < ENTRIES; i++)
-        if (m.entries[i].is_used && m.entries[i].proc == proc)
-            assert_int_not_equal(m.entries[i].w, hdl.w);
-    m.entries[at] =
+        if (mix.entries[i].is_used && mix.entries[i].proc == proc)
+            assert_int_not_equal(mix.entries[i].w, hdl.w);
+    mix.entries[at] =
         (struct ref_entry){.is_used = true, .proc = proc, .res = res, .w = hdl.w, .rights = rights};
-    m.ress[res].holds++;
-    m.old_handles[below(VALUES_SEEN)] = hdl.w;
+    mix.ress[res].holds++;
+    mix.old_handles[mix_below(VALUES_SEEN)] = hdl.w;
     return at;
 }
 
 static bool is_room(int entry)
 {
-    return FREE_ONE(m.entries) >= 0 && FREE_ONE(m.shares) >= 0 && FREE_ONE(m.transits) >= 0 &&
-           FREE_ONE(m.ress) >= 0 && (entry < 0 || depth_of(m.entries[entry].node) < GRANT_DEPTH);
+    return FREE_ONE(mix.entries) >= 0 && FREE_ONE(mix.shares) >= 0 && FREE_ONE(mix.transits) >= 0 &&
+           FREE_ONE(mix.ress) >= 0 &&
+           (entry < 0 || mix_depth_of(mix.entries[entry].node) < GRANT_DEPTH);
 }
 
 // ---- operations ----
 
 static int new_res(viv_kind kind, viv_rid rid, int owner, int parent)
 {
-    const int res = FREE_ONE(m.ress);
+    const int res = FREE_ONE(mix.ress);
     for (int i = 0; i < RESOURCES; i++)
-        assert_false(m.ress[i].is_used && viv_rid_eq(m.ress[i].rid, rid));
-    m.ress[res] = (struct ref_res){.is_used = true,
-                                   .is_live = true,
-                                   .rid = rid,
-                                   .kind = kind,
-                                   .owner = owner,
-                                   .parent = parent,
-                                   .derived = -1,
-                                   .canonical = -1};
-    if (parent != NO_RES && row_of(res)->holds_parent != 0) m.ress[parent].holds++;
-    raise_heights(res, false);
-    raise_heights(res, true);
-    m.birth_count++;
+        assert_false(mix.ress[i].is_used && viv_rid_eq(mix.ress[i].rid, rid));
+    mix.ress[res] = (struct ref_res){.is_used = true,
+                                     .is_live = true,
+                                     .rid = rid,
+                                     .kind = kind,
+                                     .owner = owner,
+                                     .parent = parent,
+                                     .derived = -1,
+                                     .canonical = -1};
+    if (parent != NO_RES && mix_row_of(res)->holds_parent != 0) mix.ress[parent].holds++;
+    mix_raise_heights(res, false);
+    mix_raise_heights(res, true);
+    mix.birth_count++;
     return res;
 }
 
 static int born(int proc, viv_kind kind, viv_handle hdl, viv_rights rights, int parent)
 {
     viv_rid rid;
-    OK(viv_res_entry(m.tabs[proc], hdl, &rid));
+    OK(viv_res_entry(mix.tabs[proc], hdl, &rid));
     const int res = new_res(kind, rid, proc, parent);
     const int entry = new_entry(proc, res, hdl, rights);
-    m.entries[entry].is_creator = true;
-    m.entries[entry].node = new_node(ENTRY, entry, -1, rights);
+    mix.entries[entry].is_creator = true;
+    mix.entries[entry].node = mix_new_node(ENTRY, entry, -1, rights);
     return res;
 }
 
@@ -540,29 +180,29 @@ static const viv_kind kinds[] = {VIV_KIND_CHANNEL, VIV_KIND_STREAM, VIV_KIND_REA
 
 static viv_kind some_kind(void)
 {
-    return kinds[below(VIV_COUNT_OF(kinds))];
+    return kinds[mix_below(VIV_COUNT_OF(kinds))];
 }
 
 // Any resource and its rid, or NO_RES and none or a made-up one.
 static int some_res(viv_rid *out_rid)
 {
-    const int res = (int)below(RESOURCES);
-    *out_rid = m.ress[res].is_used ? m.ress[res].rid : (viv_rid){0};
-    if (below(12) == 0) *out_rid = (viv_rid){viv_rng_next(&m.rng)};
-    return m.ress[res].is_used && viv_rid_eq(m.ress[res].rid, *out_rid) ? res : NO_RES;
+    const int res = (int)mix_below(RESOURCES);
+    *out_rid = mix.ress[res].is_used ? mix.ress[res].rid : (viv_rid){0};
+    if (mix_below(12) == 0) *out_rid = (viv_rid){viv_rng_next(&mix.rng)};
+    return mix.ress[res].is_used && viv_rid_eq(mix.ress[res].rid, *out_rid) ? res : NO_RES;
 }
 
 static int some_owner(void)
 {
-    const int res = (int)below(RESOURCES);
-    if (below(2) == 0 && m.ress[res].is_used && m.ress[res].kind == VIV_KIND_OTHER)
+    const int res = (int)mix_below(RESOURCES);
+    if (mix_below(2) == 0 && mix.ress[res].is_used && mix.ress[res].kind == VIV_KIND_OTHER)
         return RES_OWNER + res;
-    return (int)below(HOLDERS + 2) - 2;
+    return (int)mix_below(HOLDERS + 2) - 2;
 }
 
 static bool is_usable(int res)
 {
-    return res != NO_RES && m.ress[res].is_live && !m.ress[res].is_reserved;
+    return res != NO_RES && mix.ress[res].is_live && !mix.ress[res].is_reserved;
 }
 
 // The checks of whoever adds, owner first.
@@ -571,10 +211,10 @@ static enum viv_err expect_add(viv_kind kind, int owner, int parent, viv_rid par
     if (owner >= RES_OWNER && !is_usable(owner - RES_OWNER)) return VIV_E_NOTFOUND;
     if (parent_rid.w != 0) {
         if (!is_usable(parent)) return VIV_E_NOTFOUND;
-        if (!may_stand_above(kind, m.ress[parent].kind)) return VIV_E_KIND;
+        if (!mix_may_stand_above(kind, mix.ress[parent].kind)) return VIV_E_KIND;
     }
-    const enum viv_err err = check_owner(NO_RES, owner);
-    return err != VIV_OK ? err : check_chain(NO_RES, parent, true, 0);
+    const enum viv_err err = mix_check_owner(NO_RES, owner);
+    return err != VIV_OK ? err : mix_check_chain(NO_RES, parent, true, 0);
 }
 
 // A spec, its parent in *out_parent.
@@ -582,7 +222,7 @@ static struct viv_res_spec some_spec(int *out_parent)
 {
     struct viv_res_spec spec = {.kind = some_kind()};
     *out_parent = NO_RES;
-    if (below(2) == 0) *out_parent = some_res(&spec.parent);
+    if (mix_below(2) == 0) *out_parent = some_res(&spec.parent);
     return spec;
 }
 
@@ -591,18 +231,18 @@ static void op_add(void)
     int parent;
     struct viv_res_spec spec = some_spec(&parent);
     const int owner = some_owner();
-    const bool is_reserved = below(3) == 0;
+    const bool is_reserved = mix_below(3) == 0;
     viv_rid rid = {0};
     if (!is_room(-1)) return;
-    spec.owner = owner_rid(owner);
+    spec.owner = mix_owner_rid(owner);
     const enum viv_err want = expect_add(spec.kind, owner, parent, spec.parent);
     if (is_reserved)
-        same("reserve", viv_res_reserve(m.rig.reg, &spec, &rid), want);
+        mix_same("reserve", viv_res_reserve(mix.rig.reg, &spec, &rid), want);
     else
-        same("add", viv_res_add(m.rig.reg, &spec, NULL, &rid), want);
+        mix_same("add", viv_res_add(mix.rig.reg, &spec, NULL, &rid), want);
     if (want != VIV_OK) return;
     const int res = new_res(spec.kind, rid, owner, parent);
-    m.ress[res].is_reserved = is_reserved;
+    mix.ress[res].is_reserved = is_reserved;
 }
 
 static void op_initialise(void)
@@ -610,15 +250,15 @@ static void op_initialise(void)
     viv_rid rid;
     const int res = some_res(&rid);
     viv_kind kind = some_kind();
-    if (res != NO_RES && below(4) != 0) kind = m.ress[res].kind;
+    if (res != NO_RES && mix_below(4) != 0) kind = mix.ress[res].kind;
     enum viv_err want = VIV_E_STATE;
-    if (res != NO_RES && m.ress[res].kind != kind && m.ress[res].is_live)
+    if (res != NO_RES && mix.ress[res].kind != kind && mix.ress[res].is_live)
         want = VIV_E_KIND;
-    else if (res != NO_RES && m.ress[res].is_live && m.ress[res].is_reserved)
+    else if (res != NO_RES && mix.ress[res].is_live && mix.ress[res].is_reserved)
         want = VIV_OK;
-    if (res != NO_RES && !m.ress[res].is_live) return; // test_reg_model knows when it is found
-    same("initialise", viv_res_initialise(m.rig.reg, rid, kind, NULL), want);
-    if (want == VIV_OK) m.ress[res].is_reserved = false;
+    if (res != NO_RES && !mix.ress[res].is_live) return; // test_reg_model knows when it is found
+    mix_same("initialise", viv_res_initialise(mix.rig.reg, rid, kind, NULL), want);
+    if (want == VIV_OK) mix.ress[res].is_reserved = false;
 }
 
 static void op_set_owner(void)
@@ -626,33 +266,34 @@ static void op_set_owner(void)
     viv_rid rid;
     const int res = some_res(&rid), owner = some_owner();
     enum viv_err want = VIV_E_NOTFOUND;
-    if (res != NO_RES && m.ress[res].is_live && (owner < RES_OWNER || is_usable(owner - RES_OWNER)))
-        want = check_owner(res, owner);
-    same("set_owner", viv_res_set_owner(m.rig.reg, rid, owner_rid(owner)), want);
-    if (want == VIV_OK) set_owner(res, owner);
+    if (res != NO_RES && mix.ress[res].is_live &&
+        (owner < RES_OWNER || is_usable(owner - RES_OWNER)))
+        want = mix_check_owner(res, owner);
+    mix_same("set_owner", viv_res_set_owner(mix.rig.reg, rid, mix_owner_rid(owner)), want);
+    if (want == VIV_OK) mix_set_owner(res, owner);
 }
 
 static void op_set_parent(void)
 {
     viv_rid rid, to = {0};
-    const int res = some_res(&rid), parent = below(5) != 0 ? some_res(&to) : NO_RES;
+    const int res = some_res(&rid), parent = mix_below(5) != 0 ? some_res(&to) : NO_RES;
     enum viv_err want = VIV_OK;
-    if (res == NO_RES || !m.ress[res].is_live || (to.w != 0 && !is_usable(parent)))
+    if (res == NO_RES || !mix.ress[res].is_live || (to.w != 0 && !is_usable(parent)))
         want = VIV_E_NOTFOUND;
-    else if (parent != NO_RES && !may_stand_above(m.ress[res].kind, m.ress[parent].kind))
+    else if (parent != NO_RES && !mix_may_stand_above(mix.ress[res].kind, mix.ress[parent].kind))
         want = VIV_E_KIND;
     else
-        want = check_chain(res, parent, true, 0);
-    same("set_parent", viv_res_set_parent(m.rig.reg, rid, to), want);
-    if (want != VIV_OK || m.ress[res].parent == parent) return;
-    const int old = m.ress[res].parent;
-    const bool holds = row_of(res)->holds_parent != 0;
-    if (parent != NO_RES && holds) m.ress[parent].holds++;
-    m.ress[res].parent = NO_RES;
-    lower_height(old, true);
-    m.ress[res].parent = parent;
-    raise_heights(res, true);
-    if (old != NO_RES && holds) drop_hold(old);
+        want = mix_check_chain(res, parent, true, 0);
+    mix_same("set_parent", viv_res_set_parent(mix.rig.reg, rid, to), want);
+    if (want != VIV_OK || mix.ress[res].parent == parent) return;
+    const int old = mix.ress[res].parent;
+    const bool holds = mix_row_of(res)->holds_parent != 0;
+    if (parent != NO_RES && holds) mix.ress[parent].holds++;
+    mix.ress[res].parent = NO_RES;
+    mix_lower_height(old, true);
+    mix.ress[res].parent = parent;
+    mix_raise_heights(res, true);
+    if (old != NO_RES && holds) mix_drop_hold(old);
 }
 
 // ---- pins ----
@@ -660,54 +301,56 @@ static void op_set_parent(void)
 static void op_pin(void)
 {
     viv_rid rid;
-    const int res = some_res(&rid), at = FREE_ONE(m.pins);
-    if (at < 0 || (res != NO_RES && !m.ress[res].is_live && m.ress[res].pins == 0)) return;
-    const viv_kind kind = res == NO_RES || below(6) == 0 ? some_kind() : m.ress[res].kind;
+    const int res = some_res(&rid), at = FREE_ONE(mix.pins);
+    if (at < 0 || (res != NO_RES && !mix.ress[res].is_live && mix.ress[res].pins == 0)) return;
+    const viv_kind kind = res == NO_RES || mix_below(6) == 0 ? some_kind() : mix.ress[res].kind;
     enum viv_err want = VIV_E_NOTFOUND;
-    if (res != NO_RES && m.ress[res].kind != kind)
+    if (res != NO_RES && mix.ress[res].kind != kind)
         want = VIV_E_KIND;
     else if (res != NO_RES)
-        want = !m.ress[res].is_live ? VIV_E_GONE : m.ress[res].is_reserved ? VIV_E_STATE : VIV_OK;
+        want = !mix.ress[res].is_live      ? VIV_E_GONE
+               : mix.ress[res].is_reserved ? VIV_E_STATE
+                                           : VIV_OK;
     struct viv_res *pinned = NULL;
-    same("pin", viv_res_pin(m.rig.reg, rid, kind, &pinned), want);
+    mix_same("pin", viv_res_pin(mix.rig.reg, rid, kind, &pinned), want);
     if (want != VIV_OK) return;
-    m.pins[at] = (struct ref_pin){true, pinned, res};
-    m.ress[res].pins++;
+    mix.pins[at] = (struct ref_pin){true, pinned, res};
+    mix.ress[res].pins++;
 }
 
 static void op_unpin(void)
 {
-    struct ref_pin *pin = &m.pins[below(PINS)];
+    struct ref_pin *pin = &mix.pins[mix_below(PINS)];
     if (!pin->is_used) return;
     viv_res_unpin(pin->pinned);
     pin->is_used = false;
-    m.ress[pin->res].pins--;
-    settle(pin->res);
+    mix.ress[pin->res].pins--;
+    mix_settle(pin->res);
 }
 
 // ---- singletons ----
 
 static void op_singleton(void)
 {
-    const int env = (int)below(2), number = (int)below(DEPS);
+    const int env = (int)mix_below(2), number = (int)mix_below(DEPS);
     const viv_dep dep = {{0, 0, (uint8_t)number}};
-    int *at = &m.deps[env][number];
+    int *at = &mix.deps[env][number];
     viv_rid rid, found = {0};
     const int res = some_res(&rid);
-    if (below(3) == 0) {
-        same("unregister", viv_res_unregister_singleton(m.rig.reg, m.envs[env], dep),
-             *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
+    if (mix_below(3) == 0) {
+        mix_same("unregister", viv_res_unregister_singleton(mix.rig.reg, mix.envs[env], dep),
+                 *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
         *at = NO_RES;
         return;
     }
     enum viv_err want = is_usable(res) ? VIV_OK : VIV_E_NOTFOUND;
     for (int i = 0; i < DEPS && want == VIV_OK; i++)
-        if (m.deps[env][i] == res || *at != NO_RES) want = VIV_E_EXISTS;
-    same("register", viv_res_register_singleton(m.rig.reg, m.envs[env], dep, rid), want);
+        if (mix.deps[env][i] == res || *at != NO_RES) want = VIV_E_EXISTS;
+    mix_same("register", viv_res_register_singleton(mix.rig.reg, mix.envs[env], dep, rid), want);
     if (want == VIV_OK) *at = res;
-    same("singleton", viv_res_singleton(m.rig.reg, m.envs[env], dep, &found),
-         *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
-    assert_true(viv_rid_eq(found, *at != NO_RES ? m.ress[*at].rid : VIV_RID_NONE));
+    mix_same("singleton", viv_res_singleton(mix.rig.reg, mix.envs[env], dep, &found),
+             *at != NO_RES ? VIV_OK : VIV_E_NOTFOUND);
+    assert_true(viv_rid_eq(found, *at != NO_RES ? mix.ress[*at].rid : VIV_RID_NONE));
 }
 
 // ---- handles ----
@@ -720,15 +363,15 @@ static void op_insert(int proc)
     if (!is_room(-1)) return;
     const enum viv_err want =
         is_full(proc) ? VIV_E_EXHAUSTED : expect_add(spec.kind, proc, parent, spec.parent);
-    same("insert", viv_res_insert(m.tabs[proc], &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
+    mix_same("insert", viv_res_insert(mix.tabs[proc], &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
     if (want == VIV_OK) (void)born(proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
 }
 
 static void enter_id(int proc, int res, viv_handle hdl, viv_rights rights)
 {
     const int entry = new_entry(proc, res, hdl, rights);
-    m.entries[entry].is_creator = true;
-    m.entries[entry].node = new_node(ENTRY, entry, -1, rights);
+    mix.entries[entry].is_creator = true;
+    mix.entries[entry].node = mix_new_node(ENTRY, entry, -1, rights);
 }
 
 static void op_insert_id(int proc)
@@ -739,8 +382,8 @@ static void op_insert_id(int proc)
     const viv_rights rights = some_rights(-1);
     if (!is_room(-1)) return;
     const enum viv_err want =
-        res != NO_RES && m.ress[res].is_live ? and_room(VIV_OK, proc) : VIV_E_NOTFOUND;
-    same("insert_id", viv_res_insert_id(m.tabs[proc], rid, rights, &hdl), want);
+        res != NO_RES && mix.ress[res].is_live ? and_room(VIV_OK, proc) : VIV_E_NOTFOUND;
+    mix_same("insert_id", viv_res_insert_id(mix.tabs[proc], rid, rights, &hdl), want);
     if (want == VIV_OK) enter_id(proc, res, hdl, rights);
 }
 
@@ -748,14 +391,14 @@ static void op_insert_id(int proc)
 
 static void op_registrar(int proc)
 {
-    const int at = FREE_ONE(m.registrars);
-    const uint32_t n = below(4);
+    const int at = FREE_ONE(mix.registrars);
+    const uint32_t n = mix_below(4);
     struct viv_registrar *registrar = NULL;
     if (at < 0) return;
     const enum viv_err want = taken_indices(proc) + n > HANDLES ? VIV_E_EXHAUSTED : VIV_OK;
-    same("registrar", viv_res_registrar(m.tabs[proc], n, &registrar), want);
-    m.birth_count += n;
-    if (want == VIV_OK) m.registrars[at] = (struct ref_registrar){true, registrar, proc, n};
+    mix_same("registrar", viv_res_registrar(mix.tabs[proc], n, &registrar), want);
+    mix.birth_count += n;
+    if (want == VIV_OK) mix.registrars[at] = (struct ref_registrar){true, registrar, proc, n};
 }
 
 static void op_registrar_insert(struct ref_registrar *ref)
@@ -768,8 +411,8 @@ static void op_registrar_insert(struct ref_registrar *ref)
         want = VIV_E_EXHAUSTED;
     else if (ref->proc != NO_PROC)
         want = expect_add(spec.kind, ref->proc, parent, spec.parent);
-    same("registrar_insert",
-         viv_res_registrar_insert(ref->registrar, &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
+    mix_same("registrar_insert",
+             viv_res_registrar_insert(ref->registrar, &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
     if (want != VIV_OK) return;
     (void)born(ref->proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
     if (ref->left > 0) ref->left--;
@@ -781,13 +424,13 @@ static void op_registrar_insert_id(struct ref_registrar *ref)
     viv_handle hdl = {0};
     const int res = some_res(&rid);
     const viv_rights rights = some_rights(-1);
-    enum viv_err want = res != NO_RES && m.ress[res].is_live ? VIV_OK : VIV_E_NOTFOUND;
+    enum viv_err want = res != NO_RES && mix.ress[res].is_live ? VIV_OK : VIV_E_NOTFOUND;
     if (ref->proc == NO_PROC)
         want = VIV_E_NOINSTANCE;
     else if (ref->left == 0)
         want = and_room(want, ref->proc);
-    same("registrar_insert_id", viv_res_registrar_insert_id(ref->registrar, rid, rights, &hdl),
-         want);
+    mix_same("registrar_insert_id", viv_res_registrar_insert_id(ref->registrar, rid, rights, &hdl),
+             want);
     if (want != VIV_OK) return;
     enter_id(ref->proc, res, hdl, rights);
     if (ref->left > 0) ref->left--;
@@ -800,16 +443,17 @@ static void op_registrar_entry(struct ref_registrar *ref)
     const int entry = some_entry(ref->proc != NO_PROC ? ref->proc : 0, &hdl);
     enum viv_err want = entry >= 0 ? VIV_OK : VIV_E_BADHANDLE;
     if (ref->proc == NO_PROC) want = VIV_E_NOINSTANCE;
-    same("registrar_entry", viv_res_registrar_entry(ref->registrar, hdl, &rid), want);
-    assert_true(viv_rid_eq(rid, want == VIV_OK ? m.ress[m.entries[entry].res].rid : VIV_RID_NONE));
+    mix_same("registrar_entry", viv_res_registrar_entry(ref->registrar, hdl, &rid), want);
+    assert_true(
+        viv_rid_eq(rid, want == VIV_OK ? mix.ress[mix.entries[entry].res].rid : VIV_RID_NONE));
 }
 
 static void op_use_registrar(void)
 {
-    struct ref_registrar *ref = &m.registrars[below(REGISTRARS)];
+    struct ref_registrar *ref = &mix.registrars[mix_below(REGISTRARS)];
     if (!ref->is_used || !is_room(-1)) return;
     assert_int_equal(viv_res_registrar_left(ref->registrar), ref->left);
-    switch (below(6)) {
+    switch (mix_below(6)) {
     case 0:
         viv_res_registrar_free(ref->registrar);
         ref->is_used = false;
@@ -830,20 +474,21 @@ static void op_insert_below(int proc)
     viv_handle hdl, out = {0};
     const int entry = some_entry(proc, &hdl);
     if (!is_room(entry)) return;
-    const bool is_reader = below(2) == 0;
+    const bool is_reader = mix_below(2) == 0;
     const struct viv_res_via via = {hdl, is_reader ? VIV_KIND_CHANNEL : VIV_KIND_OTHER,
                                     VIV_RIGHT_DERIVE};
     const struct viv_res_spec spec = {.kind = is_reader ? VIV_KIND_READER : VIV_KIND_OTHER};
-    const int above = entry >= 0 ? m.entries[entry].res : NO_RES;
+    const int above = entry >= 0 ? mix.entries[entry].res : NO_RES;
     enum viv_err want = and_room(check_kind(entry, via.kind, via.need), proc);
-    if (want == VIV_OK) want = check_chain(NO_RES, above, true, 0);
-    same("insert_below",
-         viv_res_insert_below(m.tabs[proc], &via, &spec, NULL, VIV_RIGHTS_COMMON, &out), want);
+    if (want == VIV_OK) want = mix_check_chain(NO_RES, above, true, 0);
+    mix_same("insert_below",
+             viv_res_insert_below(mix.tabs[proc], &via, &spec, NULL, VIV_RIGHTS_COMMON, &out),
+             want);
     if (want != VIV_OK) return;
-    const int node = m.entries[entry].node;
+    const int node = mix.entries[entry].node;
     const int res = born(proc, spec.kind, out, VIV_RIGHTS_COMMON, above);
     // A creator's handle passes nothing on.
-    if (!m.entries[entry].is_creator) m.ress[res].derived = new_node(DERIVED, res, node, 0);
+    if (!mix.entries[entry].is_creator) mix.ress[res].derived = mix_new_node(DERIVED, res, node, 0);
 }
 
 static void op_dup(int proc)
@@ -853,11 +498,11 @@ static void op_dup(int proc)
     const viv_rights rights = some_rights(entry);
     if (!is_room(entry)) return;
     const enum viv_err want = and_room(check_any(entry, rights), proc);
-    same("dup", viv_res_dup(m.tabs[proc], hdl, rights, &out), want);
+    mix_same("dup", viv_res_dup(mix.tabs[proc], hdl, rights, &out), want);
     if (want != VIV_OK) return;
-    const int made = new_entry(proc, m.entries[entry].res, out, rights);
-    m.entries[made].has_node = true;
-    m.entries[made].node = new_node(ENTRY, made, node_of(entry), rights);
+    const int made = new_entry(proc, mix.entries[entry].res, out, rights);
+    mix.entries[made].has_node = true;
+    mix.entries[made].node = mix_new_node(ENTRY, made, node_of(entry), rights);
 }
 
 static void op_share(int proc)
@@ -865,76 +510,76 @@ static void op_share(int proc)
     viv_handle hdl;
     viv_shared shared = {0};
     const int entry = some_entry(proc, &hdl);
-    struct viv_share_opts opts = {.rights = some_rights(entry), .uses = below(3)};
+    struct viv_share_opts opts = {.rights = some_rights(entry), .uses = mix_below(3)};
     // Between two ticks of the clock.
-    if (below(3) == 0) opts.ttl_ns = TICK_NS * (1 + below(6)) - TICK_NS / 2;
+    if (mix_below(3) == 0) opts.ttl_ns = TICK_NS * (1 + mix_below(6)) - TICK_NS / 2;
     if (!is_room(entry)) return;
     const enum viv_err want = check_any(entry, opts.rights | VIV_RIGHT_SHARE);
-    same("share", viv_res_share(m.tabs[proc], hdl, &opts, &shared), want);
+    mix_same("share", viv_res_share(mix.tabs[proc], hdl, &opts, &shared), want);
     if (want != VIV_OK) return;
     const viv_rights rights = passed(entry, opts.rights);
     int known = -1;
     for (int i = 0; i < SHARES; i++) {
-        const struct ref_share *ref = &m.shares[i];
+        const struct ref_share *ref = &mix.shares[i];
         if (!ref->is_used) continue;
         if (ref->maker == entry && ref->is_plain && opts.uses == 0 && opts.ttl_ns == 0 &&
-            m.nodes[ref->node].rights == rights)
+            mix.nodes[ref->node].rights == rights)
             known = i;
         else
             assert_true(ref->value != shared.w);
     }
     if (known >= 0) {
-        assert_true(m.shares[known].value == shared.w);
+        assert_true(mix.shares[known].value == shared.w);
         return;
     }
     assert_true(shared.w >> 32 != 0);
-    const int at = FREE_ONE(m.shares), res = m.entries[entry].res;
-    m.shares[at] = (struct ref_share){.is_used = true,
-                                      .is_plain = opts.uses == 0 && opts.ttl_ns == 0,
-                                      .value = shared.w,
-                                      .res = res,
-                                      .env = env_of(proc),
-                                      .maker = entry,
-                                      .payer = proc,
-                                      .uses = opts.uses};
-    if (opts.ttl_ns != 0) m.shares[at].expires_ns = m.rig.now_ns + opts.ttl_ns;
-    m.shares[at].node = new_node(SHARE, at, node_of(entry), rights);
-    m.ress[res].holds++;
-    m.old_values[below(VALUES_SEEN)] = shared.w;
+    const int at = FREE_ONE(mix.shares), res = mix.entries[entry].res;
+    mix.shares[at] = (struct ref_share){.is_used = true,
+                                        .is_plain = opts.uses == 0 && opts.ttl_ns == 0,
+                                        .value = shared.w,
+                                        .res = res,
+                                        .env = mix_env_of(proc),
+                                        .maker = entry,
+                                        .payer = proc,
+                                        .uses = opts.uses};
+    if (opts.ttl_ns != 0) mix.shares[at].expires_ns = mix.rig.now_ns + opts.ttl_ns;
+    mix.shares[at].node = mix_new_node(SHARE, at, node_of(entry), rights);
+    mix.ress[res].holds++;
+    mix.old_values[mix_below(VALUES_SEEN)] = shared.w;
 }
 
 static void op_canonical(void)
 {
-    const int res = (int)below(RESOURCES);
-    const struct ref_res *ref = &m.ress[res];
+    const int res = (int)mix_below(RESOURCES);
+    const struct ref_res *ref = &mix.ress[res];
     viv_shared shared = {0};
     if (!is_room(-1)) return;
     const enum viv_err want = ref->is_used && ref->is_live ? VIV_OK : VIV_E_NOTFOUND;
-    const viv_rid rid = ref->is_used ? ref->rid : (viv_rid){viv_rng_next(&m.rng)};
-    assert_true(viv_res_shared_handle(m.rig.reg, rid).w ==
-                (want == VIV_OK && ref->canonical >= 0 ? m.shares[ref->canonical].value : 0));
-    same("share_handle", viv_res_share_handle(m.rig.reg, rid, &shared), want);
+    const viv_rid rid = ref->is_used ? ref->rid : (viv_rid){viv_rng_next(&mix.rng)};
+    assert_true(viv_res_shared_handle(mix.rig.reg, rid).w ==
+                (want == VIV_OK && ref->canonical >= 0 ? mix.shares[ref->canonical].value : 0));
+    mix_same("share_handle", viv_res_share_handle(mix.rig.reg, rid, &shared), want);
     if (want != VIV_OK) return;
     if (ref->canonical >= 0) {
-        assert_true(shared.w == m.shares[ref->canonical].value);
+        assert_true(shared.w == mix.shares[ref->canonical].value);
         return;
     }
-    const int at = FREE_ONE(m.shares);
+    const int at = FREE_ONE(mix.shares);
     const viv_rights rights = viv_res_builtin_kinds[ref->kind].rights_all;
-    m.shares[at] = (struct ref_share){.is_used = true,
-                                      .value = shared.w,
-                                      .res = res,
-                                      .env = env_of_res(res),
-                                      .maker = -1,
-                                      .payer = -1};
-    m.shares[at].node = new_node(SHARE, at, -1, rights);
-    m.ress[res].canonical = at;
-    m.ress[res].holds++;
+    mix.shares[at] = (struct ref_share){.is_used = true,
+                                        .value = shared.w,
+                                        .res = res,
+                                        .env = mix_env_of_res(res),
+                                        .maker = -1,
+                                        .payer = -1};
+    mix.shares[at].node = mix_new_node(SHARE, at, -1, rights);
+    mix.ress[res].canonical = at;
+    mix.ress[res].holds++;
 }
 
 static bool has_expired(const struct ref_share *share)
 {
-    return share->expires_ns != 0 && share->expires_ns <= m.rig.now_ns;
+    return share->expires_ns != 0 && share->expires_ns <= mix.rig.now_ns;
 }
 
 static void op_attach(int proc)
@@ -943,23 +588,25 @@ static void op_attach(int proc)
     viv_handle hdl = {0};
     viv_rid rid;
     const int share = some_share(&value);
-    if (!is_room(-1) || (share >= 0 && depth_of(m.shares[share].node) >= GRANT_DEPTH)) return;
+    if (!is_room(-1) || (share >= 0 && mix_depth_of(mix.shares[share].node) >= GRANT_DEPTH)) return;
     const bool is_there =
-        share >= 0 && m.shares[share].env == env_of(proc) && !has_expired(&m.shares[share]);
+        share >= 0 && mix.shares[share].env == mix_env_of(proc) && !has_expired(&mix.shares[share]);
     const enum viv_err want = is_there ? VIV_OK : VIV_E_NOTFOUND;
-    same("resolve",
-         viv_res_resolve_shared(m.rig.reg, m.envs[env_of(proc)], (viv_shared){value}, &rid), want);
-    m.tabs[proc]->guesses = VIV_ATTACH_GUESSES; // the clock stands
+    mix_same(
+        "resolve",
+        viv_res_resolve_shared(mix.rig.reg, mix.envs[mix_env_of(proc)], (viv_shared){value}, &rid),
+        want);
+    mix.tabs[proc]->guesses = VIV_ATTACH_GUESSES; // the clock stands
     const enum viv_err attach = is_full(proc) ? VIV_E_EXHAUSTED : want;
-    same("attach", viv_res_attach(m.tabs[proc], (viv_shared){value}, &hdl), attach);
+    mix_same("attach", viv_res_attach(mix.tabs[proc], (viv_shared){value}, &hdl), attach);
     if (attach != VIV_OK) return;
-    struct ref_share *ref = &m.shares[share];
-    assert_true(viv_rid_eq(rid, m.ress[ref->res].rid));
-    const viv_rights rights = m.nodes[ref->node].rights;
+    struct ref_share *ref = &mix.shares[share];
+    assert_true(viv_rid_eq(rid, mix.ress[ref->res].rid));
+    const viv_rights rights = mix.nodes[ref->node].rights;
     const int made = new_entry(proc, ref->res, hdl, rights);
-    m.entries[made].has_node = true;
-    m.entries[made].node = new_node(ENTRY, made, ref->node, rights);
-    if (ref->uses == 1) remove_share(share, true);
+    mix.entries[made].has_node = true;
+    mix.entries[made].node = mix_new_node(ENTRY, made, ref->node, rights);
+    if (ref->uses == 1) mix_remove_share(share, true);
     if (ref->uses > 1) ref->uses--;
 }
 
@@ -969,63 +616,63 @@ static void op_export(int proc)
     struct viv_transit *transit = NULL;
     const int entry = some_entry(proc, &hdl);
     const viv_rights rights = some_rights(entry);
-    const uint32_t flags = below(2);
+    const uint32_t flags = mix_below(2);
     if (!is_room(entry)) return;
     enum viv_err want = check_any(entry, rights | VIV_RIGHT_TRANSFER);
     if (want == VIV_OK) {
-        const uint8_t send = viv_res_builtin_kinds[m.ress[m.entries[entry].res].kind].send;
+        const uint8_t send = viv_res_builtin_kinds[mix.ress[mix.entries[entry].res].kind].send;
         if (send == VIV_SEND_NO || (send == VIV_SEND_MOVE && flags != 0)) want = VIV_E_INVAL;
     }
-    same("export", viv_res_export(m.tabs[proc], hdl, rights, flags, &transit), want);
+    mix_same("export", viv_res_export(mix.tabs[proc], hdl, rights, flags, &transit), want);
     if (want != VIV_OK) return;
-    const int at = FREE_ONE(m.transits), res = m.entries[entry].res;
-    m.transits[at] =
-        (struct ref_transit){.is_used = true, .transit = transit, .res = res, .env = env_of(proc)};
-    m.transits[at].node = new_node(TRANSIT, at, node_of(entry), passed(entry, rights));
-    m.ress[res].holds++;
-    if (flags != 0 || below(4) == 0) return; // kept, or the message was not accepted
-    OK(viv_res_sent(m.tabs[proc], hdl));
-    struct ref_res *ref = &m.ress[res];
+    const int at = FREE_ONE(mix.transits), res = mix.entries[entry].res;
+    mix.transits[at] = (struct ref_transit){
+        .is_used = true, .transit = transit, .res = res, .env = mix_env_of(proc)};
+    mix.transits[at].node = mix_new_node(TRANSIT, at, node_of(entry), passed(entry, rights));
+    mix.ress[res].holds++;
+    if (flags != 0 || mix_below(4) == 0) return; // kept, or the message was not accepted
+    OK(viv_res_sent(mix.tabs[proc], hdl));
+    struct ref_res *ref = &mix.ress[res];
     if (viv_res_builtin_kinds[ref->kind].send == VIV_SEND_MOVE && ref->owner == proc)
-        set_owner(res, ENV_OWNER - env_of(proc));
-    close_entry(entry);
+        mix_set_owner(res, ENV_OWNER - mix_env_of(proc));
+    mix_close_entry(entry);
 }
 
 static void drop_transit(struct ref_transit *ref)
 {
     viv_res_transit_drop(ref->transit);
-    leave(ref->node);
+    mix_leave(ref->node);
     ref->is_used = false;
-    drop_hold(ref->res);
+    mix_drop_hold(ref->res);
 }
 
 static void op_import(int proc)
 {
-    const int at = (int)below(TRANSITS);
-    struct ref_transit *ref = &m.transits[at];
+    const int at = (int)mix_below(TRANSITS);
+    struct ref_transit *ref = &mix.transits[at];
     viv_handle hdl = {0};
     if (!ref->is_used || !is_room(-1)) return;
-    struct ref_res *res = &m.ress[ref->res];
+    struct ref_res *res = &mix.ress[ref->res];
     enum viv_err want = VIV_OK;
-    if (ref->env != env_of(proc))
+    if (ref->env != mix_env_of(proc))
         want = VIV_E_NOTFOUND;
     else if (ref->is_revoked || res->is_revoked)
         want = VIV_E_REVOKED;
     else if (!res->is_live)
         want = VIV_E_GONE;
     want = and_room(want, proc);
-    same("import", viv_res_import(m.tabs[proc], ref->transit, &hdl), want);
+    mix_same("import", viv_res_import(mix.tabs[proc], ref->transit, &hdl), want);
     if (want != VIV_OK) {
-        if (below(2) == 0) drop_transit(ref); // else it stays in the message
+        if (mix_below(2) == 0) drop_transit(ref); // else it stays in the message
         return;
     }
-    const int made = new_entry(proc, ref->res, hdl, m.nodes[ref->node].rights);
+    const int made = new_entry(proc, ref->res, hdl, mix.nodes[ref->node].rights);
     res->holds--; // the transit's becomes the entry's
-    m.entries[made].has_node = true;
-    m.entries[made].node = ref->node;
-    m.nodes[ref->node].kind = ENTRY;
-    m.nodes[ref->node].holder = made;
-    if (viv_res_builtin_kinds[res->kind].send == VIV_SEND_MOVE) set_owner(ref->res, proc);
+    mix.entries[made].has_node = true;
+    mix.entries[made].node = ref->node;
+    mix.nodes[ref->node].kind = ENTRY;
+    mix.nodes[ref->node].holder = made;
+    if (viv_res_builtin_kinds[res->kind].send == VIV_SEND_MOVE) mix_set_owner(ref->res, proc);
     ref->is_used = false;
 }
 
@@ -1035,8 +682,8 @@ static void op_revoke(int proc)
     const int entry = some_entry(proc, &hdl);
     // What is left below it ends also when its resource has gone.
     const enum viv_err want = check_handle(entry, VIV_RIGHT_REVOKE);
-    same("revoke", viv_res_revoke(m.tabs[proc], hdl), want);
-    if (want == VIV_OK) revoke_below(m.entries[entry].node);
+    mix_same("revoke", viv_res_revoke(mix.tabs[proc], hdl), want);
+    if (want == VIV_OK) mix_revoke_below(mix.entries[entry].node);
 }
 
 static void op_unshare(int proc)
@@ -1045,27 +692,29 @@ static void op_unshare(int proc)
     uint64_t value;
     const int entry = some_entry(proc, &hdl), share = some_share(&value);
     enum viv_err want = check_handle(entry, VIV_RIGHT_REVOKE);
-    if (want == VIV_OK && (share < 0 || !is_below(m.shares[share].node, m.entries[entry].node)))
+    if (want == VIV_OK &&
+        (share < 0 || !mix_is_below(mix.shares[share].node, mix.entries[entry].node)))
         want = VIV_E_NOTFOUND;
-    same("unshare", viv_res_unshare(m.tabs[proc], hdl, (viv_shared){value}), want);
+    mix_same("unshare", viv_res_unshare(mix.tabs[proc], hdl, (viv_shared){value}), want);
     if (want != VIV_OK) return;
-    revoke_below(m.shares[share].node);
-    if (m.shares[share].is_used && m.shares[share].value == value) remove_share(share, true);
+    mix_revoke_below(mix.shares[share].node);
+    if (mix.shares[share].is_used && mix.shares[share].value == value)
+        mix_remove_share(share, true);
 }
 
 // Time passes; what came through a share that has expired lives on until the timer comes.
 static void op_tick(void)
 {
-    m.rig.now_ns += TICK_NS;
-    if (below(2) == 0) return;
-    while (viv_drive_turn(m.rig.sched, 0) != VIV_TURN_IDLE)
+    mix.rig.now_ns += TICK_NS;
+    if (mix_below(2) == 0) return;
+    while (viv_drive_turn(mix.rig.sched, 0) != VIV_TURN_IDLE)
         continue;
     for (int i = 0; i < SHARES; i++) {
-        const uint64_t value = m.shares[i].value;
-        if (!m.shares[i].is_used || !has_expired(&m.shares[i])) continue;
-        m.expired_count++;
-        revoke_below(m.shares[i].node);
-        if (m.shares[i].is_used && m.shares[i].value == value) remove_share(i, true);
+        const uint64_t value = mix.shares[i].value;
+        if (!mix.shares[i].is_used || !has_expired(&mix.shares[i])) continue;
+        mix.expired_count++;
+        mix_revoke_below(mix.shares[i].node);
+        if (mix.shares[i].is_used && mix.shares[i].value == value) mix_remove_share(i, true);
     }
 }
 
@@ -1073,17 +722,17 @@ static void op_close(int proc)
 {
     viv_handle hdl;
     const int entry = some_entry(proc, &hdl);
-    same("close", viv_res_close(m.tabs[proc], hdl), entry >= 0 ? VIV_OK : VIV_E_BADHANDLE);
-    if (entry >= 0) close_entry(entry);
+    mix_same("close", viv_res_close(mix.tabs[proc], hdl), entry >= 0 ? VIV_OK : VIV_E_BADHANDLE);
+    if (entry >= 0) mix_close_entry(entry);
 }
 
 static void op_discard(void)
 {
-    const int res = (int)below(RESOURCES);
-    if (!m.ress[res].is_used) return;
-    const enum viv_err want = m.ress[res].is_live ? VIV_OK : VIV_E_NOTFOUND;
-    same("discard", viv_res_discard(m.rig.reg, m.ress[res].rid), want);
-    end_res(res, false);
+    const int res = (int)mix_below(RESOURCES);
+    if (!mix.ress[res].is_used) return;
+    const enum viv_err want = mix.ress[res].is_live ? VIV_OK : VIV_E_NOTFOUND;
+    mix_same("discard", viv_res_discard(mix.rig.reg, mix.ress[res].rid), want);
+    mix_end_res(res, false);
 }
 
 static void op_use(int proc)
@@ -1091,39 +740,41 @@ static void op_use(int proc)
     viv_handle hdl;
     void *obj;
     const int entry = some_entry(proc, &hdl);
-    const viv_rights need = below(2) == 0 ? 0 : some_rights(entry);
+    const viv_rights need = mix_below(2) == 0 ? 0 : some_rights(entry);
     viv_kind kind = VIV_KIND_CHANNEL;
-    if (entry >= 0 && below(4) != 0) kind = m.ress[m.entries[entry].res].kind;
+    if (entry >= 0 && mix_below(4) != 0) kind = mix.ress[mix.entries[entry].res].kind;
     const enum viv_err want = check_kind(entry, kind, need);
-    same("use", viv_res_use(m.tabs[proc], hdl, kind, need, &obj), want);
+    mix_same("use", viv_res_use(mix.tabs[proc], hdl, kind, need, &obj), want);
 }
 
 // ---- processes ----
 
 static void begin_process(int proc)
 {
-    m.birth_count += 2;
-    const struct viv_res_spec spec = {.kind = VIV_KIND_PROCESS, .owner = m.envs[env_of(proc)]};
-    OK(viv_res_add(m.rig.reg, &spec, NULL, &m.procs[proc]));
-    OK(viv_res_open_account(m.rig.reg, m.procs[proc], NULL, &m.accounts[proc]));
-    OK(viv_res_instance(m.rig.reg, &m.tabs[proc]));
-    OK(viv_res_set_process_id(m.tabs[proc], m.procs[proc]));
+    mix.birth_count += 2;
+    const struct viv_res_spec spec = {.kind = VIV_KIND_PROCESS,
+                                      .owner = mix.envs[mix_env_of(proc)]};
+    OK(viv_res_add(mix.rig.reg, &spec, NULL, &mix.procs[proc]));
+    OK(viv_res_open_account(mix.rig.reg, mix.procs[proc], NULL, &mix.accounts[proc]));
+    OK(viv_res_instance(mix.rig.reg, &mix.tabs[proc]));
+    OK(viv_res_set_process_id(mix.tabs[proc], mix.procs[proc]));
 }
 
 static void op_end_process(int proc)
 {
-    if (below(40) != 0) return;
-    OK(viv_res_discard(m.rig.reg, m.procs[proc]));
+    if (mix_below(40) != 0) return;
+    OK(viv_res_discard(mix.rig.reg, mix.procs[proc]));
     for (int i = 0; i < RESOURCES; i++)
-        if (m.ress[i].is_used && m.ress[i].is_live && m.ress[i].owner == proc) end_res(i, false);
+        if (mix.ress[i].is_used && mix.ress[i].is_live && mix.ress[i].owner == proc)
+            mix_end_res(i, false);
     for (int i = 0; i < ENTRIES; i++)
-        if (m.entries[i].is_used && m.entries[i].proc == proc) close_entry(i);
+        if (mix.entries[i].is_used && mix.entries[i].proc == proc) mix_close_entry(i);
     for (int i = 0; i < SHARES; i++)
-        if (m.shares[i].payer == proc) m.shares[i].payer = -1;
+        if (mix.shares[i].payer == proc) mix.shares[i].payer = -1;
     for (int i = 0; i < REGISTRARS; i++)
-        if (m.registrars[i].proc == proc) {
-            m.registrars[i].proc = NO_PROC;
-            m.registrars[i].left = 0;
+        if (mix.registrars[i].proc == proc) {
+            mix.registrars[i].proc = NO_PROC;
+            mix.registrars[i].left = 0;
         }
     begin_process(proc);
 }
@@ -1135,45 +786,45 @@ static void compare(void)
     uint64_t shares[HOLDERS] = {0}, grants[HOLDERS] = {0}, handles[HOLDERS] = {0};
     uint64_t owned[HOLDERS] = {0};
     for (int i = 0; i < SHARES; i++)
-        if (m.shares[i].is_used && m.shares[i].payer >= 0) shares[m.shares[i].payer]++;
+        if (mix.shares[i].is_used && mix.shares[i].payer >= 0) shares[mix.shares[i].payer]++;
     for (int i = 0; i < ENTRIES; i++) {
-        if (!m.entries[i].is_used) continue;
-        grants[m.entries[i].proc] += m.entries[i].has_node;
-        handles[m.entries[i].proc]++;
+        if (!mix.entries[i].is_used) continue;
+        grants[mix.entries[i].proc] += mix.entries[i].has_node;
+        handles[mix.entries[i].proc]++;
     }
     for (int i = 0; i < REGISTRARS; i++) {
-        if (!m.registrars[i].is_used || m.registrars[i].proc == NO_PROC) continue;
-        handles[m.registrars[i].proc] += m.registrars[i].left; // paid for in advance
-        owned[m.registrars[i].proc] += m.registrars[i].left;
+        if (!mix.registrars[i].is_used || mix.registrars[i].proc == NO_PROC) continue;
+        handles[mix.registrars[i].proc] += mix.registrars[i].left; // paid for in advance
+        owned[mix.registrars[i].proc] += mix.registrars[i].left;
     }
     for (int i = 0; i < RESOURCES; i++)
-        if (m.ress[i].is_used && m.ress[i].is_live && process_of(m.ress[i].owner) >= 0)
-            owned[process_of(m.ress[i].owner)]++;
+        if (mix.ress[i].is_used && mix.ress[i].is_live && mix_process_of(mix.ress[i].owner) >= 0)
+            owned[mix_process_of(mix.ress[i].owner)]++;
     for (int i = 0; i < HOLDERS; i++) {
-        assert_int_equal(viv_account_used(m.accounts[i], VIV_COUNTER_SHARES), shares[i]);
-        assert_int_equal(viv_account_used(m.accounts[i], VIV_COUNTER_GRANTS), grants[i]);
-        assert_int_equal(viv_account_used(m.accounts[i], VIV_COUNTER_HANDLES), handles[i]);
+        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_SHARES), shares[i]);
+        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_GRANTS), grants[i]);
+        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_HANDLES), handles[i]);
         // The instance is the process's as well.
-        assert_int_equal(viv_account_used(m.accounts[i], VIV_COUNTER_RESOURCES), owned[i] + 1);
+        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_RESOURCES), owned[i] + 1);
     }
-    const struct ref_res *ref = &m.ress[below(RESOURCES)];
+    const struct ref_res *ref = &mix.ress[mix_below(RESOURCES)];
     if (!ref->is_used) return;
     struct viv_res_meta meta;
-    same("metadata", viv_res_metadata(m.rig.reg, ref->rid, &meta),
-         ref->is_live ? VIV_OK : VIV_E_NOTFOUND);
+    mix_same("metadata", viv_res_metadata(mix.rig.reg, ref->rid, &meta),
+             ref->is_live ? VIV_OK : VIV_E_NOTFOUND);
     if (!ref->is_live) return;
     assert_int_equal(meta.holds, ref->holds);
     assert_int_equal(meta.pins, ref->pins);
     assert_int_equal(meta.kind, ref->kind);
     assert_int_equal(meta.phase, ref->is_reserved ? VIV_RES_RESERVED : VIV_RES_LIVE);
-    assert_true(viv_rid_eq(meta.owner, owner_rid(ref->owner)));
-    const viv_rid parent = ref->parent != NO_RES ? m.ress[ref->parent].rid : VIV_RID_NONE;
+    assert_true(viv_rid_eq(meta.owner, mix_owner_rid(ref->owner)));
+    const viv_rid parent = ref->parent != NO_RES ? mix.ress[ref->parent].rid : VIV_RID_NONE;
     assert_true(viv_rid_eq(meta.parent, parent));
 }
 
 static void step(void)
 {
-    const int proc = (int)below(HOLDERS);
+    const int proc = (int)mix_below(HOLDERS);
     static void (*const ops[])(int proc) = {
         op_insert, op_insert, op_insert_id, op_insert_below, op_insert_below, op_insert_below,
         op_dup,    op_dup,    op_dup,       op_share,        op_share,        op_share,
@@ -1186,43 +837,43 @@ static void step(void)
         op_set_owner,     op_set_owner,    op_set_parent, op_set_parent, op_pin,
         op_unpin,         op_tick,         op_singleton,  op_singleton,  op_use_registrar,
         op_use_registrar, op_use_registrar};
-    const uint32_t which = below(VIV_COUNT_OF(ops) + VIV_COUNT_OF(host_ops));
+    const uint32_t which = mix_below(VIV_COUNT_OF(ops) + VIV_COUNT_OF(host_ops));
     if (!is_room(-1)) { // a resource goes, and handles with it
-        struct ref_transit *transit = &m.transits[below(TRANSITS)];
+        struct ref_transit *transit = &mix.transits[mix_below(TRANSITS)];
         if (transit->is_used) drop_transit(transit);
         op_discard();
         op_discard();
         for (int i = 0; i < 4; i++)
-            op_close((int)below(HOLDERS));
+            op_close((int)mix_below(HOLDERS));
     }
     if (which < VIV_COUNT_OF(ops))
         ops[which](proc);
     else
         host_ops[which - VIV_COUNT_OF(ops)]();
-    res_rig_quiet(&m.rig);
+    res_rig_quiet(&mix.rig);
     compare();
 }
 
 static void begin(void)
 {
     struct viv_account *account;
-    memset(m.ress, 0, sizeof(m.ress));
-    memset(m.entries, 0, sizeof(m.entries));
-    memset(m.shares, 0, sizeof(m.shares));
-    memset(m.nodes, 0, sizeof(m.nodes));
+    memset(mix.ress, 0, sizeof(mix.ress));
+    memset(mix.entries, 0, sizeof(mix.entries));
+    memset(mix.shares, 0, sizeof(mix.shares));
+    memset(mix.nodes, 0, sizeof(mix.nodes));
     for (int i = 0; i < 2 * DEPS; i++)
-        m.deps[i / DEPS][i % DEPS] = NO_RES;
-    m.birth_count = 0;
-    res_rig_prepare(&m.rig);
-    m.rig.config.slot_max = SLOTS;
-    m.rig.config.gen_max = GENS;
-    m.rig.config.depth_max = DEPTH;
-    m.rig.config.handle_max = HANDLES;
-    m.rig.config.handle_gen_count = HANDLE_GENS;
-    res_rig_open_bare(&m.rig);
+        mix.deps[i / DEPS][i % DEPS] = NO_RES;
+    mix.birth_count = 0;
+    res_rig_prepare(&mix.rig);
+    mix.rig.config.slot_max = SLOTS;
+    mix.rig.config.gen_max = GENS;
+    mix.rig.config.depth_max = DEPTH;
+    mix.rig.config.handle_max = HANDLES;
+    mix.rig.config.handle_gen_count = HANDLE_GENS;
+    res_rig_open_bare(&mix.rig);
     for (int i = 0; i < 2; i++) {
-        m.envs[i] = res_rig_add(&m.rig, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_RID_NONE, NULL);
-        OK(viv_res_open_account(m.rig.reg, m.envs[i], NULL, &account));
+        mix.envs[i] = res_rig_add(&mix.rig, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_RID_NONE, NULL);
+        OK(viv_res_open_account(mix.rig.reg, mix.envs[i], NULL, &account));
     }
     for (int i = 0; i < HOLDERS; i++)
         begin_process(i);
@@ -1231,15 +882,15 @@ static void begin(void)
 static void finish(void)
 {
     for (int i = 0; i < PINS; i++)
-        if (m.pins[i].is_used) viv_res_unpin(m.pins[i].pinned);
+        if (mix.pins[i].is_used) viv_res_unpin(mix.pins[i].pinned);
     for (int i = 0; i < TRANSITS; i++)
-        if (m.transits[i].is_used) viv_res_transit_drop(m.transits[i].transit);
+        if (mix.transits[i].is_used) viv_res_transit_drop(mix.transits[i].transit);
     for (int i = 0; i < REGISTRARS; i++)
-        if (m.registrars[i].is_used) viv_res_registrar_free(m.registrars[i].registrar);
-    memset(m.registrars, 0, sizeof(m.registrars));
-    memset(m.pins, 0, sizeof(m.pins));
-    memset(m.transits, 0, sizeof(m.transits));
-    res_rig_close(&m.rig);
+        if (mix.registrars[i].is_used) viv_res_registrar_free(mix.registrars[i].registrar);
+    memset(mix.registrars, 0, sizeof(mix.registrars));
+    memset(mix.pins, 0, sizeof(mix.pins));
+    memset(mix.transits, 0, sizeof(mix.transits));
+    res_rig_close(&mix.rig);
 }
 
 static void as_the_reference(void **state)
@@ -1247,13 +898,13 @@ static void as_the_reference(void **state)
     (void)state;
     const uint64_t ops = check_env_u64("VIV_TEST_OPS", 100000);
     uint64_t registries = 1;
-    memset(&m, 0, sizeof(m));
-    m.rng.state = check_seed();
+    memset(&mix, 0, sizeof(mix));
+    mix.rng.state = check_seed();
     begin();
     for (uint64_t i = 0; i < ops; i++) {
         step();
-        if (i % WALK_EVERY == 0) res_rig_check(&m.rig);
-        if (m.birth_count < BIRTHS) continue;
+        if (i % WALK_EVERY == 0) res_rig_check(&mix.rig);
+        if (mix.birth_count < BIRTHS) continue;
         registries++;
         finish();
         begin();
@@ -1262,9 +913,9 @@ static void as_the_reference(void **state)
     fprintf(stderr,
             "%" PRIu64 " calls went well, %" PRIu64 " did not; %" PRIu64 " revoked; %" PRIu64
             " shares expired; %" PRIu64 " registries\n",
-            m.ok_count, m.err_count, m.revoked_count, m.expired_count, registries);
-    assert_true(m.ok_count > ops / 4 && m.err_count > ops / 10 && m.revoked_count > ops / 200 &&
-                m.expired_count > ops / 2000);
+            mix.ok_count, mix.err_count, mix.revoked_count, mix.expired_count, registries);
+    assert_true(mix.ok_count > ops / 4 && mix.err_count > ops / 10 &&
+                mix.revoked_count > ops / 200 && mix.expired_count > ops / 2000);
 }
 
 int main(void)
