@@ -242,6 +242,8 @@ void mix_revoke_below(int top)
 void mix_close_entry(int entry)
 {
     struct ref_entry *ref = &mix.entries[entry];
+    const uint32_t index = ref->w & ((1u << VIV_HANDLE_INDEX_BITS) - 1);
+    mix.next_gens[ref->proc][index] = ((ref->w >> VIV_HANDLE_INDEX_BITS) + 1) % HANDLE_GENS;
     mix_leave(ref->node);
     for (int i = 0; i < SHARES; i++)
         if (mix.shares[i].is_used && mix.shares[i].maker == entry) mix.shares[i].maker = -1;

@@ -21,7 +21,7 @@ enum {
     DEPS = 5,
     NODES = ENTRIES + SHARES + TRANSITS + RESOURCES,
     GRANT_DEPTH = 12,
-    DEPTH = 6, // of owners and of parents
+    DEPTH = 4, // of owners and of parents
     NO_RES = -1,
     NO_PROC = -1,
     ENV_OWNER = -1,   // -1 and -2: an environment
@@ -97,6 +97,7 @@ struct mix {
     viv_rid envs[2], procs[HOLDERS];
     struct viv_htab *tabs[HOLDERS];
     struct viv_account *accounts[HOLDERS];
+    uint32_t next_gens[HOLDERS][HANDLES]; // of each index, when it is taken again
     struct ref_node nodes[NODES];
     struct ref_res ress[RESOURCES];
     struct ref_entry entries[ENTRIES];

@@ -128,6 +128,9 @@ static int new_entry(int proc, int res, viv_handle hdl, viv_rights rights)
     for (int i = 0; i < ENTRIES; i++)
         if (mix.entries[i].is_used && mix.entries[i].proc == proc)
             assert_int_not_equal(mix.entries[i].w, hdl.w);
+    const uint32_t index = hdl.w & ((1u << VIV_HANDLE_INDEX_BITS) - 1);
+    assert_in_range(index, 1, HANDLES - 1);
+    assert_int_equal(hdl.w >> VIV_HANDLE_INDEX_BITS, mix.next_gens[proc][index]);
     mix.entries[at] =
         (struct ref_entry){.is_used = true, .proc = proc, .res = res, .w = hdl.w, .rights = rights};
     mix.ress[res].holds++;
@@ -752,6 +755,7 @@ static void op_use(int proc)
 static void begin_process(int proc)
 {
     mix.birth_count += 2;
+    memset(mix.next_gens[proc], 0, sizeof(mix.next_gens[proc]));
     const struct viv_res_spec spec = {.kind = VIV_KIND_PROCESS,
                                       .owner = mix.envs[mix_env_of(proc)]};
     OK(viv_res_add(mix.rig.reg, &spec, NULL, &mix.procs[proc]));
