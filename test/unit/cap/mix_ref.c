@@ -134,6 +134,27 @@ int mix_process_of(int owner)
     return owner;
 }
 
+uint32_t mix_used(int proc)
+{
+    uint32_t count = 1;
+    for (int i = 0; i < RESOURCES; i++)
+        count +=
+            mix.ress[i].is_used && mix.ress[i].is_live && mix_process_of(mix.ress[i].owner) == proc;
+    for (int i = 0; i < REGISTRARS; i++)
+        if (mix.registrars[i].is_used && mix.registrars[i].proc == proc)
+            count += mix.registrars[i].left;
+    return count;
+}
+
+uint32_t mix_weight(int res)
+{
+    uint32_t count = 1;
+    for (int i = 0; i < RESOURCES; i++)
+        if (mix.ress[i].is_used && mix.ress[i].is_live && above_of(i, false) == res)
+            count += mix_weight(i);
+    return count;
+}
+
 int mix_env_of_res(int res)
 {
     const int owner = mix_process_of(mix.ress[res].owner);

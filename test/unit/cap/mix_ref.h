@@ -28,6 +28,7 @@ enum {
     RES_OWNER = 1000, // from here: a resource
     HANDLES = 24,     // indices of a process, 0 among them
     HANDLE_GENS = 3,
+    LIMIT = 10, // resources of a process, its instance among them
     SLOTS = 128,
     GENS = 50,
     BIRTHS = 3000, // in one registry: no more than half of its slots are spent then
@@ -140,6 +141,9 @@ void mix_raise_heights(int res, bool is_parent);
 // Something has left what is above; a bound falls when nothing is left there.
 void mix_lower_height(int above, bool is_parent);
 int mix_process_of(int owner);
+// What the process pays for: its instance, what is reserved, and res with what that owns.
+uint32_t mix_used(int proc);
+uint32_t mix_weight(int res);
 int mix_env_of_res(int res);
 viv_rid mix_owner_rid(int owner);
 void mix_set_owner(int res, int owner);

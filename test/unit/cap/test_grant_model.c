@@ -4,9 +4,10 @@
 // in messages, revocation, registrars and ends of processes. In the reference what hangs on a node
 // that goes is re-hung one by one, as the contract says. Four processes in two environments use
 // valid, stale, foreign and made-up arguments; every answer must be the same, and the walker must
-// agree. Handle numbers, generations and depths are few, so that they come back and run out.
+// agree. Handle numbers, generations, depths and what a process may own are few, so that they come
+// back and run out.
 //
-// Objects, orders of lists, limits and exact handle numbers: test_reg_model.
+// Objects, orders of lists and exact handle numbers: test_reg_model.
 // VIV_TEST_OPS: how many operations (100,000 if unset); VIV_TEST_SEED repeats a run.
 #include "mix_ref.h"
 #include "sched/drive.h"
@@ -208,6 +209,19 @@ static bool is_usable(int res)
     return res != NO_RES && mix.ress[res].is_live && !mix.ress[res].is_reserved;
 }
 
+// May the process come to own so many more? Others have no limit.
+static enum viv_err expect_charge(int proc, uint32_t count)
+{
+    return proc >= 0 && mix_used(proc) + count > LIMIT ? VIV_E_QUOTA : VIV_OK;
+}
+
+static enum viv_err expect_move(int res, int owner)
+{
+    const enum viv_err err = mix_check_owner(res, owner);
+    const int from = mix_process_of(mix.ress[res].owner), to = mix_process_of(owner);
+    return err == VIV_OK && from != to ? expect_charge(to, mix_weight(res)) : err;
+}
+
 // The checks of whoever adds, owner first.
 static enum viv_err expect_add(viv_kind kind, int owner, int parent, viv_rid parent_rid)
 {
@@ -216,8 +230,9 @@ static enum viv_err expect_add(viv_kind kind, int owner, int parent, viv_rid par
         if (!is_usable(parent)) return VIV_E_NOTFOUND;
         if (!mix_may_stand_above(kind, mix.ress[parent].kind)) return VIV_E_KIND;
     }
-    const enum viv_err err = mix_check_owner(NO_RES, owner);
-    return err != VIV_OK ? err : mix_check_chain(NO_RES, parent, true, 0);
+    enum viv_err err = mix_check_owner(NO_RES, owner);
+    if (err == VIV_OK) err = mix_check_chain(NO_RES, parent, true, 0);
+    return err == VIV_OK ? expect_charge(mix_process_of(owner), 1) : err;
 }
 
 // A spec, its parent in *out_parent.
@@ -271,7 +286,7 @@ static void op_set_owner(void)
     enum viv_err want = VIV_E_NOTFOUND;
     if (res != NO_RES && mix.ress[res].is_live &&
         (owner < RES_OWNER || is_usable(owner - RES_OWNER)))
-        want = mix_check_owner(res, owner);
+        want = expect_move(res, owner);
     mix_same("set_owner", viv_res_set_owner(mix.rig.reg, rid, mix_owner_rid(owner)), want);
     if (want == VIV_OK) mix_set_owner(res, owner);
 }
@@ -398,7 +413,10 @@ static void op_registrar(int proc)
     const uint32_t n = mix_below(4);
     struct viv_registrar *registrar = NULL;
     if (at < 0) return;
-    const enum viv_err want = taken_indices(proc) + n > HANDLES ? VIV_E_EXHAUSTED : VIV_OK;
+    const uint32_t taken = taken_indices(proc), used = mix_used(proc);
+    enum viv_err want = VIV_OK;
+    for (uint32_t i = 1; i <= n && want == VIV_OK; i++)
+        want = taken + i > HANDLES ? VIV_E_EXHAUSTED : used + i > LIMIT ? VIV_E_QUOTA : VIV_OK;
     mix_same("registrar", viv_res_registrar(mix.tabs[proc], n, &registrar), want);
     mix.birth_count += n;
     if (want == VIV_OK) mix.registrars[at] = (struct ref_registrar){true, registrar, proc, n};
@@ -414,6 +432,7 @@ static void op_registrar_insert(struct ref_registrar *ref)
         want = VIV_E_EXHAUSTED;
     else if (ref->proc != NO_PROC)
         want = expect_add(spec.kind, ref->proc, parent, spec.parent);
+    if (want == VIV_E_QUOTA && ref->left > 0) want = VIV_OK; // paid for
     mix_same("registrar_insert",
              viv_res_registrar_insert(ref->registrar, &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
     if (want != VIV_OK) return;
@@ -484,6 +503,7 @@ static void op_insert_below(int proc)
     const int above = entry >= 0 ? mix.entries[entry].res : NO_RES;
     enum viv_err want = and_room(check_kind(entry, via.kind, via.need), proc);
     if (want == VIV_OK) want = mix_check_chain(NO_RES, above, true, 0);
+    if (want == VIV_OK) want = expect_charge(proc, 1);
     mix_same("insert_below",
              viv_res_insert_below(mix.tabs[proc], &via, &spec, NULL, VIV_RIGHTS_COMMON, &out),
              want);
@@ -664,6 +684,8 @@ static void op_import(int proc)
     else if (!res->is_live)
         want = VIV_E_GONE;
     want = and_room(want, proc);
+    if (want == VIV_OK && mix_row_of(ref->res)->send == VIV_SEND_MOVE)
+        want = expect_move(ref->res, proc);
     mix_same("import", viv_res_import(mix.tabs[proc], ref->transit, &hdl), want);
     if (want != VIV_OK) {
         if (mix_below(2) == 0) drop_transit(ref); // else it stays in the message
@@ -754,12 +776,15 @@ static void op_use(int proc)
 
 static void begin_process(int proc)
 {
+    struct viv_account_limits limits;
     mix.birth_count += 2;
     memset(mix.next_gens[proc], 0, sizeof(mix.next_gens[proc]));
     const struct viv_res_spec spec = {.kind = VIV_KIND_PROCESS,
                                       .owner = mix.envs[mix_env_of(proc)]};
     OK(viv_res_add(mix.rig.reg, &spec, NULL, &mix.procs[proc]));
-    OK(viv_res_open_account(mix.rig.reg, mix.procs[proc], NULL, &mix.accounts[proc]));
+    viv_account_limits_none(&limits);
+    limits.max[VIV_COUNTER_RESOURCES] = LIMIT;
+    OK(viv_res_open_account(mix.rig.reg, mix.procs[proc], &limits, &mix.accounts[proc]));
     OK(viv_res_instance(mix.rig.reg, &mix.tabs[proc]));
     OK(viv_res_set_process_id(mix.tabs[proc], mix.procs[proc]));
 }
@@ -788,7 +813,6 @@ static void op_end_process(int proc)
 static void compare(void)
 {
     uint64_t shares[HOLDERS] = {0}, grants[HOLDERS] = {0}, handles[HOLDERS] = {0};
-    uint64_t owned[HOLDERS] = {0};
     for (int i = 0; i < SHARES; i++)
         if (mix.shares[i].is_used && mix.shares[i].payer >= 0) shares[mix.shares[i].payer]++;
     for (int i = 0; i < ENTRIES; i++) {
@@ -796,20 +820,14 @@ static void compare(void)
         grants[mix.entries[i].proc] += mix.entries[i].has_node;
         handles[mix.entries[i].proc]++;
     }
-    for (int i = 0; i < REGISTRARS; i++) {
-        if (!mix.registrars[i].is_used || mix.registrars[i].proc == NO_PROC) continue;
-        handles[mix.registrars[i].proc] += mix.registrars[i].left; // paid for in advance
-        owned[mix.registrars[i].proc] += mix.registrars[i].left;
-    }
-    for (int i = 0; i < RESOURCES; i++)
-        if (mix.ress[i].is_used && mix.ress[i].is_live && mix_process_of(mix.ress[i].owner) >= 0)
-            owned[mix_process_of(mix.ress[i].owner)]++;
+    for (int i = 0; i < REGISTRARS; i++)
+        if (mix.registrars[i].is_used && mix.registrars[i].proc != NO_PROC)
+            handles[mix.registrars[i].proc] += mix.registrars[i].left;
     for (int i = 0; i < HOLDERS; i++) {
         assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_SHARES), shares[i]);
         assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_GRANTS), grants[i]);
         assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_HANDLES), handles[i]);
-        // The instance is the process's as well.
-        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_RESOURCES), owned[i] + 1);
+        assert_int_equal(viv_account_used(mix.accounts[i], VIV_COUNTER_RESOURCES), mix_used(i));
     }
     const struct ref_res *ref = &mix.ress[mix_below(RESOURCES)];
     if (!ref->is_used) return;
