@@ -192,7 +192,7 @@ void mix_drop_hold(int res)
     assert_true(ref->holds > 0);
     ref->holds--;
     if (ref->holds > 0) return;
-    if (ref->is_live && mix_row_of(res)->last_close == VIV_LAST_CLOSE_REMOVE)
+    if (ref->is_live && !ref->is_kept && mix_row_of(res)->last_close == VIV_LAST_CLOSE_REMOVE)
         mix_end_res(res, false);
     mix_settle(res);
 }

@@ -47,6 +47,7 @@ struct ref_node {
 
 struct ref_res {
     bool is_used, is_live, is_reserved, is_revoked; // is_live: known, reserved ones as well
+    bool is_kept;                                   // ends not for want of holds
     viv_rid rid;
     viv_kind kind;
     int owner;   // process; ENV_OWNER, ENV_OWNER - 1; RES_OWNER and more: a resource
