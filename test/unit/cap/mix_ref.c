@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference of test_grant_model.
 #include "mix_ref.h"
+#include <string.h>
 
 struct mix mix;
 
@@ -270,4 +271,41 @@ void mix_close_entry(int entry)
         if (mix.shares[i].is_used && mix.shares[i].maker == entry) mix.shares[i].maker = -1;
     ref->is_used = false;
     mix_drop_hold(ref->res);
+}
+
+// ---- objects ----
+
+struct thing *mix_some_thing(void)
+{
+    struct thing *thing = &mix.things[FREE_ONE(mix.ref_things)];
+    memset(thing, 0, sizeof(*thing));
+    return thing;
+}
+
+// It is res's now (NO_RES: it has not, and the object has been destroyed).
+void mix_settle_thing(struct thing *thing, int res)
+{
+    const int at = (int)(thing - mix.things);
+    if (res == NO_RES) {
+        assert_int_equal(thing->closes, 0);
+        assert_int_equal(thing->destroys, 1);
+        return;
+    }
+    mix.ref_things[at] = (struct ref_thing){true, res};
+    mix.ress[res].thing = at;
+}
+
+// Closed when its resource ends, destroyed when the last pin has gone as well; each once.
+void mix_compare_things(void)
+{
+    for (int i = 0; i < THINGS; i++) {
+        struct ref_thing *ref = &mix.ref_things[i];
+        if (!ref->is_used) continue;
+        const struct ref_res *res = &mix.ress[ref->res];
+        const bool is_its = res->is_used && res->thing == i;
+        const bool has_ended = !is_its || !res->is_live;
+        assert_int_equal(mix.things[i].closes, has_ended);
+        assert_int_equal(mix.things[i].destroys, has_ended && (!is_its || res->pins == 0));
+        ref->is_used = is_its;
+    }
 }

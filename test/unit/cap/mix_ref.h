@@ -17,6 +17,7 @@ enum {
     SHARES = 16,
     TRANSITS = 8,
     PINS = 6,
+    THINGS = 2 * RESOURCES,
     REGISTRARS = 5,
     DEPS = 5,
     NODES = ENTRIES + SHARES + TRANSITS + RESOURCES,
@@ -56,6 +57,7 @@ struct ref_res {
     uint32_t holds, pins;
     uint32_t own_height, child_height; // bounds of the levels below
     int canonical;                     // share; -1: none
+    int thing;                         // its object; -1: none
 };
 
 struct ref_entry {
@@ -93,6 +95,12 @@ struct ref_registrar {
     uint32_t left;
 };
 
+// Of an object that belongs, or belonged, to a resource.
+struct ref_thing {
+    bool is_used;
+    int res;
+};
+
 struct mix {
     struct res_rig rig;
     struct viv_rng rng;
@@ -108,6 +116,8 @@ struct mix {
     struct ref_pin pins[PINS];
     struct ref_registrar registrars[REGISTRARS];
     int deps[2][DEPS]; // resources by environment, NO_RES: free
+    struct thing things[THINGS];
+    struct ref_thing ref_things[THINGS];
     uint32_t birth_count;
     uint64_t old_values[VALUES_SEEN];
     uint32_t old_handles[VALUES_SEEN];
@@ -156,5 +166,9 @@ void mix_drop_hold(int res);
 void mix_remove_share(int share, bool leaves);
 void mix_revoke_below(int top);
 void mix_close_entry(int entry);
+struct thing *mix_some_thing(void); // one that is free, for a call that takes an object
+// It is res's now (NO_RES: the call has failed, and the object has been destroyed).
+void mix_settle_thing(struct thing *thing, int res);
+void mix_compare_things(void);
 
 #endif

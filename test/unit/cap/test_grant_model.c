@@ -7,7 +7,7 @@
 // agree. Handle numbers, generations, depths and what a process may own are few, so that they come
 // back and run out.
 //
-// Objects, orders of lists and exact handle numbers: test_reg_model.
+// Orders of lists and exact handle numbers: test_reg_model.
 // VIV_TEST_OPS: how many operations (500,000 if unset); VIV_TEST_SEED repeats a run.
 #include "mix_ref.h"
 #include "sched/drive.h"
@@ -148,6 +148,8 @@ static bool is_room(int entry)
 
 // ---- operations ----
 
+// ---- resources ----
+
 static int new_res(viv_kind kind, viv_rid rid, int owner, int parent)
 {
     const int res = FREE_ONE(mix.ress);
@@ -160,7 +162,8 @@ static int new_res(viv_kind kind, viv_rid rid, int owner, int parent)
                                      .owner = owner,
                                      .parent = parent,
                                      .derived = -1,
-                                     .canonical = -1};
+                                     .canonical = -1,
+                                     .thing = -1};
     if (parent != NO_RES && mix_row_of(res)->holds_parent != 0) mix.ress[parent].holds++;
     mix_raise_heights(res, false);
     mix_raise_heights(res, true);
@@ -250,6 +253,7 @@ static void op_add(void)
     struct viv_res_spec spec = some_spec(&parent);
     const int owner = some_owner();
     const bool is_reserved = mix_below(3) == 0;
+    struct thing *thing = mix_some_thing();
     viv_rid rid = {0};
     if (!is_room(-1)) return;
     spec.owner = mix_owner_rid(owner);
@@ -257,16 +261,21 @@ static void op_add(void)
     if (is_reserved)
         mix_same("reserve", viv_res_reserve(mix.rig.reg, &spec, &rid), want);
     else
-        mix_same("add", viv_res_add(mix.rig.reg, &spec, NULL, &rid), want);
-    if (want != VIV_OK) return;
+        mix_same("add", viv_res_add(mix.rig.reg, &spec, thing, &rid), want);
+    if (want != VIV_OK) {
+        if (!is_reserved) mix_settle_thing(thing, NO_RES);
+        return;
+    }
     const int res = new_res(spec.kind, rid, owner, parent);
     mix.ress[res].is_reserved = is_reserved;
+    if (!is_reserved) mix_settle_thing(thing, res);
 }
 
 static void op_initialise(void)
 {
     viv_rid rid;
     const int res = some_res(&rid);
+    struct thing *thing = mix_some_thing();
     viv_kind kind = some_kind();
     if (res != NO_RES && mix_below(4) != 0) kind = mix.ress[res].kind;
     enum viv_err want = VIV_E_STATE;
@@ -275,7 +284,8 @@ static void op_initialise(void)
     else if (res != NO_RES && mix.ress[res].is_live && mix.ress[res].is_reserved)
         want = VIV_OK;
     if (res != NO_RES && !mix.ress[res].is_live) return; // test_reg_model knows when it is found
-    mix_same("initialise", viv_res_initialise(mix.rig.reg, rid, kind, NULL), want);
+    mix_same("initialise", viv_res_initialise(mix.rig.reg, rid, kind, thing), want);
+    mix_settle_thing(thing, want == VIV_OK ? res : NO_RES);
     if (want == VIV_OK) mix.ress[res].is_reserved = false;
 }
 
@@ -332,6 +342,7 @@ static void op_pin(void)
     struct viv_res *pinned = NULL;
     mix_same("pin", viv_res_pin(mix.rig.reg, rid, kind, &pinned), want);
     if (want != VIV_OK) return;
+    assert_ptr_equal(viv_res_obj(pinned), &mix.things[mix.ress[res].thing]);
     mix.pins[at] = (struct ref_pin){true, pinned, res};
     mix.ress[res].pins++;
 }
@@ -377,12 +388,14 @@ static void op_insert(int proc)
 {
     int parent;
     const struct viv_res_spec spec = some_spec(&parent);
+    struct thing *thing = mix_some_thing();
     viv_handle hdl = {0};
     if (!is_room(-1)) return;
     const enum viv_err want =
         is_full(proc) ? VIV_E_EXHAUSTED : expect_add(spec.kind, proc, parent, spec.parent);
-    mix_same("insert", viv_res_insert(mix.tabs[proc], &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
-    if (want == VIV_OK) (void)born(proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
+    mix_same("insert", viv_res_insert(mix.tabs[proc], &spec, thing, VIV_RIGHTS_COMMON, &hdl), want);
+    mix_settle_thing(thing, want != VIV_OK ? NO_RES
+                                           : born(proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent));
 }
 
 static void enter_id(int proc, int res, viv_handle hdl, viv_rights rights)
@@ -426,6 +439,7 @@ static void op_registrar_insert(struct ref_registrar *ref)
 {
     int parent;
     const struct viv_res_spec spec = some_spec(&parent);
+    struct thing *thing = mix_some_thing();
     viv_handle hdl = {0};
     enum viv_err want = VIV_E_NOINSTANCE;
     if (ref->proc != NO_PROC && ref->left == 0 && is_full(ref->proc))
@@ -434,9 +448,11 @@ static void op_registrar_insert(struct ref_registrar *ref)
         want = expect_add(spec.kind, ref->proc, parent, spec.parent);
     if (want == VIV_E_QUOTA && ref->left > 0) want = VIV_OK; // paid for
     mix_same("registrar_insert",
-             viv_res_registrar_insert(ref->registrar, &spec, NULL, VIV_RIGHTS_COMMON, &hdl), want);
+             viv_res_registrar_insert(ref->registrar, &spec, thing, VIV_RIGHTS_COMMON, &hdl), want);
+    int res = NO_RES;
+    if (want == VIV_OK) res = born(ref->proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
+    mix_settle_thing(thing, res);
     if (want != VIV_OK) return;
-    (void)born(ref->proc, spec.kind, hdl, VIV_RIGHTS_COMMON, parent);
     if (ref->left > 0) ref->left--;
 }
 
@@ -496,6 +512,7 @@ static void op_insert_below(int proc)
     viv_handle hdl, out = {0};
     const int entry = some_entry(proc, &hdl);
     if (!is_room(entry)) return;
+    struct thing *thing = mix_some_thing();
     const bool is_reader = mix_below(2) == 0;
     const struct viv_res_via via = {hdl, is_reader ? VIV_KIND_CHANNEL : VIV_KIND_OTHER,
                                     VIV_RIGHT_DERIVE};
@@ -505,11 +522,15 @@ static void op_insert_below(int proc)
     if (want == VIV_OK) want = mix_check_chain(NO_RES, above, true, 0);
     if (want == VIV_OK) want = expect_charge(proc, 1);
     mix_same("insert_below",
-             viv_res_insert_below(mix.tabs[proc], &via, &spec, NULL, VIV_RIGHTS_COMMON, &out),
+             viv_res_insert_below(mix.tabs[proc], &via, &spec, thing, VIV_RIGHTS_COMMON, &out),
              want);
-    if (want != VIV_OK) return;
+    if (want != VIV_OK) {
+        mix_settle_thing(thing, NO_RES);
+        return;
+    }
     const int node = mix.entries[entry].node;
     const int res = born(proc, spec.kind, out, VIV_RIGHTS_COMMON, above);
+    mix_settle_thing(thing, res);
     // A creator's handle passes nothing on.
     if (!mix.entries[entry].is_creator) mix.ress[res].derived = mix_new_node(DERIVED, res, node, 0);
 }
@@ -772,13 +793,15 @@ static void op_discard(void)
 static void op_use(int proc)
 {
     viv_handle hdl;
-    void *obj;
+    void *obj = NULL;
     const int entry = some_entry(proc, &hdl);
     const viv_rights need = mix_below(2) == 0 ? 0 : some_rights(entry);
     viv_kind kind = VIV_KIND_CHANNEL;
     if (entry >= 0 && mix_below(4) != 0) kind = mix.ress[mix.entries[entry].res].kind;
     const enum viv_err want = check_kind(entry, kind, need);
     mix_same("use", viv_res_use(mix.tabs[proc], hdl, kind, need, &obj), want);
+    assert_ptr_equal(obj,
+                     want == VIV_OK ? &mix.things[mix.ress[mix.entries[entry].res].thing] : NULL);
 }
 
 // ---- processes ----
@@ -882,6 +905,7 @@ static void step(void)
     else
         host_ops[which - VIV_COUNT_OF(ops)]();
     res_rig_quiet(&mix.rig);
+    mix_compare_things();
     compare();
 }
 
@@ -892,6 +916,7 @@ static void begin(void)
     memset(mix.entries, 0, sizeof(mix.entries));
     memset(mix.shares, 0, sizeof(mix.shares));
     memset(mix.nodes, 0, sizeof(mix.nodes));
+    memset(mix.ref_things, 0, sizeof(mix.ref_things));
     for (int i = 0; i < 2 * DEPS; i++)
         mix.deps[i / DEPS][i % DEPS] = NO_RES;
     mix.birth_count = 0;
@@ -901,7 +926,7 @@ static void begin(void)
     mix.rig.config.depth_max = DEPTH;
     mix.rig.config.handle_max = HANDLES;
     mix.rig.config.handle_gen_count = HANDLE_GENS;
-    res_rig_open_bare(&mix.rig);
+    res_rig_open(&mix.rig);
     for (int i = 0; i < 2; i++) {
         mix.envs[i] = res_rig_add(&mix.rig, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_RID_NONE, NULL);
         OK(viv_res_open_account(mix.rig.reg, mix.envs[i], NULL, &account));
