@@ -223,6 +223,11 @@ struct viv_prog_info {
     uint32_t incarnation;
     uint32_t value_count; // keys that the next field has
     uint64_t values[96];  // in force, by key of the request; 0 for what is no number
+    // What a gated program can be found by, and told from others, when the kernel is no more:
+    uint64_t guard_start;     // init's start, in clock ticks since boot, as in /proc/PID/stat
+    int32_t guard_pid;        // init's number; 0: not gated, or started by a kernel before this one
+    uint32_t guard_group_len; // 0: it has no control group
+    char guard_group[64];     // its path below the directory that groups of programs are made in
 };
 struct viv_prog_logs {
     uint32_t n;       // bytes taken
