@@ -158,12 +158,9 @@ struct viv_prog_exit {
     uint64_t user_us; // of the leader and what it waited for, as the next eight
     uint64_t system_us;
     uint64_t peak_bytes;
-    uint64_t minor_faults;
-    uint64_t major_faults;
-    uint64_t blocks_in;
-    uint64_t blocks_out;
-    uint64_t voluntary_switches;
-    uint64_t involuntary_switches;
+    uint64_t minor_faults, major_faults;
+    uint64_t blocks_in, blocks_out;
+    uint64_t voluntary_switches, involuntary_switches;
     uint64_t group_cpu_us; // of the whole tree
     uint64_t group_memory_peak_bytes;
     uint64_t group_pids_peak;
@@ -173,9 +170,7 @@ struct viv_prog_exit {
     uint64_t stdout_received; // bytes
     uint64_t stdout_evicted;
     uint64_t stdout_drained;
-    uint64_t stderr_received;
-    uint64_t stderr_evicted;
-    uint64_t stderr_drained;
+    uint64_t stderr_received, stderr_evicted, stderr_drained;
     uint32_t stdout_truncated; // its pipe was closed while something that escaped held it
     uint32_t stderr_truncated;
 };
