@@ -225,11 +225,13 @@ static void case_117_who_is_not_gated_has_none(void **state)
         }
 }
 
+static const size_t swept[] = {0, 3}; // without a holder, and with one
 // Nobody gets a program whose guard is not known.
 static void each_open_of_a_spawn_fails_once(void **state)
 {
     (void)state;
-    for (way = ways; way < ways + VIV_COUNT_OF(ways); way++) {
+    for (size_t i = 0; i < VIV_COUNT_OF(swept); i++) {
+        way = &ways[swept[i]];
         bool was_hit = true;
         uint32_t failed = 0;
         for (uint64_t n = 1; was_hit; n++) {
