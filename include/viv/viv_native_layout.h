@@ -158,12 +158,9 @@ struct viv_prog_exit {
     uint64_t user_us; // of the leader and what it waited for, as the next eight
     uint64_t system_us;
     uint64_t peak_bytes;
-    uint64_t minor_faults;
-    uint64_t major_faults;
-    uint64_t blocks_in;
-    uint64_t blocks_out;
-    uint64_t voluntary_switches;
-    uint64_t involuntary_switches;
+    uint64_t minor_faults, major_faults;
+    uint64_t blocks_in, blocks_out;
+    uint64_t voluntary_switches, involuntary_switches;
     uint64_t group_cpu_us; // of the whole tree
     uint64_t group_memory_peak_bytes;
     uint64_t group_pids_peak;
@@ -173,9 +170,7 @@ struct viv_prog_exit {
     uint64_t stdout_received; // bytes
     uint64_t stdout_evicted;
     uint64_t stdout_drained;
-    uint64_t stderr_received;
-    uint64_t stderr_evicted;
-    uint64_t stderr_drained;
+    uint64_t stderr_received, stderr_evicted, stderr_drained;
     uint32_t stdout_truncated; // its pipe was closed while something that escaped held it
     uint32_t stderr_truncated;
 };
@@ -223,6 +218,11 @@ struct viv_prog_info {
     uint32_t incarnation;
     uint32_t value_count; // keys that the next field has
     uint64_t values[96];  // in force, by key of the request; 0 for what is no number
+    // What a gated program can be found by, and told from others, when the kernel is no more:
+    uint64_t guard_start;     // init's start, in clock ticks since boot, as in /proc/PID/stat
+    int32_t guard_pid;        // init's number; 0: not gated, or started by a kernel before this one
+    uint32_t guard_group_len; // 0: it has no control group
+    char guard_group[64];     // its path below the directory that groups of programs are made in
 };
 struct viv_prog_logs {
     uint32_t n;       // bytes taken

@@ -195,6 +195,17 @@ static json_t *value_in_force(const struct viv_native_row *row, uint64_t number)
     }
 }
 
+static json_t *guard_of(const struct viv_native_info *info)
+{
+    const struct viv_native_guard *guard = &info->guard;
+    if (guard->pid == 0) return json_null();
+    json_t *value = json_object();
+    viv_json_put(&value, "cgroup", viv_ctl__text(guard->group));
+    viv_json_put(&value, "os_pid", json_integer(guard->pid));
+    viv_json_put(&value, "start_ticks", viv_json_u64(guard->start));
+    return value;
+}
+
 void viv_ctl__add_info(const struct viv_native_info *info, json_t **value)
 {
     json_t *args = json_array(), *in_force = json_object();
@@ -209,6 +220,7 @@ void viv_ctl__add_info(const struct viv_native_info *info, json_t **value)
     viv_json_put(value, "arguments", args);
     viv_json_put(value, "cwd", cwd != NULL ? viv_ctl__text(cwd) : json_null());
     viv_json_put(value, "in_force", in_force);
+    viv_json_put(value, "guard", guard_of(info));
 }
 
 json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status)

@@ -27,7 +27,7 @@ json_t *viv_ctl__text(const char *text);
 json_t *viv_ctl__status(const struct viv_native_status *status);
 // The same of this program, with what it uses now. NULL: out of memory.
 json_t *viv_ctl__program(const struct viv_native_ctx *ctx, const struct viv_native_status *status);
-// What it was asked to be: arguments, cwd, in_force.
+// What it was asked to be: arguments, cwd, in_force, guard.
 void viv_ctl__add_info(const struct viv_native_info *info, json_t **value);
 // Of one that is not this kernel's: number, digest, label, phase, environment, why. NULL: as above.
 json_t *viv_ctl__outsider(const struct viv_native_outsider *outsider);

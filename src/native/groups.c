@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define HELD_DIRECTORY "viv-held"
 enum { PERCENT_US = 1000, PERIOD_US = 100000 };
 
 static int write_number(int fd, const char *file, uint64_t value)
@@ -101,13 +102,33 @@ static bool wants_limits(const struct viv_program *program)
            is_limited(fields->cpu_percent);
 }
 
+static bool is_held(const struct viv_program *program)
+{
+    return program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL;
+}
+
+void viv_native__name_group(const struct viv_program *program,
+                            char out[VIV_NATIVE_GUARD_GROUP_BYTES])
+{
+    _Static_assert(sizeof program->native->cgroup_name + sizeof "/18446744073709551615" <=
+                       VIV_NATIVE_GUARD_GROUP_BYTES,
+                   "room for every name");
+    out[0] = '\0';
+    if (program->care.cgroup_fd < 0) return;
+    if (is_held(program))
+        (void)snprintf(out, VIV_NATIVE_GUARD_GROUP_BYTES, HELD_DIRECTORY "/%s", program->digest);
+    else
+        (void)snprintf(out, VIV_NATIVE_GUARD_GROUP_BYTES, "%s/%llu", program->native->cgroup_name,
+                       (unsigned long long)program->cgroup_number);
+}
+
 // Of a program that outlives the kernel: not below what ends with that.
 static int make_held_group(struct viv_program *program)
 {
     struct viv_native *native = program->native;
     viv_mutex_lock(&native->holder_lock);
     if (native->held_group_fd < 0) {
-        native->held_group_fd = viv_cgroup_make(native->cgroup_base_fd, "viv-held");
+        native->held_group_fd = viv_cgroup_make(native->cgroup_base_fd, HELD_DIRECTORY);
         if (native->held_group_fd >= 0)
             VIV_IGNORE(viv_cgroup_delegate(native->held_group_fd, native->cgroup_controllers),
                        "what is missing is told by the limits");
@@ -121,11 +142,6 @@ static int make_held_group(struct viv_program *program)
     }
     viv_mutex_unlock(&native->holder_lock);
     return fd;
-}
-
-static bool is_held(const struct viv_program *program)
-{
-    return program->req.fields.survive == VIV_NATIVE_SURVIVE_KERNEL;
 }
 
 // The directory of groups is lost: another one takes its place, under the same number, since others

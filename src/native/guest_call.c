@@ -192,6 +192,11 @@ enum viv_err viv_native__guest_info(struct viv_guest_call *call)
     out.left_out = status.left_out;
     out.incarnation = status.incarnation;
     memcpy(out.values, info.values, sizeof info.values);
+    out.guard_start = info.guard.start;
+    out.guard_pid = info.guard.pid;
+    out.guard_group_len = (uint32_t)strlen(info.guard.group);
+    _Static_assert(sizeof info.guard.group == sizeof out.guard_group, "the same text");
+    memcpy(out.guard_group, info.guard.group, sizeof info.guard.group);
     viv_native__guest_put(call, call->args[2], &out, out.size);
     return VIV_OK;
 }

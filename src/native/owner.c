@@ -21,7 +21,8 @@ enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_
 {
     struct viv_program *program;
     VIV_TRY(viv_native__find(ctx, ref, VIV_RIGHT_READ, &program));
-    *out = (struct viv_native_info){.argv = program->req.argv, .cwd = program->req.fields.cwd.data};
+    *out = (struct viv_native_info){
+        .argv = program->req.argv, .cwd = program->req.fields.cwd.data, .guard = program->guard};
     for (uint32_t key = 1; key < VIV_NATIVE_KEYS_END; key++)
         if (is_number(&viv_native_rows[key]))
             out->values[key] = viv_native_number(&program->req.fields, (enum viv_native_key)key);

@@ -6,12 +6,21 @@
 
 #include "native/native.h"
 
+#define VIV_NATIVE_GUARD_GROUP_BYTES 64 // the kernel's directory, '/', a number
+
+// By what a gated program can be found, and surely told from others, when its kernel is no more.
+struct viv_native_guard {
+    int32_t pid;    // of init; 0: the program is not gated, or a kernel before this one started it
+    uint64_t start; // of init: clock ticks since boot, as in /proc/PID/stat
+    char group[VIV_NATIVE_GUARD_GROUP_BYTES]; // its control group, below the base of all; "": none
+};
 // The values in force, by key; 0 for what is no number. The texts are there as long as the read
 // section.
 struct viv_native_info {
     uint64_t values[VIV_NATIVE_KEYS_END];
     char *const *argv; // NULL at the end
     const char *cwd;   // as it was asked for; NULL: the environment's
+    struct viv_native_guard guard;
 };
 enum viv_err viv_native_info(const struct viv_native_ctx *ctx, const struct viv_native_ref *ref,
                              struct viv_native_info *out) VIV_MUST_CHECK; // Errors: NOTFOUND

@@ -10,6 +10,7 @@
 #include "native/care/care.h"
 #include "native/environ.h"
 #include "native/native_int.h"
+#include "native/owner.h"
 #include "native/spill_io.h"
 #include "sched/io.h"
 
@@ -61,6 +62,7 @@ struct viv_program {
     enum viv_cap refused; // class that was missing; 0: none was (class 0 is not asked for here)
     struct viv_audit_detail *audit; // of its record, made ahead; until that is written
     bool audit_is_reserved;
+    struct viv_native_guard guard; // the launch's, until the commit
 
     _Atomic uint32_t refs;
     struct viv_qsbr_item retired;
@@ -199,6 +201,9 @@ void viv_native__close_child_fds(struct viv_program *program); // what the start
 int viv_native__get_group(struct viv_program *program);
 // This kernel is in the group of a service, which a service manager ends as a whole.
 bool viv_native__is_in_service(void);
+// Its path below the directory that all groups are made in; "": it has none.
+void viv_native__name_group(const struct viv_program *program,
+                            char out[VIV_NATIVE_GUARD_GROUP_BYTES]);
 // cpu_us: used in it so far. Harmless without one.
 void viv_native__put_group(struct viv_program *program, uint64_t cpu_us, bool is_empty);
 

@@ -11,6 +11,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/packet.h"
+#include "os/tree.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -371,6 +372,19 @@ static enum viv_err run_init(struct viv_program *program, const struct viv_plan 
     return await_start(program, plan);
 }
 
+// Of one that is gated, by now: its init and group are there, and its number is its own until it is
+// waited for.
+static enum viv_err note_guard(struct viv_program *program)
+{
+    struct viv_proc_stat stat;
+    const pid_t pid = viv_os_pidfd_number(program->init_fd);
+    const int r = pid < 0 ? pid : viv_os_proc_stat(pid, &stat);
+    if (r < 0) return viv_native__host_error(program, r, "guard");
+    program->guard = (struct viv_native_guard){.pid = pid, .start = stat.start};
+    viv_native__name_group(program, program->guard.group);
+    return VIV_OK;
+}
+
 static enum viv_err start_by_init(struct viv_program *program, const struct viv_native_env *env,
                                   struct viv_launch_room *room)
 {
@@ -389,6 +403,7 @@ static enum viv_err start_by_init(struct viv_program *program, const struct viv_
     int *outer = program->init_fd >= 0 || err != VIV_OK ? &program->outer_fd : &program->init_fd;
     *outer = atomic_load_explicit(&program->launched.pidfd, memory_order_relaxed); // own thread's
     const bool is_gated = program->req.fields.start == VIV_NATIVE_START_GATED;
+    if (err == VIV_OK && is_gated) err = note_guard(program);
     if (err == VIV_OK && program->held != NULL && !is_gated) err = viv_held__hand(program);
     if (err != VIV_OK) {
         abandon(program);

@@ -31,6 +31,7 @@ GUEST_CASE(resources_case_34_handles_to_a_program, "handles_to_a_program")
 GUEST_CASE(case_109_signals_and_ends, "signals_and_ends")
 GUEST_CASE(case_109_087_terminal, "terminal")
 GUEST_CASE(case_109_108_held, "held")
+GUEST_CASE(case_109_117_guard, "guard")
 GUEST_CASE(case_109_007_status, "status")
 GUEST_CASE(case_109_077_lines, "lines")
 GUEST_CASE(case_010_009_rights_of_handles, "rights_of_handles")
@@ -181,6 +182,7 @@ int main(void)
         cmocka_unit_test(case_109_signals_and_ends),
         cmocka_unit_test(case_109_087_terminal),
         cmocka_unit_test(case_109_108_held),
+        cmocka_unit_test(case_109_117_guard),
         cmocka_unit_test(case_109_007_status),
         cmocka_unit_test(case_109_077_lines),
         cmocka_unit_test(case_010_009_rights_of_handles),

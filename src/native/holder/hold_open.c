@@ -263,16 +263,26 @@ static void remove_file(struct viv_hold *hold, const char *ending)
     VIV_IGNORE(viv_os_unlinkat(hold->dir_fd, name, 0), "who finds it knows what to do with it");
 }
 
-void viv_hold__clean_up(struct viv_hold *hold)
+// After its end it is empty. Of a program that was never handed over init may still be ending what
+// it has, and the kernel that made the group may be no more.
+static void remove_group(const struct viv_hold *hold)
 {
     const struct viv_hold_text *group = &hold->rec.texts[VIV_HOLD_TEXT_GROUP];
+    if (group->len == 0) return;
+    if (hold->stage == VIV_HOLD_ENDED)
+        VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, group->data, AT_REMOVEDIR),
+                   "it may have been removed before");
+    else
+        VIV_IGNORE(viv_cgroup_end(AT_FDCWD, group->data), "likewise");
+}
+
+void viv_hold__clean_up(struct viv_hold *hold)
+{
     // In this order: a record whose socket is not there is of a program that was lost.
     if ((hold->files & VIV_HOLD_FILE_RECORD) != 0) remove_file(hold, "rec");
     if ((hold->files & VIV_HOLD_FILE_SOCKET) != 0) remove_file(hold, "sock");
     hold->files = 0;
-    if (hold->stage == VIV_HOLD_ENDED && group->len > 0)
-        VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, group->data, AT_REMOVEDIR),
-                   "it may have been removed before");
+    remove_group(hold);
 }
 
 void viv_hold__leave(struct viv_hold *hold)

@@ -216,6 +216,34 @@ static void case_held(void)
     ERR(viv_native_start(&ref), VIV_E_INVAL);
 }
 
+// N117: who is gated has a guard from the spawn on; who is not has none.
+static void case_guard(void)
+{
+    struct viv_prog_info info, again;
+    static const char none[sizeof(info.guard_group)];
+    shell("exit 5");
+    viv_prog_req_u32(&request, VIV_PROG_START, 2);
+    struct viv_prog_ref ref = start();
+    OK(viv_native_info(&ref, 0, &info, sizeof(info)));
+    CHECK(info.size == sizeof(info) && info.guard_pid > 1 && info.guard_start > 0);
+    CHECK(info.guard_group_len == strlen(info.guard_group));
+    OK(viv_native_start(&ref));
+    OK(viv_native_wait(&ref, VIV_FOREVER, NULL));
+    OK(viv_native_info(&ref, 0, &again, sizeof(again)));
+    CHECK(memcmp(&info, &again, sizeof(info)) == 0);
+    // Who knows the structure as it was before gets so much of it.
+    memset(&again, 0xee, sizeof(again));
+    OK(viv_native_info(&ref, 0, &again, offsetof(struct viv_prog_info, guard_start)));
+    CHECK(again.size == offsetof(struct viv_prog_info, guard_start));
+    CHECK(memcmp(again.values, info.values, sizeof(info.values)) == 0);
+    CHECK(((const uint8_t *)&again)[offsetof(struct viv_prog_info, guard_start)] == 0xee);
+    ref = start_shell("exit 0");
+    OK(viv_native_info(&ref, 0, &info, sizeof(info)));
+    CHECK(info.guard_pid == 0 && info.guard_start == 0 && info.guard_group_len == 0);
+    CHECK(memcmp(info.guard_group, none, sizeof(none)) == 0);
+    OK(viv_native_wait(&ref, VIV_FOREVER, NULL));
+}
+
 static void case_status(void)
 {
     struct viv_prog_status status, two[4];
@@ -451,6 +479,7 @@ static const struct guest_case cases[] = {
     {"signals_and_ends", case_signals_and_ends},
     {"terminal", case_terminal},
     {"held", case_held},
+    {"guard", case_guard},
     {"status", case_status},
     {"lines", case_lines},
     {"rights_of_handles", case_rights_of_handles},

@@ -3,6 +3,7 @@
 #ifndef VIV_TEST_INTEG_NATIVE_GUEST_H
 #define VIV_TEST_INTEG_NATIVE_GUEST_H
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <viv/viv_native.h>

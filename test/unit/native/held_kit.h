@@ -4,6 +4,7 @@
 #ifndef VIV_TEST_UNIT_NATIVE_HELD_KIT_H
 #define VIV_TEST_UNIT_NATIVE_HELD_KIT_H
 
+#include "native/owner.h"
 #include "native_rig.h"
 
 extern char held_dir[4200]; // hold/ of the test
@@ -25,6 +26,7 @@ struct told {
     uint64_t number;
     struct viv_log_cursor cursor;
     uint64_t acknowledged;
+    struct viv_native_guard guard;
 };
 struct viv_native_ref held_by_id(const struct told *told);
 void held_begin(struct native_rig *rig, struct told *told); // spawns; told of it
