@@ -332,8 +332,9 @@ static size_t escape(char *out, struct viv_str text)
     for (size_t i = 0; i < text.n; i++) {
         const char c = text.p[i];
         if (c == '%' || c == '/') {
-            memcpy(at, c == '%' ? "%25" : "%2F", 3);
-            at += 3;
+            *at++ = '%';
+            *at++ = '2';
+            *at++ = c == '%' ? '5' : 'F';
         } else {
             *at++ = c;
         }
