@@ -45,7 +45,7 @@ struct viv_store_opts {
 enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opts,
                             struct viv_store **out_store,
                             struct viv_store_diag *err) VIV_MUST_CHECK;
-// Calls that run are waited for; later ones answer CLOSED are not allowed: the handle is gone.
+// No call may be running, and none may come.
 void viv_store_close(VIV_OWN struct viv_store *store);
 enum viv_tier viv_store_tier(const struct viv_store *store); // what it keeps, as found at opening
 
