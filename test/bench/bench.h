@@ -28,7 +28,8 @@ struct bench {
     void (*run)(const struct bench_options *options);
     bool large; // only in `viv-bench large`
 };
-extern const struct bench host_benches[], wasm_benches[], native_benches[]; // end with name NULL
+// Each ends with name NULL.
+extern const struct bench host_benches[], wasm_benches[], native_benches[], store_benches[];
 
 // Prints the result in the form asked for.
 void bench_emit(const struct bench_options *options, const struct bench_result *result);

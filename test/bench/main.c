@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// viv-bench all | large | host NAME | wasm NAME [--workers N --count N --parents N --spinners N
+// viv-bench all | large | GROUP NAME [--workers N --count N --parents N --spinners N
 // --timers N --n N --json] [FILE]
 #include "bench.h"
 
@@ -145,21 +145,18 @@ static bool run_named(const struct bench *benches, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    static const struct bench *const groups[] = {host_benches, native_benches, store_benches,
+                                                 wasm_benches};
     if (argc == 2 && (strcmp(argv[1], "all") == 0 || strcmp(argv[1], "large") == 0)) {
-        run_group(host_benches, argv[1][0] == 'l');
-        run_group(native_benches, argv[1][0] == 'l');
-        run_group(wasm_benches, argv[1][0] == 'l');
+        for (size_t i = 0; i < VIV_COUNT_OF(groups); i++)
+            run_group(groups[i], argv[1][0] == 'l');
         return 0;
     }
-    if (argc >= 3 && (run_named(host_benches, argc, argv) ||
-                      run_named(native_benches, argc, argv) || run_named(wasm_benches, argc, argv)))
-        return 0;
-    fprintf(stderr, "viv-bench all | large | host NAME | native NAME | wasm NAME [options]\n");
-    for (const struct bench *b = host_benches; b->name != NULL; b++)
-        fprintf(stderr, "  %s %s\n", b->group, b->name);
-    for (const struct bench *b = native_benches; b->name != NULL; b++)
-        fprintf(stderr, "  %s %s\n", b->group, b->name);
-    for (const struct bench *b = wasm_benches; b->name != NULL; b++)
-        fprintf(stderr, "  %s %s\n", b->group, b->name);
+    for (size_t i = 0; i < VIV_COUNT_OF(groups) && argc >= 3; i++)
+        if (run_named(groups[i], argc, argv)) return 0;
+    fprintf(stderr, "viv-bench all | large | GROUP NAME [options]\n");
+    for (size_t i = 0; i < VIV_COUNT_OF(groups); i++)
+        for (const struct bench *b = groups[i]; b->name != NULL; b++)
+            fprintf(stderr, "  %s %s\n", b->group, b->name);
     return 2;
 }
