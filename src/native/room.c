@@ -95,10 +95,9 @@ static void end_orphan(void *arg, int base_fd, const char *name)
 {
     char numbers[18] = "";
     int pid = 0, len = 0;
-    struct viv_proc_stat owner;
     const int count = sscanf(name, "viv-%17[0-9a-f.]-%d%n", numbers, &pid, &len);
     if (count != 2 || name[len] != '\0' || strcmp(numbers, arg) != 0 || pid <= 0) return;
-    if (viv_os_proc_stat(pid, &owner) >= 0 && pid != getpid()) return; // its owner may live
+    if (pid != getpid() && !viv_os_pid_is_gone(pid)) return; // its owner may live
     VIV_IGNORE(viv_cgroup_end(base_fd, name), "the next kernel tries again");
 }
 

@@ -29,6 +29,8 @@ struct viv_proc_stat {
     uint64_t start; // since boot, in clock ticks
 };
 int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out);
+// No process has the number. Any doubt is false; needs no descriptor.
+bool viv_os_pid_is_gone(pid_t pid);
 
 // Sends to each descendant of the caller that it finds, itself not. A process is signalled only
 // after its descent has been seen while a descriptor of it was held. `seen` carries what former

@@ -12,6 +12,7 @@
 #include "os/fault.h"
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -395,6 +396,62 @@ static void case_022_processes_that_run_out_come_back(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+// In a process of its own, which is nobody's child: a kernel with a program, whose leader it tells.
+// It is killed when the other end of *out_life is closed.
+static pid_t start_other_kernel(int *out_life)
+{
+    int tells[2], life[2], status;
+    pid_t leader;
+    CHECK(pipe(tells) == 0 && pipe(life) == 0);
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0 && fork() == 0) {
+        struct viv_native_spawned spawned;
+        struct viv_native_status told;
+        char byte;
+        close(life[1]);
+        open_rig(1);
+        rig_request(&rig, "sleep", "1000", NULL);
+        CHECK(rig_spawn(&rig, &spawned) == VIV_OK);
+        const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = spawned.pid};
+        rig_status(&rig, &ref, &told);
+        CHECK(write(tells[1], &told.os_pid, sizeof told.os_pid) == sizeof told.os_pid);
+        CHECK(read(life[0], &byte, 1) == 0);
+        (void)kill(getpid(), SIGKILL);
+    }
+    if (child == 0) _exit(0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(read(tells[0], &leader, sizeof leader) == sizeof leader);
+    const int unused[] = {tells[0], tells[1], life[0]};
+    for (size_t i = 0; i < VIV_COUNT_OF(unused); i++)
+        close(unused[i]);
+    *out_life = life[1];
+    return leader;
+}
+
+// A kernel that begins looks for groups whose kernel is gone. What it cannot find out is no sign of
+// that.
+static void another_kernels_programs_live_on(void **state)
+{
+    (void)state;
+    static const char *const looks[] = {"openat", "open", "read", "fstat", "kill", "getdents64"};
+    int life;
+    const pid_t leader = start_other_kernel(&life);
+    for (size_t i = 0; i < VIV_COUNT_OF(looks); i++)
+        for (uint64_t n = 1; n <= 8; n++) {
+            open_rig(1);
+            request(1);
+            viv_fault_set(looks[i], n, EMFILE);
+            (void)spawn_once();
+            viv_fault_set("*", 0, 0);
+            clear();
+            rig_close(&rig);
+            if (kill(leader, 0) != 0)
+                fail_msg("%s %llu: the other's program is gone", looks[i], (unsigned long long)n);
+        }
+    close(life);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +462,7 @@ int main(void)
         cmocka_unit_test(case_022_descriptors_that_run_out_come_back),
         cmocka_unit_test(case_023_each_allocation_fails_once),
         cmocka_unit_test(case_023_each_call_fails_once),
+        cmocka_unit_test(another_kernels_programs_live_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
