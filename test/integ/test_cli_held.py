@@ -81,7 +81,7 @@ class Held(HeldTest):
         for name in ("number", "digest", "label", "command", "os_pid", "contained_by"):
             self.assertEqual(after[name], before[name], name)
         self.assertGreater(after["age_ms"], before["age_ms"])
-        self.assertEqual(len(alive(self.mark)), 1)
+        self.until(lambda: len(alive(self.mark)) == 1, "one shell")
         numbers = [int(line) for line in self.viv("logs", ref).out.splitlines()]
         self.assertGreater(len(numbers), KILLS)
         self.assertEqual(numbers, list(range(len(numbers))))

@@ -57,7 +57,8 @@ static void request(int way)
     rig_put_text(&rig, VIV_NATIVE_KEY_KEY, "the-key");
 }
 
-// Descriptors, but for those of empty control groups, which are kept for the next program.
+// Descriptors, but for those of control groups: empty ones are kept for the next program, and the
+// directory of held ones is opened again when another kernel has removed it.
 static int count_fds(void)
 {
     int count = 0;
@@ -65,8 +66,7 @@ static int count_fds(void)
         char path[64], target[512] = "";
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         if (readlink(path, target, sizeof target - 1) < 0) continue;
-        const char *group = strstr(target, "/viv-");
-        count += group == NULL || strchr(group + 1, '/') == NULL;
+        count += strncmp(target, "/sys/fs/cgroup/", 15) != 0 || strstr(target, "/viv-") == NULL;
     }
     return count;
 }
@@ -438,7 +438,7 @@ static void another_kernels_programs_live_on(void **state)
     int life;
     const pid_t leader = start_other_kernel(&life);
     for (size_t i = 0; i < VIV_COUNT_OF(looks); i++)
-        for (uint64_t n = 1; n <= 8; n++) {
+        for (uint64_t n = 1; n <= 4; n++) {
             open_rig(1);
             request(1);
             viv_fault_set(looks[i], n, EMFILE);
