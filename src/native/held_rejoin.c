@@ -7,6 +7,7 @@
 //   another protocol, or no answer     left alone; operators see it (outside.h)
 //   of another environment             likewise, until that one starts
 //   not a record                       renamed `.bad`, and said so, unless somebody answers
+//   half a record (.new)               removed, likewise
 //
 // All holders are asked before the first is waited for. Nothing here can keep a kernel from
 // starting but a lack of memory.
@@ -145,10 +146,23 @@ static enum viv_err look_at(struct search *search, const char *name)
     return VIV_OK;
 }
 
-static bool is_record(const char *name)
+static bool is_file(const char *name, const char *ending)
 {
-    return strlen(name) == DIGEST_LEN + 4 && strcmp(name + DIGEST_LEN, ".rec") == 0 &&
+    return strlen(name) == DIGEST_LEN + 4 && strcmp(name + DIGEST_LEN, ending) == 0 &&
            strspn(name, "0123456789abcdef") == DIGEST_LEN;
+}
+
+// What a holder was writing. It is rubbish once nobody listens: one that is not there yet was made
+// by a kernel that is gone, and ends.
+static void remove_half_made(const struct search *search, const char *name)
+{
+    const int dir_fd = search->native->keep.dir_fd;
+    char digest[DIGEST_LEN + 1] = "";
+    memcpy(digest, name, DIGEST_LEN);
+    const int fd = viv_held__connect(dir_fd, digest);
+    if (fd >= 0) VIV_IGNORE(viv_os_close(fd), "the holder goes on");
+    if (fd == -ECONNREFUSED || fd == -ENOENT)
+        VIV_IGNORE(viv_os_unlinkat(dir_fd, name, 0), "the next kernel removes it");
 }
 
 struct entry { // of getdents64
@@ -169,7 +183,8 @@ static enum viv_err find_all(struct search *search)
     while (err == VIV_OK && (n = viv_os_getdents64(fd, bytes, sizeof bytes)) > 0)
         for (ssize_t at = 0; err == VIV_OK && at < n;) {
             const struct entry *entry = (const struct entry *)(const void *)(bytes + at);
-            if (is_record(entry->name)) err = look_at(search, entry->name);
+            if (is_file(entry->name, ".rec")) err = look_at(search, entry->name);
+            if (is_file(entry->name, ".new")) remove_half_made(search, entry->name);
             at += entry->len;
         }
     VIV_IGNORE(viv_os_close(fd), "a directory");

@@ -111,7 +111,7 @@ enum viv_err viv_held__set_group(struct viv_held *held, const char *path)
 
 void viv_held__remove_files(const struct viv_program *program)
 {
-    static const char *const endings[] = {"rec", "sock"};
+    static const char *const endings[] = {"rec", "sock", "new"}; // killed while it wrote a record
     char name[32];
     for (size_t i = 0; i < VIV_COUNT_OF(endings); i++) {
         (void)snprintf(name, sizeof name, "%s.%s", program->digest, endings[i]);

@@ -14,7 +14,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-from daemon import DaemonTest, alive  # noqa: E402
+from daemon import SECONDS, DaemonTest, alive  # noqa: E402
 from viv_cli import FACTOR  # noqa: E402
 
 COUNTER = 'i=0; while :; do echo "$i"; i=$((i+1)); sleep 0.01; done'
@@ -38,6 +38,13 @@ class HeldTest(DaemonTest):
 
     def files(self):
         return sorted(path.suffix for path in self.hold_dir().iterdir())
+
+    def no_files(self):
+        """Waits until the folder is empty; a failure says what is in it."""
+        end = time.monotonic() + SECONDS
+        while self.files() != [] and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(self.files(), [])
 
     def holders(self):
         """Holders whose socket is in this test's folder, known by the name of their record."""
@@ -88,7 +95,7 @@ class Held(HeldTest):
         self.assertEqual(self.viv("stop", ref).status, 0)
         self.gone()
         self.assertEqual(self.viv("release", "#1").status, 0)
-        self.until(lambda: self.files() == [], "its files are gone")
+        self.no_files()
 
     def test_case_054_only_what_asked_for_it_survives(self):
         ref = self.held("sleep 900; :")
@@ -123,7 +130,7 @@ class Held(HeldTest):
         self.kill_daemon()  # seen, and kept for a while
         self.assertEqual(self.viv("wait", "#1").status, 7)
         self.assertEqual(self.viv("release", "#1").status, 0)
-        self.until(lambda: self.files() == [], "its files are gone")
+        self.no_files()
         self.refused(self.viv("info", ref), 1, "no such program")
 
     def test_case_099_the_record_is_read_after_its_holder(self):
@@ -176,12 +183,14 @@ class Held(HeldTest):
         for attached in (True, False):
             with self.subTest(attached=attached):
                 ref = self.held("sleep 900 & sleep 901; :")
+                digest = self.info(ref)["digest"]
                 holders = self.holders()
                 self.assertEqual(len(holders), 1)
                 if not attached:
                     self.kill_daemon()
                 for pid in holders:
                     os.kill(pid, signal.SIGKILL)
+                (self.hold_dir() / f"{digest}.new").write_bytes(b"it was writing its record again")
                 number = self.ps("-a")[-1]["number"]
                 self.until(lambda number=number: self.info(f"#{number}")["phase"] == "exited", "it is reported")
                 self.assertEqual((self.info(f"#{number}")["exit"]["kind"], self.info(f"#{number}")["exit"]["cause"]),
@@ -189,7 +198,7 @@ class Held(HeldTest):
                 self.gone()
                 self.refused(self.viv("stop", ref), 1, "no such program")
                 self.assertEqual(self.viv("release", f"#{number}").status, 0)
-                self.until(lambda: self.files() == [], "its files are gone")
+                self.no_files()
 
     def test_limits_hold_without_a_kernel(self):
         self.held("sleep 900; :", ("--max-time", "1s", "--grace", "100ms"))
@@ -236,6 +245,20 @@ class Bad(HeldTest):
         self.assertFalse(bad.exists())
         self.assertIn("renamed", (self.state_dir / "viv" / "daemon.log").read_text(encoding="utf-8"))
         self.assertEqual(self.viv("kill", "#1").status, 0)
+
+    def test_half_a_record(self):
+        """Of a holder that was killed before it had one; not of one that lives."""
+        ref = self.held("sleep 900; :")
+        new = self.hold_dir() / f"{self.info(ref)['digest']}.new"
+        self.kill_daemon()
+        new.write_bytes(b"half")
+        (self.hold_dir() / ("1" * 16 + ".new")).write_bytes(b"half")
+        self.assertEqual([row["number"] for row in self.ps()], [1])
+        self.assertTrue(new.exists())
+        new.unlink()
+        self.assertEqual(self.viv("kill", "#1").status, 0)
+        self.assertEqual(self.viv("release", "#1").status, 0)
+        self.no_files()
 
     def test_a_holder_that_does_not_answer_is_left_alone(self):
         self.held("sleep 900; :")

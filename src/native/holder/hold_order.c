@@ -149,15 +149,29 @@ static void set_knob(struct viv_hold *hold, const struct viv_hold_set *set)
     viv_spin_unlock(&hold->care.lock);
 }
 
-static void set_label(struct viv_hold *hold, const struct viv_hold_frame *frame)
+// True: it is another than before.
+static bool set_label(struct viv_hold *hold, const struct viv_hold_frame *frame)
 {
+    struct viv_hold_text *label = &hold->rec.texts[VIV_HOLD_TEXT_LABEL];
+    if (label->len == frame->byte_count && memcmp(label->data, frame->bytes, label->len) == 0)
+        return false;
     memcpy(hold->label, frame->bytes, frame->byte_count);
     hold->label[frame->byte_count] = '\0';
-    hold->rec.texts[VIV_HOLD_TEXT_LABEL] =
-        (struct viv_hold_text){hold->label, (uint32_t)frame->byte_count};
+    *label = (struct viv_hold_text){hold->label, (uint32_t)frame->byte_count};
+    return true;
 }
 
-// A kernel that comes later learns from the record what is no knob.
+static bool set_overflow(struct viv_hold *hold, bool is_backpressure)
+{
+    const uint32_t flag = is_backpressure ? VIV_HOLD_BACKPRESSURE : 0;
+    uint32_t *flags = &hold->rec.numbers.flags;
+    if ((*flags & VIV_HOLD_BACKPRESSURE) == flag) return false;
+    *flags = (*flags & ~(uint32_t)VIV_HOLD_BACKPRESSURE) | flag;
+    viv_care_set_overflow(&hold->care, is_backpressure);
+    return true;
+}
+
+// A kernel that comes later learns from the record what is no knob. Most hand-overs change nothing.
 static void set(struct viv_hold *hold, const struct viv_hold_frame *frame, uint64_t now_ns)
 {
     const struct viv_hold_set *set = &frame->body.set;
@@ -171,14 +185,9 @@ static void set(struct viv_hold *hold, const struct viv_hold_frame *frame, uint6
             VIV_IGNORE(viv_init_link_set_deadman(&hold->care.link, set->value), "it is ending");
         return;
     }
-    if (set->knob == VIV_HOLD_SET_LABEL) {
-        set_label(hold, frame);
-    } else {
-        hold->rec.numbers.flags &= ~(uint32_t)VIV_HOLD_BACKPRESSURE;
-        hold->rec.numbers.flags |= set->value != 0 ? VIV_HOLD_BACKPRESSURE : 0u;
-        viv_care_set_overflow(&hold->care, set->value != 0);
-    }
-    hold->record_ns = now_ns;
+    const bool is_new = set->knob == VIV_HOLD_SET_LABEL ? set_label(hold, frame)
+                                                        : set_overflow(hold, set->value != 0);
+    if (is_new) hold->record_ns = now_ns;
 }
 
 static void close_output(struct viv_hold *hold, uint64_t streams)
