@@ -86,13 +86,14 @@ static enum viv_err run_register(struct viv_store__op *op, struct viv_store__txn
         int64_t birth;
         VIV_TRY(insert(txn, self->reg, op->mem, &birth));
         self->is_created = birth != 0;
-        if (birth != 0)
-            viv_store__cache_add(viv_store__cache_of(txn->store), birth, txn->wall_ms, self->reg);
         VIV_TRY(viv_store__row_ask(txn, viv_str_of(self->reg->id), true));
         err = viv_store__row_get(txn, &row);
     }
     VIV_TRY(err);
-    if (!self->is_created) VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
+    if (self->is_created)
+        VIV_TRY(viv_store__row_made(txn, &row, self->reg));
+    else
+        VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
     return viv_store__row_record(txn, &row, op->mem, &self->record);
 }
 

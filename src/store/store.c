@@ -138,14 +138,6 @@ enum viv_err viv_store__know_now(struct viv_store__txn *txn)
 
 // ---- one transaction ----
 
-static void end_txn(struct viv_store__txn *txn)
-{
-    struct viv_store__reg *const *held = (void *)txn->held.data;
-    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++)
-        viv_store__reg_drop(held[i]);
-    viv_buf_deinit(&txn->held);
-}
-
 // Whether the transaction is good for more: false when it is lost, or has a half of an operation.
 static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn)
 {
@@ -180,7 +172,7 @@ static bool run_together(struct viv_store *store, struct viv_db *db, struct viv_
     if (!is_good && txn.db_err != VIV_OK)
         for (struct viv_store__op *op = ops; op != NULL; op = op->next)
             if (op->err == VIV_OK) op->err = txn.db_err;
-    end_txn(&txn);
+    viv_store__let_go(&txn, is_good && err == VIV_OK);
     return is_good || ops->next == NULL;
 }
 

@@ -19,7 +19,7 @@ struct viv_store__txn {
     bool is_now_known;
     int64_t wall_ms, lease_ms;
     int64_t position;    // 0: not asked yet
-    struct viv_buf held; // registrations that it uses
+    struct viv_buf held; // struct viv_store__held
 };
 
 struct viv_store__op {
