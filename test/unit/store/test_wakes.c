@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wakes (cases 15, 48, 49, 52 to 55) on every back end, and an outbox that outlives its process (54).
+// Wakes (cases 15, 48, 49, 52 to 55) on every back end, and an outbox that outlives its process
+// (54).
 #include "store_rig.h"
 
 #include "harness/check.h"
