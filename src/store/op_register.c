@@ -19,14 +19,10 @@ static enum viv_err load_register(struct viv_store__op *op, struct viv_store__tx
     return viv_store__row_ask(txn, viv_str_of(register_of(op)->reg->id), true);
 }
 
-// Whether 4.3 may have something to do for it: an external process has nobody here.
-static bool is_executable(const struct viv_store__reg *reg)
-{
-    return reg->disposition != VIV_EXTERNAL && __builtin_strcmp(reg->input_type, "external") != 0;
-}
-
+// When a sweep is to end it: never a process that is not ours.
 static int64_t deadline_of(const struct viv_store__reg *reg, int64_t now_ms)
 {
+    if (!reg->is_ours) return -1;
     return reg->timeout_ms < 0 ? reg->deadline_ms : viv_add_sat_i64(now_ms, reg->timeout_ms);
 }
 
@@ -58,7 +54,7 @@ static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__r
                                           .number = deadline_ms};
     txn->has_written = true;
     VIV_TRY(viv_store__send(txn, VIV_STMT_PROC_INSERT, "ziiziiivzz", reg->id,
-                            (int64_t)reg->disposition, (int64_t)is_executable(reg), reg->queue,
+                            (int64_t)reg->disposition, (int64_t)reg->is_ours, reg->queue,
                             txn->wall_ms, txn->position,
                             reg->start_at_ms >= 0 ? reg->start_at_ms : txn->wall_ms, &deadline,
                             reg->wake_session, reg->wake_frame));

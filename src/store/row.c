@@ -109,8 +109,22 @@ static enum viv_err put_columns_of(struct viv_store__txn *txn, struct viv_store_
     return viv_store__put_values(txn, stmt, values, count);
 }
 
+// Whether a sweep may find something to do for it, so that it stands in the queue's indexes (4.3).
+static bool is_queued(const struct viv_store__row *row)
+{
+    const bool is_asked = viv_row_has(row, VIV_PROC_abandon);
+    if (viv_row_state(row) != VIV_RUNNING) return false;
+    if (!row->reg->is_ours) return is_asked;
+    if (row->reg->disposition == VIV_RERUNNABLE || !viv_row_has(row, VIV_PROC_first_started))
+        return true;
+    return is_asked || viv_row_has(row, VIV_PROC_cancel_seq) ||
+           (row->reg->abandons_lapsed && viv_row_has(row, VIV_PROC_lease_token));
+}
+
 enum viv_err viv_store__row_put(struct viv_store__txn *txn, struct viv_store__row *row)
 {
+    VIV_TRY(viv_store__row_know(txn, row));
+    viv_row_set_int(row, VIV_PROC_exec, is_queued(row));
     return put_columns_of(txn, row, VIV_STMT_PROC_PUT, put_columns, VIV_COUNT_OF(put_columns));
 }
 

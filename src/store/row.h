@@ -43,7 +43,7 @@ enum viv_err viv_store__row_know(struct viv_store__txn *txn,
 // The same of a row that this transaction has inserted.
 enum viv_err viv_store__row_made(struct viv_store__txn *txn, struct viv_store__row *row,
                                  struct viv_store__reg *reg) VIV_MUST_CHECK;
-// Writes all that can change, with a new position; or only what an event changes.
+// Writes all that can change, `exec` as it follows from the rest; or only what an event changes.
 enum viv_err viv_store__row_put(struct viv_store__txn *txn,
                                 struct viv_store__row *row) VIV_MUST_CHECK;
 enum viv_err viv_store__row_put_log(struct viv_store__txn *txn,

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "store/objects.h"
+#include "store/queue.h"
 #include <stdatomic.h>
 
 enum rig_backend { RIG_MEMORY, RIG_SQLITE, RIG_BACKENDS };
