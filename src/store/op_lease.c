@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "os/rand.h"
 #include "store/append.h"
+#include "store/claim.h"
 #include "store/shape.h"
 #include <stdio.h>
 #include <string.h>
@@ -167,34 +168,54 @@ static enum viv_err begin_attempt(struct viv_store__txn *txn, struct viv_store__
     return err;
 }
 
-static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *txn)
+static enum viv_err claim_row(struct op_lease *self, struct viv_store__txn *txn,
+                              struct viv_store__row *row)
 {
-    struct op_lease *self = lease_of(op);
-    struct viv_store__row row;
-    VIV_TRY(viv_store__row_get(txn, &row));
-    VIV_TRY(viv_store__row_know(txn, &row));
+    struct viv_store__op *op = &self->op;
+    VIV_TRY(viv_store__row_know(txn, row));
     VIV_TRY(viv_store__know_now(txn));
-    if (viv_row_state(&row) != VIV_RUNNING)
+    if (viv_row_state(row) != VIV_RUNNING)
         return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
-    const bool is_live = viv_row_is_leased(txn, &row);
-    if (is_live && is_own(&row, self->owner)) {
+    const bool is_live = viv_row_is_leased(txn, row);
+    if (is_live && is_own(row, self->owner)) {
         const int64_t until = viv_add_sat_i64(txn->lease_ms, self->ttl_ms);
-        if (until > viv_row_int(&row, VIV_PROC_lease_exp))
-            viv_row_set_int(&row, VIV_PROC_lease_exp, until);
-        VIV_TRY(viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(&row, VIV_PROC_birth),
-                               viv_row_int(&row, VIV_PROC_lease_ttl),
-                               viv_row_int(&row, VIV_PROC_lease_exp)));
-        return read_lease(&row, op->mem, true, &self->lease);
+        if (until > viv_row_int(row, VIV_PROC_lease_exp))
+            viv_row_set_int(row, VIV_PROC_lease_exp, until);
+        VIV_TRY(viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(row, VIV_PROC_birth),
+                               viv_row_int(row, VIV_PROC_lease_ttl),
+                               viv_row_int(row, VIV_PROC_lease_exp)));
+        return read_lease(row, op->mem, true, &self->lease);
     }
-    if (is_live && !is_retry(&row, self->owner)) {
-        const struct viv_str holder = viv_row_text(&row, VIV_PROC_lease_owner);
+    if (is_live && !is_retry(row, self->owner)) {
+        const struct viv_str holder = viv_row_text(row, VIV_PROC_lease_owner);
         return viv_diag_set(viv_store__diag(op), VIV_STORE_LEASED, "leased by %.*s", (int)holder.n,
                             holder.p);
     }
-    VIV_TRY(set_lease(txn, &row, self));
-    if ((self->flags & VIV_CLAIM_BEGIN) != 0) VIV_TRY(begin_attempt(txn, &row, self));
-    VIV_TRY(viv_store__row_put(txn, &row));
-    return read_lease(&row, op->mem, true, &self->lease);
+    VIV_TRY(set_lease(txn, row, self));
+    if ((self->flags & VIV_CLAIM_BEGIN) != 0) VIV_TRY(begin_attempt(txn, row, self));
+    VIV_TRY(viv_store__row_put(txn, row));
+    return read_lease(row, op->mem, true, &self->lease);
+}
+
+static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *txn)
+{
+    struct viv_store__row row;
+    VIV_TRY(viv_store__row_get(txn, &row));
+    return claim_row(lease_of(op), txn, &row);
+}
+
+enum viv_err viv_store__claim(struct viv_store__txn *txn, struct viv_store__row *row,
+                              const struct viv_start_lease *ask, struct viv_mem *mem,
+                              struct viv_lease *out_lease)
+{
+    struct op_lease self = {.op = {.mem = mem},
+                            .id = viv_row_text(row, VIV_PROC_id),
+                            .owner = &ask->owner,
+                            .ttl_ms = ask->ttl_ms,
+                            .flags = ask->flags};
+    VIV_TRY(claim_row(&self, txn, row));
+    *out_lease = self.lease;
+    return VIV_OK;
 }
 
 static enum viv_err check_owner(const struct viv_owner *owner, struct viv_diag *diag)
@@ -207,6 +228,12 @@ static enum viv_err check_owner(const struct viv_owner *owner, struct viv_diag *
 static enum viv_err check_ttl(int64_t ttl_ms, struct viv_diag *diag)
 {
     return ttl_ms >= 0 ? VIV_OK : viv_diag_set(diag, VIV_E_INVAL, "ttl_ms: negative");
+}
+
+enum viv_err viv_store__claim_check(const struct viv_start_lease *ask, struct viv_diag *diag)
+{
+    VIV_TRY(check_owner(&ask->owner, diag));
+    return check_ttl(ask->ttl_ms, diag);
 }
 
 enum viv_err viv_store_claim(struct viv_store *store, struct viv_str id,

@@ -96,6 +96,12 @@ static size_t gather(const char *types, va_list args, struct viv_db_value values
     return count;
 }
 
+enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                    const struct viv_db_value *values, size_t count)
+{
+    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
+}
+
 enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
 {
     struct viv_db_value values[ARGS_MAX];
@@ -103,7 +109,7 @@ enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, con
     va_start(args, types);
     const size_t count = gather(types, args, values);
     va_end(args);
-    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
+    return viv_store__send_values(txn, stmt, values, count);
 }
 
 enum viv_err viv_store__recv(struct viv_store__txn *txn, struct viv_db_rows *out_rows)
@@ -176,7 +182,10 @@ static bool run_together(struct viv_store *store, struct viv_db *db, struct viv_
             if (op->err == VIV_OK) op->err = err;
         if (err == VIV_STORE_OUTCOME_UNKNOWN) is_good = true; // it may have happened: not again
     }
-    if (!is_good || err != VIV_OK) db->ops->rollback(db);
+    if (!is_good || err != VIV_OK) {
+        db->ops->rollback(db);
+        if (is_write) viv_store__cache_clear(store->cache);
+    }
     if (!is_good && txn.db_err != VIV_OK)
         for (struct viv_store__op *op = ops; op != NULL; op = op->next)
             if (op->err == VIV_OK) op->err = txn.db_err;
