@@ -100,21 +100,39 @@ static bool is_in_the_way(const struct viv_store__txn *txn, const struct viv_sto
     return is_live && !viv_store__is_holder_dead(txn, row, &owner->liveness);
 }
 
+static enum viv_err claim_row(struct op_lease *self, struct viv_store__txn *txn,
+                              struct viv_store__row *row)
+{
+    struct viv_store__op *op = &self->op;
+    self->is_refused = false;
+    VIV_TRY(viv_store__know_now(txn));
+    if (viv_row_state(row) != VIV_RUNNING)
+        return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
+    if (self->observed == NULL && viv_row_is_leased(txn, row) && is_own(row, self->claim.owner))
+        return reenter(txn, row, self);
+    if (is_in_the_way(txn, row, self)) return refuse(txn, row, self);
+    VIV_TRY(viv_store__lease_take(txn, row, &self->claim, op->mem));
+    VIV_TRY(viv_store__row_put(txn, row));
+    return viv_store__lease_read(row, op->mem, true, &self->lease);
+}
+
 static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *txn)
 {
-    struct op_lease *self = lease_of(op);
     struct viv_store__row row;
-    self->is_refused = false;
     VIV_TRY(viv_store__row_get(txn, &row));
-    VIV_TRY(viv_store__know_now(txn));
-    if (viv_row_state(&row) != VIV_RUNNING)
-        return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
-    if (self->observed == NULL && viv_row_is_leased(txn, &row) && is_own(&row, self->claim.owner))
-        return reenter(txn, &row, self);
-    if (is_in_the_way(txn, &row, self)) return refuse(txn, &row, self);
-    VIV_TRY(viv_store__lease_take(txn, &row, &self->claim, op->mem));
-    VIV_TRY(viv_store__row_put(txn, &row));
-    return viv_store__lease_read(&row, op->mem, true, &self->lease);
+    return claim_row(lease_of(op), txn, &row);
+}
+
+enum viv_err viv_store__claim(struct viv_store__txn *txn, struct viv_store__row *row,
+                              const struct viv_store__claim *claim, struct viv_mem *mem,
+                              struct viv_lease *out_lease)
+{
+    struct op_lease self = {
+        .op = {.mem = mem}, .id = viv_row_text(row, VIV_PROC_id), .claim = *claim};
+    VIV_TRY(claim_row(&self, txn, row));
+    if (self.is_refused) return VIV_STORE_LEASED;
+    *out_lease = self.lease;
+    return VIV_OK;
 }
 
 static enum viv_err do_claim(struct viv_store *store, struct op_lease *self,
