@@ -69,6 +69,7 @@ static enum viv_err do_fact(struct viv_store *store, struct op_fact *self, struc
     self->op.load = load_fact;
     self->op.run = run_fact;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     viv_mem_init(&kept, VIV_TAG_STORE);
     enum viv_err err = VIV_OK;
@@ -267,15 +268,19 @@ enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id
     VIV_TRY(viv_store__check_text(cancel->by, "by", diag));
     VIV_TRY(make_request(cancel, &payload, diag));
     enum viv_err result = viv_cjson_hash(payload, key + strlen(key));
-    struct op_cancel self = {
-        .op = {.load = load_cancel, .run = run_cancel, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .event = {.type = viv_str_of("process.cancel_requested"),
-                  .key = viv_str_of(key),
-                  .payload = payload,
-                  .is_core_call = true},
-        .reason = cancel->reason,
-        .flags = cancel->flags};
+    struct op_cancel self = {.op = {.load = load_cancel,
+                                    .run = run_cancel,
+                                    .is_write = true,
+                                    .process = id,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .event = {.type = viv_str_of("process.cancel_requested"),
+                                       .key = viv_str_of(key),
+                                       .payload = payload,
+                                       .is_core_call = true},
+                             .reason = cancel->reason,
+                             .flags = cancel->flags};
     if (result == VIV_OK) result = viv_store__do(store, &self.op);
     json_decref(payload);
     VIV_TRY(result);

@@ -21,6 +21,7 @@ struct op_lease {
     uint32_t flags;
     struct viv_lease lease;
     bool is_released;
+    enum viv_err refused; // although something was written
 };
 
 static struct op_lease *lease_of(struct viv_store__op *op)
@@ -167,29 +168,45 @@ static enum viv_err begin_attempt(struct viv_store__txn *txn, struct viv_store__
     return err;
 }
 
+static enum viv_err put_lease(struct viv_store__txn *txn, const struct viv_store__row *row)
+{
+    return viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(row, VIV_PROC_birth),
+                          viv_row_int(row, VIV_PROC_lease_ttl),
+                          viv_row_int(row, VIV_PROC_lease_exp));
+}
+
+// Never shorter than it was, neither its end nor its TTL.
+static enum viv_err prolong(struct viv_store__txn *txn, struct viv_store__row *row, int64_t ttl_ms)
+{
+    const int64_t until = viv_add_sat_i64(txn->lease_ms, ttl_ms);
+    if (until > viv_row_int(row, VIV_PROC_lease_exp))
+        viv_row_set_int(row, VIV_PROC_lease_exp, until);
+    if (ttl_ms > viv_row_int(row, VIV_PROC_lease_ttl))
+        viv_row_set_int(row, VIV_PROC_lease_ttl, ttl_ms);
+    return put_lease(txn, row);
+}
+
 static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     struct op_lease *self = lease_of(op);
     struct viv_store__row row;
+    self->refused = VIV_OK;
     VIV_TRY(viv_store__row_get(txn, &row));
     VIV_TRY(viv_store__row_know(txn, &row));
     VIV_TRY(viv_store__know_now(txn));
     if (viv_row_state(&row) != VIV_RUNNING)
         return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
     const bool is_live = viv_row_is_leased(txn, &row);
+    const bool is_limited = is_live && viv_row_limit_lease(txn, &row);
     if (is_live && is_own(&row, self->owner)) {
-        const int64_t until = viv_add_sat_i64(txn->lease_ms, self->ttl_ms);
-        if (until > viv_row_int(&row, VIV_PROC_lease_exp))
-            viv_row_set_int(&row, VIV_PROC_lease_exp, until);
-        VIV_TRY(viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(&row, VIV_PROC_birth),
-                               viv_row_int(&row, VIV_PROC_lease_ttl),
-                               viv_row_int(&row, VIV_PROC_lease_exp)));
+        VIV_TRY(prolong(txn, &row, self->ttl_ms));
         return read_lease(&row, op->mem, true, &self->lease);
     }
     if (is_live && !is_retry(&row, self->owner)) {
         const struct viv_str holder = viv_row_text(&row, VIV_PROC_lease_owner);
-        return viv_diag_set(viv_store__diag(op), VIV_STORE_LEASED, "leased by %.*s", (int)holder.n,
-                            holder.p);
+        self->refused = viv_diag_set(viv_store__diag(op), VIV_STORE_LEASED, "leased by %.*s",
+                                     (int)holder.n, holder.p);
+        return is_limited ? put_lease(txn, &row) : self->refused;
     }
     VIV_TRY(set_lease(txn, &row, self));
     if ((self->flags & VIV_CLAIM_BEGIN) != 0) VIV_TRY(begin_attempt(txn, &row, self));
@@ -215,16 +232,21 @@ enum viv_err viv_store_claim(struct viv_store *store, struct viv_str id,
                              struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_claim, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .owner = owner,
-        .ttl_ms = ttl_ms,
-        .flags = flags};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_claim,
+                                   .is_write = true,
+                                   .process = id,
+                                   .diag = err,
+                                   .mem = mem},
+                            .id = id,
+                            .owner = owner,
+                            .ttl_ms = ttl_ms,
+                            .flags = flags};
     VIV_TRY(viv_store__check_id(id, "id", diag));
     VIV_TRY(check_owner(owner, diag));
     VIV_TRY(check_ttl(ttl_ms, diag));
     VIV_TRY(viv_store__do(store, &self.op));
+    VIV_TRY(self.refused);
     if (lease != NULL) *lease = self.lease;
     return VIV_OK;
 }
@@ -240,23 +262,24 @@ static enum viv_err run_renew(struct viv_store__op *op, struct viv_store__txn *t
     VIV_TRY(err);
     VIV_TRY(viv_store__row_know(txn, &row));
     VIV_TRY(viv_store__fence_check(txn, &row, &self->fence, viv_store__diag(op)));
-    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->ttl_ms);
+    (void)viv_row_limit_lease(txn, &row);
+    VIV_TRY(prolong(txn, &row, self->ttl_ms));
     self->lease.expires_ms = viv_row_int(&row, VIV_PROC_lease_exp);
     self->lease.ttl_ms = viv_row_int(&row, VIV_PROC_lease_ttl);
-    if (until > self->lease.expires_ms) self->lease.expires_ms = until;
-    if (self->ttl_ms > self->lease.ttl_ms) self->lease.ttl_ms = self->ttl_ms;
-    return viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", viv_row_int(&row, VIV_PROC_birth),
-                          self->lease.ttl_ms, self->lease.expires_ms);
+    return VIV_OK;
 }
 
 enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, int64_t ttl_ms,
                              struct viv_store_diag *err)
 {
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_renew, .is_write = true, .diag = err},
-        .id = lease->id,
-        .fence = lease->f,
-        .ttl_ms = ttl_ms};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_renew,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err},
+                            .id = lease->id,
+                            .fence = lease->f,
+                            .ttl_ms = ttl_ms};
     VIV_TRY(check_ttl(ttl_ms, err == NULL ? NULL : &err->d));
     VIV_TRY(viv_store__check_id(lease->id, "id", err == NULL ? NULL : &err->d));
     VIV_TRY(viv_store__do(store, &self.op));
@@ -283,10 +306,13 @@ static enum viv_err run_release(struct viv_store__op *op, struct viv_store__txn 
 enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *lease,
                                bool *released, struct viv_store_diag *err)
 {
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_release, .is_write = true, .diag = err},
-        .id = lease->id,
-        .fence = lease->f};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_release,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err},
+                            .id = lease->id,
+                            .fence = lease->f};
     VIV_TRY(viv_store__check_id(lease->id, "id", err == NULL ? NULL : &err->d));
     VIV_TRY(viv_store__do(store, &self.op));
     if (released != NULL) *released = self.is_released;
