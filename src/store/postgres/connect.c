@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAIT_MS_MAX 60000
+enum { WAIT_MS_MAX = 60000, LOCK_MS_MAX = 10000 };
 
 // ---- errors ----
 
@@ -157,10 +157,14 @@ static enum viv_err split_url(struct viv_pg__target *target, struct viv_str rest
 }
 
 enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str rest,
-                                 enum viv_tier tier, struct viv_diag *diag)
+                                 const struct viv_store_opts *opts, struct viv_diag *diag)
 {
     char *message = NULL;
-    *target = (struct viv_pg__target){.schema = "vivarium", .tier = tier};
+    // An operation is told of a lock that it does not get before its own time is over.
+    *target = (struct viv_pg__target){
+        .schema = "vivarium",
+        .tier = opts->tier,
+        .lock_ms = (int64_t)viv_min_u64((uint64_t)opts->op_timeout_ms * 2 / 3 + 1, LOCK_MS_MAX)};
     if (rest.n < 2 || memcmp(rest.p, "//", 2) != 0 || memchr(rest.p, '\0', rest.n) != NULL)
         return viv_diag_set(diag, VIV_E_INVAL, "url: not postgres://…");
     target->url_bytes = rest.n + 32;
@@ -241,16 +245,18 @@ static enum viv_tier measure(const PGresult *settings)
 static enum viv_err settle(PGconn *handle, const struct viv_pg__target *target,
                            uint64_t deadline_ns, enum viv_tier *out_tier, struct viv_diag *diag)
 {
+    char lock_ms[24];
+    (void)snprintf(lock_ms, sizeof lock_ms, "%lld", (long long)target->lock_ms);
     const struct viv_pg__question question = {
         .sql = "SELECT current_setting('server_encoding'),current_setting('fsync'),"
                "current_setting('full_page_writes'),current_setting('synchronous_commit'),"
                "current_setting('synchronous_standby_names'),"
                "set_config('search_path',quote_ident($1),false),"
-               "set_config('lock_timeout','10s',false),"
+               "set_config('lock_timeout',$2,false),"
                "set_config('statement_timeout','30s',false),"
                "set_config('idle_in_transaction_session_timeout','30s',false)",
-        .args = {target->schema},
-        .count = 1};
+        .args = {target->schema, lock_ms},
+        .count = 2};
     PGresult *settings;
     VIV_TRY(viv_pg__ask(handle, &question, deadline_ns, &settings, diag));
     const bool is_utf8 = strcmp(PQgetvalue(settings, 0, ENCODING), "UTF8") == 0;

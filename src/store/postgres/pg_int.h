@@ -16,11 +16,13 @@ struct viv_pg__target {
     size_t url_bytes;
     char schema[VIV_PG_SCHEMA_BYTES + 1]; // letters, digits, _
     enum viv_tier tier;                   // at least
+    int64_t lock_ms;                      // how long a lock is waited for
 };
 
 // Where the part of a url behind its scheme leads. Errors: INVAL, EXHAUSTED.
 enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str rest,
-                                 enum viv_tier tier, struct viv_diag *diag) VIV_MUST_CHECK;
+                                 const struct viv_store_opts *opts,
+                                 struct viv_diag *diag) VIV_MUST_CHECK;
 void viv_pg__target_deinit(struct viv_pg__target *target);
 
 // A connection with the session's settings, and what the server keeps (durable.md 3.6). Errors:

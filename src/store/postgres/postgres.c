@@ -645,7 +645,7 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
     backend->base = (struct viv_backend){
         .ops = &backend_ops, .readers = READERS, .is_server = true, .lease_domain = "server"};
     if (opts->clock != NULL) backend->clock = *opts->clock;
-    enum viv_err result = viv_pg__target_init(&backend->target, rest, opts->tier, diag);
+    enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
                                  &backend->base.tier, diag);

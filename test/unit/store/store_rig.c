@@ -45,13 +45,30 @@ const char *rig_server_url(void)
     return NULL;
 }
 
+void rig_plain_url(const char *url, char out_url[RIG_URL_BYTES])
+{
+    static const char own[] = "viv_schema=";
+    const char *name = strstr(url, own);
+    const size_t before = name == NULL ? strlen(url) : (size_t)(name - url);
+    const char *behind = name == NULL ? "" : name + strcspn(name, "&");
+    (void)snprintf(out_url, RIG_URL_BYTES, "%.*s%s", (int)before, url,
+                   *behind == '&' ? behind + 1 : "");
+    const size_t len = strlen(out_url);
+    if (out_url[len - 1] == '?' || out_url[len - 1] == '&') out_url[len - 1] = '\0';
+}
+
+static void ignore_notice(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
 void rig_server_run(const char *url, const char *sql)
 {
-    char text[RIG_URL_BYTES];
-    const char *own = strstr(url, "viv_schema=");
-    (void)snprintf(text, sizeof text, "%.*s",
-                   (int)(own == NULL ? strlen(url) : (size_t)(own - url) - 1), url);
-    PGconn *handle = PQconnectdb(text);
+    char plain[RIG_URL_BYTES];
+    rig_plain_url(url, plain);
+    PGconn *handle = PQconnectdb(plain);
+    (void)PQsetNoticeProcessor(handle, ignore_notice, NULL);
     PGresult *result = PQexec(handle, sql);
     const ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
@@ -73,8 +90,7 @@ static void take_schema(struct rig *rig)
 static void drop_schema(struct rig *rig)
 {
     char sql[96];
-    (void)snprintf(sql, sizeof sql, "SET client_min_messages=error; DROP SCHEMA %s CASCADE",
-                   rig->schema);
+    (void)snprintf(sql, sizeof sql, "DROP SCHEMA %s CASCADE", rig->schema);
     rig_server_run(rig->url, sql);
 }
 

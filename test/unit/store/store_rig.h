@@ -38,6 +38,8 @@ int rig_run(const struct rig_named *cases, size_t count);
 // The url of the server that tests use, made by tools/private-postgres. Fails the test where there
 // is none.
 const char *rig_server_url(void);
+// A store's url as libpq understands it.
+void rig_plain_url(const char *url, char out_url[RIG_URL_BYTES]);
 // Statements of a case by itself, on the server that a url names.
 void rig_server_run(const char *url, const char *sql);
 void rig_reopen(struct rig *rig);
