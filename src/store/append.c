@@ -395,7 +395,9 @@ enum viv_err viv_store__row_touch(struct viv_store__txn *txn, struct viv_store__
     }
     const int64_t updated = viv_row_int(row, VIV_PROC_updated_ms);
     viv_row_set_int(row, VIV_PROC_updated_ms, updated > txn->wall_ms ? updated : txn->wall_ms);
-    viv_row_set_int(row, VIV_PROC_position, txn->position);
+    // On a server an older transaction can be the later one to change the row.
+    if (viv_row_int(row, VIV_PROC_position) < txn->position)
+        viv_row_set_int(row, VIV_PROC_position, txn->position);
     return VIV_OK;
 }
 
@@ -485,7 +487,8 @@ static enum viv_err put_event(struct viv_store__txn *txn, struct viv_store__row 
                     viv_row_int(row, VIV_PROC_log_bytes) + (int64_t)event->payload.n);
     return viv_store__put(txn, VIV_STMT_EVENT_PUT, "iissziisss", viv_row_int(row, VIV_PROC_birth),
                           (int64_t)event->seq, event->type, event->key, hash, event->at_ms,
-                          txn->position, event->payload, event->semantics, event->wake_id);
+                          viv_row_int(row, VIV_PROC_position), event->payload, event->semantics,
+                          event->wake_id);
 }
 
 // The first request to cancel is a fact of the row.

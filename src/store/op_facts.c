@@ -67,6 +67,7 @@ static enum viv_err do_fact(struct viv_store *store, struct op_fact *self, struc
     self->op.load = load_fact;
     self->op.run = run_fact;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     viv_mem_init(&kept, VIV_TAG_STORE);
     enum viv_err err = VIV_OK;
@@ -291,11 +292,15 @@ enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id
                                       struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    struct op_cancel self = {
-        .op = {.load = load_cancel, .run = run_cancel, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .reason = cancel->reason,
-        .flags = cancel->flags};
+    struct op_cancel self = {.op = {.load = load_cancel,
+                                    .run = run_cancel,
+                                    .is_write = true,
+                                    .process = id,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .reason = cancel->reason,
+                             .flags = cancel->flags};
     VIV_TRY(viv_store__check_id(id, "id", diag));
     VIV_TRY(viv_store__check_text(cancel->reason, "reason", diag));
     VIV_TRY(viv_store__check_text(cancel->by, "by", diag));

@@ -53,32 +53,34 @@ static enum viv_err put_expiry(struct viv_store__txn *txn, struct viv_store__row
                           viv_row_int(row, VIV_PROC_lease_exp));
 }
 
+// Never shorter than it was, neither its end nor its TTL.
+static void prolong(struct viv_store__txn *txn, struct viv_store__row *row, int64_t ttl_ms)
+{
+    const int64_t until = viv_add_sat_i64(txn->lease_ms, ttl_ms);
+    if (until > viv_row_int(row, VIV_PROC_lease_exp))
+        viv_row_set_int(row, VIV_PROC_lease_exp, until);
+    if (ttl_ms > viv_row_int(row, VIV_PROC_lease_ttl))
+        viv_row_set_int(row, VIV_PROC_lease_ttl, ttl_ms);
+}
+
 static enum viv_err reenter(struct viv_store__txn *txn, struct viv_store__row *row,
                             struct op_lease *self)
 {
-    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->claim.ttl_ms);
-    if (until > viv_row_int(row, VIV_PROC_lease_exp))
-        viv_row_set_int(row, VIV_PROC_lease_exp, until);
-    if (self->claim.ttl_ms > viv_row_int(row, VIV_PROC_lease_ttl))
-        viv_row_set_int(row, VIV_PROC_lease_ttl, self->claim.ttl_ms);
+    (void)viv_row_limit_lease(txn, row);
+    prolong(txn, row, self->claim.ttl_ms);
     VIV_TRY(put_expiry(txn, row));
     return viv_store__lease_read(row, self->op.mem, true, &self->lease);
 }
 
-// A lease that is further from its end than it is long was given before the clock stepped back: it
-// counts anew from now, so that nobody waits for the old end (3.4).
 static enum viv_err refuse(struct viv_store__txn *txn, struct viv_store__row *row,
                            struct op_lease *self)
 {
     const struct viv_str holder = viv_row_text(row, VIV_PROC_lease_owner);
-    const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
     VIV_IGNORE(viv_diag_set(viv_store__diag(&self->op), VIV_STORE_LEASED, "leased by %.*s",
                             (int)holder.n, holder.p),
                "it is told after the commit");
     self->is_refused = true;
-    if (viv_row_int(row, VIV_PROC_lease_exp) - txn->lease_ms <= ttl_ms) return VIV_OK;
-    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, ttl_ms));
-    return put_expiry(txn, row);
+    return viv_row_limit_lease(txn, row) ? put_expiry(txn, row) : VIV_OK;
 }
 
 static bool is_observed(const struct viv_store__row *row, const struct viv_lease *observed)
@@ -142,6 +144,7 @@ static enum viv_err do_claim(struct viv_store *store, struct op_lease *self,
     self->op.load = load_lease;
     self->op.run = run_claim;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     VIV_TRY(viv_store__claim_check(&self->claim, diag));
     VIV_TRY(viv_store__do(store, &self->op));
@@ -182,16 +185,14 @@ static enum viv_err run_renew(struct viv_store__op *op, struct viv_store__txn *t
     VIV_TRY(err);
     VIV_TRY(viv_store__row_know(txn, &row));
     VIV_TRY(viv_store__fence_check(txn, &row, &self->fence, viv_store__diag(op)));
-    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->claim.ttl_ms);
+    (void)viv_row_limit_lease(txn, &row);
+    prolong(txn, &row, self->claim.ttl_ms);
     self->lease.expires_ms = viv_row_int(&row, VIV_PROC_lease_exp);
     self->lease.ttl_ms = viv_row_int(&row, VIV_PROC_lease_ttl);
-    if (until > self->lease.expires_ms) self->lease.expires_ms = until;
-    if (self->claim.ttl_ms > self->lease.ttl_ms) self->lease.ttl_ms = self->claim.ttl_ms;
-    const int64_t birth = viv_row_int(&row, VIV_PROC_birth);
     if (self->guard.p != NULL)
-        VIV_TRY(viv_store__put(txn, VIV_STMT_GUARD_PUT, "is", birth, self->guard));
-    return viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", birth, self->lease.ttl_ms,
-                          self->lease.expires_ms);
+        VIV_TRY(viv_store__put(txn, VIV_STMT_GUARD_PUT, "is", viv_row_int(&row, VIV_PROC_birth),
+                               self->guard));
+    return put_expiry(txn, &row);
 }
 
 static enum viv_err do_renew(struct viv_store *store, struct op_lease *self, struct viv_str guard)
@@ -213,11 +214,14 @@ enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, i
                              struct viv_str guard, struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_renew, .is_write = true, .diag = err},
-        .id = lease->id,
-        .fence = lease->f,
-        .claim = {.ttl_ms = ttl_ms}};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_renew,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err},
+                            .id = lease->id,
+                            .fence = lease->f,
+                            .claim = {.ttl_ms = ttl_ms}};
     VIV_TRY(viv_store__ttl_check(ttl_ms, diag));
     VIV_TRY(viv_store__check_id(lease->id, "id", diag));
     VIV_TRY(do_renew(store, &self, guard));
@@ -268,7 +272,7 @@ enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *
 {
     struct viv_mem mem; // the event's, until the transaction has ended
     struct op_lease self = {
-        .op = {.load = load_lease, .run = run_release, .is_write = true, .diag = err, .mem = &mem},
+        .op = {.load = load_lease, .run = run_release, .is_write = true, .process = lease->id, .diag = err, .mem = &mem},
         .id = lease->id,
         .fence = lease->f,
         .release = release};

@@ -125,6 +125,7 @@ enum viv_err viv_store_register(struct viv_store *store, struct viv_str registra
             .load = load_register, .run = run_register, .is_write = true, .diag = err, .mem = mem}};
     VIV_TRY(viv_store__reg_new(viv_store__core_of(store), registration, &self.reg,
                                err == NULL ? NULL : &err->d));
+    self.op.process = viv_str_of(self.reg->id);
     const enum viv_err result = viv_store__do(store, &self.op);
     viv_store__reg_drop(self.reg);
     VIV_TRY(result);

@@ -62,10 +62,19 @@ enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_s
     return VIV_OK;
 }
 
+bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row)
+{
+    const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
+    if (viv_row_int(row, VIV_PROC_lease_exp) - txn->lease_ms <= ttl_ms) return false;
+    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, ttl_ms));
+    return true;
+}
+
 // ---- reading ----
 
 enum viv_err viv_store__row_ask(struct viv_store__txn *txn, struct viv_str id, bool is_write)
 {
+    if (is_write) txn->is_now_known = false; // it is read after the lock
     return viv_store__send(txn, is_write ? VIV_STMT_PROC_BY_ID : VIV_STMT_PROC_READ, "s", id);
 }
 

@@ -53,6 +53,9 @@ enum viv_err viv_store__row_put_log(struct viv_store__txn *txn,
 
 enum viv_dstate viv_row_state(const struct viv_store__row *row);
 bool viv_row_is_leased(const struct viv_store__txn *txn, const struct viv_store__row *row); // live
+// Of a live lease that ends later than its TTL allows, since the clock stepped back: it ends one
+// TTL from now, and nobody loses it (3.4). True: it did, and is to be put.
+bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row);
 
 // What it is at. Errors: of the back end.
 enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_store__row *row,

@@ -145,6 +145,7 @@ static void adapt(const char *sql, char out[SQL_BYTES])
     size_t len = 0;
     for (; *sql != '\0'; sql++) {
         if (*sql == '{') {
+            VIV_ASSERT(strncmp(sql, "{lock}", 6) == 0 || strncmp(sql, "{skip}", 6) == 0);
             sql = strchr(sql, '}');
             continue;
         }

@@ -119,7 +119,7 @@ static void each_allocation_of_opening_fails_once(struct rig *rig)
         assert_true(n < NTH_MAX);
         viv_alloc_fail_nth(n);
         const enum viv_err err =
-            viv_store_open(str(rig->backend == RIG_MEMORY ? "memory:" : "sqlite:store/other.db"),
+            viv_store_open(str(rig->backend == RIG_SQLITE ? "sqlite:store/other.db" : rig->url),
                            &opts, &store, NULL);
         was_hit = viv_alloc_fail_hit();
         viv_alloc_fail_nth(0);
