@@ -271,11 +271,15 @@ enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *
                                struct viv_store_diag *err)
 {
     struct viv_mem mem; // the event's, until the transaction has ended
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_release, .is_write = true, .process = lease->id, .diag = err, .mem = &mem},
-        .id = lease->id,
-        .fence = lease->f,
-        .release = release};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_release,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err,
+                                   .mem = &mem},
+                            .id = lease->id,
+                            .fence = lease->f,
+                            .release = release};
     VIV_TRY(viv_store__check_id(lease->id, "id", viv_store__diag(&self.op)));
     VIV_TRY(check_release(release, viv_store__diag(&self.op)));
     viv_mem_init(&mem, VIV_TAG_STORE);

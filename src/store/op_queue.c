@@ -260,10 +260,9 @@ enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_owne
                                   struct viv_mem *mem, struct viv_claims *claims,
                                   struct viv_store_diag *err)
 {
-    struct op_queue self = {
-        .op = {.run = run_queue, .is_write = true, .diag = err, .mem = mem},
-        .claim = {.owner = owner, .ttl_ms = ttl_ms},
-        .query = query};
+    struct op_queue self = {.op = {.run = run_queue, .is_write = true, .diag = err, .mem = mem},
+                            .claim = {.owner = owner, .ttl_ms = ttl_ms},
+                            .query = query};
     VIV_TRY(prepare(&self, err == NULL ? NULL : &err->d));
     // Who cannot tell itself takes nobody for dead.
     if (viv_liveness_self(&self.self) != VIV_OK) self.self.is_os_process = false;

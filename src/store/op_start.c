@@ -5,9 +5,9 @@
 // transaction back, and the others of it run again.
 #include "store/append.h"
 #include "store/batch.h"
+#include "store/grants.h"
 #include "store/lease.h"
 #include "store/list.h"
-#include "store/grants.h"
 #include "store/register.h"
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +95,7 @@ static enum viv_err append_all(struct op_start *self, struct viv_store__txn *txn
 }
 
 static enum viv_err claim_it(struct op_start *self, struct viv_store__txn *txn,
-                          struct viv_store__row *row)
+                             struct viv_store__row *row)
 {
     struct viv_started *started = &self->started;
     if (self->lease == NULL) return VIV_OK;
