@@ -128,11 +128,14 @@ static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
 
 static void adapt(const char *sql, char out[SQL_BYTES])
 {
-    static const char *const words[][2] = {{"{lock}", "FOR UPDATE"},
-                                           {"{skip}", "FOR UPDATE SKIP LOCKED"}};
+    static const char *const words[][2] = {
+        {"{lock}", "FOR UPDATE"},
+        {"{skip}", "FOR UPDATE SKIP LOCKED"},
+        {"{settled}",
+         " AND position<CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"}};
     size_t len = 0;
     while (*sql != '\0') {
-        VIV_ASSERT(len < SQL_BYTES - 32);
+        VIV_ASSERT(len < SQL_BYTES - 128);
         if (*sql != '{') {
             out[len++] = *sql++;
             continue;
