@@ -471,7 +471,6 @@ static void end_process(struct viv_store__row *row, enum viv_dstate state)
 {
     viv_row_set_int(row, VIV_PROC_state, (int64_t)state);
     viv_row_set_int(row, VIV_PROC_terminal_seq, viv_row_int(row, VIV_PROC_last_seq));
-    viv_row_set_int(row, VIV_PROC_exec, 0);
     viv_row_set_int(row, VIV_PROC_open_attempt, 0);
     viv_row_clear(row, VIV_PROC_wait);
     viv_store__lease_clear(row);
@@ -491,6 +490,15 @@ static enum viv_err put_event(struct viv_store__txn *txn, struct viv_store__row 
                           (int64_t)event->seq, event->type, event->key, hash, event->at_ms,
                           viv_row_int(row, VIV_PROC_position), event->payload, event->semantics,
                           event->wake_id);
+}
+
+// The first request to cancel is a fact of the row.
+static void note_cancel(struct viv_store__row *row, struct viv_store__event *event)
+{
+    if (!viv_str_is_equal(event->type, viv_str_of("process.cancel_requested"))) return;
+    if (viv_row_has(row, VIV_PROC_cancel_seq)) return;
+    viv_row_set_int(row, VIV_PROC_cancel_seq, (int64_t)event->event.seq);
+    event->has_new_state = true;
 }
 
 static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row *row,
@@ -516,7 +524,10 @@ static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row 
     event->wake.seq = out->seq;
     event->wake.created_ms = out->at_ms;
     if (out->wake_id.n > 0) VIV_TRY(put_wake(txn, row, &event->wake, meaning->target.session));
-    if (meaning->state == VIV_RUNNING) return VIV_OK;
+    if (meaning->state == VIV_RUNNING) {
+        note_cancel(row, event);
+        return VIV_OK;
+    }
     event->has_new_state = true;
     end_process(row, meaning->state);
     return viv_store__put(txn, VIV_STMT_PROMISE_END, "iz", viv_row_int(row, VIV_PROC_birth),

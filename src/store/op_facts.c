@@ -52,8 +52,6 @@ static enum viv_err run_fact(struct viv_store__op *op, struct viv_store__txn *tx
         VIV_TRY(viv_store__row_touch(txn, &row));
         viv_row_set_text(&row, self->column, self->text);
         if (self->text.n == 0) viv_row_clear(&row, self->column);
-        // Who was asked to be abandoned is looked at, also where nobody here may run it.
-        if (self->column == VIV_PROC_abandon) viv_row_set_int(&row, VIV_PROC_exec, 1);
         VIV_TRY(viv_store__row_put(txn, &row));
     }
     return viv_store__row_record(txn, &row, op->mem, &self->record);
@@ -226,8 +224,6 @@ static enum viv_err run_cancel(struct viv_store__op *op, struct viv_store__txn *
     VIV_TRY(viv_store__recv(txn, &self->event.keyed));
     VIV_TRY(err);
     VIV_TRY(viv_store__event_append(txn, &row, &self->event, op->mem, viv_store__diag(op)));
-    if (!self->event.is_replayed && !viv_row_has(&row, VIV_PROC_cancel_seq))
-        viv_row_set_int(&row, VIV_PROC_cancel_seq, (int64_t)self->event.event.seq);
     VIV_TRY(viv_store__know_now(txn));
     const bool ends = (self->flags & VIV_CANCEL_NOW) != 0 && viv_row_state(&row) == VIV_RUNNING &&
                       row.reg->disposition != VIV_EXTERNAL && !viv_row_is_leased(txn, &row);

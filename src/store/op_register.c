@@ -19,14 +19,10 @@ static enum viv_err load_register(struct viv_store__op *op, struct viv_store__tx
     return viv_store__row_ask(txn, viv_str_of(register_of(op)->reg->id), true);
 }
 
-// Whether 4.3 may have something to do for it: an external process has nobody here.
-static bool is_executable(const struct viv_store__reg *reg)
-{
-    return reg->disposition != VIV_EXTERNAL && __builtin_strcmp(reg->input_type, "external") != 0;
-}
-
+// When a sweep is to end it: never a process that is not ours.
 static int64_t deadline_of(const struct viv_store__reg *reg, int64_t now_ms)
 {
+    if (!reg->is_ours) return -1;
     return reg->timeout_ms < 0 ? reg->deadline_ms : viv_add_sat_i64(now_ms, reg->timeout_ms);
 }
 
@@ -58,7 +54,7 @@ static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__r
                                           .number = deadline_ms};
     txn->has_written = true;
     VIV_TRY(viv_store__send(txn, VIV_STMT_PROC_INSERT, "ziiziiivzz", reg->id,
-                            (int64_t)reg->disposition, (int64_t)is_executable(reg), reg->queue,
+                            (int64_t)reg->disposition, (int64_t)reg->is_ours, reg->queue,
                             txn->wall_ms, txn->position,
                             reg->start_at_ms >= 0 ? reg->start_at_ms : txn->wall_ms, &deadline,
                             reg->wake_session, reg->wake_frame));
@@ -86,13 +82,14 @@ static enum viv_err run_register(struct viv_store__op *op, struct viv_store__txn
         int64_t birth;
         VIV_TRY(insert(txn, self->reg, op->mem, &birth));
         self->is_created = birth != 0;
-        if (birth != 0)
-            viv_store__cache_add(viv_store__cache_of(txn->store), birth, txn->wall_ms, self->reg);
         VIV_TRY(viv_store__row_ask(txn, viv_str_of(self->reg->id), true));
         err = viv_store__row_get(txn, &row);
     }
     VIV_TRY(err);
-    if (!self->is_created) VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
+    if (self->is_created)
+        VIV_TRY(viv_store__row_made(txn, &row, self->reg));
+    else
+        VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
     return viv_store__row_record(txn, &row, op->mem, &self->record);
 }
 

@@ -40,7 +40,10 @@ enum viv_err viv_store__row_get(struct viv_store__txn *txn,
 // Its registration.
 enum viv_err viv_store__row_know(struct viv_store__txn *txn,
                                  struct viv_store__row *row) VIV_MUST_CHECK;
-// Writes all that can change, with a new position; or only what an event changes.
+// The same of a row that this transaction has inserted.
+enum viv_err viv_store__row_made(struct viv_store__txn *txn, struct viv_store__row *row,
+                                 struct viv_store__reg *reg) VIV_MUST_CHECK;
+// Writes all that can change, `exec` as it follows from the rest; or only what an event changes.
 enum viv_err viv_store__row_put(struct viv_store__txn *txn,
                                 struct viv_store__row *row) VIV_MUST_CHECK;
 enum viv_err viv_store__row_put_log(struct viv_store__txn *txn,
@@ -65,11 +68,15 @@ void viv_store__cache_free(VIV_OWN struct viv_store__cache *cache);
 // With a reference for the caller; NULL: it is not there.
 struct viv_store__reg *viv_store__cache_find(struct viv_store__cache *cache, int64_t birth,
                                              int64_t *out_created_ms);
-// The cache takes a reference of its own.
-void viv_store__cache_add(struct viv_store__cache *cache, int64_t birth, int64_t created_ms,
-                          struct viv_store__reg *reg);
-// The transaction drops that reference when it ends. Errors: EXHAUSTED (dropped at once).
+// What a transaction uses, until it ends.
+struct viv_store__held {
+    int64_t birth, created_ms;
+    VIV_OWN struct viv_store__reg *reg;
+    bool is_new; // to the cache, which takes it after the commit: before, the birth is not sure
+};
+// Errors: EXHAUSTED (the reference is dropped at once).
 enum viv_err viv_store__hold(struct viv_store__txn *txn,
-                             VIV_OWN struct viv_store__reg *reg) VIV_MUST_CHECK;
+                             const struct viv_store__held *held) VIV_MUST_CHECK;
+void viv_store__let_go(struct viv_store__txn *txn, bool is_committed);
 
 #endif

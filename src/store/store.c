@@ -150,14 +150,6 @@ enum viv_err viv_store__know_now(struct viv_store__txn *txn)
 
 // ---- one transaction ----
 
-static void end_txn(struct viv_store__txn *txn)
-{
-    struct viv_store__reg *const *held = (void *)txn->held.data;
-    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++)
-        viv_store__reg_drop(held[i]);
-    viv_buf_deinit(&txn->held);
-}
-
 // Sends what every operation looks at, then receives it: one exchange with a server.
 static enum viv_err load_ahead(struct viv_store__txn *txn, struct viv_store__op *ops)
 {
@@ -213,7 +205,8 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
         op->loaded_count = op->loaded_next = 0;
     }
     txn.db_err = db->ops->begin(db, is_write, deadline_ns);
-    bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, store->backend->is_server);
+    const bool is_ahead = store->backend->is_server && ops->next != NULL;
+    bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, is_ahead);
     if (is_good) {
         txn.db_err = db->ops->commit(db);
         is_good = txn.db_err == VIV_OK;
@@ -222,7 +215,7 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
         db->ops->rollback(db);
         fail_all(ops, txn.db_err);
     }
-    end_txn(&txn);
+    viv_store__let_go(&txn, is_good);
     // What may have happened is not done again.
     if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;
     if (!store->backend->is_server) return LOST;

@@ -642,8 +642,8 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
     if (backend == NULL) return VIV_E_EXHAUSTED;
-    backend->base = (struct viv_backend){
-        .ops = &backend_ops, .readers = READERS, .is_server = true, .lease_domain = "server"};
+    backend->base =
+        (struct viv_backend){.ops = &backend_ops, .readers = READERS, .is_server = true};
     if (opts->clock != NULL) backend->clock = *opts->clock;
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
     if (result == VIV_OK)

@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "os/local.h"
 #include "os/rand.h"
+#include "store/sqlite/memory.h"
 #include "store/sqlite/schema.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,15 @@ static struct backend *backend_of(struct viv_backend *base)
 static struct connection *connection_of(struct viv_db *base)
 {
     return VIV_CONTAINER_OF(base, struct connection, base);
+}
+
+// The library takes its allocator once, for all connections, before it is first used: hence before
+// main.
+static void use_our_memory(void) __attribute__((constructor));
+static void use_our_memory(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MALLOC, &viv_sqlite_memory); // too late after a first use
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); // or one lock for all allocations
 }
 
 // ---- errors ----

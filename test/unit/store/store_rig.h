@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "store/objects.h"
+#include "store/queue.h"
 #include <stdatomic.h>
 
 enum { RIG_URL_BYTES = 512 };

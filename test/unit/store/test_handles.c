@@ -128,7 +128,7 @@ static void case_075_many_claimers_one_winner(struct rig *rig)
         for (int i = 0; i < THREADS; i++) {
             if (crew.workers[i].err != VIV_OK) continue;
             assert_int_equal(crew.workers[i].lease.f.fence, round); // one new lease a round
-            RIG_OK(viv_store_release(crew.other, &crew.workers[i].lease, NULL, &rig->diag));
+            RIG_OK(viv_store_release(crew.other, &crew.workers[i].lease, NULL, NULL, &rig->diag));
         }
         for (int i = 0; i < THREADS; i++)
             viv_mem_reset(&crew.workers[i].mem);

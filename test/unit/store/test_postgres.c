@@ -476,7 +476,7 @@ static void case_114_the_server_steps_back(struct rig *rig)
     assert_int_equal(rig_get(rig, "a").updated_ms, start_ms); // times of a process never go back
     set_server_clock(rig, start_ms - HOUR_MS + 999);
     RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
-    RIG_OK(viv_store_renew(rig->store, &lease, 1000, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag));
     assert_int_equal(lease.expires_ms, start_ms - HOUR_MS + 1999);
     set_server_clock(rig, start_ms - HOUR_MS + 1998);
     RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
@@ -500,12 +500,13 @@ static void case_115_only_the_server_decides(struct rig *rig)
         RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
         lease.expires_ms = i == 0 ? INT64_MAX : 0; // forged
         lease.ttl_ms = INT64_MAX;
-        RIG_OK(viv_store_renew(rig->store, &lease, 1000, &rig->diag));
+        RIG_OK(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag));
         assert_int_equal(lease.expires_ms, start_ms + 1000);
         assert_int_equal(lease.ttl_ms, 1000);
     }
     set_server_clock(rig, start_ms + 1000);
-    RIG_ERR(viv_store_renew(rig->store, &lease, 1000, &rig->diag), VIV_STORE_FENCED);
+    RIG_ERR(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag),
+            VIV_STORE_FENCED);
     RIG_OK(rig_claim(rig, "a", "you", NULL, 1000, NULL));
     atomic_store(&clock_shift_s, 0);
 }
