@@ -25,10 +25,17 @@ enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str r
                                  struct viv_diag *diag) VIV_MUST_CHECK;
 void viv_pg__target_deinit(struct viv_pg__target *target);
 
-// A connection with the session's settings, and what the server keeps (durable.md 3.6). Errors:
-// STORE_UNAVAILABLE, STORE_TIER, INVAL (no UTF-8 database), EXHAUSTED. Blocks until the deadline.
+// What a server said of itself when it was connected to.
+struct viv_pg__server {
+    enum viv_tier tier; // what it keeps, measured (durable.md 3.6)
+    uint64_t
+        started_usec; // since when it runs; another number: another server, or one that came back
+};
+
+// A connection with the session's settings. Errors: STORE_UNAVAILABLE, STORE_TIER, INVAL (no UTF-8
+// database), EXHAUSTED. Blocks until the deadline.
 enum viv_err viv_pg__connect(const struct viv_pg__target *target, uint64_t deadline_ns,
-                             PGconn **out_handle, enum viv_tier *out_tier,
+                             PGconn **out_handle, struct viv_pg__server *out_server,
                              struct viv_diag *diag) VIV_MUST_CHECK;
 
 // Sends what is to be sent, and waits until PQgetResult does not block. Errors: STORE_UNAVAILABLE

@@ -32,6 +32,7 @@ struct backend {
     struct viv_pg__target target;
     struct viv_store_clock clock; // of tests
     PGconn *first;                // made when the store was opened; the writer's. NULL: taken
+    struct viv_pg__server server; // of the first
 };
 
 enum sent_kind { PLAIN, ROWS, PREPARE, XID, NOW, SYNC };
@@ -56,6 +57,7 @@ struct connection {
     struct viv_db base;
     struct backend *backend;
     PGconn *handle; // NULL: not connected
+    struct viv_pg__server server;
     uint8_t prepared[VIV_STMT_COUNT];
     // Of the transaction:
     struct viv_mem mem;
@@ -111,11 +113,10 @@ static void pause_up_to(uint64_t wait_ms, uint64_t deadline_ns)
 
 static enum viv_err reconnect(struct connection *connection)
 {
-    enum viv_tier tier;
     for (uint64_t wait_ms = BACKOFF_MS;; wait_ms = viv_min_u64(2 * wait_ms, BACKOFF_MS_MAX)) {
         const enum viv_err err =
             viv_pg__connect(&connection->backend->target, connection->deadline_ns,
-                            &connection->handle, &tier, NULL);
+                            &connection->handle, &connection->server, NULL);
         if (err != VIV_STORE_UNAVAILABLE || viv_os_now_ns() >= connection->deadline_ns) return err;
         pause_up_to(wait_ms, connection->deadline_ns);
     }
@@ -464,10 +465,13 @@ static void roll_back(struct viv_db *base)
     forget(connection);
 }
 
-// What became of a transaction whose connection was lost while it committed.
+// What became of a transaction whose connection was lost while it committed. A server that crashed,
+// or another one, may have given its number to another transaction: there "committed" may be that
+// one; but what it does not call committed was not.
 static enum viv_err ask_outcome(struct connection *connection, int64_t xid)
 {
     char text[24];
+    const uint64_t started_usec = connection->server.started_usec;
     (void)snprintf(text, sizeof text, "%lld", (long long)xid);
     const struct viv_pg__question question = {
         .sql = "SELECT pg_xact_status($1::text::xid8)", .args = {text}, .count = 1};
@@ -479,8 +483,7 @@ static enum viv_err ask_outcome(struct connection *connection, int64_t xid)
             viv_pg__ask(connection->handle, &question, connection->deadline_ns, &result, NULL);
         if (err != VIV_OK) {
             disconnect(connection);
-            // A server that crashed may have forgotten that it gave out the number.
-            if (err == VIV_E_IO) return VIV_STORE_UNAVAILABLE;
+            if (err == VIV_E_IO) return VIV_STORE_UNAVAILABLE; // it has not come to that number yet
             if (viv_os_now_ns() >= connection->deadline_ns) return VIV_STORE_OUTCOME_UNKNOWN;
             continue;
         }
@@ -488,9 +491,10 @@ static enum viv_err ask_outcome(struct connection *connection, int64_t xid)
         const bool is_committed = strcmp(status, "committed") == 0;
         const bool is_aborted = strcmp(status, "aborted") == 0, is_old = *status == '\0';
         PQclear(result);
-        if (is_committed) return VIV_OK;
+        if (is_committed && connection->server.started_usec == started_usec) return VIV_OK;
         if (is_aborted) return VIV_STORE_UNAVAILABLE;
-        if (is_old || viv_os_now_ns() >= connection->deadline_ns) return VIV_STORE_OUTCOME_UNKNOWN;
+        if (is_committed || is_old || viv_os_now_ns() >= connection->deadline_ns)
+            return VIV_STORE_OUTCOME_UNKNOWN;
         pause_up_to(ASK_MS, connection->deadline_ns);
     }
 }
@@ -546,6 +550,7 @@ static enum viv_err connect_base(struct viv_backend *base, bool is_write, struct
     forget(connection);
     if (is_write) {
         connection->handle = backend->first;
+        connection->server = backend->server;
         backend->first = NULL;
     }
     *out_db = &connection->base;
@@ -648,7 +653,8 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
-                                 &backend->base.tier, diag);
+                                 &backend->server, diag);
+    backend->base.tier = backend->server.tier;
     if (result == VIV_OK) result = look_at(backend, opts->create, diag);
     if (result != VIV_OK) {
         close_backend(&backend->base);

@@ -8,8 +8,10 @@
 #include "store_rig.h"
 
 #include "harness/check.h"
+#include "os/fault.h"
 #include "os/thread.h"
 #include "pg_proxy.h"
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +253,21 @@ static void one_refused_does_not_hurt_the_others(struct rig *rig)
     }
 }
 
+static void settings_of_a_session(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    run_sql(rig, "CREATE TABLE seen(name text, value text); CREATE FUNCTION see() RETURNS trigger "
+                 "LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen SELECT name,setting FROM "
+                 "pg_settings; RETURN NEW; END $f$; CREATE TRIGGER see BEFORE INSERT ON event "
+                 "FOR EACH ROW EXECUTE FUNCTION see()");
+    RIG_OK(append_to(rig, "a", NULL));
+    run_sql(rig, "DO $$ BEGIN IF (SELECT count(*) FROM seen WHERE (name,value) IN "
+                 "(('lock_timeout','10000'),('statement_timeout','30000'),"
+                 "('idle_in_transaction_session_timeout','30000'),('client_encoding','UTF8'),"
+                 "('transaction_isolation','read committed'),('application_name','viv')))<>6 "
+                 "THEN RAISE 'settings'; END IF; END $$");
+}
+
 // ---- locks ----
 
 static void a_lock_that_is_not_had(struct rig *rig)
@@ -328,6 +345,32 @@ static void a_connection_that_ends_before_and_at_the_commit(struct rig *rig)
     assert_int_equal(rig_get(rig, "a").last_seq, 2);
     RIG_OK(rig_append(rig, "a", "f", "1", "k", NULL));
     assert_int_equal(rig_get(rig, "a").last_seq, 2);
+}
+
+// Whatever becomes of a connection that cannot be watched, the event is there once.
+static void each_poll_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    uint64_t n = 1;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (; was_hit; n++) {
+        viv_fault_set("poll", n, ENOMEM);
+        RIG_OK(append_to(rig, "a", NULL));
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(rig_get(rig, "a").last_seq, n);
+    }
+    assert_in_range(n, 3, 100);
+    for (n = 1, was_hit = true; was_hit; n++) {
+        struct viv_store *store;
+        viv_fault_set("poll", n, ENOMEM);
+        const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &store, &rig->diag);
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(err, was_hit ? VIV_STORE_UNAVAILABLE : VIV_OK);
+        if (err == VIV_OK) viv_store_close(store);
+    }
+    assert_in_range(n, 3, 100);
 }
 
 // An append whose connection is cut after so many bytes. True: it was.
@@ -541,10 +584,12 @@ int main(void)
         CASE(case_099_commits_that_wait_for_no_disk),
         CASE(what_may_work_later_is_tried_again),
         CASE(what_a_server_says_has_a_code),
+        CASE(settings_of_a_session),
         CASE(one_refused_does_not_hurt_the_others),
         CASE(a_lock_that_is_not_had),
         CASE(connections_that_ended_while_idle),
         CASE(a_connection_that_ends_before_and_at_the_commit),
+        CASE(each_poll_fails_once),
         CASE(case_105_cut_after_each_byte),
         CASE(case_105_cut_while_it_prepares),
         CASE(case_099_a_server_that_stops_and_comes_back),
