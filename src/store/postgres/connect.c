@@ -166,6 +166,7 @@ enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str r
         .schema = "vivarium",
         .tier = opts->tier,
         .lock_ms = (int64_t)viv_min_u64((uint64_t)opts->op_timeout_ms * 2 / 3 + 1, LOCK_MS_MAX)};
+    if (opts->clock != NULL) target->clock = *opts->clock;
     if (rest.n < 2 || memcmp(rest.p, "//", 2) != 0 || memchr(rest.p, '\0', rest.n) != NULL)
         return viv_diag_set(diag, VIV_E_INVAL, "url: not postgres://…");
     target->url_bytes = rest.n + 32;
