@@ -39,6 +39,29 @@ bool viv_row_is_leased(const struct viv_store__txn *txn, const struct viv_store_
     return viv_row_int(row, VIV_PROC_lease_exp) > txn->lease_ms;
 }
 
+// The first of these that is true. Time is asked for only where it counts.
+enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_store__row *row,
+                                  enum viv_phase *out_phase)
+{
+    enum viv_phase phase = (enum viv_phase)viv_row_state(row); // QUEUED stands for RUNNING
+    if (viv_row_state(row) == VIV_RUNNING) {
+        if (viv_row_has(row, VIV_PROC_cancel_seq)) {
+            phase = VIV_PHASE_CANCELLING;
+        } else if (viv_row_has(row, VIV_PROC_wait)) {
+            phase = VIV_PHASE_WAITING;
+        } else {
+            VIV_TRY(viv_store__know_now(txn));
+            if (viv_row_is_leased(txn, row))
+                phase = VIV_PHASE_RUNNING;
+            else if (viv_row_int(row, VIV_PROC_due_ms) > txn->wall_ms)
+                phase = viv_row_int(row, VIV_PROC_attempt) > 0 ? VIV_PHASE_BACKOFF
+                                                               : VIV_PHASE_SCHEDULED;
+        }
+    }
+    *out_phase = phase;
+    return VIV_OK;
+}
+
 bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row)
 {
     const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
@@ -61,9 +84,14 @@ enum viv_err viv_store__row_get(struct viv_store__txn *txn, struct viv_store__ro
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count == 0) return VIV_E_NOTFOUND;
     if (rows.columns != VIV_PROC_COLUMN_COUNT) return VIV_STORE_CORRUPT;
-    *out_row = (struct viv_store__row){.reg = NULL};
-    memcpy(out_row->col, rows.values, sizeof out_row->col);
+    viv_store__row_read(rows.values, out_row);
     return VIV_OK;
+}
+
+void viv_store__row_read(const struct viv_db_value *col, struct viv_store__row *out_row)
+{
+    *out_row = (struct viv_store__row){.reg = NULL};
+    memcpy(out_row->col, col, sizeof out_row->col);
 }
 
 enum viv_err viv_store__row_know(struct viv_store__txn *txn, struct viv_store__row *row)
@@ -214,10 +242,13 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                    struct viv_mem *mem, struct viv_record *out_record)
 {
     VIV_TRY(viv_store__row_know(txn, row));
+    enum viv_phase phase;
+    VIV_TRY(viv_store__row_phase(txn, row, &phase));
     struct viv_record record = {.birth = (uint64_t)viv_row_int(row, VIV_PROC_birth),
                                 .last_seq = (uint64_t)viv_row_int(row, VIV_PROC_last_seq),
                                 .disposition = row->reg->disposition,
                                 .state = viv_row_state(row),
+                                .phase = phase,
                                 .created_ms = row->created_ms,
                                 .updated_ms = viv_row_int(row, VIV_PROC_updated_ms),
                                 .due_ms = viv_row_int(row, VIV_PROC_due_ms),
@@ -228,6 +259,27 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
     VIV_TRY(read_cancel(txn, row, mem, &record.cancel_request));
     *out_record = record;
     return VIV_OK;
+}
+
+uint64_t viv_store__record_bytes(const struct viv_record *record)
+{
+    const struct viv_str texts[] = {record->id,
+                                    record->registration,
+                                    record->hash,
+                                    record->kind,
+                                    record->label,
+                                    record->wake_target.session,
+                                    record->external_ref,
+                                    record->wake_target.frame,
+                                    record->first_started,
+                                    record->await_output,
+                                    record->abandon_request,
+                                    record->cancel_request,
+                                    record->wait};
+    uint64_t bytes = sizeof *record;
+    for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
+        bytes += texts[i].n;
+    return bytes;
 }
 
 // ---- registrations in memory: a slot for each remainder of a birth; the newer one stays ----

@@ -37,6 +37,8 @@ enum viv_err viv_store__row_ask(struct viv_store__txn *txn, struct viv_str id,
                                 bool is_write) VIV_MUST_CHECK;
 enum viv_err viv_store__row_get(struct viv_store__txn *txn,
                                 struct viv_store__row *out_row) VIV_MUST_CHECK;
+// Of the columns of VIV_PROC_LIST.
+void viv_store__row_read(const struct viv_db_value *col, struct viv_store__row *out_row);
 // Its registration.
 enum viv_err viv_store__row_know(struct viv_store__txn *txn,
                                  struct viv_store__row *row) VIV_MUST_CHECK;
@@ -55,10 +57,14 @@ bool viv_row_is_leased(const struct viv_store__txn *txn, const struct viv_store_
 // TTL from now, and nobody loses it (3.4). True: it did, and is to be put.
 bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row);
 
+// What it is at. Errors: of the back end.
+enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_store__row *row,
+                                  enum viv_phase *out_phase) VIV_MUST_CHECK;
 // What a caller sees of it. Errors: EXHAUSTED.
 enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store__row *row,
                                    struct viv_mem *mem,
                                    struct viv_record *out_record) VIV_MUST_CHECK;
+uint64_t viv_store__record_bytes(const struct viv_record *record); // for a page
 
 // ---- registrations in memory ----
 

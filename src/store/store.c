@@ -99,6 +99,16 @@ static size_t gather(const char *types, va_list args, struct viv_db_value values
     return count;
 }
 
+enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                    const struct viv_db_value *values, size_t count)
+{
+    if (txn->is_loading) {
+        VIV_ASSERT(txn->op->loaded_count < VIV_STORE_LOADS_MAX);
+        txn->op->loaded_count++;
+    }
+    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
+}
+
 enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
 {
     struct viv_db_value values[ARGS_MAX];
@@ -106,11 +116,7 @@ enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, con
     va_start(args, types);
     const size_t count = gather(types, args, values);
     va_end(args);
-    if (txn->is_loading) {
-        VIV_ASSERT(txn->op->loaded_count < VIV_STORE_LOADS_MAX);
-        txn->op->loaded_count++;
-    }
-    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
+    return viv_store__send_values(txn, stmt, values, count);
 }
 
 enum viv_err viv_store__recv(struct viv_store__txn *txn, struct viv_db_rows *out_rows)

@@ -64,6 +64,8 @@ static inline struct viv_diag *viv_store__diag(const struct viv_store__op *op)
 // (struct viv_str), v a value of a row.
 enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types,
                              ...) VIV_MUST_CHECK;
+enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                    const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
 enum viv_err viv_store__recv(struct viv_store__txn *txn,
                              struct viv_db_rows *out_rows) VIV_MUST_CHECK;
 // Writes: nothing comes back.

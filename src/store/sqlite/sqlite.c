@@ -507,19 +507,22 @@ static enum viv_err look_at(struct connection *connection, bool *out_is_new,
     return VIV_OK;
 }
 
-static enum viv_err prepare_file(struct connection *connection, bool may_create,
+static enum viv_err prepare_file(struct connection *connection, const struct viv_store_opts *opts,
                                  struct viv_store_diag *err)
 {
     bool is_new = false;
     VIV_TRY(look_at(connection, &is_new, err));
-    if (is_new && !may_create)
+    if (is_new && !opts->create)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_NOTFOUND, "no store is there");
     if (connection->backend->lock_fd >= 0) {
         const int code =
             sqlite3_exec(connection->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
         if (code != SQLITE_OK) return fail(err, connection->handle, code, "write-ahead log");
     }
-    return is_new ? create(connection, err) : VIV_OK;
+    if (is_new) VIV_TRY(create(connection, err));
+    if (!opts->event_feed) return VIV_OK;
+    const int code = sqlite3_exec(connection->handle, VIV_SQLITE_FEED, NULL, NULL, NULL);
+    return code == SQLITE_OK ? VIV_OK : fail(err, connection->handle, code, "feed of events");
 }
 
 static struct backend *new_backend(const struct viv_store_opts *opts)
@@ -537,7 +540,7 @@ static enum viv_err open_first(struct backend *backend, const struct viv_store_o
 {
     VIV_TRY(connect_with(backend, flags, &backend->first, err));
     VIV_TRY(lock(backend->first, viv_os_now_ns() + OPEN_NS));
-    const enum viv_err result = prepare_file(backend->first, opts->create, err);
+    const enum viv_err result = prepare_file(backend->first, opts, err);
     unlock(backend->first);
     return result;
 }
