@@ -236,7 +236,8 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
         op->loaded_count = op->loaded_next = 0;
     }
     txn.db_err = db->ops->begin(db, is_write, deadline_ns);
-    bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, store->backend->is_server);
+    const bool is_ahead = store->backend->is_server && ops->next != NULL;
+    bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, is_ahead);
     if (is_good) {
         txn.db_err = db->ops->commit(db);
         is_good = txn.db_err == VIV_OK;

@@ -4,7 +4,8 @@
 // An operation is load, then run. load sends what the operation looks at, before anything is known;
 // run receives it, decides, and writes. Nothing is written before everything is decided, so that in
 // a transaction of many operations one that is refused leaves no trace and the others go on. Where
-// the back end is a server, the loads of all operations are sent before the first run.
+// the back end is a server, the loads of operations that run together are sent before the first
+// run; only those that say of which process they are run together there.
 #ifndef VIV_STORE_STORE_INT_H
 #define VIV_STORE_STORE_INT_H
 
@@ -26,7 +27,7 @@ struct viv_store__txn {
     struct viv_buf changed; // ids of processes, each with a final 0
 };
 
-enum { VIV_STORE_LOADS_MAX = 4 }; // statements that a load sends
+enum { VIV_STORE_LOADS_MAX = 4 }; // statements that a load sends, of an operation with a process
 
 struct viv_store__op {
     enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing

@@ -171,8 +171,9 @@ int main(void)
         RIG_CASE(each_allocation_of_claim_fails_once),
         RIG_CASE(each_allocation_of_complete_fails_once),
         RIG_CASE(each_allocation_of_opening_fails_once),
-        RIG_KEPT_CASE(a_birth_is_used_again_after_a_failure),
-        RIG_ONLY_CASE(memory_of_the_library_is_counted, RIG_SQLITE),
+        RIG_ONLY_CASE(a_birth_is_used_again_after_a_failure,
+                      RIG_SQLITE), // a server uses none again
+        RIG_LOCAL_CASE(memory_of_the_library_is_counted),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }
