@@ -56,11 +56,12 @@ struct viv_backend_ops {
     enum viv_err (*connect)(struct viv_backend *backend, bool is_write, struct viv_db **out_db,
                             struct viv_store_diag *err);
     // Tells other handles, of this and of other OS processes and hosts, that something was
-    // committed; ids, each with a final 0. Best effort, any thread. NULL: there are no others.
+    // committed; ids, each with a final 0. Best effort. Of the thread that committed, or, where the
+    // back end is a server, of the one that waits. NULL: there are no others.
     void (*announce)(struct viv_backend *backend, const char *ids, size_t bytes);
     // Of one thread, which waits. A descriptor that is readable when others may have committed; -1:
-    // there is none now. NULL: never.
-    int (*bell)(struct viv_backend *backend);
+    // there is none now. What may have been missed is told. NULL: never.
+    int (*bell)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id), void *arg);
     // Empties it, and calls told for what was heard; an empty id: it may be anything.
     void (*hear)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id),
                  void *arg);

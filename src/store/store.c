@@ -213,14 +213,6 @@ static void fail_all(struct viv_store__op *ops, enum viv_err err)
         if (op->err == VIV_OK) op->err = err;
 }
 
-static void tell_changed(struct viv_store *store, const struct viv_buf *ids)
-{
-    const char *text = (const char *)ids->data;
-    viv_store__waits_changed(store->waits, text, ids->len_bytes);
-    if (store->backend->ops->announce != NULL)
-        store->backend->ops->announce(store->backend, text, ids->len_bytes);
-}
-
 // How a transaction ended: as it should; rolled back; rolled back, and it may work later.
 enum outcome { DONE, LOST, AGAIN };
 
@@ -247,7 +239,9 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
         fail_all(ops, txn.db_err);
     }
     viv_store__let_go(&txn, is_good);
-    if (is_good && txn.changed.len_bytes > 0) tell_changed(store, &txn.changed);
+    if (is_good && txn.changed.len_bytes > 0)
+        viv_store__waits_changed(store->waits, (const char *)txn.changed.data,
+                                 txn.changed.len_bytes);
     viv_buf_deinit(&txn.changed);
     // What may have happened is not done again.
     if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;

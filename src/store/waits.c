@@ -139,6 +139,7 @@ static void drop_ref(struct viv_store__waits *waits)
     viv_mutex_unlock(&waits->mutex);
     if (!is_last) return;
     viv_poller_free(waits->poller);
+    viv_buf_deinit(&waits->outgoing);
     viv_free(waits->heap, waits->heap_room * sizeof(struct viv_store_wait *), VIV_TAG_STORE);
     viv_free(waits, sizeof *waits, VIV_TAG_STORE);
 }
@@ -182,6 +183,31 @@ void viv_waits__tell_locked(struct viv_store__waits *waits, struct viv_store_wai
 
 // ---- for the engine ----
 
+static enum viv_err need_thread_locked(struct viv_store__waits *waits)
+{
+    if (waits->is_closing) return VIV_E_CLOSED;
+    if (waits->thread != NULL) return VIV_OK;
+    return viv_thread_start("viv-store", 0, viv_waits__run, waits, &waits->thread);
+}
+
+void viv_store__waits_changed(struct viv_store__waits *waits, const char *ids, size_t bytes)
+{
+    struct viv_backend *backend = waits->backend;
+    if (!backend->is_server && backend->ops->announce != NULL)
+        backend->ops->announce(backend, ids, bytes);
+    if (!backend->is_server && !atomic_load(&waits->is_used)) return;
+    viv_mutex_lock(&waits->mutex);
+    for (size_t at = 0; at < bytes; at += strlen(ids + at) + 1) {
+        struct entry *entry = viv_waits__find_locked(waits, viv_str_of(ids + at));
+        if (entry != NULL) viv_waits__note_locked(waits, entry);
+    }
+    waits->is_changed = waits->is_changed || waits->watch != NULL;
+    if (backend->is_server && need_thread_locked(waits) == VIV_OK)
+        VIV_IGNORE(viv_buf_append(&waits->outgoing, ids, bytes), "others look now and then");
+    viv_mutex_unlock(&waits->mutex);
+    viv_poller_wake(waits->poller);
+}
+
 enum viv_err viv_store__waits_new(struct viv_store *store, struct viv_backend *backend,
                                   struct viv_store__waits **out_waits)
 {
@@ -198,6 +224,7 @@ enum viv_err viv_store__waits_new(struct viv_store *store, struct viv_backend *b
     viv_mutex_init(&waits->mutex);
     viv_cond_init(&waits->idle);
     viv_list_init(&waits->dirty);
+    viv_buf_init(&waits->outgoing, VIV_TAG_STORE);
     *out_waits = waits;
     return VIV_OK;
 }
@@ -222,6 +249,9 @@ void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits)
     viv_mutex_unlock(&waits->mutex);
     viv_poller_wake(waits->poller);
     if (waits->thread != NULL) viv_thread_join(waits->thread);
+    if (waits->outgoing.len_bytes > 0) // of a call just before
+        waits->backend->ops->announce(waits->backend, (const char *)waits->outgoing.data,
+                                      waits->outgoing.len_bytes);
     viv_mutex_lock(&waits->mutex);
     waits->thread_id = viv_thread_id(); // it tells from now on
     cancel_all_locked(waits);
@@ -229,28 +259,7 @@ void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits)
     drop_ref(waits);
 }
 
-void viv_store__waits_changed(struct viv_store__waits *waits, const char *ids, size_t bytes)
-{
-    if (!atomic_load(&waits->is_used)) return;
-    viv_mutex_lock(&waits->mutex);
-    for (size_t at = 0; at < bytes; at += strlen(ids + at) + 1) {
-        struct entry *entry = viv_waits__find_locked(waits, viv_str_of(ids + at));
-        if (entry != NULL) viv_waits__note_locked(waits, entry);
-    }
-    waits->is_changed = waits->is_changed || waits->watch != NULL;
-    const bool wakes = waits->is_changed || !viv_list_is_empty(&waits->dirty);
-    viv_mutex_unlock(&waits->mutex);
-    if (wakes) viv_poller_wake(waits->poller);
-}
-
 // ---- for callers ----
-
-static enum viv_err need_thread_locked(struct viv_store__waits *waits)
-{
-    if (waits->is_closing) return VIV_E_CLOSED;
-    if (waits->thread != NULL) return VIV_OK;
-    return viv_thread_start("viv-store", 0, viv_waits__run, waits, &waits->thread);
-}
 
 static uint64_t end_of(int64_t timeout_ms)
 {

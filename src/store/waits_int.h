@@ -55,6 +55,7 @@ struct viv_store__waits {
     void (*watch)(void *arg);
     void *watch_arg;
     bool is_watch_busy;
+    struct viv_buf outgoing;     // ids that others are to be told of, each with a final 0
     bool is_changed;             // the watch is to be told
     bool is_heard;               // others may have committed
     bool has_mark;               // since it is set, what others commit is found

@@ -220,6 +220,17 @@ static void scan_locked(struct viv_store__waits *waits)
     if (!has_mark) waits->has_mark = false;
 }
 
+// What was committed here, to others.
+static void announce_locked(struct viv_store__waits *waits)
+{
+    struct viv_buf ids = waits->outgoing;
+    viv_buf_init(&waits->outgoing, VIV_TAG_STORE);
+    viv_mutex_unlock(&waits->mutex);
+    waits->backend->ops->announce(waits->backend, (const char *)ids.data, ids.len_bytes);
+    viv_buf_deinit(&ids);
+    viv_mutex_lock(&waits->mutex);
+}
+
 // Waits for a note, a clock, the back end's bell, or the time to look whether others have
 // committed. Locked, but not while it waits.
 static void sleep_locked(struct viv_store__waits *waits)
@@ -234,7 +245,8 @@ static void sleep_locked(struct viv_store__waits *waits)
     const bool looks = listens && look_ns > 0 && look_ns <= left_ns;
     viv_mutex_unlock(&waits->mutex);
     struct viv_poll_event event;
-    const int bell = listens && backend->ops->bell != NULL ? backend->ops->bell(backend) : -1;
+    const int bell =
+        listens && backend->ops->bell != NULL ? backend->ops->bell(backend, note_heard, waits) : -1;
     const bool is_armed =
         bell >= 0 && viv_poller_arm(waits->poller, bell, VIV_POLL_IN, BELL) == VIV_OK;
     const uint32_t rung = viv_poller_wait(waits->poller, looks ? look_ns : left_ns, &event, 1);
@@ -258,6 +270,8 @@ void viv_waits__run(void *arg)
             tell_watch_locked(waits);
         else if (!viv_list_is_empty(&waits->dirty))
             look_at_locked(waits, VIV_CONTAINER_OF(waits->dirty.next, struct entry, dirty));
+        else if (waits->outgoing.len_bytes > 0)
+            announce_locked(waits);
         else
             sleep_locked(waits);
     }

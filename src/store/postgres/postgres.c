@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The back end on a server of PostgreSQL: finding or making the store in a schema of its database.
-#include "store/postgres/pg_int.h"
+#include "store/postgres/notice.h"
 
 #include "base/hash.h"
 #include "os/clock.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READERS = 4 };
+enum { READERS = 4, LOOK_MS = 5000 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
 
 struct backend {
@@ -17,6 +17,7 @@ struct backend {
     struct viv_pg__target target;
     PGconn *first;                // made when the store was opened; the writer's. NULL: taken
     struct viv_pg__server server; // of the first
+    struct viv_pg__notice notice; // of the thread of waits
 };
 
 static struct backend *backend_of(struct viv_backend *base)
@@ -42,11 +43,31 @@ static void close_backend(VIV_OWN struct viv_backend *base)
 {
     struct backend *backend = backend_of(base);
     PQfinish(backend->first);
+    viv_pg__notice_deinit(&backend->notice);
     viv_pg__target_deinit(&backend->target);
     viv_free(backend, sizeof *backend, VIV_TAG_STORE);
 }
 
-static const struct viv_backend_ops backend_ops = {.connect = connect_base, .close = close_backend};
+static void announce(struct viv_backend *base, const char *ids, size_t bytes)
+{
+    viv_pg__notice_tell(&backend_of(base)->notice, ids, bytes);
+}
+
+static int get_bell(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    return viv_pg__notice_bell(&backend_of(base)->notice, told, arg);
+}
+
+static void hear(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    viv_pg__notice_hear(&backend_of(base)->notice, told, arg);
+}
+
+static const struct viv_backend_ops backend_ops = {.connect = connect_base,
+                                                   .announce = announce,
+                                                   .bell = get_bell,
+                                                   .hear = hear,
+                                                   .close = close_backend};
 
 // One value; *out_number is 0 for NULL.
 static enum viv_err ask_number(struct backend *backend, const char *sql, const char *arg,
@@ -103,15 +124,17 @@ static enum viv_err create(struct backend *backend, struct viv_diag *diag)
     return ask_number(backend, "COMMIT", NULL, &nothing, diag);
 }
 
-static enum viv_err look_at(struct backend *backend, bool may_create, struct viv_diag *diag)
+static enum viv_err look_at(struct backend *backend, const struct viv_store_opts *opts,
+                            struct viv_diag *diag)
 {
     bool is_there;
     int64_t version;
     VIV_TRY(find_store(backend, &is_there, diag));
-    if (!is_there && !may_create)
+    if (!is_there && !opts->create)
         return viv_diag_set(diag, VIV_E_NOTFOUND, "no store is in schema %s",
                             backend->target.schema);
     if (!is_there) VIV_TRY(create(backend, diag));
+    if (opts->event_feed) VIV_TRY(ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &version, diag));
     VIV_TRY(ask_number(backend, "SELECT value FROM meta WHERE key='schema'", NULL, &version, diag));
     if (version > VIV_PG_VERSION)
         return viv_diag_set(diag, VIV_STORE_NEWER,
@@ -126,14 +149,15 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
     if (backend == NULL) return VIV_E_EXHAUSTED;
-    backend->base =
-        (struct viv_backend){.ops = &backend_ops, .readers = READERS, .is_server = true};
+    backend->base = (struct viv_backend){
+        .ops = &backend_ops, .readers = READERS, .is_server = true, .look_ms = LOOK_MS};
+    backend->notice.target = &backend->target;
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
                                  &backend->server, diag);
     backend->base.tier = backend->server.tier;
-    if (result == VIV_OK) result = look_at(backend, opts->create, diag);
+    if (result == VIV_OK) result = look_at(backend, opts, diag);
     if (result != VIV_OK) {
         close_backend(&backend->base);
         return result;

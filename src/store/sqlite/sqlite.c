@@ -468,8 +468,10 @@ static void announce(struct viv_backend *base, const char *ids, size_t bytes)
     viv_notice_tell(&backend_of(base)->notice);
 }
 
-static int get_bell(struct viv_backend *base)
+static int get_bell(struct viv_backend *base, void (*told)(void *arg, struct viv_str id), void *arg)
 {
+    (void)told;
+    (void)arg;
     return backend_of(base)->notice.watch_fd;
 }
 
