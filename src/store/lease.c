@@ -25,6 +25,9 @@ enum viv_err viv_store__claim_check(const struct viv_store__claim *claim, struct
     VIV_TRY(viv_store__check_id(owner->owner_id, "owner", diag));
     if (owner->incarnation.n > 0)
         VIV_TRY(viv_store__check_id(owner->incarnation, "incarnation", diag));
+    const char *boot = owner->liveness.boot_id;
+    const struct viv_str boot_text = {boot, strnlen(boot, sizeof owner->liveness.boot_id)};
+    VIV_TRY(viv_store__check_text(boot_text, "boot_id", diag));
     return viv_store__ttl_check(claim->ttl_ms, diag);
 }
 

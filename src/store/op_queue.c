@@ -56,11 +56,13 @@ static enum viv_err load_queue(struct viv_store__op *op, struct viv_store__txn *
         VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_DUE, "isi", limit, self->kinds, txn->wall_ms));
     }
     if (!query->spares_expired) {
-        self->arms += 2;
+        static const enum viv_stmt foreign[] = {VIV_STMT_QUEUE_BEFORE, VIV_STMT_QUEUE_BEYOND};
+        self->arms += 1 + VIV_COUNT_OF(foreign);
         VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_LAPSED, "isszi", limit, self->kinds,
                                 self->queues, domain, txn->lease_ms));
-        VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_FOREIGN, "issz", limit, self->kinds,
-                                self->queues, domain));
+        for (size_t i = 0; i < VIV_COUNT_OF(foreign); i++) // leases of other boots: all expired
+            VIV_TRY(
+                viv_store__send(txn, foreign[i], "issz", limit, self->kinds, self->queues, domain));
     }
     return query->reclaims ? viv_store__send(txn, VIV_STMT_QUEUE_HOLDERS, "") : VIV_OK;
 }

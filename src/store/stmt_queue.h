@@ -36,9 +36,10 @@
     X(QUEUE_LAPSED,                                                                                \
       VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom=$4 AND exec=1 AND "                    \
                      "lease_exp<=$5" VIV_IS_WANTED " ORDER BY lease_exp LIMIT $1 {skip}")          \
-    X(QUEUE_FOREIGN,                                                                               \
-      VIV_QUEUE_FROM "lease_token IS NOT NULL AND (lease_dom<$4 OR lease_dom>$4)" VIV_IS_WANTED    \
-                     " ORDER BY due_ms,birth LIMIT $1 {skip}")                                     \
+    X(QUEUE_BEFORE, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom<$4" VIV_IS_WANTED        \
+                                   " ORDER BY lease_dom,exec,lease_exp LIMIT $1 {skip}")           \
+    X(QUEUE_BEYOND, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom>$4" VIV_IS_WANTED        \
+                                   " ORDER BY lease_dom,exec,lease_exp LIMIT $1 {skip}")           \
     X(QUEUE_HELD, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_live=$4" VIV_IS_WANTED         \
                                  " ORDER BY birth LIMIT $1 {skip}")                                \
     X(QUEUE_HOLDERS,                                                                               \
