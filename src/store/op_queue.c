@@ -197,7 +197,7 @@ static enum viv_err find_next(struct op_queue *self, struct viv_store__txn *txn)
         if (next_ms < 0 || in_ms < next_ms) next_ms = in_ms;
     }
     self->claims.next_in_ms = next_ms;
-    self->claims.now_ms = txn->lease_ms;
+    self->claims.wall_ms = txn->wall_ms;
     return VIV_OK;
 }
 

@@ -87,7 +87,7 @@ struct viv_claims {
     struct viv_claimed *items; // by due_ms, then birth
     size_t count;
     int64_t next_in_ms; // when more comes, as far as is known; -1: nothing is known
-    int64_t now_ms;     // of the lease clock
+    int64_t wall_ms;    // the store's clock
 };
 struct viv_queue_query {
     const struct viv_str *queues, *kinds; // of processes; none: all
