@@ -257,14 +257,13 @@ static enum viv_err prepare(struct op_queue *self, struct viv_diag *diag)
     return self->claims.items == NULL ? VIV_E_EXHAUSTED : VIV_OK;
 }
 
-enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_owner *owner,
-                                  int64_t ttl_ms, const struct viv_queue_query *query,
+enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_queue_query *query,
                                   struct viv_mem *mem, struct viv_claims *claims,
                                   struct viv_store_diag *err)
 {
     struct op_queue self = {
         .op = {.load = load_queue, .run = run_queue, .is_write = true, .diag = err, .mem = mem},
-        .claim = {.owner = owner, .ttl_ms = ttl_ms},
+        .claim = {.owner = query->owner, .ttl_ms = query->ttl_ms},
         .query = query};
     VIV_TRY(prepare(&self, err == NULL ? NULL : &err->d));
     // Who cannot tell itself takes nobody for dead.

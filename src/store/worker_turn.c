@@ -31,8 +31,18 @@ static int64_t earlier(int64_t a, int64_t b)
 
 // ---- 1. ends ----
 
+// Something may wait for the slot that is free now; and who has become idle looks whether it is.
+static void sweep_again(struct viv_worker *worker)
+{
+    viv_mutex_lock(&worker->mutex);
+    const bool is_wanted = worker->was_full || (worker->run_count == 0 && !worker->found_nothing);
+    viv_mutex_unlock(&worker->mutex);
+    if (is_wanted) worker->sweep_at_ms = 0;
+}
+
 static void settle(struct viv_worker *worker)
 {
+    bool has_freed = false;
     viv_mutex_lock(&worker->mutex);
     viv_list_splice(&worker->settling, &worker->ended);
     viv_mutex_unlock(&worker->mutex);
@@ -40,11 +50,14 @@ static void settle(struct viv_worker *worker)
     for (struct viv_list *at = worker->settling.next, *next; at != &worker->settling; at = next) {
         struct viv_run *run = VIV_CONTAINER_OF(at, struct viv_run, end_node);
         next = at->next;
-        if (run->retry_at_ms <= viv_worker__now_ms(worker) && viv_run__settle(run))
+        if (run->retry_at_ms <= viv_worker__now_ms(worker) && viv_run__settle(run)) {
             viv_run__free(run);
-        else
+            has_freed = true;
+        } else {
             worker->settle_at_ms = earlier(worker->settle_at_ms, run->retry_at_ms);
+        }
     }
+    if (has_freed) sweep_again(worker);
 }
 
 // ---- 2. renewals ----
@@ -124,8 +137,8 @@ static enum viv_err run_round(struct viv_worker *worker, const struct round *rou
     int64_t store_ms;
     const size_t count = viv_min_u64(round->count - first, VIV_LEASES_MAX);
     const int64_t sent_ms = viv_worker__now_ms(worker);
-    VIV_TRY(viv_store_renew_many(worker->store, round->leases + first, count, ttl_ms,
-                                 round->renewed + first, &store_ms, NULL));
+    const struct viv_renewal renewal = {round->leases + first, count, ttl_ms};
+    VIV_TRY(viv_store_renew_many(worker->store, &renewal, round->renewed + first, &store_ms, NULL));
     compare_clocks(worker, sent_ms, store_ms);
     for (size_t i = first; i < first + count; i++) {
         struct viv_run *run = round->runs[i];
@@ -207,7 +220,8 @@ static enum viv_err look_at_clock(struct viv_worker *worker)
 {
     int64_t store_ms;
     const int64_t sent_ms = viv_worker__now_ms(worker);
-    VIV_TRY(viv_store_renew_many(worker->store, NULL, 0, -1, NULL, &store_ms, NULL));
+    const struct viv_renewal nothing = {.ttl_ms = -1};
+    VIV_TRY(viv_store_renew_many(worker->store, &nothing, NULL, &store_ms, NULL));
     compare_clocks(worker, sent_ms, store_ms);
     return VIV_OK;
 }
@@ -219,7 +233,9 @@ static void sweep(struct viv_worker *worker, uint32_t free_slots)
     const struct viv_worker_opts *opts = &worker->opts;
     enum viv_err err = look_at_clock(worker);
     const int64_t sent_ms = viv_worker__now_ms(worker);
-    const struct viv_queue_query query = {.queues = opts->queues,
+    const struct viv_queue_query query = {.owner = &worker->owner,
+                                          .ttl_ms = opts->ttl_ms,
+                                          .queues = opts->queues,
                                           .queue_count = opts->queue_count,
                                           .kinds = opts->kinds,
                                           .kind_count = opts->kind_count,
@@ -227,9 +243,7 @@ static void sweep(struct viv_worker *worker, uint32_t free_slots)
                                           .reclaims = sent_ms >= worker->reclaim_at_ms,
                                           .spares_expired = sent_ms < worker->spare_until_ms};
     viv_mem_init(&mem, VIV_TAG_STORE);
-    if (err == VIV_OK)
-        err = viv_store_claim_next(worker->store, &worker->owner, opts->ttl_ms, &query, &mem,
-                                   &claims, NULL);
+    if (err == VIV_OK) err = viv_store_claim_next(worker->store, &query, &mem, &claims, NULL);
     if (err != VIV_OK) {
         worker->sweep_at_ms = viv_worker__now_ms(worker) + STORE_RETRY_MS;
         viv_mem_deinit(&mem);
@@ -270,9 +284,8 @@ void viv_worker__store_turn(struct viv_worker *worker)
     if (is_to_tell) tell_all(worker);
     viv_mutex_lock(&worker->mutex);
     const uint32_t room = find_room_locked(worker);
-    const bool is_wanted = is_poked || worker->was_full;
     viv_mutex_unlock(&worker->mutex);
-    if (room > 0 && (is_wanted || viv_worker__now_ms(worker) >= worker->sweep_at_ms))
+    if (room > 0 && (is_poked || viv_worker__now_ms(worker) >= worker->sweep_at_ms))
         sweep(worker, room);
 }
 
@@ -284,7 +297,7 @@ int64_t viv_worker__store_wait_locked(struct viv_worker *worker)
     if (is_draining && !worker->is_drain_told) return 0;
     int64_t at_ms = worker->settle_at_ms;
     if (worker->run_count > 0) at_ms = earlier(at_ms, worker->renew_at_ms);
-    if (room > 0) at_ms = earlier(at_ms, worker->was_full ? 0 : worker->sweep_at_ms);
+    if (room > 0) at_ms = earlier(at_ms, worker->sweep_at_ms);
     if (at_ms == INT64_MAX) return INT64_MAX;
     const int64_t now_ms = viv_worker__now_ms(worker);
     return at_ms > now_ms ? at_ms - now_ms : 0;

@@ -213,7 +213,8 @@ static void case_079_many_are_renewed_and_one_is_lost(struct rig *rig)
     RIG_OK(viv_store_request_cancel(rig->store, str("p7"), &(struct viv_cancel){.flags = 0},
                                     &rig->mem, NULL, NULL, &rig->diag));
     atomic_fetch_add(&rig->lease_ms, 500);
-    RIG_OK(viv_store_renew_many(rig->store, pointers, MANY, 3000, renewed, &now_ms, &rig->diag));
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, MANY, 3000}, renewed,
+                                &now_ms, &rig->diag));
     assert_int_equal(now_ms, 5000500);
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(renewed[i].status, i == 42 ? VIV_STORE_FENCED : VIV_OK);
@@ -227,20 +228,26 @@ static void case_079_many_are_renewed_and_one_is_lost(struct rig *rig)
     RIG_OK(viv_store_get_lease(rig->store, str("p42"), &rig->mem, &found, &rig->diag));
     assert_int_equal(found.expires_ms, 5001000); // the other's, untouched
     // Not shortened; and a look changes nothing.
-    RIG_OK(viv_store_renew_many(rig->store, pointers, 1, 1, renewed, NULL, &rig->diag));
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 1, 1}, renewed, NULL,
+                                &rig->diag));
     assert_int_equal(renewed[0].expires_ms, 5003500);
     atomic_fetch_add(&rig->lease_ms, 2999);
-    RIG_OK(viv_store_renew_many(rig->store, pointers, 2, -1, renewed, NULL, &rig->diag));
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 2, -1}, renewed, NULL,
+                                &rig->diag));
     assert_int_equal(renewed[0].status, VIV_OK);
     assert_int_equal(renewed[0].expires_ms, 5003500);
     atomic_fetch_add(&rig->lease_ms, 1);
-    RIG_OK(viv_store_renew_many(rig->store, pointers, 2, 9000, renewed, NULL, &rig->diag));
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 2, 9000}, renewed, NULL,
+                                &rig->diag));
     assert_int_equal(renewed[0].status, VIV_STORE_FENCED); // expired: not brought back
     assert_int_equal(renewed[1].status, VIV_STORE_FENCED);
-    RIG_OK(viv_store_renew_many(rig->store, pointers, 0, 1, renewed, NULL, &rig->diag));
-    RIG_ERR(viv_store_renew_many(rig->store, pointers, 10001, 1, renewed, NULL, &rig->diag),
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 0, 1}, renewed, NULL,
+                                &rig->diag));
+    RIG_ERR(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 10001, 1}, renewed,
+                                 NULL, &rig->diag),
             VIV_E_TOOBIG);
-    RIG_ERR(viv_store_renew_many(rig->store, pointers, 1, -2, renewed, NULL, &rig->diag),
+    RIG_ERR(viv_store_renew_many(rig->store, &(struct viv_renewal){pointers, 1, -2}, renewed, NULL,
+                                 &rig->diag),
             VIV_E_INVAL);
 }
 
@@ -355,7 +362,8 @@ static void case_116_bounds_of_ttl(struct rig *rig)
     RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &lease));
     RIG_OK(viv_store_renew(rig->store, &lease, INT64_MAX, no_guard, &rig->diag));
     assert_int_equal(lease.expires_ms, INT64_MAX);
-    RIG_OK(viv_store_renew_many(rig->store, &pointer, 1, INT64_MAX, &renewed, NULL, &rig->diag));
+    RIG_OK(viv_store_renew_many(rig->store, &(struct viv_renewal){&pointer, 1, INT64_MAX}, &renewed,
+                                NULL, &rig->diag));
     assert_int_equal(renewed.expires_ms, INT64_MAX);
     RIG_ERR(viv_store_renew(rig->store, &lease, -1, no_guard, &rig->diag), VIV_E_INVAL);
     const struct viv_release late = {.outcome = VIV_ATTEMPT_FAILED, .delay_ms = INT64_MAX};

@@ -19,7 +19,9 @@ static struct viv_claims sweep_with(struct rig *rig, const char *owner,
 {
     const struct viv_owner who = {.owner_id = str(owner), .incarnation = str("1")};
     struct viv_claims claims;
-    RIG_OK(viv_store_claim_next(rig->store, &who, TTL_MS, &query, &rig->mem, &claims, &rig->diag));
+    query.owner = &who;
+    query.ttl_ms = TTL_MS;
+    RIG_OK(viv_store_claim_next(rig->store, &query, &rig->mem, &claims, &rig->diag));
     return claims;
 }
 
@@ -150,13 +152,12 @@ static void queues_and_kinds(struct rig *rig)
     claims = sweep_with(rig, "you", query);
     expect_ids(&claims, "c");
     const struct viv_owner who = {.owner_id = str("me")};
+    query.owner = &who;
     query.limit = 10001;
-    RIG_ERR(viv_store_claim_next(rig->store, &who, 1, &query, &rig->mem, NULL, &rig->diag),
-            VIV_E_TOOBIG);
+    RIG_ERR(viv_store_claim_next(rig->store, &query, &rig->mem, NULL, &rig->diag), VIV_E_TOOBIG);
     query.limit = 1;
     query.kinds = &(struct viv_str){"\n", 1};
-    RIG_ERR(viv_store_claim_next(rig->store, &who, 1, &query, &rig->mem, NULL, &rig->diag),
-            VIV_E_INVAL);
+    RIG_ERR(viv_store_claim_next(rig->store, &query, &rig->mem, NULL, &rig->diag), VIV_E_INVAL);
 }
 
 // ---- verdicts ----
@@ -408,13 +409,12 @@ static void sweep_on(void *arg)
 {
     struct sweeper *self = arg;
     const struct viv_owner who = {.owner_id = str(self->name), .incarnation = str("1")};
-    const struct viv_queue_query query = {.limit = 7};
+    const struct viv_queue_query query = {.owner = &who, .ttl_ms = TTL_MS, .limit = 7};
     struct viv_claims claims = {.count = 1};
     while (claims.count > 0) {
         struct viv_mem mem;
         viv_mem_init(&mem, VIV_TAG_TEST);
-        CHECK(viv_store_claim_next(self->rig->store, &who, TTL_MS, &query, &mem, &claims, NULL) ==
-              VIV_OK);
+        CHECK(viv_store_claim_next(self->rig->store, &query, &mem, &claims, NULL) == VIV_OK);
         self->found += (int)claims.count;
         viv_mem_deinit(&mem);
     }

@@ -54,8 +54,8 @@ static enum viv_err call_renew_many(struct rig *rig, const char *id, struct viv_
     (void)mem;
     struct viv_renewed renewed = {.status = VIV_E_INTERNAL};
     const struct viv_lease *leases[] = {&held};
-    const enum viv_err err =
-        viv_store_renew_many(rig->store, leases, 1, 2 * TTL_MS, &renewed, NULL, NULL);
+    const enum viv_err err = viv_store_renew_many(
+        rig->store, &(struct viv_renewal){leases, 1, 2 * TTL_MS}, &renewed, NULL, NULL);
     if (err != VIV_OK) assert_int_equal(renewed.status, VIV_E_INTERNAL); // not written
     return err;
 }
@@ -72,7 +72,9 @@ static enum viv_err call_reclaim(struct rig *rig, const char *id, struct viv_mem
 static enum viv_err call_claim_next(struct rig *rig, const char *id, struct viv_mem *mem)
 {
     static const struct viv_str queues[] = {{"q", 1}, {"default", 7}}, kinds[] = {{"k", 1}};
-    const struct viv_queue_query query = {.queues = queues,
+    const struct viv_queue_query query = {.owner = &me,
+                                          .ttl_ms = TTL_MS,
+                                          .queues = queues,
                                           .queue_count = 2,
                                           .kinds = kinds,
                                           .kind_count = 1,
@@ -80,8 +82,7 @@ static enum viv_err call_claim_next(struct rig *rig, const char *id, struct viv_
                                           .reclaims = true};
     struct viv_claims claims;
     (void)id;
-    const enum viv_err err =
-        viv_store_claim_next(rig->store, &me, TTL_MS, &query, mem, &claims, NULL);
+    const enum viv_err err = viv_store_claim_next(rig->store, &query, mem, &claims, NULL);
     if (err == VIV_OK) assert_int_equal(claims.count, 1);
     return err;
 }
