@@ -123,12 +123,12 @@ int viv_os_set_boot_timer(int timer_fd, uint64_t at_ns)
 
 // ------------------------------------------------------------------------------------------ walks
 
-// Fields follow the name, which may hold anything, in its last parenthesis.
 bool viv_os_pid_is_gone(pid_t pid)
 {
     return !viv_os__is_faulted("kill") && kill(pid, 0) < 0 && errno == ESRCH;
 }
 
+// Fields follow the name, which may hold anything, in its last parenthesis.
 int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out)
 {
     char path[64], text[STAT_BYTES];

@@ -108,10 +108,9 @@ static enum viv_err hash_event(const struct viv_store__event *event, bool is_ter
     return err;
 }
 
-enum viv_err viv_store__event_read(const struct viv_db_rows *rows, size_t index, struct viv_str id,
+enum viv_err viv_store__event_read(const struct viv_db_value *col, struct viv_str id,
                                    struct viv_mem *mem, struct viv_event *out_event)
 {
-    const struct viv_db_value *col = rows->values + index * rows->columns;
     struct viv_event event = {.seq = (uint64_t)col[SEQ].number, .at_ms = col[AT_MS].number};
     VIV_TRY(viv_store__copy(mem, id, &event.id));
     VIV_TRY(viv_store__copy(mem, col[TYPE].text, &event.type));
@@ -163,7 +162,7 @@ static enum viv_err replay(struct viv_store__txn *txn, struct viv_store__row *ro
 {
     struct viv_str session = {NULL, 0};
     event->is_replayed = true;
-    VIV_TRY(viv_store__event_read(&event->keyed, 0, viv_row_text(row, VIV_PROC_id), mem,
+    VIV_TRY(viv_store__event_read(event->keyed.values, viv_row_text(row, VIV_PROC_id), mem,
                                   &event->event));
     VIV_TRY(read_wake(&event->event, mem, &event->wake, &session));
     // What should be there already, and is put back where it is not.
@@ -396,7 +395,9 @@ enum viv_err viv_store__row_touch(struct viv_store__txn *txn, struct viv_store__
     }
     const int64_t updated = viv_row_int(row, VIV_PROC_updated_ms);
     viv_row_set_int(row, VIV_PROC_updated_ms, updated > txn->wall_ms ? updated : txn->wall_ms);
-    viv_row_set_int(row, VIV_PROC_position, txn->position);
+    // On a server an older transaction can be the later one to change the row.
+    if (viv_row_int(row, VIV_PROC_position) < txn->position)
+        viv_row_set_int(row, VIV_PROC_position, txn->position);
     return VIV_OK;
 }
 
@@ -486,7 +487,8 @@ static enum viv_err put_event(struct viv_store__txn *txn, struct viv_store__row 
                     viv_row_int(row, VIV_PROC_log_bytes) + (int64_t)event->payload.n);
     return viv_store__put(txn, VIV_STMT_EVENT_PUT, "iissziisss", viv_row_int(row, VIV_PROC_birth),
                           (int64_t)event->seq, event->type, event->key, hash, event->at_ms,
-                          txn->position, event->payload, event->semantics, event->wake_id);
+                          viv_row_int(row, VIV_PROC_position), event->payload, event->semantics,
+                          event->wake_id);
 }
 
 // The first request to cancel is a fact of the row.

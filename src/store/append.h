@@ -48,13 +48,35 @@ enum viv_err viv_store__event_ask(struct viv_store__txn *txn, struct viv_str id,
 enum viv_err viv_store__event_append(struct viv_store__txn *txn, struct viv_store__row *row,
                                      struct viv_store__event *event, struct viv_mem *mem,
                                      struct viv_diag *diag) VIV_MUST_CHECK;
+
+// A request to cancel, as an event (2.2); made before the transaction. It is where it was made: the
+// event points at the key.
+struct viv_store__cancel {
+    char key[11 + VIV_CJSON_HASH_CHARS];
+    struct viv_store__event event;
+};
+// Errors: TOOBIG, EXHAUSTED.
+enum viv_err viv_store__cancel_make(const struct viv_cancel *cancel,
+                                    struct viv_store__cancel *out_cancel,
+                                    struct viv_diag *diag) VIV_MUST_CHECK;
+void viv_store__cancel_end(struct viv_store__cancel *cancel);
+// As event_append; the row is to be put whole, unless it is a replay.
+enum viv_err viv_store__cancel_append(struct viv_store__txn *txn, struct viv_store__row *row,
+                                      struct viv_store__cancel *cancel, struct viv_mem *mem,
+                                      struct viv_diag *diag) VIV_MUST_CHECK;
+
 // An event of the core, without checks: it is appended, not replayed.
 enum viv_err viv_store__event_note(struct viv_store__txn *txn, struct viv_store__row *row,
                                    const char *type, const char *key, json_t *payload,
                                    struct viv_mem *mem) VIV_MUST_CHECK;
-// What a row of event holds. Errors: EXHAUSTED.
-enum viv_err viv_store__event_read(const struct viv_db_rows *rows, size_t index, struct viv_str id,
+// What a row of event holds: the columns of VIV_EVENT_LIST. Errors: EXHAUSTED.
+enum viv_err viv_store__event_read(const struct viv_db_value *col, struct viv_str id,
                                    struct viv_mem *mem, struct viv_event *out_event) VIV_MUST_CHECK;
+static inline uint64_t viv_store__event_bytes(const struct viv_event *event) // for a page
+{
+    return sizeof *event + event->id.n + event->type.n + event->payload.n + event->key.n +
+           event->semantics.n + event->wake_id.n;
+}
 // The fence against the lease (1.9). Errors: STORE_FENCED, STORE_FENCE_REQUIRED.
 enum viv_err viv_store__fence_check(struct viv_store__txn *txn, const struct viv_store__row *row,
                                     const struct viv_fence *fence,

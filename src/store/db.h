@@ -30,8 +30,9 @@ struct viv_db_rows {
 
 struct viv_db;
 struct viv_db_ops {
-    // Errors of all: BUSY (the deadline passed), IO, STORE_NO_SPACE, _CORRUPT, _UNAVAILABLE,
-    // _OUTCOME_UNKNOWN (commit), EXHAUSTED.
+    // Errors of all: BUSY (the deadline passed; of a server: a lock was not had), IO,
+    // STORE_NO_SPACE, _CORRUPT, _UNAVAILABLE, EXHAUSTED. begin: also those of opening. commit: also
+    // STORE_OUTCOME_UNKNOWN; after any other error nothing is committed.
     enum viv_err (*begin)(struct viv_db *db, bool is_write, uint64_t deadline_ns);
     // wants_rows: a recv will ask for what it answers.
     enum viv_err (*send)(struct viv_db *db, enum viv_stmt stmt, const struct viv_db_value *args,
@@ -60,6 +61,10 @@ struct viv_backend {
     const struct viv_backend_ops *ops;
     enum viv_tier tier;
     uint32_t readers; // connections that only read; 0: the writer reads
+    // A transaction holds one operation for each process at most, ordered by id (so that no two
+    // lock crosswise), and its loads go ahead of its runs. What fails with BUSY or
+    // STORE_UNAVAILABLE is tried again until its deadline.
+    bool is_server;
     char lease_domain[40];
 };
 
@@ -70,5 +75,8 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
 enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_opts *opts,
                                     struct viv_backend **out_backend,
                                     struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,
+                                      struct viv_backend **out_backend,
+                                      struct viv_store_diag *err) VIV_MUST_CHECK;
 
 #endif

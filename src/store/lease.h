@@ -26,6 +26,11 @@ enum viv_err viv_store__ttl_check(int64_t ttl_ms, struct viv_diag *diag) VIV_MUS
 enum viv_err viv_store__lease_take(struct viv_store__txn *txn, struct viv_store__row *row,
                                    const struct viv_store__claim *claim,
                                    struct viv_mem *mem) VIV_MUST_CHECK;
+// The claim of a process that is known: the row is put, with the lease. Errors: STORE_TERMINAL,
+// STORE_LEASED.
+enum viv_err viv_store__claim(struct viv_store__txn *txn, struct viv_store__row *row,
+                              const struct viv_store__claim *claim, struct viv_mem *mem,
+                              struct viv_lease *out_lease) VIV_MUST_CHECK;
 // The lease of a row, in mem; the token only for its holder.
 enum viv_err viv_store__lease_read(const struct viv_store__row *row, struct viv_mem *mem,
                                    bool with_token, struct viv_lease *out_lease) VIV_MUST_CHECK;

@@ -37,6 +37,7 @@ struct viv_grants_query {
     bool is_live_only;
     struct viv_str after; // id
     uint64_t limit;       // at most 10,000
+    uint64_t bytes;       // 0: 4 MiB; one item is always returned
 };
 // By id.
 enum viv_err viv_store_grants_of_scope(struct viv_store *store, const struct viv_scope *scope,
@@ -65,6 +66,7 @@ struct viv_wakes {
 struct viv_wakes_query {
     const struct viv_scope *scope; // NULL: of all
     uint64_t limit;                // at most 10,000
+    uint64_t bytes;                // 0: 4 MiB; one wake is always returned
     int64_t visible_for_ms;        // then they can be taken again
 };
 // What is pending, or was taken and not acknowledged in time; by creation.

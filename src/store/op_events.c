@@ -2,11 +2,10 @@
 // append, complete, and the reading of logs.
 #include "store/append.h"
 #include "store/output.h"
+#include "store/page.h"
 #include <string.h>
 
-enum { OUTPUT_BYTES = 1048576, AUTHORITY_BYTES = 4096, PAGE_MAX = 10000 };
-#define PAGE_BYTES (UINT64_C(4) << 20)
-#define PAGE_BYTES_MAX (UINT64_C(64) << 20)
+enum { OUTPUT_BYTES = 1048576, AUTHORITY_BYTES = 4096 };
 
 struct op_append {
     struct viv_store__op op;
@@ -47,6 +46,7 @@ static enum viv_err do_append(struct viv_store *store, struct op_append *self)
 {
     VIV_TRY(viv_store__check_id(self->id, "id", viv_store__diag(&self->op)));
     VIV_TRY(viv_store__event_check(&self->event, viv_store__diag(&self->op)));
+    self->op.process = self->id;
     return viv_store__do(store, &self->op);
 }
 
@@ -155,7 +155,9 @@ struct op_read {
     struct viv_store__op op;
     enum reading reading;
     struct viv_str id, type, key;
-    uint64_t after, limit, bytes;
+    uint64_t after;
+    struct viv_store__page page;
+    int64_t birth, at; // of the page: the process, the last sequence passed
     struct viv_events events;
     uint64_t count;
 };
@@ -170,42 +172,50 @@ static enum viv_err load_read(struct viv_store__op *op, struct viv_store__txn *t
     return viv_store__row_ask(txn, read_of(op)->id, false);
 }
 
-// As many of the rows as fit the page, at least one.
-static enum viv_err take_page(struct op_read *self, const struct viv_db_rows *rows,
-                              const struct viv_store__row *row)
+static struct op_read *reader_of(struct viv_store__page *page)
 {
-    uint64_t bytes = 0;
-    struct viv_events *out = &self->events;
-    const size_t room = viv_min_u64(rows->count, self->limit);
-    *out = (struct viv_events){.next = self->after};
-    out->items = viv_mem_try_take(self->op.mem, (room + 1) * sizeof *out->items);
-    if (out->items == NULL) return VIV_E_EXHAUSTED;
-    for (; out->count < room; out->count++) {
-        struct viv_event *event = &out->items[out->count];
-        VIV_TRY(viv_store__event_read(rows, out->count, self->id, self->op.mem, event));
-        bytes += event->payload.n + event->semantics.n + event->key.n + event->type.n;
-        if (bytes > self->bytes && out->count > 0) break;
-        out->next = event->seq;
-    }
-    // Of some types, the last one there may not be the log's last.
-    const bool has_more = out->count < rows->count;
-    out->is_ended = viv_row_state(row) != VIV_RUNNING && !has_more;
+    return VIV_CONTAINER_OF(page, struct op_read, page);
+}
+
+static enum viv_err ask_events(struct viv_store__page *page, struct viv_store__txn *txn,
+                               int64_t rows)
+{
+    const struct op_read *self = reader_of(page);
+    return self->type.n == 0
+               ? viv_store__send(txn, VIV_STMT_EVENTS_AFTER, "iii", self->birth, self->at, rows)
+               : viv_store__send(txn, VIV_STMT_EVENTS_OF_TYPE, "iiis", self->birth, self->at, rows,
+                                 self->type);
+}
+
+static enum viv_err take_event(struct viv_store__page *page, struct viv_store__txn *txn,
+                               const struct viv_db_value *col, void *item, uint64_t *out_bytes)
+{
+    (void)txn;
+    VIV_TRY(viv_store__event_read(col, reader_of(page)->id, page->mem, item));
+    *out_bytes = viv_store__event_bytes(item);
     return VIV_OK;
 }
 
-static enum viv_err read_after(struct op_read *self, struct viv_store__txn *txn,
-                               const struct viv_store__row *row, int64_t birth)
+static void pass_event(struct viv_store__page *page, const struct viv_db_value *col)
 {
-    struct viv_db_rows rows;
-    const int64_t limit = viv_to_i64(self->limit + 1); // one more tells whether there is more
-    if (self->type.n == 0)
-        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_AFTER, "iii", birth, viv_to_i64(self->after),
-                                limit));
-    else
-        VIV_TRY(viv_store__send(txn, VIV_STMT_EVENTS_OF_TYPE, "iiis", birth,
-                                viv_to_i64(self->after), limit, self->type));
-    VIV_TRY(viv_store__recv(txn, &rows));
-    return take_page(self, &rows, row);
+    reader_of(page)->at = col[0].number;
+}
+
+static const struct viv_store__page_ops event_page = {sizeof(struct viv_event), ask_events,
+                                                      take_event, pass_event};
+
+static enum viv_err read_after(struct op_read *self, struct viv_store__txn *txn,
+                               const struct viv_store__row *row, uint64_t after)
+{
+    self->birth = viv_row_int(row, VIV_PROC_birth);
+    self->at = viv_to_i64(after);
+    VIV_TRY(viv_store__page_read(&self->page, txn));
+    self->events = (struct viv_events){.items = self->page.items,
+                                       .count = self->page.count,
+                                       .next = self->page.count == 0 ? after : (uint64_t)self->at};
+    // Of some types, the last one there may not be the log's last.
+    self->events.is_ended = viv_row_state(row) != VIV_RUNNING && !self->page.has_more;
+    return VIV_OK;
 }
 
 static enum viv_err read_count(struct op_read *self, struct viv_store__txn *txn, int64_t birth)
@@ -227,7 +237,7 @@ static enum viv_err read_key(struct op_read *self, struct viv_store__txn *txn, i
     if (rows.count == 0) return VIV_E_NOTFOUND;
     self->events.items = viv_mem_try_take(self->op.mem, sizeof *self->events.items);
     if (self->events.items == NULL) return VIV_E_EXHAUSTED;
-    return viv_store__event_read(&rows, 0, self->id, self->op.mem, self->events.items);
+    return viv_store__event_read(rows.values, self->id, self->op.mem, self->events.items);
 }
 
 static enum viv_err run_read(struct viv_store__op *op, struct viv_store__txn *txn)
@@ -239,11 +249,11 @@ static enum viv_err run_read(struct viv_store__op *op, struct viv_store__txn *tx
     switch (self->reading) {
     case RECENT: {
         const uint64_t last = (uint64_t)viv_row_int(&row, VIV_PROC_last_seq);
-        self->after = last > self->limit ? last - self->limit : 0;
-        return read_after(self, txn, &row, birth);
+        const uint64_t count = self->page.limit;
+        return read_after(self, txn, &row, last > count ? last - count : 0);
     }
     case AFTER:
-        return read_after(self, txn, &row, birth);
+        return read_after(self, txn, &row, self->after);
     case COUNT:
         return read_count(self, txn, birth);
     case BY_KEY:
@@ -257,11 +267,10 @@ static enum viv_err do_read(struct viv_store *store, struct op_read *self)
     struct viv_diag *diag = viv_store__diag(&self->op);
     self->op.load = load_read;
     self->op.run = run_read;
+    self->page.ops = &event_page;
+    self->page.mem = self->op.mem;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
-    if (self->limit > PAGE_MAX)
-        return viv_diag_set(diag, VIV_E_TOOBIG, "limit: more than %d", PAGE_MAX);
-    if (self->bytes > PAGE_BYTES_MAX)
-        return viv_diag_set(diag, VIV_E_TOOBIG, "bytes: more than 64 MiB");
+    VIV_TRY(viv_store__page_check(&self->page, diag));
     return viv_store__do(store, &self->op);
 }
 
@@ -274,8 +283,7 @@ enum viv_err viv_store_events_after(struct viv_store *store, struct viv_str id,
                            .id = id,
                            .type = query->type,
                            .after = query->after,
-                           .limit = query->limit,
-                           .bytes = query->bytes == 0 ? PAGE_BYTES : query->bytes};
+                           .page = {.limit = query->limit, .bytes = query->bytes}};
     VIV_TRY(do_read(store, &self));
     if (out_events != NULL) *out_events = self.events;
     return VIV_OK;
@@ -288,8 +296,7 @@ enum viv_err viv_store_events_recent(struct viv_store *store, struct viv_str id,
     struct op_read self = {.op = {.diag = err, .mem = mem},
                            .reading = RECENT,
                            .id = id,
-                           .limit = count,
-                           .bytes = PAGE_BYTES_MAX};
+                           .page = {.limit = count, .bytes = VIV_PAGE_BYTES_MAX}};
     VIV_TRY(do_read(store, &self));
     if (out_events != NULL) *out_events = self.events;
     return VIV_OK;

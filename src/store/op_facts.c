@@ -67,6 +67,7 @@ static enum viv_err do_fact(struct viv_store *store, struct op_fact *self, struc
     self->op.load = load_fact;
     self->op.run = run_fact;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     viv_mem_init(&kept, VIV_TAG_STORE);
     enum viv_err err = VIV_OK;
@@ -169,7 +170,7 @@ enum viv_err viv_store_set_wait(struct viv_store *store, struct viv_str id, stru
 struct op_cancel {
     struct viv_store__op op;
     struct viv_str id;
-    struct viv_store__event event;
+    struct viv_store__cancel cancel;
     struct viv_str reason;
     uint32_t flags;
     struct viv_record record;
@@ -184,7 +185,17 @@ static enum viv_err load_cancel(struct viv_store__op *op, struct viv_store__txn 
 {
     struct op_cancel *self = cancel_of(op);
     VIV_TRY(viv_store__row_ask(txn, self->id, true));
-    return viv_store__event_ask(txn, self->id, self->event.key);
+    return viv_store__event_ask(txn, self->id, self->cancel.event.key);
+}
+
+enum viv_err viv_store__cancel_append(struct viv_store__txn *txn, struct viv_store__row *row,
+                                      struct viv_store__cancel *cancel, struct viv_mem *mem,
+                                      struct viv_diag *diag)
+{
+    VIV_TRY(viv_store__event_append(txn, row, &cancel->event, mem, diag));
+    if (!cancel->event.is_replayed && !viv_row_has(row, VIV_PROC_cancel_seq))
+        viv_row_set_int(row, VIV_PROC_cancel_seq, (int64_t)cancel->event.event.seq);
+    return VIV_OK;
 }
 
 // The end, by the store itself: nobody has a live lease.
@@ -220,14 +231,14 @@ static enum viv_err run_cancel(struct viv_store__op *op, struct viv_store__txn *
     struct op_cancel *self = cancel_of(op);
     struct viv_store__row row;
     const enum viv_err err = viv_store__row_get(txn, &row);
-    VIV_TRY(viv_store__recv(txn, &self->event.keyed));
+    VIV_TRY(viv_store__recv(txn, &self->cancel.event.keyed));
     VIV_TRY(err);
-    VIV_TRY(viv_store__event_append(txn, &row, &self->event, op->mem, viv_store__diag(op)));
+    VIV_TRY(viv_store__cancel_append(txn, &row, &self->cancel, op->mem, viv_store__diag(op)));
     VIV_TRY(viv_store__know_now(txn));
     const bool ends = (self->flags & VIV_CANCEL_NOW) != 0 && viv_row_state(&row) == VIV_RUNNING &&
                       row.reg->disposition != VIV_EXTERNAL && !viv_row_is_leased(txn, &row);
     if (ends) VIV_TRY(end_now(txn, &row, self));
-    if (ends || !self->event.is_replayed) VIV_TRY(viv_store__row_put(txn, &row));
+    if (ends || !self->cancel.event.is_replayed) VIV_TRY(viv_store__row_put(txn, &row));
     return viv_store__row_record(txn, &row, op->mem, &self->record);
 }
 
@@ -250,32 +261,54 @@ static enum viv_err make_request(const struct viv_cancel *cancel, json_t **out_p
     return VIV_OK;
 }
 
+enum viv_err viv_store__cancel_make(const struct viv_cancel *cancel,
+                                    struct viv_store__cancel *out_cancel, struct viv_diag *diag)
+{
+    static const char prefix[] = "viv:cancel:";
+    _Static_assert(sizeof out_cancel->key == sizeof prefix - 1 + VIV_CJSON_HASH_CHARS, "fits");
+    json_t *payload;
+    VIV_TRY(make_request(cancel, &payload, diag));
+    memcpy(out_cancel->key, prefix, sizeof prefix);
+    const enum viv_err err = viv_cjson_hash(payload, out_cancel->key + sizeof prefix - 1);
+    if (err != VIV_OK) {
+        json_decref(payload);
+        return err;
+    }
+    out_cancel->event = (struct viv_store__event){.type = viv_str_of("process.cancel_requested"),
+                                                  .key = viv_str_of(out_cancel->key),
+                                                  .payload = payload,
+                                                  .is_core_call = true};
+    return VIV_OK;
+}
+
+void viv_store__cancel_end(struct viv_store__cancel *cancel)
+{
+    json_decref(cancel->event.payload);
+}
+
 enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id,
                                       const struct viv_cancel *cancel, struct viv_mem *mem,
                                       struct viv_record *record, uint64_t *sequence,
                                       struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    char key[16 + VIV_CJSON_HASH_CHARS] = "viv:cancel:";
-    json_t *payload;
+    struct op_cancel self = {.op = {.load = load_cancel,
+                                    .run = run_cancel,
+                                    .is_write = true,
+                                    .process = id,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .reason = cancel->reason,
+                             .flags = cancel->flags};
     VIV_TRY(viv_store__check_id(id, "id", diag));
     VIV_TRY(viv_store__check_text(cancel->reason, "reason", diag));
     VIV_TRY(viv_store__check_text(cancel->by, "by", diag));
-    VIV_TRY(make_request(cancel, &payload, diag));
-    enum viv_err result = viv_cjson_hash(payload, key + strlen(key));
-    struct op_cancel self = {
-        .op = {.load = load_cancel, .run = run_cancel, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .event = {.type = viv_str_of("process.cancel_requested"),
-                  .key = viv_str_of(key),
-                  .payload = payload,
-                  .is_core_call = true},
-        .reason = cancel->reason,
-        .flags = cancel->flags};
-    if (result == VIV_OK) result = viv_store__do(store, &self.op);
-    json_decref(payload);
+    VIV_TRY(viv_store__cancel_make(cancel, &self.cancel, diag));
+    const enum viv_err result = viv_store__do(store, &self.op);
+    viv_store__cancel_end(&self.cancel);
     VIV_TRY(result);
     if (record != NULL) *record = self.record;
-    if (sequence != NULL) *sequence = self.event.event.seq;
+    if (sequence != NULL) *sequence = self.cancel.event.event.seq;
     return VIV_OK;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants (durable.md 2.6): who sees a process. They move neither a row's time nor its place among
 // the changes, and never affect what runs.
+#include "store/grants.h"
 #include "store/objects.h"
+#include "store/page.h"
 #include "store/row.h"
 #include "store/shape.h"
 #include <string.h>
 
-enum { DESCRIPTOR_BYTES = 4096, IDS_MAX = 10000, PAGE_MAX = 10000, RIGHTS = 5 };
+enum { DESCRIPTOR_BYTES = 4096, IDS_MAX = 10000, GRANTS_MAX = 10000, RIGHTS = 5 };
 
 static const char *const rights[RIGHTS + 1] = {"read", "await", "signal", "cancel", "grant", NULL};
 static const char by_default[] = "[\"read\",\"await\",\"signal\",\"cancel\"]";
@@ -17,11 +19,12 @@ struct op_grant {
     struct viv_store__op op;
     enum deed deed;
     struct viv_str id, descriptor, after;
+    struct viv_store__page page;
+    struct viv_str at; // of the page: the last id passed
     const struct viv_scope *scope, *to;
     const char *scope_id, *to_id;
     const struct viv_str *ids;
     size_t count;
-    uint64_t limit;
     bool is_live_only, has;
     struct viv_grants grants;
 };
@@ -31,12 +34,45 @@ static struct op_grant *grant_of(struct viv_store__op *op)
     return VIV_CONTAINER_OF(op, struct op_grant, op);
 }
 
-static enum viv_err put_grant(struct viv_store__txn *txn, const struct viv_scope *scope,
-                              const char *scope_id, int64_t birth, struct viv_str descriptor)
+static enum viv_err put_grant(struct viv_store__txn *txn, int64_t birth,
+                              const struct viv_store__grant *grant)
 {
+    const struct viv_scope *scope = &grant->scope;
     const struct viv_str frame = scope->frame.n == 0 ? (struct viv_str){NULL, 0} : scope->frame;
-    return viv_store__put(txn, VIV_STMT_GRANT_PUT, "zisss", scope_id, birth, scope->session, frame,
-                          descriptor);
+    return viv_store__put(txn, VIV_STMT_GRANT_PUT, "zisss", grant->scope_id, birth, scope->session,
+                          frame, grant->descriptor);
+}
+
+// How many grants of a process are of other scopes than this one ("": of all).
+static enum viv_err count_others(struct viv_store__txn *txn, int64_t birth, const char *scope_id,
+                                 size_t *out_count)
+{
+    struct viv_db_rows rows;
+    VIV_TRY(
+        viv_store__send(txn, VIV_STMT_GRANT_COUNT, "izi", birth, scope_id, (int64_t)GRANTS_MAX));
+    VIV_TRY(viv_store__recv(txn, &rows));
+    if (rows.count != 1) return VIV_STORE_CORRUPT;
+    *out_count = (size_t)rows.values[0].number;
+    return VIV_OK;
+}
+
+enum viv_err viv_store__grants_put(struct viv_store__txn *txn, int64_t birth,
+                                   const struct viv_store__grant *grants, size_t count,
+                                   struct viv_diag *diag)
+{
+    size_t others = 0;
+    const bool is_one = count == 1;
+    if (count == 0) return VIV_OK;
+    VIV_TRY(count_others(txn, birth, is_one ? grants[0].scope_id : "", &others));
+    const bool is_room_sure = others + count <= GRANTS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_room_sure && !is_one)
+            VIV_TRY(count_others(txn, birth, grants[i].scope_id, &others));
+        if (others >= GRANTS_MAX)
+            return viv_diag_set(diag, VIV_E_QUOTA, "the process has as many grants as it may");
+        VIV_TRY(put_grant(txn, birth, &grants[i]));
+    }
+    return VIV_OK;
 }
 
 static enum viv_err run_on_one(struct op_grant *self, struct viv_store__txn *txn)
@@ -49,10 +85,12 @@ static enum viv_err run_on_one(struct op_grant *self, struct viv_store__txn *txn
     const int64_t birth = viv_row_int(&row, VIV_PROC_birth);
     if (self->deed == REVOKE)
         return viv_store__put(txn, VIV_STMT_GRANT_DROP, "zi", self->scope_id, birth);
-    return put_grant(txn, self->scope, self->scope_id, birth, self->descriptor);
+    const struct viv_store__grant grant = {*self->scope, self->scope_id, self->descriptor};
+    return viv_store__grants_put(txn, birth, &grant, 1, viv_store__diag(&self->op));
 }
 
-// 1. all of them are granted; 2. they move.
+// 1. all of them are granted; 2. they move. No process has more grants then than before: the quota
+// need not be looked at.
 static enum viv_err run_transfer(struct op_grant *self, struct viv_store__txn *txn)
 {
     struct viv_db_rows rows;
@@ -73,7 +111,8 @@ static enum viv_err run_transfer(struct op_grant *self, struct viv_store__txn *t
     if (strcmp(self->scope_id, self->to_id) == 0) return VIV_OK;
     for (size_t i = 0; i < self->count; i++) {
         VIV_TRY(viv_store__put(txn, VIV_STMT_GRANT_DROP, "zi", self->scope_id, moved[i].birth));
-        VIV_TRY(put_grant(txn, self->to, self->to_id, moved[i].birth, moved[i].descriptor));
+        const struct viv_store__grant grant = {*self->to, self->to_id, moved[i].descriptor};
+        VIV_TRY(put_grant(txn, moved[i].birth, &grant));
     }
     return VIV_OK;
 }
@@ -98,34 +137,49 @@ static enum viv_err run_has(struct op_grant *self, struct viv_store__txn *txn)
     return err;
 }
 
-static enum viv_err take_items(struct op_grant *self, size_t count)
+static struct op_grant *pager_of(struct viv_store__page *page)
 {
-    self->grants = (struct viv_grants){.count = 0};
-    self->grants.items = viv_mem_try_take(self->op.mem, (count + 1) * sizeof *self->grants.items);
-    return self->grants.items == NULL ? VIV_E_EXHAUSTED : VIV_OK;
+    return VIV_CONTAINER_OF(page, struct op_grant, page);
 }
+
+static enum viv_err ask_grants(struct viv_store__page *page, struct viv_store__txn *txn,
+                               int64_t rows)
+{
+    const struct op_grant *self = pager_of(page);
+    return viv_store__send(txn, VIV_STMT_GRANTS_OF_SCOPE, "zsii", self->scope_id, self->at,
+                           (int64_t)self->is_live_only, rows);
+}
+
+static enum viv_err take_grant(struct viv_store__page *page, struct viv_store__txn *txn,
+                               const struct viv_db_value *col, void *item, uint64_t *out_bytes)
+{
+    struct viv_grant *grant = item;
+    struct viv_store__row row;
+    *grant = (struct viv_grant){.scope = *pager_of(page)->scope,
+                                .scope_id = viv_str_of(pager_of(page)->scope_id)};
+    VIV_TRY(viv_store__row_ask(txn, col[0].text, false));
+    VIV_TRY(viv_store__row_get(txn, &row));
+    VIV_TRY(viv_store__copy(page->mem, col[1].text, &grant->descriptor));
+    VIV_TRY(viv_store__row_record(txn, &row, page->mem, &grant->record));
+    *out_bytes = sizeof *grant + grant->descriptor.n + viv_store__record_bytes(&grant->record);
+    return VIV_OK;
+}
+
+static void pass_grant(struct viv_store__page *page, const struct viv_db_value *col)
+{
+    pager_of(page)->at = col[0].text;
+}
+
+static const struct viv_store__page_ops grant_page = {sizeof(struct viv_grant), ask_grants,
+                                                      take_grant, pass_grant};
 
 static enum viv_err run_of_scope(struct op_grant *self, struct viv_store__txn *txn)
 {
-    struct viv_db_rows rows;
-    VIV_TRY(viv_store__send(txn, VIV_STMT_GRANTS_OF_SCOPE, "zsii", self->scope_id,
-                            self->after.p == NULL ? (struct viv_str){"", 0} : self->after,
-                            (int64_t)self->is_live_only, (int64_t)self->limit + 1));
-    VIV_TRY(viv_store__recv(txn, &rows));
-    const size_t count = viv_min_u64(rows.count, self->limit);
-    VIV_TRY(take_items(self, count));
-    for (size_t i = 0; i < count; i++) {
-        struct viv_grant *item = &self->grants.items[i];
-        struct viv_store__row row;
-        *item = (struct viv_grant){.scope = *self->scope, .scope_id = viv_str_of(self->scope_id)};
-        VIV_TRY(viv_store__row_ask(txn, rows.values[2 * i].text, false));
-        VIV_TRY(viv_store__row_get(txn, &row));
-        VIV_TRY(viv_store__copy(self->op.mem, rows.values[2 * i + 1].text, &item->descriptor));
-        VIV_TRY(viv_store__row_record(txn, &row, self->op.mem, &item->record));
-        self->grants.count++;
-    }
-    if (count > 0 && rows.count > count)
-        self->grants.next = self->grants.items[count - 1].record.id;
+    self->at = self->after.p == NULL ? (struct viv_str){"", 0} : self->after;
+    VIV_TRY(viv_store__page_read(&self->page, txn));
+    self->grants = (struct viv_grants){.items = self->page.items, .count = self->page.count};
+    if (self->page.has_more && self->grants.count > 0)
+        self->grants.next = self->grants.items[self->grants.count - 1].record.id;
     return VIV_OK;
 }
 
@@ -138,7 +192,10 @@ static enum viv_err run_of_process(struct op_grant *self, struct viv_store__txn 
     VIV_TRY(
         viv_store__send(txn, VIV_STMT_GRANTS_OF_PROCESS, "i", viv_row_int(&row, VIV_PROC_birth)));
     VIV_TRY(viv_store__recv(txn, &rows));
-    VIV_TRY(take_items(self, rows.count));
+    self->grants = (struct viv_grants){.count = 0};
+    self->grants.items =
+        viv_mem_try_take(self->op.mem, (rows.count + 1) * sizeof *self->grants.items);
+    if (self->grants.items == NULL) return VIV_E_EXHAUSTED;
     for (; self->grants.count < rows.count; self->grants.count++) {
         const struct viv_db_value *col = rows.values + self->grants.count * rows.columns;
         struct viv_grant *item = &self->grants.items[self->grants.count];
@@ -213,6 +270,17 @@ static enum viv_err read_descriptor(struct viv_str text, struct viv_mem *mem,
     return err;
 }
 
+enum viv_err viv_store__grant_read(const struct viv_scope *scope, struct viv_str descriptor,
+                                   struct viv_mem *mem, struct viv_store__grant *out_grant,
+                                   struct viv_diag *diag)
+{
+    struct viv_store__grant grant = {.scope = *scope};
+    VIV_TRY(check_scope(scope, mem, &grant.scope_id, diag));
+    VIV_TRY(read_descriptor(descriptor, mem, &grant.descriptor, diag));
+    *out_grant = grant;
+    return VIV_OK;
+}
+
 enum viv_err viv_store_grant(struct viv_store *store, const struct viv_scope *scope,
                              struct viv_str id, struct viv_str descriptor,
                              struct viv_store_diag *err)
@@ -276,15 +344,14 @@ enum viv_err viv_store_grants_of_scope(struct viv_store *store, const struct viv
                                        const struct viv_grants_query *query, struct viv_mem *mem,
                                        struct viv_grants *out_grants, struct viv_store_diag *err)
 {
-    struct op_grant self = {.op = {.diag = err, .mem = mem},
-                            .deed = OF_SCOPE,
-                            .scope = scope,
-                            .after = query->after,
-                            .limit = query->limit,
-                            .is_live_only = query->is_live_only};
-    if (query->limit > PAGE_MAX)
-        return viv_diag_set(viv_store__diag(&self.op), VIV_E_TOOBIG, "limit: more than %d",
-                            PAGE_MAX);
+    struct op_grant self = {
+        .op = {.diag = err, .mem = mem},
+        .deed = OF_SCOPE,
+        .scope = scope,
+        .after = query->after,
+        .page = {.ops = &grant_page, .mem = mem, .limit = query->limit, .bytes = query->bytes},
+        .is_live_only = query->is_live_only};
+    VIV_TRY(viv_store__page_check(&self.page, viv_store__diag(&self.op)));
     VIV_TRY(do_grant(store, &self));
     if (out_grants != NULL) *out_grants = self.grants;
     return VIV_OK;

@@ -53,32 +53,34 @@ static enum viv_err put_expiry(struct viv_store__txn *txn, struct viv_store__row
                           viv_row_int(row, VIV_PROC_lease_exp));
 }
 
+// Never shorter than it was, neither its end nor its TTL.
+static void prolong(struct viv_store__txn *txn, struct viv_store__row *row, int64_t ttl_ms)
+{
+    const int64_t until = viv_add_sat_i64(txn->lease_ms, ttl_ms);
+    if (until > viv_row_int(row, VIV_PROC_lease_exp))
+        viv_row_set_int(row, VIV_PROC_lease_exp, until);
+    if (ttl_ms > viv_row_int(row, VIV_PROC_lease_ttl))
+        viv_row_set_int(row, VIV_PROC_lease_ttl, ttl_ms);
+}
+
 static enum viv_err reenter(struct viv_store__txn *txn, struct viv_store__row *row,
                             struct op_lease *self)
 {
-    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->claim.ttl_ms);
-    if (until > viv_row_int(row, VIV_PROC_lease_exp))
-        viv_row_set_int(row, VIV_PROC_lease_exp, until);
-    if (self->claim.ttl_ms > viv_row_int(row, VIV_PROC_lease_ttl))
-        viv_row_set_int(row, VIV_PROC_lease_ttl, self->claim.ttl_ms);
+    (void)viv_row_limit_lease(txn, row);
+    prolong(txn, row, self->claim.ttl_ms);
     VIV_TRY(put_expiry(txn, row));
     return viv_store__lease_read(row, self->op.mem, true, &self->lease);
 }
 
-// A lease that is further from its end than it is long was given before the clock stepped back: it
-// counts anew from now, so that nobody waits for the old end (3.4).
 static enum viv_err refuse(struct viv_store__txn *txn, struct viv_store__row *row,
                            struct op_lease *self)
 {
     const struct viv_str holder = viv_row_text(row, VIV_PROC_lease_owner);
-    const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
     VIV_IGNORE(viv_diag_set(viv_store__diag(&self->op), VIV_STORE_LEASED, "leased by %.*s",
                             (int)holder.n, holder.p),
                "it is told after the commit");
     self->is_refused = true;
-    if (viv_row_int(row, VIV_PROC_lease_exp) - txn->lease_ms <= ttl_ms) return VIV_OK;
-    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, ttl_ms));
-    return put_expiry(txn, row);
+    return viv_row_limit_lease(txn, row) ? put_expiry(txn, row) : VIV_OK;
 }
 
 static bool is_observed(const struct viv_store__row *row, const struct viv_lease *observed)
@@ -100,21 +102,39 @@ static bool is_in_the_way(const struct viv_store__txn *txn, const struct viv_sto
     return is_live && !viv_store__is_holder_dead(txn, row, &owner->liveness);
 }
 
+static enum viv_err claim_row(struct op_lease *self, struct viv_store__txn *txn,
+                              struct viv_store__row *row)
+{
+    struct viv_store__op *op = &self->op;
+    self->is_refused = false;
+    VIV_TRY(viv_store__know_now(txn));
+    if (viv_row_state(row) != VIV_RUNNING)
+        return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
+    if (self->observed == NULL && viv_row_is_leased(txn, row) && is_own(row, self->claim.owner))
+        return reenter(txn, row, self);
+    if (is_in_the_way(txn, row, self)) return refuse(txn, row, self);
+    VIV_TRY(viv_store__lease_take(txn, row, &self->claim, op->mem));
+    VIV_TRY(viv_store__row_put(txn, row));
+    return viv_store__lease_read(row, op->mem, true, &self->lease);
+}
+
 static enum viv_err run_claim(struct viv_store__op *op, struct viv_store__txn *txn)
 {
-    struct op_lease *self = lease_of(op);
     struct viv_store__row row;
-    self->is_refused = false;
     VIV_TRY(viv_store__row_get(txn, &row));
-    VIV_TRY(viv_store__know_now(txn));
-    if (viv_row_state(&row) != VIV_RUNNING)
-        return viv_diag_set(viv_store__diag(op), VIV_STORE_TERMINAL, "the process has ended");
-    if (self->observed == NULL && viv_row_is_leased(txn, &row) && is_own(&row, self->claim.owner))
-        return reenter(txn, &row, self);
-    if (is_in_the_way(txn, &row, self)) return refuse(txn, &row, self);
-    VIV_TRY(viv_store__lease_take(txn, &row, &self->claim, op->mem));
-    VIV_TRY(viv_store__row_put(txn, &row));
-    return viv_store__lease_read(&row, op->mem, true, &self->lease);
+    return claim_row(lease_of(op), txn, &row);
+}
+
+enum viv_err viv_store__claim(struct viv_store__txn *txn, struct viv_store__row *row,
+                              const struct viv_store__claim *claim, struct viv_mem *mem,
+                              struct viv_lease *out_lease)
+{
+    struct op_lease self = {
+        .op = {.mem = mem}, .id = viv_row_text(row, VIV_PROC_id), .claim = *claim};
+    VIV_TRY(claim_row(&self, txn, row));
+    if (self.is_refused) return VIV_STORE_LEASED;
+    *out_lease = self.lease;
+    return VIV_OK;
 }
 
 static enum viv_err do_claim(struct viv_store *store, struct op_lease *self,
@@ -124,6 +144,7 @@ static enum viv_err do_claim(struct viv_store *store, struct op_lease *self,
     self->op.load = load_lease;
     self->op.run = run_claim;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     VIV_TRY(viv_store__claim_check(&self->claim, diag));
     VIV_TRY(viv_store__do(store, &self->op));
@@ -164,16 +185,14 @@ static enum viv_err run_renew(struct viv_store__op *op, struct viv_store__txn *t
     VIV_TRY(err);
     VIV_TRY(viv_store__row_know(txn, &row));
     VIV_TRY(viv_store__fence_check(txn, &row, &self->fence, viv_store__diag(op)));
-    const int64_t until = viv_add_sat_i64(txn->lease_ms, self->claim.ttl_ms);
+    (void)viv_row_limit_lease(txn, &row);
+    prolong(txn, &row, self->claim.ttl_ms);
     self->lease.expires_ms = viv_row_int(&row, VIV_PROC_lease_exp);
     self->lease.ttl_ms = viv_row_int(&row, VIV_PROC_lease_ttl);
-    if (until > self->lease.expires_ms) self->lease.expires_ms = until;
-    if (self->claim.ttl_ms > self->lease.ttl_ms) self->lease.ttl_ms = self->claim.ttl_ms;
-    const int64_t birth = viv_row_int(&row, VIV_PROC_birth);
     if (self->guard.p != NULL)
-        VIV_TRY(viv_store__put(txn, VIV_STMT_GUARD_PUT, "is", birth, self->guard));
-    return viv_store__put(txn, VIV_STMT_LEASE_PUT, "iii", birth, self->lease.ttl_ms,
-                          self->lease.expires_ms);
+        VIV_TRY(viv_store__put(txn, VIV_STMT_GUARD_PUT, "is", viv_row_int(&row, VIV_PROC_birth),
+                               self->guard));
+    return put_expiry(txn, &row);
 }
 
 static enum viv_err do_renew(struct viv_store *store, struct op_lease *self, struct viv_str guard)
@@ -195,11 +214,14 @@ enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, i
                              struct viv_str guard, struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_renew, .is_write = true, .diag = err},
-        .id = lease->id,
-        .fence = lease->f,
-        .claim = {.ttl_ms = ttl_ms}};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_renew,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err},
+                            .id = lease->id,
+                            .fence = lease->f,
+                            .claim = {.ttl_ms = ttl_ms}};
     VIV_TRY(viv_store__ttl_check(ttl_ms, diag));
     VIV_TRY(viv_store__check_id(lease->id, "id", diag));
     VIV_TRY(do_renew(store, &self, guard));
@@ -249,11 +271,15 @@ enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *
                                struct viv_store_diag *err)
 {
     struct viv_mem mem; // the event's, until the transaction has ended
-    struct op_lease self = {
-        .op = {.load = load_lease, .run = run_release, .is_write = true, .diag = err, .mem = &mem},
-        .id = lease->id,
-        .fence = lease->f,
-        .release = release};
+    struct op_lease self = {.op = {.load = load_lease,
+                                   .run = run_release,
+                                   .is_write = true,
+                                   .process = lease->id,
+                                   .diag = err,
+                                   .mem = &mem},
+                            .id = lease->id,
+                            .fence = lease->f,
+                            .release = release};
     VIV_TRY(viv_store__check_id(lease->id, "id", viv_store__diag(&self.op)));
     VIV_TRY(check_release(release, viv_store__diag(&self.op)));
     viv_mem_init(&mem, VIV_TAG_STORE);

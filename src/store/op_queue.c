@@ -36,9 +36,8 @@ static struct op_queue *queue_of(struct viv_store__op *op)
 
 // ---- 1. candidates ----
 
-static enum viv_err load_queue(struct viv_store__op *op, struct viv_store__txn *txn)
+static enum viv_err ask_all(struct op_queue *self, struct viv_store__txn *txn)
 {
-    struct op_queue *self = queue_of(op);
     const struct viv_queue_query *query = self->query;
     const int64_t limit = (int64_t)query->limit;
     const char *domain = viv_store__lease_domain(txn->store);
@@ -206,6 +205,7 @@ static enum viv_err run_queue(struct viv_store__op *op, struct viv_store__txn *t
     struct op_queue *self = queue_of(op);
     viv_buf_clear(&self->candidates);
     self->claims.count = 0;
+    VIV_TRY(ask_all(self, txn));
     const enum viv_err err = find_candidates(self, txn);
     if (err != VIV_OK) txn->db_err = err; // answers may be left that nobody receives
     VIV_TRY(err);
@@ -261,10 +261,9 @@ enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_queu
                                   struct viv_mem *mem, struct viv_claims *claims,
                                   struct viv_store_diag *err)
 {
-    struct op_queue self = {
-        .op = {.load = load_queue, .run = run_queue, .is_write = true, .diag = err, .mem = mem},
-        .claim = {.owner = query->owner, .ttl_ms = query->ttl_ms},
-        .query = query};
+    struct op_queue self = {.op = {.run = run_queue, .is_write = true, .diag = err, .mem = mem},
+                            .claim = {.owner = query->owner, .ttl_ms = query->ttl_ms},
+                            .query = query};
     VIV_TRY(prepare(&self, err == NULL ? NULL : &err->d));
     // Who cannot tell itself takes nobody for dead.
     if (viv_liveness_self(&self.self) != VIV_OK) self.self.is_os_process = false;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // register and get.
+#include "store/register.h"
+
 #include "store/append.h"
+#include <string.h>
 
 struct op_register {
     struct viv_store__op op;
@@ -42,6 +45,20 @@ static enum viv_err put_spec(struct viv_store__txn *txn, const struct viv_store_
                           reg->session, scope, reg->module, caused, txn->wall_ms);
 }
 
+// The blobs that it runs.
+static enum viv_err put_refs(struct viv_store__txn *txn, const struct viv_store__reg *reg,
+                             int64_t birth)
+{
+    static const size_t prefix = sizeof "sha256:" - 1;
+    const json_t *code = json_object_get(json_object_get(reg->normal, "input"), "code");
+    if (reg->module != NULL)
+        VIV_TRY(viv_store__put(txn, VIV_STMT_REF_PUT, "zi", reg->module + prefix, birth));
+    for (size_t i = 0; i < json_array_size(code); i++)
+        VIV_TRY(viv_store__put(txn, VIV_STMT_REF_PUT, "zi",
+                               json_string_value(json_array_get(code, i)) + prefix, birth));
+    return VIV_OK;
+}
+
 // The row, and what stands beside it; *out_birth is 0 when somebody else was faster.
 static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__reg *reg,
                            struct viv_mem *mem, int64_t *out_birth)
@@ -60,35 +77,42 @@ static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__r
                             reg->wake_session, reg->wake_frame));
     VIV_TRY(viv_store__recv(txn, &rows));
     *out_birth = rows.count == 0 ? 0 : rows.values[0].number;
-    return *out_birth == 0 ? VIV_OK : put_spec(txn, reg, *out_birth, mem);
+    if (*out_birth == 0) return VIV_OK;
+    VIV_TRY(put_spec(txn, reg, *out_birth, mem));
+    return put_refs(txn, reg, *out_birth);
 }
 
 static enum viv_err compare(struct viv_store__txn *txn, struct viv_store__row *row,
                             const struct viv_store__reg *reg, struct viv_diag *diag)
 {
     VIV_TRY(viv_store__row_know(txn, row));
-    if (__builtin_strcmp(row->reg->hash, reg->hash) == 0) return VIV_OK;
+    if (strcmp(row->reg->hash, reg->hash) == 0) return VIV_OK;
     return viv_diag_set(diag, VIV_STORE_REGISTRATION, "%s is registered with other content",
                         reg->id);
+}
+
+enum viv_err viv_store__register(struct viv_store__txn *txn, struct viv_store__reg *reg,
+                                 struct viv_mem *mem, struct viv_diag *diag,
+                                 struct viv_store__row *out_row, bool *out_created)
+{
+    int64_t birth = 0;
+    enum viv_err err = viv_store__row_get(txn, out_row);
+    if (err == VIV_E_NOTFOUND) {
+        VIV_TRY(insert(txn, reg, mem, &birth));
+        VIV_TRY(viv_store__row_ask(txn, viv_str_of(reg->id), true));
+        err = viv_store__row_get(txn, out_row);
+    }
+    VIV_TRY(err);
+    *out_created = birth != 0;
+    return birth != 0 ? viv_store__row_made(txn, out_row, reg) : compare(txn, out_row, reg, diag);
 }
 
 static enum viv_err run_register(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     struct op_register *self = register_of(op);
     struct viv_store__row row;
-    enum viv_err err = viv_store__row_get(txn, &row);
-    self->is_created = false;
-    if (err == VIV_E_NOTFOUND) {
-        int64_t birth;
-        VIV_TRY(insert(txn, self->reg, op->mem, &birth));
-        self->is_created = birth != 0;
-        if (birth != 0)
-            viv_store__cache_add(viv_store__cache_of(txn->store), birth, txn->wall_ms, self->reg);
-        VIV_TRY(viv_store__row_ask(txn, viv_str_of(self->reg->id), true));
-        err = viv_store__row_get(txn, &row);
-    }
-    VIV_TRY(err);
-    if (!self->is_created) VIV_TRY(compare(txn, &row, self->reg, viv_store__diag(op)));
+    VIV_TRY(
+        viv_store__register(txn, self->reg, op->mem, viv_store__diag(op), &row, &self->is_created));
     return viv_store__row_record(txn, &row, op->mem, &self->record);
 }
 
@@ -101,6 +125,7 @@ enum viv_err viv_store_register(struct viv_store *store, struct viv_str registra
             .load = load_register, .run = run_register, .is_write = true, .diag = err, .mem = mem}};
     VIV_TRY(viv_store__reg_new(viv_store__core_of(store), registration, &self.reg,
                                err == NULL ? NULL : &err->d));
+    self.op.process = viv_str_of(self.reg->id);
     const enum viv_err result = viv_store__do(store, &self.op);
     viv_store__reg_drop(self.reg);
     VIV_TRY(result);

@@ -29,10 +29,9 @@ static struct op_renew *renew_of(struct viv_store__op *op)
     return VIV_CONTAINER_OF(op, struct op_renew, op);
 }
 
-static enum viv_err load_renew(struct viv_store__op *op, struct viv_store__txn *txn)
+static enum viv_err ask_all(struct op_renew *self, struct viv_store__txn *txn)
 {
-    struct op_renew *self = renew_of(op);
-    const enum viv_stmt stmt = op->is_write ? VIV_STMT_LEASE_LOOK : VIV_STMT_LEASE_READ;
+    const enum viv_stmt stmt = self->op.is_write ? VIV_STMT_LEASE_LOOK : VIV_STMT_LEASE_READ;
     for (size_t i = 0; i < self->count; i++)
         VIV_TRY(viv_store__send(txn, stmt, "s", self->items[i].lease->id));
     return VIV_OK;
@@ -69,7 +68,7 @@ static enum viv_err renew(struct viv_store__txn *txn, const struct op_renew *sel
 static enum viv_err run_renew_many(struct viv_store__op *op, struct viv_store__txn *txn)
 {
     struct op_renew *self = renew_of(op);
-    enum viv_err err = VIV_OK;
+    enum viv_err err = ask_all(self, txn);
     for (size_t i = 0; i < self->count && err == VIV_OK; i++) {
         struct viv_db_rows *rows = &self->items[i].rows;
         err = viv_store__recv(txn, rows);
@@ -98,10 +97,7 @@ enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_rene
     const size_t count = renewal->count;
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct viv_mem mem;
-    struct op_renew self = {.op = {.load = load_renew,
-                                   .run = run_renew_many,
-                                   .is_write = renewal->ttl_ms >= 0,
-                                   .diag = err},
+    struct op_renew self = {.op = {.run = run_renew_many, .is_write = renewal->ttl_ms >= 0, .diag = err},
                             .count = count,
                             .ttl_ms = renewal->ttl_ms};
     if (count > VIV_LEASES_MAX)

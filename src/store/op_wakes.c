@@ -5,9 +5,12 @@
 #include "os/rand.h"
 #include "store/append.h"
 #include "store/objects.h"
+#include "store/page.h"
 #include <string.h>
 
-enum { PAGE_MAX = 10000, TOKEN_BYTES = 16, WAKE_ID_BYTES = 128 };
+enum { TOKEN_BYTES = 16, WAKE_ID_BYTES = 128 };
+
+enum { CREATED_MS, BIRTH, SEQ, WAKE_ID, BODY, DELIVERIES }; // columns of WAKES_DUE
 
 enum deed { EVENTS, ACK_ONE, TAKE, ACK, RETURN };
 
@@ -16,8 +19,11 @@ struct op_wake {
     enum deed deed;
     struct viv_str id, wake_id, token;
     const char *scope_id; // "": all
-    uint64_t after, limit;
+    uint64_t after;
     int64_t span_ms;
+    struct viv_store__page page;
+    int64_t birth, at; // of a page of events: the process, the last sequence passed
+    int64_t passed[3]; // of a page of wakes: created_ms, birth and seq of the last one
     struct viv_events events;
     struct viv_wakes wakes;
 };
@@ -29,23 +35,45 @@ static struct op_wake *wake_of(struct viv_store__op *op)
 
 // ---- of one process ----
 
+static struct op_wake *pager_of(struct viv_store__page *page)
+{
+    return VIV_CONTAINER_OF(page, struct op_wake, page);
+}
+
+static enum viv_err ask_events(struct viv_store__page *page, struct viv_store__txn *txn,
+                               int64_t rows)
+{
+    const struct op_wake *self = pager_of(page);
+    return viv_store__send(txn, VIV_STMT_WAKE_EVENTS, "iii", self->birth, self->at, rows);
+}
+
+static enum viv_err take_event(struct viv_store__page *page, struct viv_store__txn *txn,
+                               const struct viv_db_value *col, void *item, uint64_t *out_bytes)
+{
+    (void)txn;
+    VIV_TRY(viv_store__event_read(col, pager_of(page)->id, page->mem, item));
+    *out_bytes = viv_store__event_bytes(item);
+    return VIV_OK;
+}
+
+static void pass_event(struct viv_store__page *page, const struct viv_db_value *col)
+{
+    pager_of(page)->at = col[0].number;
+}
+
+static const struct viv_store__page_ops event_page = {sizeof(struct viv_event), ask_events,
+                                                      take_event, pass_event};
+
 static enum viv_err run_events(struct op_wake *self, struct viv_store__txn *txn,
                                const struct viv_store__row *row)
 {
-    struct viv_db_rows rows;
-    struct viv_events *out = &self->events;
-    VIV_TRY(viv_store__send(txn, VIV_STMT_WAKE_EVENTS, "iii", viv_row_int(row, VIV_PROC_birth),
-                            viv_to_i64(self->after), viv_to_i64(self->limit)));
-    VIV_TRY(viv_store__recv(txn, &rows));
-    *out = (struct viv_events){.next = self->after};
-    out->items = viv_mem_try_take(self->op.mem, (rows.count + 1) * sizeof *out->items);
-    if (out->items == NULL) return VIV_E_EXHAUSTED;
-    for (; out->count < rows.count; out->count++) {
-        struct viv_event *event = &out->items[out->count];
-        VIV_TRY(viv_store__event_read(&rows, out->count, self->id, self->op.mem, event));
-        out->next = event->seq;
-    }
-    out->is_ended = viv_row_state(row) != VIV_RUNNING && rows.count < self->limit;
+    self->birth = viv_row_int(row, VIV_PROC_birth);
+    self->at = viv_to_i64(self->after);
+    VIV_TRY(viv_store__page_read(&self->page, txn));
+    const uint64_t next = self->page.count == 0 ? self->after : (uint64_t)self->at;
+    self->events =
+        (struct viv_events){.items = self->page.items, .count = self->page.count, .next = next};
+    self->events.is_ended = viv_row_state(row) != VIV_RUNNING && !self->page.has_more;
     return VIV_OK;
 }
 
@@ -61,7 +89,7 @@ static enum viv_err run_ack_one(struct op_wake *self, struct viv_store__txn *txn
     VIV_TRY(viv_store__send(txn, VIV_STMT_EVENT_BY_SEQ, "ii", birth, (int64_t)self->after));
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count != 1) return VIV_STORE_CORRUPT;
-    VIV_TRY(viv_store__event_read(&rows, 0, self->id, self->op.mem, &event));
+    VIV_TRY(viv_store__event_read(rows.values, self->id, self->op.mem, &event));
     if (event.wake_id.n == 0) return VIV_OK;
     VIV_TRY(viv_store__put(txn, VIV_STMT_WAKE_ACK_ONE, "ii", birth, (int64_t)self->after));
     return viv_store__put(txn, VIV_STMT_WAKE_DONE, "s", event.wake_id);
@@ -82,10 +110,10 @@ static enum viv_err read_wake(struct op_wake *self, const struct viv_db_value *c
 {
     json_t *body;
     struct viv_mem *mem = self->op.mem;
-    *out =
-        (struct viv_wake){.created_ms = col[2].number, .deliveries = (uint32_t)col[3].number + 1};
-    VIV_TRY(viv_store__copy(mem, col[0].text, &out->wake_id));
-    VIV_TRY(viv_store__copy(mem, col[1].text, &out->body));
+    *out = (struct viv_wake){.created_ms = col[CREATED_MS].number,
+                             .deliveries = (uint32_t)col[DELIVERIES].number + 1};
+    VIV_TRY(viv_store__copy(mem, col[WAKE_ID].text, &out->wake_id));
+    VIV_TRY(viv_store__copy(mem, col[BODY].text, &out->body));
     const enum viv_err parsed = viv_cjson_parse(out->body.p, out->body.n, &body, NULL);
     if (parsed != VIV_OK) return parsed == VIV_E_EXHAUSTED ? parsed : VIV_STORE_CORRUPT;
     enum viv_err err = copy_member(mem, body, "scope_id", &out->scope_id);
@@ -109,28 +137,47 @@ static enum viv_err make_token(struct viv_mem *mem, struct viv_str *out_token)
     return VIV_OK;
 }
 
-// 1. read all; 2. mark them.
+static enum viv_err ask_wakes(struct viv_store__page *page, struct viv_store__txn *txn,
+                              int64_t rows)
+{
+    const struct op_wake *self = pager_of(page);
+    return viv_store__send(txn, VIV_STMT_WAKES_DUE, "iziiii", txn->wall_ms, self->scope_id, rows,
+                           self->passed[0], self->passed[1], self->passed[2]);
+}
+
+static enum viv_err take_wake(struct viv_store__page *page, struct viv_store__txn *txn,
+                              const struct viv_db_value *col, void *item, uint64_t *out_bytes)
+{
+    struct viv_wake *wake = item;
+    (void)txn;
+    VIV_TRY(read_wake(pager_of(page), col, wake));
+    VIV_TRY(make_token(page->mem, &wake->take_token));
+    *out_bytes = sizeof *wake + wake->body.n + wake->input.n + wake->dedupe_key.n;
+    return VIV_OK;
+}
+
+static void pass_wake(struct viv_store__page *page, const struct viv_db_value *col)
+{
+    for (size_t i = 0; i < VIV_COUNT_OF(pager_of(page)->passed); i++)
+        pager_of(page)->passed[i] = col[i].number;
+}
+
+static const struct viv_store__page_ops wake_page = {sizeof(struct viv_wake), ask_wakes, take_wake,
+                                                     pass_wake};
+
+// 1. read a page; 2. mark what is on it.
 static enum viv_err run_take(struct op_wake *self, struct viv_store__txn *txn)
 {
-    struct viv_db_rows rows;
-    struct viv_wakes *out = &self->wakes;
     VIV_TRY(viv_store__know_now(txn));
-    VIV_TRY(viv_store__send(txn, VIV_STMT_WAKES_DUE, "izi", txn->wall_ms, self->scope_id,
-                            viv_to_i64(self->limit)));
-    VIV_TRY(viv_store__recv(txn, &rows));
-    *out = (struct viv_wakes){.count = 0};
-    out->items = viv_mem_try_take(self->op.mem, (rows.count + 1) * sizeof *out->items);
-    if (out->items == NULL) return VIV_E_EXHAUSTED;
-    for (; out->count < rows.count; out->count++) {
-        struct viv_wake *wake = &out->items[out->count];
-        VIV_TRY(read_wake(self, rows.values + out->count * rows.columns, wake));
-        VIV_TRY(make_token(self->op.mem, &wake->take_token));
-    }
+    self->passed[0] = self->passed[1] = self->passed[2] = INT64_MIN;
+    VIV_TRY(viv_store__page_read(&self->page, txn));
+    self->wakes = (struct viv_wakes){.items = self->page.items, .count = self->page.count};
     const int64_t visible_ms = viv_add_sat_i64(txn->wall_ms, self->span_ms);
-    for (size_t i = 0; i < out->count; i++)
-        VIV_TRY(viv_store__put(txn, VIV_STMT_WAKE_TAKEN, "ssii", out->items[i].wake_id,
-                               out->items[i].take_token, visible_ms,
-                               (int64_t)out->items[i].deliveries));
+    for (size_t i = 0; i < self->wakes.count; i++) {
+        const struct viv_wake *wake = &self->wakes.items[i];
+        VIV_TRY(viv_store__put(txn, VIV_STMT_WAKE_TAKEN, "ssii", wake->wake_id, wake->take_token,
+                               visible_ms, (int64_t)wake->deliveries));
+    }
     return VIV_OK;
 }
 
@@ -171,8 +218,9 @@ static enum viv_err do_wake(struct viv_store *store, struct op_wake *self)
     self->op.run = run_wake;
     self->op.is_write = self->deed != EVENTS;
     if (self->deed <= ACK_ONE) VIV_TRY(viv_store__check_id(self->id, "id", diag));
-    if (self->limit > PAGE_MAX)
-        return viv_diag_set(diag, VIV_E_TOOBIG, "limit: more than %d", PAGE_MAX);
+    self->page.ops = self->deed == EVENTS ? &event_page : &wake_page;
+    self->page.mem = self->op.mem;
+    VIV_TRY(viv_store__page_check(&self->page, diag));
     if (self->span_ms < 0) return viv_diag_set(diag, VIV_E_INVAL, "a negative time");
     if (self->deed >= ACK && (self->wake_id.n > WAKE_ID_BYTES || self->token.n > WAKE_ID_BYTES))
         return VIV_E_NOTFOUND;
@@ -189,7 +237,7 @@ enum viv_err viv_store_wake_events_after(struct viv_store *store, struct viv_str
                            .deed = EVENTS,
                            .id = id,
                            .after = query->after,
-                           .limit = query->limit};
+                           .page = {.limit = query->limit, .bytes = query->bytes}};
     VIV_TRY(do_wake(store, &self));
     if (out_events != NULL) *out_events = self.events;
     return VIV_OK;
@@ -214,7 +262,7 @@ enum viv_err viv_store_wakes_take(struct viv_store *store, const struct viv_wake
     struct op_wake self = {.op = {.diag = err, .mem = mem},
                            .deed = TAKE,
                            .scope_id = "",
-                           .limit = query->limit,
+                           .page = {.limit = query->limit, .bytes = query->bytes},
                            .span_ms = query->visible_for_ms};
     if (query->scope != NULL) {
         VIV_TRY(viv_store__check_id(query->scope->session, "session", viv_store__diag(&self.op)));

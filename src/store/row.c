@@ -39,10 +39,42 @@ bool viv_row_is_leased(const struct viv_store__txn *txn, const struct viv_store_
     return viv_row_int(row, VIV_PROC_lease_exp) > txn->lease_ms;
 }
 
+// The first of these that is true. Time is asked for only where it counts.
+enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_store__row *row,
+                                  enum viv_phase *out_phase)
+{
+    enum viv_phase phase = (enum viv_phase)viv_row_state(row); // QUEUED stands for RUNNING
+    if (viv_row_state(row) == VIV_RUNNING) {
+        if (viv_row_has(row, VIV_PROC_cancel_seq)) {
+            phase = VIV_PHASE_CANCELLING;
+        } else if (viv_row_has(row, VIV_PROC_wait)) {
+            phase = VIV_PHASE_WAITING;
+        } else {
+            VIV_TRY(viv_store__know_now(txn));
+            if (viv_row_is_leased(txn, row))
+                phase = VIV_PHASE_RUNNING;
+            else if (viv_row_int(row, VIV_PROC_due_ms) > txn->wall_ms)
+                phase = viv_row_int(row, VIV_PROC_attempt) > 0 ? VIV_PHASE_BACKOFF
+                                                               : VIV_PHASE_SCHEDULED;
+        }
+    }
+    *out_phase = phase;
+    return VIV_OK;
+}
+
+bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row)
+{
+    const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
+    if (viv_row_int(row, VIV_PROC_lease_exp) - txn->lease_ms <= ttl_ms) return false;
+    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, ttl_ms));
+    return true;
+}
+
 // ---- reading ----
 
 enum viv_err viv_store__row_ask(struct viv_store__txn *txn, struct viv_str id, bool is_write)
 {
+    if (is_write) txn->is_now_known = false; // it is read after the lock
     return viv_store__send(txn, is_write ? VIV_STMT_PROC_BY_ID : VIV_STMT_PROC_READ, "s", id);
 }
 
@@ -52,9 +84,14 @@ enum viv_err viv_store__row_get(struct viv_store__txn *txn, struct viv_store__ro
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count == 0) return VIV_E_NOTFOUND;
     if (rows.columns != VIV_PROC_COLUMN_COUNT) return VIV_STORE_CORRUPT;
-    *out_row = (struct viv_store__row){.reg = NULL};
-    memcpy(out_row->col, rows.values, sizeof out_row->col);
+    viv_store__row_read(rows.values, out_row);
     return VIV_OK;
+}
+
+void viv_store__row_read(const struct viv_db_value *col, struct viv_store__row *out_row)
+{
+    *out_row = (struct viv_store__row){.reg = NULL};
+    memcpy(out_row->col, col, sizeof out_row->col);
 }
 
 enum viv_err viv_store__row_know(struct viv_store__txn *txn, struct viv_store__row *row)
@@ -63,17 +100,26 @@ enum viv_err viv_store__row_know(struct viv_store__txn *txn, struct viv_store__r
     const int64_t birth = viv_row_int(row, VIV_PROC_birth);
     struct viv_store__cache *cache = viv_store__cache_of(txn->store);
     struct viv_store__reg *reg = viv_store__cache_find(cache, birth, &row->created_ms);
-    if (reg == NULL) {
+    const bool is_new = reg == NULL;
+    if (is_new) {
         struct viv_db_rows rows;
         VIV_TRY(viv_store__send(txn, VIV_STMT_SPEC_GET, "i", birth));
         VIV_TRY(viv_store__recv(txn, &rows));
         if (rows.count != 1) return VIV_STORE_CORRUPT;
         VIV_TRY(viv_store__reg_load(viv_store__core_of(txn->store), rows.values[0].text, &reg));
         row->created_ms = rows.values[1].number;
-        viv_store__cache_add(cache, birth, row->created_ms, reg);
     }
     row->reg = reg;
-    return viv_store__hold(txn, reg);
+    return viv_store__hold(txn, &(struct viv_store__held){birth, row->created_ms, reg, is_new});
+}
+
+enum viv_err viv_store__row_made(struct viv_store__txn *txn, struct viv_store__row *row,
+                                 struct viv_store__reg *reg)
+{
+    row->reg = viv_store__reg_take(reg);
+    row->created_ms = txn->wall_ms;
+    return viv_store__hold(txn, &(struct viv_store__held){viv_row_int(row, VIV_PROC_birth),
+                                                          row->created_ms, reg, true});
 }
 
 // ---- writing ----
@@ -196,10 +242,13 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                    struct viv_mem *mem, struct viv_record *out_record)
 {
     VIV_TRY(viv_store__row_know(txn, row));
+    enum viv_phase phase;
+    VIV_TRY(viv_store__row_phase(txn, row, &phase));
     struct viv_record record = {.birth = (uint64_t)viv_row_int(row, VIV_PROC_birth),
                                 .last_seq = (uint64_t)viv_row_int(row, VIV_PROC_last_seq),
                                 .disposition = row->reg->disposition,
                                 .state = viv_row_state(row),
+                                .phase = phase,
                                 .created_ms = row->created_ms,
                                 .updated_ms = viv_row_int(row, VIV_PROC_updated_ms),
                                 .due_ms = viv_row_int(row, VIV_PROC_due_ms),
@@ -210,6 +259,27 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
     VIV_TRY(read_cancel(txn, row, mem, &record.cancel_request));
     *out_record = record;
     return VIV_OK;
+}
+
+uint64_t viv_store__record_bytes(const struct viv_record *record)
+{
+    const struct viv_str texts[] = {record->id,
+                                    record->registration,
+                                    record->hash,
+                                    record->kind,
+                                    record->label,
+                                    record->wake_target.session,
+                                    record->external_ref,
+                                    record->wake_target.frame,
+                                    record->first_started,
+                                    record->await_output,
+                                    record->abandon_request,
+                                    record->cancel_request,
+                                    record->wait};
+    uint64_t bytes = sizeof *record;
+    for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
+        bytes += texts[i].n;
+    return bytes;
 }
 
 // ---- registrations in memory: a slot for each remainder of a birth; the newer one stays ----
@@ -253,22 +323,31 @@ struct viv_store__reg *viv_store__cache_find(struct viv_store__cache *cache, int
     return found;
 }
 
-void viv_store__cache_add(struct viv_store__cache *cache, int64_t birth, int64_t created_ms,
-                          struct viv_store__reg *reg)
+static void add(struct viv_store__cache *cache, const struct viv_store__held *held)
 {
-    const size_t slot = (uint64_t)birth % SLOTS;
+    const size_t slot = (uint64_t)held->birth % SLOTS;
     viv_mutex_lock(&cache->mutex);
     struct viv_store__reg *old = cache->slots[slot].reg;
-    cache->slots[slot].reg = viv_store__reg_take(reg);
-    cache->slots[slot].birth = birth;
-    cache->slots[slot].created_ms = created_ms;
+    cache->slots[slot].reg = viv_store__reg_take(held->reg);
+    cache->slots[slot].birth = held->birth;
+    cache->slots[slot].created_ms = held->created_ms;
     viv_mutex_unlock(&cache->mutex);
     viv_store__reg_drop(old);
 }
 
-enum viv_err viv_store__hold(struct viv_store__txn *txn, VIV_OWN struct viv_store__reg *reg)
+enum viv_err viv_store__hold(struct viv_store__txn *txn, const struct viv_store__held *held)
 {
-    const enum viv_err err = viv_buf_append(&txn->held, &reg, sizeof(struct viv_store__reg *));
-    if (err != VIV_OK) viv_store__reg_drop(reg);
+    const enum viv_err err = viv_buf_append(&txn->held, held, sizeof *held);
+    if (err != VIV_OK) viv_store__reg_drop(held->reg);
     return err;
+}
+
+void viv_store__let_go(struct viv_store__txn *txn, bool is_committed)
+{
+    const struct viv_store__held *held = (void *)txn->held.data;
+    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++) {
+        if (held[i].is_new && is_committed) add(viv_store__cache_of(txn->store), &held[i]);
+        viv_store__reg_drop(held[i].reg);
+    }
+    viv_buf_deinit(&txn->held);
 }

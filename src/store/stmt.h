@@ -6,6 +6,7 @@
 #ifndef VIV_STORE_STMT_H
 #define VIV_STORE_STMT_H
 
+#include "store/stmt_list.h"
 #include "store/stmt_queue.h"
 
 // One row of the work queue. X(column)
@@ -95,7 +96,7 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(CHECKPOINT_GET, "SELECT ordinal,data,hash FROM checkpoint WHERE birth=$1 AND ordinal=$2")    \
     X(CHECKPOINT_DROP, "DELETE FROM checkpoint WHERE birth=$1 AND ordinal<$2")                     \
     X(BLOB_PUT, "INSERT INTO blob(hash,data,created_ms) VALUES($1,$2,$3) "                         \
-                "ON CONFLICT(hash) DO NOTHING")                                                    \
+                "ON CONFLICT(hash) DO UPDATE SET created_ms=excluded.created_ms")                  \
     X(BLOB_GET, "SELECT data FROM blob WHERE hash=$1")                                             \
     X(PROMISE_PUT, "INSERT INTO promise(birth,key,token,due_ms,state) VALUES($1,$2,$3,$4,0)")      \
     X(PROMISE_GET, "SELECT token,due_ms,state,outcome FROM promise WHERE birth=$1 AND key=$2")     \
@@ -126,13 +127,14 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(WAKE_TAKEN, "UPDATE wake SET state=1,take_token=$2,visible_ms=$3,deliveries=$4 "             \
                   "WHERE wake_id=$1")                                                              \
     X(WAKE_BACK, "UPDATE wake SET state=0,take_token=NULL,visible_ms=$2 WHERE wake_id=$1")         \
-    X(WAKES_DUE, "SELECT wake_id,body,created_ms,deliveries FROM wake WHERE state<>2 AND "         \
-                 "visible_ms<=$1 AND ($2='' OR scope_id=$2) "                                      \
-                 "ORDER BY created_ms,birth,seq LIMIT $3 {skip}")                                  \
+    X(WAKES_DUE,                                                                                   \
+      "SELECT created_ms,birth,seq,wake_id,body,deliveries FROM wake WHERE state<>2 AND "          \
+      "visible_ms<=$1 AND ($2='' OR scope_id=$2) AND (created_ms,birth,seq)>($4,$5,$6) "           \
+      "ORDER BY created_ms,birth,seq LIMIT $3 {skip}")                                             \
     X(WAKE_PUT,                                                                                    \
       "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
       "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")            \
-    VIV_QUEUE_STMTS(X)
+    VIV_QUEUE_STMTS(X) VIV_LIST_STMTS(X)
 
 #define VIV_STMT_ENUM(name, sql) VIV_STMT_##name,
 enum viv_stmt { VIV_STMTS(VIV_STMT_ENUM) VIV_STMT_COUNT };

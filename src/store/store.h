@@ -36,6 +36,7 @@ struct viv_store_opts {
     uint64_t max_events;    // of one process; 0: 1,000,000
     uint64_t max_log_bytes; // of one process; 0: 1 GiB
     bool create;            // make it when it is not there
+    bool event_feed;        // viv_store_events_feed works
     const struct viv_store_clock *clock;
 };
 

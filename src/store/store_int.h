@@ -3,7 +3,8 @@
 //
 // An operation is load, then run. load sends what the operation looks at, before anything is known;
 // run receives it, decides, and writes. Nothing is written before everything is decided, so that in
-// a transaction of many operations one that is refused leaves no trace and the others go on.
+// a transaction of many operations one that is refused leaves no trace and the others go on. Where
+// the back end is a server, the loads of all operations are sent before the first run.
 #ifndef VIV_STORE_STORE_INT_H
 #define VIV_STORE_STORE_INT_H
 
@@ -14,20 +15,28 @@
 struct viv_store__txn {
     struct viv_store *store;
     struct viv_db *db;
-    enum viv_err db_err; // the first failure of the back end: the transaction is lost
-    bool has_written;    // the operation at hand
+    struct viv_store__op *op; // the one at hand
+    bool is_loading;          // ahead: what is sent is counted
+    enum viv_err db_err;      // the first failure of the back end: the transaction is lost
+    bool has_written;         // the operation at hand
     bool is_now_known;
     int64_t wall_ms, lease_ms;
     int64_t position;    // 0: not asked yet
-    struct viv_buf held; // registrations that it uses
+    struct viv_buf held; // struct viv_store__held
 };
+
+enum { VIV_STORE_LOADS_MAX = 4 }; // statements that a load sends
 
 struct viv_store__op {
     enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing
     enum viv_err (*run)(struct viv_store__op *op, struct viv_store__txn *txn);
     bool is_write;
+    struct viv_str process;      // the only one whose row it locks, all in load; n == 0: unknown
     struct viv_store_diag *diag; // NULL: nobody asks
     struct viv_mem *mem;         // the caller's; where results lie
+    // What load asked for, where that is received ahead of run:
+    struct viv_db_rows loaded[VIV_STORE_LOADS_MAX];
+    uint32_t loaded_count, loaded_next;
     // The queue's:
     struct viv_store__op *next;
     struct viv_cond done;
@@ -54,6 +63,8 @@ static inline struct viv_diag *viv_store__diag(const struct viv_store__op *op)
 // (struct viv_str), v a value of a row.
 enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types,
                              ...) VIV_MUST_CHECK;
+enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
+                                    const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
 enum viv_err viv_store__recv(struct viv_store__txn *txn,
                              struct viv_db_rows *out_rows) VIV_MUST_CHECK;
 // Writes: nothing comes back.

@@ -17,6 +17,21 @@ struct viv_scope {
 
 enum viv_tier { VIV_TIER_INLINE, VIV_TIER_PROCESS, VIV_TIER_DURABLE, VIV_TIER_REPLICATED };
 enum viv_dstate { VIV_RUNNING, VIV_COMPLETED, VIV_FAILED, VIV_CANCELLED, VIV_ABANDONED };
+// What a process is at, of what is true the first (durable.md 1.2); the first five as in
+// enum viv_dstate, but for the process that is running: see below.
+enum viv_phase {
+    VIV_PHASE_QUEUED,
+    VIV_PHASE_COMPLETED,
+    VIV_PHASE_FAILED,
+    VIV_PHASE_CANCELLED,
+    VIV_PHASE_ABANDONED,
+    VIV_PHASE_CANCELLING, // asked to end
+    VIV_PHASE_WAITING,    // says that it waits
+    VIV_PHASE_RUNNING,    // has a live lease
+    VIV_PHASE_BACKOFF,    // was tried, and is due again later
+    VIV_PHASE_SCHEDULED,  // due later
+    VIV_PHASE_COUNT
+};
 enum viv_disposition { VIV_RERUNNABLE = 1, VIV_OWNER_BOUND, VIV_EXTERNAL };
 
 struct viv_liveness {
@@ -51,6 +66,7 @@ struct viv_record {
     uint64_t birth, last_seq;
     enum viv_disposition disposition;
     enum viv_dstate state;
+    enum viv_phase phase; // as it was when the record was read
     int64_t created_ms, updated_ms, due_ms;
     uint32_t attempt, charged;
     struct viv_scope wake_target;

@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "os/local.h"
 #include "os/rand.h"
+#include "store/sqlite/memory.h"
 #include "store/sqlite/schema.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,15 @@ static struct backend *backend_of(struct viv_backend *base)
 static struct connection *connection_of(struct viv_db *base)
 {
     return VIV_CONTAINER_OF(base, struct connection, base);
+}
+
+// The library takes its allocator once, for all connections, before it is first used: hence before
+// main.
+static void use_our_memory(void) __attribute__((constructor));
+static void use_our_memory(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MALLOC, &viv_sqlite_memory); // too late after a first use
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); // or one lock for all allocations
 }
 
 // ---- errors ----
@@ -135,6 +145,7 @@ static void adapt(const char *sql, char out[SQL_BYTES])
     size_t len = 0;
     for (; *sql != '\0'; sql++) {
         if (*sql == '{') {
+            VIV_ASSERT(strncmp(sql, "{lock}", 6) == 0 || strncmp(sql, "{skip}", 6) == 0);
             sql = strchr(sql, '}');
             continue;
         }
@@ -496,19 +507,22 @@ static enum viv_err look_at(struct connection *connection, bool *out_is_new,
     return VIV_OK;
 }
 
-static enum viv_err prepare_file(struct connection *connection, bool may_create,
+static enum viv_err prepare_file(struct connection *connection, const struct viv_store_opts *opts,
                                  struct viv_store_diag *err)
 {
     bool is_new = false;
     VIV_TRY(look_at(connection, &is_new, err));
-    if (is_new && !may_create)
+    if (is_new && !opts->create)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_NOTFOUND, "no store is there");
     if (connection->backend->lock_fd >= 0) {
         const int code =
             sqlite3_exec(connection->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
         if (code != SQLITE_OK) return fail(err, connection->handle, code, "write-ahead log");
     }
-    return is_new ? create(connection, err) : VIV_OK;
+    if (is_new) VIV_TRY(create(connection, err));
+    if (!opts->event_feed) return VIV_OK;
+    const int code = sqlite3_exec(connection->handle, VIV_SQLITE_FEED, NULL, NULL, NULL);
+    return code == SQLITE_OK ? VIV_OK : fail(err, connection->handle, code, "feed of events");
 }
 
 static struct backend *new_backend(const struct viv_store_opts *opts)
@@ -526,7 +540,7 @@ static enum viv_err open_first(struct backend *backend, const struct viv_store_o
 {
     VIV_TRY(connect_with(backend, flags, &backend->first, err));
     VIV_TRY(lock(backend->first, viv_os_now_ns() + OPEN_NS));
-    const enum viv_err result = prepare_file(backend->first, opts->create, err);
+    const enum viv_err result = prepare_file(backend->first, opts, err);
     unlock(backend->first);
     return result;
 }
