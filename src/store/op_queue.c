@@ -80,7 +80,7 @@ static enum viv_err add_rows(struct op_queue *self, const struct viv_db_rows *ro
 static enum viv_err add_held(struct op_queue *self, struct viv_store__txn *txn,
                              const struct viv_db_rows *holders)
 {
-    const bool is_host_local = *viv_store__lease_domain(txn->store) != '\0';
+    const bool is_host_local = viv_store__is_of_host(txn->store, &self->self);
     for (size_t i = 0; i < holders->count; i++) {
         struct viv_liveness holder;
         struct viv_db_rows rows;

@@ -53,7 +53,13 @@
     " pruned_ms bigint NOT NULL, PRIMARY KEY(position,birth));"                                    \
     "CREATE INDEX proc_due ON proc(queue,due_ms,birth)"                                            \
     " WHERE state=0 AND exec=1 AND lease_token IS NULL;"                                           \
-    "CREATE INDEX proc_lease ON proc(lease_dom,lease_exp) WHERE lease_token IS NOT NULL;"          \
+    "CREATE INDEX proc_next ON proc(due_ms,birth)"                                                 \
+    " WHERE state=0 AND exec=1 AND lease_token IS NULL;"                                           \
+    "CREATE INDEX proc_cancel ON proc(cancel_seq,birth)"                                           \
+    " WHERE state=0 AND exec=1 AND lease_token IS NULL AND cancel_seq IS NOT NULL;"                \
+    "CREATE INDEX proc_lease ON proc(lease_dom,exec,lease_exp) WHERE lease_token IS NOT NULL;"     \
+    "CREATE INDEX proc_live ON proc(lease_live,birth)"                                             \
+    " WHERE lease_token IS NOT NULL AND lease_live IS NOT NULL;"                                   \
     "CREATE INDEX proc_running ON proc(id) WHERE state=0;"                                         \
     "CREATE INDEX proc_deadline ON proc(deadline_ms) WHERE state=0 AND deadline_ms IS NOT NULL;"   \
     "CREATE INDEX proc_ended ON proc(updated_ms) WHERE state<>0;"                                  \
