@@ -47,6 +47,9 @@
       "NULL AND lease_live IS NOT NULL UNION ALL SELECT (SELECT min(lease_live) FROM proc WHERE "  \
       "lease_token IS NOT NULL AND lease_live IS NOT NULL AND lease_live>held.live) FROM held "    \
       "WHERE held.live IS NOT NULL) SELECT live FROM held WHERE live IS NOT NULL")                 \
+    X(LEASES_AHEAD,                                                                                \
+      "UPDATE proc SET lease_exp=$1+lease_ttl WHERE lease_token IS NOT NULL AND lease_dom=$2 AND " \
+      "lease_exp-lease_ttl>$1")                                                                    \
     X(QUEUE_NEXT,                                                                                  \
       "SELECT (SELECT min(due_ms) FROM proc WHERE state=0 AND " VIV_IS_FREE " AND due_ms>$1),"     \
       "(SELECT min(deadline_ms) FROM proc WHERE state=0 AND deadline_ms IS NOT NULL AND "          \

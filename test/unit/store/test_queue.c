@@ -394,6 +394,24 @@ static void what_has_expired_can_be_spared(struct rig *rig)
     assert_int_equal(sweep_one(rig, "me", VIV_VERDICT_FAILED).lease.f.fence, 2);
 }
 
+static void case_114_a_sweep_mends_what_a_clock_that_stepped_back_left(struct rig *rig)
+{
+    const struct viv_queue_query query = {.limit = 9, .reclaims = true};
+    struct viv_lease lease;
+    rig_register(rig, "a", "rerunnable", "");
+    RIG_OK(rig_claim(rig, "a", "you", "1", TTL_MS, &lease));
+    if (rig->backend == RIG_SQLITE) return; // a host's clock since its boot does not
+    atomic_fetch_sub(&rig->lease_ms, 3600000);
+    assert_int_equal(sweep_with(rig, "me", query).count, 0);
+    pass(rig, TTL_MS - 1);
+    assert_int_equal(sweep_with(rig, "me", query).count, 0);
+    RIG_OK(viv_store_renew(rig->store, &lease, TTL_MS, (struct viv_str){0}, &rig->diag));
+    pass(rig, TTL_MS - 1);
+    assert_int_equal(sweep_with(rig, "me", query).count, 0);
+    pass(rig, 1);
+    assert_int_equal(sweep_with(rig, "me", query).count, 1);
+}
+
 // ---- two sweep at once ----
 
 enum { SHARED = 300 };
@@ -522,6 +540,7 @@ int main(void)
         RIG_CASE(a_holder_of_another_boot_is_dead),
         RIG_CASE(an_external_one_is_only_abandoned),
         RIG_CASE(what_has_expired_can_be_spared),
+        RIG_CASE(case_114_a_sweep_mends_what_a_clock_that_stepped_back_left),
         RIG_CASE(nothing_is_claimed_twice),
         RIG_CASE(every_statement_of_the_queue_has_an_index),
     };
