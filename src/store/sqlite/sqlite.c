@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "os/local.h"
 #include "os/rand.h"
+#include "store/sqlite/memory.h"
 #include "store/sqlite/schema.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -518,6 +519,7 @@ static struct backend *new_backend(const struct viv_store_opts *opts)
 {
     struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
     if (backend == NULL) return NULL;
+    viv_store__sqlite_link_memory();
     backend->base.ops = &backend_ops;
     backend->lock_fd = -1;
     if (opts->clock != NULL) backend->clock = *opts->clock;
