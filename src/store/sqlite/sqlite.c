@@ -652,7 +652,9 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
     backend->is_synced = opts->tier != VIV_TIER_PROCESS;
     backend->base.readers = READERS;
     (void)snprintf(backend->path, sizeof backend->path, "%.*s", (int)path.n, path.p);
-    enum viv_err result = open_lock(backend, path, opts->create, diag);
+    struct stat found; // the lock of a store that is there is made again when it is missing
+    const bool is_there = viv_os_fstatat(AT_FDCWD, backend->path, &found, 0) == 0;
+    enum viv_err result = open_lock(backend, path, opts->create || is_there, diag);
     const int flags = SQLITE_OPEN_READWRITE | (opts->create ? SQLITE_OPEN_CREATE : 0);
     if (result == VIV_OK) result = open_first(backend, opts, flags, err);
     if (result == VIV_OK && opts->create) result = sync_folder(backend->path);
