@@ -9,6 +9,7 @@
 #include "os/file.h"
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WAIT_MS_MAX = 60000, LOCK_MS_MAX = 10000 };
@@ -165,6 +166,7 @@ enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str r
         .schema = "vivarium",
         .tier = opts->tier,
         .lock_ms = (int64_t)viv_min_u64((uint64_t)opts->op_timeout_ms * 2 / 3 + 1, LOCK_MS_MAX)};
+    if (opts->clock != NULL) target->clock = *opts->clock;
     if (rest.n < 2 || memcmp(rest.p, "//", 2) != 0 || memchr(rest.p, '\0', rest.n) != NULL)
         return viv_diag_set(diag, VIV_E_INVAL, "url: not postgres://…");
     target->url_bytes = rest.n + 32;
@@ -229,7 +231,7 @@ static enum viv_err open_session(const struct viv_pg__target *target, uint64_t d
 }
 
 // Columns of `settle`.
-enum { ENCODING, FSYNC, FULL_PAGES, COMMIT, STANDBYS };
+enum { ENCODING, FSYNC, FULL_PAGES, COMMIT, STANDBYS, STARTED };
 
 static enum viv_tier measure(const PGresult *settings)
 {
@@ -243,7 +245,8 @@ static enum viv_tier measure(const PGresult *settings)
 }
 
 static enum viv_err settle(PGconn *handle, const struct viv_pg__target *target,
-                           uint64_t deadline_ns, enum viv_tier *out_tier, struct viv_diag *diag)
+                           uint64_t deadline_ns, struct viv_pg__server *out_server,
+                           struct viv_diag *diag)
 {
     char lock_ms[24];
     (void)snprintf(lock_ms, sizeof lock_ms, "%lld", (long long)target->lock_ms);
@@ -251,6 +254,7 @@ static enum viv_err settle(PGconn *handle, const struct viv_pg__target *target,
         .sql = "SELECT current_setting('server_encoding'),current_setting('fsync'),"
                "current_setting('full_page_writes'),current_setting('synchronous_commit'),"
                "current_setting('synchronous_standby_names'),"
+               "floor(extract(epoch FROM pg_postmaster_start_time())*1000000)::bigint,"
                "set_config('search_path',quote_ident($1),false),"
                "set_config('lock_timeout',$2,false),"
                "set_config('statement_timeout','30s',false),"
@@ -260,10 +264,11 @@ static enum viv_err settle(PGconn *handle, const struct viv_pg__target *target,
     PGresult *settings;
     VIV_TRY(viv_pg__ask(handle, &question, deadline_ns, &settings, diag));
     const bool is_utf8 = strcmp(PQgetvalue(settings, 0, ENCODING), "UTF8") == 0;
-    *out_tier = measure(settings);
+    out_server->tier = measure(settings);
+    out_server->started_usec = strtoull(PQgetvalue(settings, 0, STARTED), NULL, 10);
     PQclear(settings);
     if (!is_utf8) return viv_diag_set(diag, VIV_E_INVAL, "postgres: not a database in UTF-8");
-    if (*out_tier < target->tier)
+    if (out_server->tier < target->tier)
         return viv_diag_set(diag, VIV_STORE_TIER,
                             "postgres: its settings do not keep what is "
                             "asked for");
@@ -271,11 +276,12 @@ static enum viv_err settle(PGconn *handle, const struct viv_pg__target *target,
 }
 
 enum viv_err viv_pg__connect(const struct viv_pg__target *target, uint64_t deadline_ns,
-                             PGconn **out_handle, enum viv_tier *out_tier, struct viv_diag *diag)
+                             PGconn **out_handle, struct viv_pg__server *out_server,
+                             struct viv_diag *diag)
 {
     PGconn *handle = NULL;
     VIV_TRY(open_session(target, deadline_ns, &handle, diag));
-    const enum viv_err err = settle(handle, target, deadline_ns, out_tier, diag);
+    const enum viv_err err = settle(handle, target, deadline_ns, out_server, diag);
     if (err != VIV_OK) {
         PQfinish(handle);
         return err == VIV_E_BUSY ? VIV_STORE_UNAVAILABLE : err;

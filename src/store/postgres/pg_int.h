@@ -17,6 +17,7 @@ struct viv_pg__target {
     char schema[VIV_PG_SCHEMA_BYTES + 1]; // letters, digits, _
     enum viv_tier tier;                   // at least
     int64_t lock_ms;                      // how long a lock is waited for
+    struct viv_store_clock clock;         // of tests; else the server\'s
 };
 
 // Where the part of a url behind its scheme leads. Errors: INVAL, EXHAUSTED.
@@ -25,10 +26,17 @@ enum viv_err viv_pg__target_init(struct viv_pg__target *target, struct viv_str r
                                  struct viv_diag *diag) VIV_MUST_CHECK;
 void viv_pg__target_deinit(struct viv_pg__target *target);
 
-// A connection with the session's settings, and what the server keeps (durable.md 3.6). Errors:
-// STORE_UNAVAILABLE, STORE_TIER, INVAL (no UTF-8 database), EXHAUSTED. Blocks until the deadline.
+// What a server said of itself when it was connected to.
+struct viv_pg__server {
+    enum viv_tier tier; // what it keeps, measured (durable.md 3.6)
+    uint64_t
+        started_usec; // since when it runs; another number: another server, or one that came back
+};
+
+// A connection with the session's settings. Errors: STORE_UNAVAILABLE, STORE_TIER, INVAL (no UTF-8
+// database), EXHAUSTED. Blocks until the deadline.
 enum viv_err viv_pg__connect(const struct viv_pg__target *target, uint64_t deadline_ns,
-                             PGconn **out_handle, enum viv_tier *out_tier,
+                             PGconn **out_handle, struct viv_pg__server *out_server,
                              struct viv_diag *diag) VIV_MUST_CHECK;
 
 // Sends what is to be sent, and waits until PQgetResult does not block. Errors: STORE_UNAVAILABLE
@@ -45,6 +53,12 @@ struct viv_pg__question {
 enum viv_err viv_pg__ask(PGconn *handle, const struct viv_pg__question *question,
                          uint64_t deadline_ns, PGresult **out_result,
                          struct viv_diag *diag) VIV_MUST_CHECK;
+
+// One lane of the core, not connected yet; or to use a connection that is there.
+enum viv_err viv_pg__session_new(const struct viv_pg__target *target,
+                                 struct viv_db **out_db) VIV_MUST_CHECK;
+void viv_pg__session_use(struct viv_db *db, VIV_OWN PGconn *handle,
+                         const struct viv_pg__server *server);
 
 // What a result tells; VIV_OK for one that is no error.
 enum viv_err viv_pg__translate(const PGresult *result);

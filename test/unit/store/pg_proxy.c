@@ -23,8 +23,8 @@ struct pg_proxy {
     } pairs[PAIRS];
     struct viv_thread *thread;
     struct viv_mutex mutex; // of all below
-    int64_t left[PG_DIRECTIONS];
-    bool was_cut;
+    int64_t left[PG_DIRECTIONS], passed[PG_DIRECTIONS];
+    bool was_cut, is_held;
 };
 
 static struct sockaddr_un address_of(const char *folder, const char *port)
@@ -57,6 +57,13 @@ static void accept_one(struct pg_proxy *proxy)
 {
     const int fd = accept4(proxy->listener, NULL, NULL, SOCK_CLOEXEC);
     CHECK(fd >= 0);
+    viv_mutex_lock(&proxy->mutex);
+    const bool is_refused = proxy->is_held && proxy->was_cut;
+    viv_mutex_unlock(&proxy->mutex);
+    if (is_refused) {
+        (void)close(fd);
+        return;
+    }
     for (size_t i = 0; i < PAIRS; i++) {
         if (proxy->pairs[i].fds[PG_TO_CLIENT] >= 0) continue;
         proxy->pairs[i].fds[PG_TO_CLIENT] = fd;
@@ -88,6 +95,7 @@ static size_t allow(struct pg_proxy *proxy, enum pg_direction direction, size_t 
     } else if (*left >= 0) {
         *left -= (int64_t)len;
     }
+    proxy->passed[direction] += (int64_t)len;
     viv_mutex_unlock(&proxy->mutex);
     return len;
 }
@@ -159,10 +167,28 @@ struct pg_proxy *pg_proxy_start(const char *url, char out_url[RIG_URL_BYTES])
     return proxy;
 }
 
-bool pg_proxy_cut(struct pg_proxy *proxy, enum pg_direction direction, int64_t after_bytes)
+bool pg_proxy_was_cut(struct pg_proxy *proxy)
 {
     viv_mutex_lock(&proxy->mutex);
     const bool was_cut = proxy->was_cut;
+    viv_mutex_unlock(&proxy->mutex);
+    return was_cut;
+}
+
+void pg_proxy_hold(struct pg_proxy *proxy, bool is_on)
+{
+    viv_mutex_lock(&proxy->mutex);
+    proxy->is_held = is_on;
+    viv_mutex_unlock(&proxy->mutex);
+}
+
+bool pg_proxy_cut(struct pg_proxy *proxy, enum pg_direction direction, int64_t after_bytes,
+                  int64_t *out_passed)
+{
+    viv_mutex_lock(&proxy->mutex);
+    const bool was_cut = proxy->was_cut;
+    if (out_passed != NULL) *out_passed = proxy->passed[direction];
+    proxy->passed[PG_TO_SERVER] = proxy->passed[PG_TO_CLIENT] = 0;
     proxy->was_cut = false;
     proxy->left[PG_TO_SERVER] = proxy->left[PG_TO_CLIENT] = -1;
     proxy->left[direction] = after_bytes;

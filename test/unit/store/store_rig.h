@@ -32,7 +32,8 @@ struct rig_named {
     unsigned backends; // bits, by enum rig_backend
 };
 #define RIG_CASE(function) {#function, function, 7}
-#define RIG_KEPT_CASE(function) {#function, function, 6} // not where closing loses the store
+#define RIG_KEPT_CASE(function) {#function, function, 6}  // not where closing loses the store
+#define RIG_LOCAL_CASE(function) {#function, function, 3} // not on a server
 #define RIG_ONLY_CASE(function, backend) {#function, function, 1u << (backend)}
 
 int rig_run(const struct rig_named *cases, size_t count);

@@ -8,8 +8,10 @@
 #include "store_rig.h"
 
 #include "harness/check.h"
+#include "os/fault.h"
 #include "os/thread.h"
 #include "pg_proxy.h"
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +253,21 @@ static void one_refused_does_not_hurt_the_others(struct rig *rig)
     }
 }
 
+static void settings_of_a_session(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    run_sql(rig, "CREATE TABLE seen(name text, value text); CREATE FUNCTION see() RETURNS trigger "
+                 "LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen SELECT name,setting FROM "
+                 "pg_settings; RETURN NEW; END $f$; CREATE TRIGGER see BEFORE INSERT ON event "
+                 "FOR EACH ROW EXECUTE FUNCTION see()");
+    RIG_OK(append_to(rig, "a", NULL));
+    run_sql(rig, "DO $$ BEGIN IF (SELECT count(*) FROM seen WHERE (name,value) IN "
+                 "(('lock_timeout','10000'),('statement_timeout','30000'),"
+                 "('idle_in_transaction_session_timeout','30000'),('client_encoding','UTF8'),"
+                 "('transaction_isolation','read committed'),('application_name','viv')))<>6 "
+                 "THEN RAISE 'settings'; END IF; END $$");
+}
+
 // ---- locks ----
 
 static void a_lock_that_is_not_had(struct rig *rig)
@@ -330,6 +347,32 @@ static void a_connection_that_ends_before_and_at_the_commit(struct rig *rig)
     assert_int_equal(rig_get(rig, "a").last_seq, 2);
 }
 
+// Whatever becomes of a connection that cannot be watched, the event is there once.
+static void each_poll_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    uint64_t n = 1;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (; was_hit; n++) {
+        viv_fault_set("poll", n, ENOMEM);
+        RIG_OK(append_to(rig, "a", NULL));
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(rig_get(rig, "a").last_seq, n);
+    }
+    assert_in_range(n, 3, 100);
+    for (n = 1, was_hit = true; was_hit; n++) {
+        struct viv_store *store;
+        viv_fault_set("poll", n, ENOMEM);
+        const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &store, &rig->diag);
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(err, was_hit ? VIV_STORE_UNAVAILABLE : VIV_OK);
+        if (err == VIV_OK) viv_store_close(store);
+    }
+    assert_in_range(n, 3, 100);
+}
+
 // An append whose connection is cut after so many bytes. True: it was.
 static bool append_and_cut(struct rig *rig, struct viv_store *direct, struct pg_proxy *proxy,
                            enum pg_direction direction, int64_t bytes)
@@ -339,9 +382,9 @@ static bool append_and_cut(struct rig *rig, struct viv_store *direct, struct pg_
     const bool has_key = bytes % 2 == 0;
     (void)snprintf(key, sizeof key, "k%d-%lld", (int)direction, (long long)bytes);
     RIG_OK(viv_store_get(direct, str("a"), &rig->mem, &before, &rig->diag));
-    (void)pg_proxy_cut(proxy, direction, bytes);
+    (void)pg_proxy_cut(proxy, direction, bytes, NULL);
     const enum viv_err err = append_to(rig, "a", has_key ? key : NULL);
-    const bool was_cut = pg_proxy_cut(proxy, direction, -1);
+    const bool was_cut = pg_proxy_cut(proxy, direction, -1, NULL);
     // The number of the transaction was known before COMMIT went: what became of it can be asked.
     if (err != VIV_OK) fail_msg("cut after %lld: %s", (long long)bytes, viv_err_name(err));
     RIG_OK(viv_store_get(direct, str("a"), &rig->mem, &after, &rig->diag));
@@ -408,6 +451,44 @@ static void do_resume(void *arg)
     run_tool("resume");
 }
 
+static void do_restart(void *arg)
+{
+    struct pg_proxy *proxy = arg;
+    CHECK_WAIT(pg_proxy_was_cut(proxy), 30, (void)0);
+    run_tool("halt");
+    run_tool("resume");
+    pg_proxy_hold(proxy, false);
+}
+
+// The answer to COMMIT is lost, and the server crashes before it can be asked: its word counts no
+// longer, since another transaction may have that number.
+static void lose_an_outcome(struct rig *rig)
+{
+    char url[RIG_URL_BYTES];
+    int64_t bytes;
+    struct viv_thread *thread;
+    struct viv_store *direct = rig->store;
+    struct pg_proxy *proxy = pg_proxy_start(rig->url, url);
+    RIG_OK(viv_store_open(str(url), &rig->opts, &rig->store, &rig->diag));
+    for (int i = 0; i < 2; i++) { // the second one prepares nothing
+        (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, NULL);
+        RIG_OK(append_to(rig, "a", i == 0 ? "i" : "j"));
+    }
+    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &bytes);
+    const uint64_t before = rig_get(rig, "a").last_seq;
+    pg_proxy_hold(proxy, true);
+    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, bytes - 1, NULL);
+    assert_int_equal(viv_thread_start("restart", 0, do_restart, proxy, &thread), VIV_OK);
+    RIG_ERR(append_to(rig, "a", "k"), VIV_STORE_OUTCOME_UNKNOWN);
+    viv_thread_join(thread);
+    assert_int_equal(rig_get(rig, "a").last_seq, before + 1);
+    RIG_OK(append_to(rig, "a", "k")); // the same key again: it is there
+    assert_int_equal(rig_get(rig, "a").last_seq, before + 1);
+    viv_store_close(rig->store);
+    pg_proxy_stop(proxy);
+    rig->store = direct;
+}
+
 static void case_099_a_server_that_stops_and_comes_back(struct rig *rig)
 {
     char start[64];
@@ -426,6 +507,7 @@ static void case_099_a_server_that_stops_and_comes_back(struct rig *rig)
     RIG_OK(append_to(rig, "a", NULL)); // waits for it
     viv_thread_join(thread);
     assert_int_equal(rig_get(rig, "a").last_seq, 2);
+    lose_an_outcome(rig);
     // One that is back, and no longer keeps what was asked for.
     rig_server_run(rig->url, "ALTER SYSTEM SET fsync=off");
     run_tool("halt");
@@ -541,10 +623,12 @@ int main(void)
         CASE(case_099_commits_that_wait_for_no_disk),
         CASE(what_may_work_later_is_tried_again),
         CASE(what_a_server_says_has_a_code),
+        CASE(settings_of_a_session),
         CASE(one_refused_does_not_hurt_the_others),
         CASE(a_lock_that_is_not_had),
         CASE(connections_that_ended_while_idle),
         CASE(a_connection_that_ends_before_and_at_the_commit),
+        CASE(each_poll_fails_once),
         CASE(case_105_cut_after_each_byte),
         CASE(case_105_cut_while_it_prepares),
         CASE(case_099_a_server_that_stops_and_comes_back),
