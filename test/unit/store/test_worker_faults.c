@@ -161,7 +161,6 @@ static void each_allocation_of_a_life_fails_once(struct rig *rig)
 static void each_allocation_of_making_one_fails_once(struct rig *rig)
 {
     bool was_hit = true;
-    const int64_t before = viv_alloc_live_bytes(VIV_TAG_STORE);
     for (uint64_t n = 1; was_hit; n++) {
         struct bench bench;
         assert_true(n < NTH_MAX);
@@ -176,8 +175,7 @@ static void each_allocation_of_making_one_fails_once(struct rig *rig)
         viv_alloc_fail_nth(0);
         assert_true(err == VIV_OK || err == VIV_E_EXHAUSTED);
         if (err == VIV_OK) break; // its threads may allocate, or not
-    }
-    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_STORE), before);
+    } // that nothing is left is looked at when the store is closed
 }
 
 // Somebody holds the writer's lock for longer than any operation waits.
