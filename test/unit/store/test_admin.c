@@ -52,10 +52,10 @@ static void a_sound_store_passes(struct rig *rig)
     findings = check(rig);
     if (findings.count > 0) fail_msg("%s", findings.items[0].text.p);
     const enum viv_err err = viv_store_check_file(str(rig->url), &rig->mem, &findings, &rig->diag);
-    if (rig->backend == RIG_MEMORY)
-        RIG_ERR(err, VIV_E_UNSUPPORTED);
-    else
+    if (rig->backend == RIG_SQLITE)
         RIG_OK(err);
+    else
+        RIG_ERR(err, VIV_E_UNSUPPORTED);
     assert_int_equal(findings.count, 0);
 }
 
@@ -103,6 +103,7 @@ static void each_rule_finds_what_breaks_it(struct rig *rig)
          "UPDATE event SET position=position-1000 WHERE birth=1"},
         {"registration", "UPDATE spec SET birth=1000 WHERE birth=1",
          "UPDATE spec SET birth=1 WHERE birth=1000"}};
+    if (rig->backend != RIG_SQLITE) return; // it changes a file of SQLite
     fill(rig);
     for (size_t i = 0; i < VIV_COUNT_OF(rules); i++) {
         assert_int_equal(check(rig).count, 0);
@@ -123,6 +124,7 @@ static void a_copy_is_of_another_epoch(struct rig *rig)
     struct viv_changes changes;
     struct viv_store_opts opts = rig->opts;
     struct viv_feed_query query = {.limit = 10};
+    if (rig->backend != RIG_SQLITE) return; // a server has its own means
     fill(rig);
     RIG_OK(viv_store_changes(rig->store, &query, &rig->mem, &changes, &rig->diag));
     RIG_OK(viv_store_backup(str(rig->url), str("store/copy.db"), &rig->diag));

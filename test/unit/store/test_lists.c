@@ -279,6 +279,7 @@ static void plans_use_the_indexes(struct rig *rig)
                  {VIV_STMT_SCOPE_REVOKE, "grants_session (session=?)", false},
                  {VIV_STMT_DROP_WAKES, "wake_birth (birth=?)", false},
                  {VIV_STMT_TOMB_DROP, "tomb_age (pruned_ms<?)", false}};
+    if (rig->backend != RIG_SQLITE) return; // plans of SQLite
     rig_register(rig, "a", "external", "");
     for (size_t i = 0; i < VIV_COUNT_OF(plans); i++) {
         char plan[4096];
