@@ -34,7 +34,9 @@ test: setup ## build for development and run every test (200 simulated seeds)
 
 bench: setup ## run the benchmarks: build/bench.jsonl and a table
 	@$(NINJA) release viv viv-bench guests
-	@VIV_GUESTS=build/release/guests build/release/viv-bench all | tools/bench-table.py build/bench.jsonl
+	@VIV_TEST_PG_URL=$$(tools/private-postgres start --watch $$$$ build/bench-postgres) \
+	    VIV_GUESTS=build/release/guests build/release/viv-bench all | tools/bench-table.py build/bench.jsonl
+	@tools/private-postgres stop build/bench-postgres
 
 bench-large: setup ## the benchmarks that need much memory and time: build/bench-large.jsonl
 	@$(NINJA) release viv viv-bench guests

@@ -30,7 +30,7 @@ viv_room(sched LINKS viv_os)
 viv_room(proc LINKS viv_sched)
 viv_room(cap LINKS viv_proc)
 viv_room(native LINKS viv_cap PkgConfig::ZSTD)
-viv_room(store LINKS viv_proc PkgConfig::SQLITE)
+viv_room(store LINKS viv_proc PkgConfig::SQLITE PkgConfig::LIBPQ)
 viv_room(ctl LINKS viv_native viv_store)
 set(VIV_TOP_ROOM viv_ctl) # bodies do not see each other: the top is a list
 if(VIV_WASMTIME)

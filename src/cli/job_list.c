@@ -4,6 +4,7 @@
 #include "cli/job.h"
 #include "cli/table.h"
 #include "os/clock.h"
+#include "store/queue.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -87,7 +87,7 @@ struct viv_native {
     int cgroup_fd;      // where programs get theirs; -1: none can be made
     int cgroup_base_fd; // and where that is
     int held_group_fd;  // where those of programs that outlive the kernel are; -1: none
-    char cgroup_name[32];
+    char cgroup_name[42];
     uint32_t cgroup_controllers;
     _Atomic uint64_t cgroup_count;
 

@@ -80,25 +80,52 @@ static void read_limits(struct viv_native *native)
     viv_os_cpu_set(&native->cpus);
 }
 
+enum { NUMBERS_BYTES = 18, KERNELS_MAX = 100 }; // of one process
+
 // A number of a process says something within one boot and one pid namespace.
-static void name_numbers(char out_text[18])
+static void name_numbers(char out_text[NUMBERS_BYTES])
 {
     char boot[VIV_BOOT_ID_BYTES] = "00000000";
     struct stat stat = {.st_ino = 0};
     VIV_IGNORE(viv_os_fstatat(AT_FDCWD, "/proc/self/ns/pid", &stat, 0), "0 for all then");
     VIV_IGNORE(viv_os_boot_id(boot), "0 for all then");
-    (void)snprintf(out_text, 18, "%.8s.%08x", boot, (unsigned)stat.st_ino);
+    (void)snprintf(out_text, NUMBERS_BYTES, "%.8s.%08x", boot, (unsigned)stat.st_ino);
+}
+
+// The process of this number has ended, or is known to be another one, by its start in ticks modulo
+// 2^32. Any doubt is false.
+static bool has_ended(pid_t pid, uint32_t start)
+{
+    struct viv_proc_stat stat;
+    if (viv_os_pid_is_gone(pid)) return true;
+    return start != 0 && viv_os_proc_stat(pid, &stat) == 0 && (uint32_t)stat.start != start;
 }
 
 // Groups of kernels that have ended without a warden.
 static void end_orphan(void *arg, int base_fd, const char *name)
 {
-    char numbers[18] = "";
+    char numbers[NUMBERS_BYTES] = "";
     int pid = 0, len = 0;
-    const int count = sscanf(name, "viv-%17[0-9a-f.]-%d%n", numbers, &pid, &len);
-    if (count != 2 || name[len] != '\0' || strcmp(numbers, arg) != 0 || pid <= 0) return;
-    if (pid != getpid() && !viv_os_pid_is_gone(pid)) return; // its owner may live
-    VIV_IGNORE(viv_cgroup_end(base_fd, name), "the next kernel tries again");
+    unsigned start, index;
+    const int count =
+        sscanf(name, "viv-%17[0-9a-f.]-%d-%x-%u%n", numbers, &pid, &start, &index, &len);
+    if (count != 4 || name[len] != '\0' || strcmp(numbers, arg) != 0 || pid <= 0) return;
+    if (has_ended(pid, start))
+        VIV_IGNORE(viv_cgroup_end(base_fd, name), "the next kernel tries again");
+}
+
+// A directory that no other kernel of this process has. The descriptor, or a negated errno.
+static int make_group(struct viv_native *native, int base_fd, const char *numbers)
+{
+    struct viv_proc_stat stat = {.start = 0};
+    VIV_IGNORE(viv_os_proc_stat(getpid(), &stat), "0: its number alone says that it has ended");
+    int r = -EEXIST;
+    for (unsigned i = 0; i < KERNELS_MAX && r == -EEXIST; i++) {
+        (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d-%x-%u", numbers,
+                       getpid(), (unsigned)stat.start, i);
+        r = viv_cgroup_make_new(base_fd, native->cgroup_name);
+    }
+    return r;
 }
 
 // The directory below which programs get their groups; without one they cannot have any.
@@ -109,11 +136,10 @@ static void open_group(struct viv_native *native, const char *base)
     if (base == NULL) return;
     const int base_fd = viv_os_open(base, O_RDONLY | O_DIRECTORY, 0);
     if (base_fd < 0) return;
-    char numbers[18];
+    char numbers[NUMBERS_BYTES];
     name_numbers(numbers);
-    (void)snprintf(native->cgroup_name, sizeof native->cgroup_name, "viv-%s-%d", numbers, getpid());
     viv_cgroup_each(base_fd, end_orphan, numbers);
-    native->cgroup_fd = viv_cgroup_make(base_fd, native->cgroup_name);
+    native->cgroup_fd = make_group(native, base_fd, numbers);
     native->cgroup_base_fd = base_fd;
     if (native->cgroup_fd < 0) {
         VIV_LOG(VIV_LOG_INFO, "no control groups below %s: %s", base, strerror(-native->cgroup_fd));

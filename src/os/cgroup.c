@@ -72,13 +72,19 @@ enum viv_err viv_cgroup_own(char *out_path, size_t cap_bytes)
     return len > 0 && (size_t)len < cap_bytes ? VIV_OK : VIV_E_TOOSMALL;
 }
 
-int viv_cgroup_make(int base_fd, const char *name)
+int viv_cgroup_make_new(int base_fd, const char *name)
 {
     const int r = viv_os_mkdirat(base_fd, name, MODE);
-    if (r < 0 && r != -EEXIST) return r;
+    if (r < 0) return r;
     const int fd = viv_os_openat(base_fd, name, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0 && r == 0) VIV_IGNORE(viv_cgroup_remove(base_fd, name), "just made, and empty");
+    if (fd < 0) VIV_IGNORE(viv_cgroup_remove(base_fd, name), "just made, and empty");
     return fd;
+}
+
+int viv_cgroup_make(int base_fd, const char *name)
+{
+    const int fd = viv_cgroup_make_new(base_fd, name);
+    return fd == -EEXIST ? viv_os_openat(base_fd, name, O_RDONLY | O_DIRECTORY, 0) : fd;
 }
 
 int viv_cgroup_remove(int base_fd, const char *name)

@@ -15,7 +15,8 @@ enum { VIV_CGROUP_CPU = 1, VIV_CGROUP_MEMORY = 2, VIV_CGROUP_PIDS = 4 }; // cont
 enum viv_err viv_cgroup_own(char *out_path, size_t cap_bytes) VIV_MUST_CHECK;
 // Makes the directory `name` below the one open as base_fd, and opens it.
 int viv_cgroup_make(int base_fd, const char *name);
-int viv_cgroup_remove(int base_fd, const char *name); // -EBUSY: not empty
+int viv_cgroup_make_new(int base_fd, const char *name); // -EEXIST: it is there already
+int viv_cgroup_remove(int base_fd, const char *name);   // -EBUSY: not empty
 // The bits of its controllers that groups below it have.
 uint32_t viv_cgroup_controllers(int fd);
 // Gives groups below the directory these controllers, as far as it has them.

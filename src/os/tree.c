@@ -123,12 +123,12 @@ int viv_os_set_boot_timer(int timer_fd, uint64_t at_ns)
 
 // ------------------------------------------------------------------------------------------ walks
 
-// Fields follow the name, which may hold anything, in its last parenthesis.
 bool viv_os_pid_is_gone(pid_t pid)
 {
     return !viv_os__is_faulted("kill") && kill(pid, 0) < 0 && errno == ESRCH;
 }
 
+// Fields follow the name, which may hold anything, in its last parenthesis.
 int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out)
 {
     char path[64], text[STAT_BYTES];
@@ -141,9 +141,11 @@ int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out)
     stat.parent = (pid_t)strtol(at, &at, 10);
     VIV_IGNORE(strtol(at, &at, 10), "the group");
     stat.session = (pid_t)strtol(at, &at, 10);
-    // Fields 7 to 21 lie between the session and the start.
-    for (int field = 7; field < 22; field++)
-        VIV_IGNORE(strtoll(at, &at, 10), "a field that is not needed");
+    // Fields 7 to 21 lie between the session and the start; 20 is the number of threads.
+    for (int field = 7; field < 22; field++) {
+        const long long number = strtoll(at, &at, 10);
+        if (field == 20) stat.threads = (uint32_t)number;
+    }
     stat.start = strtoull(at, NULL, 10);
     *out = stat;
     return 0;

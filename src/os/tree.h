@@ -25,7 +25,8 @@ int viv_os_set_boot_timer(int timer_fd, uint64_t at_ns);
 
 struct viv_proc_stat {
     pid_t pid, parent, session;
-    char state;     // as in /proc/PID/stat
+    char state; // as in /proc/PID/stat
+    uint32_t threads;
     uint64_t start; // since boot, in clock ticks
 };
 int viv_os_proc_stat(pid_t pid, struct viv_proc_stat *out);

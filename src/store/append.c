@@ -386,6 +386,8 @@ static enum viv_err check(struct viv_store__txn *txn, struct viv_store__row *row
 enum viv_err viv_store__row_touch(struct viv_store__txn *txn, struct viv_store__row *row)
 {
     VIV_TRY(viv_store__know_now(txn));
+    if (viv_row_has(row, VIV_PROC_id))
+        VIV_TRY(viv_store__note_changed(txn, viv_row_text(row, VIV_PROC_id)));
     if (txn->position == 0) {
         const enum viv_err err = txn->db->ops->position(txn->db, &txn->position);
         if (err != VIV_OK) {
@@ -395,7 +397,9 @@ enum viv_err viv_store__row_touch(struct viv_store__txn *txn, struct viv_store__
     }
     const int64_t updated = viv_row_int(row, VIV_PROC_updated_ms);
     viv_row_set_int(row, VIV_PROC_updated_ms, updated > txn->wall_ms ? updated : txn->wall_ms);
-    viv_row_set_int(row, VIV_PROC_position, txn->position);
+    // On a server an older transaction can be the later one to change the row.
+    if (viv_row_int(row, VIV_PROC_position) < txn->position)
+        viv_row_set_int(row, VIV_PROC_position, txn->position);
     return VIV_OK;
 }
 
@@ -468,7 +472,6 @@ static void end_process(struct viv_store__row *row, enum viv_dstate state)
 {
     viv_row_set_int(row, VIV_PROC_state, (int64_t)state);
     viv_row_set_int(row, VIV_PROC_terminal_seq, viv_row_int(row, VIV_PROC_last_seq));
-    viv_row_set_int(row, VIV_PROC_exec, 0);
     viv_row_set_int(row, VIV_PROC_open_attempt, 0);
     viv_row_clear(row, VIV_PROC_wait);
     viv_store__lease_clear(row);
@@ -486,7 +489,17 @@ static enum viv_err put_event(struct viv_store__txn *txn, struct viv_store__row 
                     viv_row_int(row, VIV_PROC_log_bytes) + (int64_t)event->payload.n);
     return viv_store__put(txn, VIV_STMT_EVENT_PUT, "iissziisss", viv_row_int(row, VIV_PROC_birth),
                           (int64_t)event->seq, event->type, event->key, hash, event->at_ms,
-                          txn->position, event->payload, event->semantics, event->wake_id);
+                          viv_row_int(row, VIV_PROC_position), event->payload, event->semantics,
+                          event->wake_id);
+}
+
+// The first request to cancel is a fact of the row.
+static void note_cancel(struct viv_store__row *row, struct viv_store__event *event)
+{
+    if (!viv_str_is_equal(event->type, viv_str_of("process.cancel_requested"))) return;
+    if (viv_row_has(row, VIV_PROC_cancel_seq)) return;
+    viv_row_set_int(row, VIV_PROC_cancel_seq, (int64_t)event->event.seq);
+    event->has_new_state = true;
 }
 
 static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row *row,
@@ -512,7 +525,10 @@ static enum viv_err write_all(struct viv_store__txn *txn, struct viv_store__row 
     event->wake.seq = out->seq;
     event->wake.created_ms = out->at_ms;
     if (out->wake_id.n > 0) VIV_TRY(put_wake(txn, row, &event->wake, meaning->target.session));
-    if (meaning->state == VIV_RUNNING) return VIV_OK;
+    if (meaning->state == VIV_RUNNING) {
+        note_cancel(row, event);
+        return VIV_OK;
+    }
     event->has_new_state = true;
     end_process(row, meaning->state);
     return viv_store__put(txn, VIV_STMT_PROMISE_END, "iz", viv_row_int(row, VIV_PROC_birth),

@@ -30,8 +30,9 @@ struct viv_db_rows {
 
 struct viv_db;
 struct viv_db_ops {
-    // Errors of all: BUSY (the deadline passed), IO, STORE_NO_SPACE, _CORRUPT, _UNAVAILABLE,
-    // _OUTCOME_UNKNOWN (commit), EXHAUSTED.
+    // Errors of all: BUSY (the deadline passed; of a server: a lock was not had), IO,
+    // STORE_NO_SPACE, _CORRUPT, _UNAVAILABLE, EXHAUSTED. begin: also those of opening. commit: also
+    // STORE_OUTCOME_UNKNOWN; after any other error nothing is committed.
     enum viv_err (*begin)(struct viv_db *db, bool is_write, uint64_t deadline_ns);
     // wants_rows: a recv will ask for what it answers.
     enum viv_err (*send)(struct viv_db *db, enum viv_stmt stmt, const struct viv_db_value *args,
@@ -54,12 +55,28 @@ struct viv_backend;
 struct viv_backend_ops {
     enum viv_err (*connect)(struct viv_backend *backend, bool is_write, struct viv_db **out_db,
                             struct viv_store_diag *err);
+    // Tells other handles, of this and of other OS processes and hosts, that something was
+    // committed; ids, each with a final 0. Best effort. Of the thread that committed, or, where the
+    // back end is a server, of the one that waits. NULL: there are no others.
+    void (*announce)(struct viv_backend *backend, const char *ids, size_t bytes);
+    // Of one thread, which waits. A descriptor that is readable when others may have committed; -1:
+    // there is none now. What may have been missed is told. NULL: never.
+    int (*bell)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id), void *arg);
+    // Empties it, and calls told for what was heard; an empty id: it may be anything.
+    void (*hear)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id),
+                 void *arg);
     void (*close)(VIV_OWN struct viv_backend *backend); // after its connections
 };
 struct viv_backend {
     const struct viv_backend_ops *ops;
     enum viv_tier tier;
     uint32_t readers; // connections that only read; 0: the writer reads
+    // A transaction holds one operation for each process at most, ordered by id (so that no two
+    // lock crosswise), and its loads go ahead of its runs. What fails with BUSY or
+    // STORE_UNAVAILABLE is tried again until its deadline.
+    bool is_server;
+    // How often to look for what others have committed, beside the bell; 0: never.
+    uint32_t look_ms;
     char lease_domain[40];
 };
 
@@ -70,5 +87,8 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
 enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_opts *opts,
                                     struct viv_backend **out_backend,
                                     struct viv_store_diag *err) VIV_MUST_CHECK;
+enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,
+                                      struct viv_backend **out_backend,
+                                      struct viv_store_diag *err) VIV_MUST_CHECK;
 
 #endif

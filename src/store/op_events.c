@@ -46,6 +46,7 @@ static enum viv_err do_append(struct viv_store *store, struct op_append *self)
 {
     VIV_TRY(viv_store__check_id(self->id, "id", viv_store__diag(&self->op)));
     VIV_TRY(viv_store__event_check(&self->event, viv_store__diag(&self->op)));
+    self->op.process = self->id;
     return viv_store__do(store, &self->op);
 }
 

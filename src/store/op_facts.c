@@ -52,8 +52,6 @@ static enum viv_err run_fact(struct viv_store__op *op, struct viv_store__txn *tx
         VIV_TRY(viv_store__row_touch(txn, &row));
         viv_row_set_text(&row, self->column, self->text);
         if (self->text.n == 0) viv_row_clear(&row, self->column);
-        // Who was asked to be abandoned is looked at, also where nobody here may run it.
-        if (self->column == VIV_PROC_abandon) viv_row_set_int(&row, VIV_PROC_exec, 1);
         VIV_TRY(viv_store__row_put(txn, &row));
     }
     return viv_store__row_record(txn, &row, op->mem, &self->record);
@@ -69,6 +67,7 @@ static enum viv_err do_fact(struct viv_store *store, struct op_fact *self, struc
     self->op.load = load_fact;
     self->op.run = run_fact;
     self->op.is_write = true;
+    self->op.process = self->id;
     VIV_TRY(viv_store__check_id(self->id, "id", diag));
     viv_mem_init(&kept, VIV_TAG_STORE);
     enum viv_err err = VIV_OK;
@@ -293,11 +292,15 @@ enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id
                                       struct viv_store_diag *err)
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    struct op_cancel self = {
-        .op = {.load = load_cancel, .run = run_cancel, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .reason = cancel->reason,
-        .flags = cancel->flags};
+    struct op_cancel self = {.op = {.load = load_cancel,
+                                    .run = run_cancel,
+                                    .is_write = true,
+                                    .process = id,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .reason = cancel->reason,
+                             .flags = cancel->flags};
     VIV_TRY(viv_store__check_id(id, "id", diag));
     VIV_TRY(viv_store__check_text(cancel->reason, "reason", diag));
     VIV_TRY(viv_store__check_text(cancel->by, "by", diag));

@@ -76,15 +76,19 @@ enum viv_err viv_store_step_end(struct viv_store *store, struct viv_str id, stru
     json_t *payload = json_pack("{ss%so}", "key", key.p, key.n, "value", result);
     if (payload == NULL) return VIV_E_EXHAUSTED;
     viv_mem_init(&own, VIV_TAG_STORE);
-    struct op_step self = {
-        .op = {.load = load_step, .run = run_step, .is_write = true, .diag = err, .mem = &own},
-        .id = id,
-        .event = {.type = viv_str_of("process.step"),
-                  .key = viv_str_of(full),
-                  .payload = payload,
-                  .fence = fence,
-                  .needs_fence = true,
-                  .is_core_call = true}};
+    struct op_step self = {.op = {.load = load_step,
+                                  .run = run_step,
+                                  .is_write = true,
+                                  .process = id,
+                                  .diag = err,
+                                  .mem = &own},
+                           .id = id,
+                           .event = {.type = viv_str_of("process.step"),
+                                     .key = viv_str_of(full),
+                                     .payload = payload,
+                                     .fence = fence,
+                                     .needs_fence = true,
+                                     .is_core_call = true}};
     const enum viv_err done = viv_store__do(store, &self.op);
     json_decref(payload);
     viv_mem_deinit(&own);
@@ -210,12 +214,16 @@ enum viv_err viv_store_checkpoint_put(struct viv_store *store, struct viv_str id
 {
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct viv_mem own;
-    struct op_checkpoint self = {
-        .op = {.load = load_checkpoint, .run = run_put, .is_write = true, .diag = err, .mem = &own},
-        .id = id,
-        .bytes = {bytes.p == NULL ? "" : bytes.p, bytes.n},
-        .fence = fence,
-        .ordinal = ordinal};
+    struct op_checkpoint self = {.op = {.load = load_checkpoint,
+                                        .run = run_put,
+                                        .is_write = true,
+                                        .process = id,
+                                        .diag = err,
+                                        .mem = &own},
+                                 .id = id,
+                                 .bytes = {bytes.p == NULL ? "" : bytes.p, bytes.n},
+                                 .fence = fence,
+                                 .ordinal = ordinal};
     VIV_TRY(viv_store__check_id(id, "id", diag));
     if (ordinal >= INT64_MAX) return viv_diag_set(diag, VIV_E_INVAL, "ordinal: too great");
     if (bytes.n > CHECKPOINT_BYTES)

@@ -22,14 +22,10 @@ static enum viv_err load_register(struct viv_store__op *op, struct viv_store__tx
     return viv_store__row_ask(txn, viv_str_of(register_of(op)->reg->id), true);
 }
 
-// Whether 4.3 may have something to do for it: an external process has nobody here.
-static bool is_executable(const struct viv_store__reg *reg)
-{
-    return reg->disposition != VIV_EXTERNAL && strcmp(reg->input_type, "external") != 0;
-}
-
+// When a sweep is to end it: never a process that is not ours.
 static int64_t deadline_of(const struct viv_store__reg *reg, int64_t now_ms)
 {
+    if (!reg->is_ours) return -1;
     return reg->timeout_ms < 0 ? reg->deadline_ms : viv_add_sat_i64(now_ms, reg->timeout_ms);
 }
 
@@ -69,13 +65,14 @@ static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__r
 {
     struct viv_db_rows rows;
     struct viv_store__row row = {.reg = reg};
+    viv_row_set_text(&row, VIV_PROC_id, viv_str_of(reg->id));
     VIV_TRY(viv_store__row_touch(txn, &row));
     const int64_t deadline_ms = deadline_of(reg, txn->wall_ms);
     const struct viv_db_value deadline = {.type = deadline_ms < 0 ? VIV_DB_NULL : VIV_DB_INT,
                                           .number = deadline_ms};
     txn->has_written = true;
     VIV_TRY(viv_store__send(txn, VIV_STMT_PROC_INSERT, "ziiziiivzz", reg->id,
-                            (int64_t)reg->disposition, (int64_t)is_executable(reg), reg->queue,
+                            (int64_t)reg->disposition, (int64_t)reg->is_ours, reg->queue,
                             txn->wall_ms, txn->position,
                             reg->start_at_ms >= 0 ? reg->start_at_ms : txn->wall_ms, &deadline,
                             reg->wake_session, reg->wake_frame));
@@ -103,14 +100,12 @@ enum viv_err viv_store__register(struct viv_store__txn *txn, struct viv_store__r
     enum viv_err err = viv_store__row_get(txn, out_row);
     if (err == VIV_E_NOTFOUND) {
         VIV_TRY(insert(txn, reg, mem, &birth));
-        if (birth != 0)
-            viv_store__cache_add(viv_store__cache_of(txn->store), birth, txn->wall_ms, reg);
         VIV_TRY(viv_store__row_ask(txn, viv_str_of(reg->id), true));
         err = viv_store__row_get(txn, out_row);
     }
     VIV_TRY(err);
     *out_created = birth != 0;
-    return birth != 0 ? VIV_OK : compare(txn, out_row, reg, diag);
+    return birth != 0 ? viv_store__row_made(txn, out_row, reg) : compare(txn, out_row, reg, diag);
 }
 
 static enum viv_err run_register(struct viv_store__op *op, struct viv_store__txn *txn)
@@ -131,6 +126,7 @@ enum viv_err viv_store_register(struct viv_store *store, struct viv_str registra
             .load = load_register, .run = run_register, .is_write = true, .diag = err, .mem = mem}};
     VIV_TRY(viv_store__reg_new(viv_store__core_of(store), registration, &self.reg,
                                err == NULL ? NULL : &err->d));
+    self.op.process = viv_str_of(self.reg->id);
     const enum viv_err result = viv_store__do(store, &self.op);
     viv_store__reg_drop(self.reg);
     VIV_TRY(result);

@@ -5,8 +5,9 @@
 // transaction back, and the others of it run again.
 #include "store/append.h"
 #include "store/batch.h"
-#include "store/claim.h"
 #include "store/grants.h"
+#include "store/lease.h"
+#include "store/list.h"
 #include "store/register.h"
 #include <stdlib.h>
 #include <string.h>
@@ -93,12 +94,14 @@ static enum viv_err append_all(struct op_start *self, struct viv_store__txn *txn
     return is_changed ? viv_store__row_put(txn, row) : VIV_OK;
 }
 
-static enum viv_err claim(struct op_start *self, struct viv_store__txn *txn,
-                          struct viv_store__row *row)
+static enum viv_err claim_it(struct op_start *self, struct viv_store__txn *txn,
+                             struct viv_store__row *row)
 {
     struct viv_started *started = &self->started;
     if (self->lease == NULL) return VIV_OK;
-    const enum viv_err err = viv_store__claim(txn, row, self->lease, self->op.mem, &started->lease);
+    const struct viv_store__claim claim = {&self->lease->owner, self->lease->ttl_ms,
+                                           self->lease->flags};
+    const enum viv_err err = viv_store__claim(txn, row, &claim, self->op.mem, &started->lease);
     started->has_lease = err == VIV_OK;
     const bool is_refused = err == VIV_STORE_LEASED || err == VIV_STORE_TERMINAL;
     return is_refused && !started->is_created ? VIV_OK : err;
@@ -115,7 +118,7 @@ static enum viv_err run_start(struct viv_store__op *op, struct viv_store__txn *t
     VIV_TRY(viv_store__grants_put(txn, viv_row_int(&row, VIV_PROC_birth), self->grants,
                                   self->grant_count, diag));
     VIV_TRY(append_all(self, txn, &row));
-    VIV_TRY(claim(self, txn, &row));
+    VIV_TRY(claim_it(self, txn, &row));
     return viv_store__row_record(txn, &row, op->mem, &self->started.record);
 }
 
@@ -135,7 +138,10 @@ static enum viv_err read_start(struct viv_store *store, const struct viv_start *
                                       &self->grants[self->grant_count++], diag));
     for (size_t i = 0; i < start->event_count; i++)
         VIV_TRY(viv_store__batch_read(store, &start->events[i], &self->batch, diag));
-    return start->lease == NULL ? VIV_OK : viv_store__claim_check(start->lease, diag);
+    if (start->lease == NULL) return VIV_OK;
+    const struct viv_store__claim claim = {&start->lease->owner, start->lease->ttl_ms,
+                                           start->lease->flags};
+    return viv_store__claim_check(&claim, diag);
 }
 
 enum viv_err viv_store_start(struct viv_store *store, const struct viv_start *start,

@@ -11,7 +11,7 @@
 
 // ---- types of the core (1.5) ----
 
-enum { CORE_TYPES = 10 };
+enum { CORE_TYPES = 10, CANCEL_GRACE_MS = 10000 };
 
 struct viv_store__core {
     struct viv_store__type types[CORE_TYPES];
@@ -224,8 +224,12 @@ static void read_fields(const struct viv_store__core *core, struct viv_store__re
     reg->start_at_ms = number_of(policy, "start_at_ms", -1);
     reg->deadline_ms = number_of(policy, "deadline_ms", -1);
     reg->timeout_ms = number_of(policy, "timeout_ms", -1);
-    reg->max_attempts = (uint32_t)number_of(policy, "max_attempts", 5);
+    reg->attempt_timeout_ms = number_of(policy, "attempt_timeout_ms", -1);
+    reg->cancel_grace_ms = number_of(policy, "cancel_grace_ms", CANCEL_GRACE_MS);
+    viv_store__retry_read(policy, &reg->retry);
     reg->is_strict = json_is_true(json_object_get(policy, "strict"));
+    reg->is_ours = reg->disposition != VIV_EXTERNAL && strcmp(reg->input_type, "external") != 0;
+    reg->abandons_lapsed = text_of(policy, "on_lapse") != NULL; // but for its default
     const json_t *types = json_object_get(normal, "event_types");
     for (size_t i = 0; i < reg->type_count; i++)
         read_type(core, json_array_get(types, i), &reg->types[i]);

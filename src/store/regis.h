@@ -7,6 +7,7 @@
 
 #include "base/cjson.h"
 #include "base/mem.h"
+#include "store/retry.h"
 #include "store/store.h"
 
 #define VIV_REG_BYTES_MAX (256u << 10)
@@ -43,9 +44,12 @@ struct viv_store__reg {
     const char *caused_type, *caused_id;
     const char *input_type;
     enum viv_disposition disposition;
-    int64_t start_at_ms, deadline_ms, timeout_ms; // -1: none
-    uint32_t max_attempts;
+    int64_t start_at_ms, deadline_ms, timeout_ms, attempt_timeout_ms; // -1: none
+    int64_t cancel_grace_ms;
+    struct viv_store__retry retry;
     bool is_strict;
+    bool is_ours;         // someone of ours may run it: neither disposition nor input is external
+    bool abandons_lapsed; // on_lapse
     size_t type_count;
     struct viv_store__type types[]; // declared, by name
 };

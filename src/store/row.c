@@ -62,10 +62,19 @@ enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_s
     return VIV_OK;
 }
 
+bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row)
+{
+    const int64_t ttl_ms = viv_row_int(row, VIV_PROC_lease_ttl);
+    if (viv_row_int(row, VIV_PROC_lease_exp) - txn->lease_ms <= ttl_ms) return false;
+    viv_row_set_int(row, VIV_PROC_lease_exp, viv_add_sat_i64(txn->lease_ms, ttl_ms));
+    return true;
+}
+
 // ---- reading ----
 
 enum viv_err viv_store__row_ask(struct viv_store__txn *txn, struct viv_str id, bool is_write)
 {
+    if (is_write) txn->is_now_known = false; // it is read after the lock
     return viv_store__send(txn, is_write ? VIV_STMT_PROC_BY_ID : VIV_STMT_PROC_READ, "s", id);
 }
 
@@ -91,17 +100,26 @@ enum viv_err viv_store__row_know(struct viv_store__txn *txn, struct viv_store__r
     const int64_t birth = viv_row_int(row, VIV_PROC_birth);
     struct viv_store__cache *cache = viv_store__cache_of(txn->store);
     struct viv_store__reg *reg = viv_store__cache_find(cache, birth, &row->created_ms);
-    if (reg == NULL) {
+    const bool is_new = reg == NULL;
+    if (is_new) {
         struct viv_db_rows rows;
         VIV_TRY(viv_store__send(txn, VIV_STMT_SPEC_GET, "i", birth));
         VIV_TRY(viv_store__recv(txn, &rows));
         if (rows.count != 1) return VIV_STORE_CORRUPT;
         VIV_TRY(viv_store__reg_load(viv_store__core_of(txn->store), rows.values[0].text, &reg));
         row->created_ms = rows.values[1].number;
-        viv_store__cache_add(cache, birth, row->created_ms, reg);
     }
     row->reg = reg;
-    return viv_store__hold(txn, reg);
+    return viv_store__hold(txn, &(struct viv_store__held){birth, row->created_ms, reg, is_new});
+}
+
+enum viv_err viv_store__row_made(struct viv_store__txn *txn, struct viv_store__row *row,
+                                 struct viv_store__reg *reg)
+{
+    row->reg = viv_store__reg_take(reg);
+    row->created_ms = txn->wall_ms;
+    return viv_store__hold(txn, &(struct viv_store__held){viv_row_int(row, VIV_PROC_birth),
+                                                          row->created_ms, reg, true});
 }
 
 // ---- writing ----
@@ -128,8 +146,22 @@ static enum viv_err put_columns_of(struct viv_store__txn *txn, struct viv_store_
     return viv_store__put_values(txn, stmt, values, count);
 }
 
+// Whether a sweep may find something to do for it, so that it stands in the queue's indexes (4.3).
+static bool is_queued(const struct viv_store__row *row)
+{
+    const bool is_asked = viv_row_has(row, VIV_PROC_abandon);
+    if (viv_row_state(row) != VIV_RUNNING) return false;
+    if (!row->reg->is_ours) return is_asked;
+    if (row->reg->disposition == VIV_RERUNNABLE || !viv_row_has(row, VIV_PROC_first_started))
+        return true;
+    return is_asked || viv_row_has(row, VIV_PROC_cancel_seq) ||
+           (row->reg->abandons_lapsed && viv_row_has(row, VIV_PROC_lease_token));
+}
+
 enum viv_err viv_store__row_put(struct viv_store__txn *txn, struct viv_store__row *row)
 {
+    VIV_TRY(viv_store__row_know(txn, row));
+    viv_row_set_int(row, VIV_PROC_exec, is_queued(row));
     return put_columns_of(txn, row, VIV_STMT_PROC_PUT, put_columns, VIV_COUNT_OF(put_columns));
 }
 
@@ -158,8 +190,8 @@ static enum viv_err find_in_event(struct viv_store__txn *txn, struct viv_store__
     return err == VIV_OK || err == VIV_E_EXHAUSTED ? err : VIV_STORE_CORRUPT;
 }
 
-static enum viv_err read_await_output(struct viv_store__txn *txn, struct viv_store__row *row,
-                                      struct viv_mem *mem, struct viv_str *out_text)
+enum viv_err viv_store__row_output(struct viv_store__txn *txn, struct viv_store__row *row,
+                                   struct viv_mem *mem, struct viv_str *out_text)
 {
     json_t *semantics;
     if (!viv_row_has(row, VIV_PROC_terminal_seq)) return VIV_OK;
@@ -223,7 +255,7 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                 .attempt = (uint32_t)viv_row_int(row, VIV_PROC_attempt),
                                 .charged = (uint32_t)viv_row_int(row, VIV_PROC_charged)};
     VIV_TRY(copy_texts(row, mem, &record));
-    VIV_TRY(read_await_output(txn, row, mem, &record.await_output));
+    VIV_TRY(viv_store__row_output(txn, row, mem, &record.await_output));
     VIV_TRY(read_cancel(txn, row, mem, &record.cancel_request));
     *out_record = record;
     return VIV_OK;
@@ -291,32 +323,31 @@ struct viv_store__reg *viv_store__cache_find(struct viv_store__cache *cache, int
     return found;
 }
 
-void viv_store__cache_add(struct viv_store__cache *cache, int64_t birth, int64_t created_ms,
-                          struct viv_store__reg *reg)
+static void add(struct viv_store__cache *cache, const struct viv_store__held *held)
 {
-    const size_t slot = (uint64_t)birth % SLOTS;
+    const size_t slot = (uint64_t)held->birth % SLOTS;
     viv_mutex_lock(&cache->mutex);
     struct viv_store__reg *old = cache->slots[slot].reg;
-    cache->slots[slot].reg = viv_store__reg_take(reg);
-    cache->slots[slot].birth = birth;
-    cache->slots[slot].created_ms = created_ms;
+    cache->slots[slot].reg = viv_store__reg_take(held->reg);
+    cache->slots[slot].birth = held->birth;
+    cache->slots[slot].created_ms = held->created_ms;
     viv_mutex_unlock(&cache->mutex);
     viv_store__reg_drop(old);
 }
 
-void viv_store__cache_clear(struct viv_store__cache *cache)
+enum viv_err viv_store__hold(struct viv_store__txn *txn, const struct viv_store__held *held)
 {
-    viv_mutex_lock(&cache->mutex);
-    for (size_t i = 0; i < SLOTS; i++) {
-        viv_store__reg_drop(cache->slots[i].reg);
-        cache->slots[i].reg = NULL;
-    }
-    viv_mutex_unlock(&cache->mutex);
+    const enum viv_err err = viv_buf_append(&txn->held, held, sizeof *held);
+    if (err != VIV_OK) viv_store__reg_drop(held->reg);
+    return err;
 }
 
-enum viv_err viv_store__hold(struct viv_store__txn *txn, VIV_OWN struct viv_store__reg *reg)
+void viv_store__let_go(struct viv_store__txn *txn, bool is_committed)
 {
-    const enum viv_err err = viv_buf_append(&txn->held, &reg, sizeof(struct viv_store__reg *));
-    if (err != VIV_OK) viv_store__reg_drop(reg);
-    return err;
+    const struct viv_store__held *held = (void *)txn->held.data;
+    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++) {
+        if (held[i].is_new && is_committed) add(viv_store__cache_of(txn->store), &held[i]);
+        viv_store__reg_drop(held[i].reg);
+    }
+    viv_buf_deinit(&txn->held);
 }

@@ -42,7 +42,10 @@ void viv_store__row_read(const struct viv_db_value *col, struct viv_store__row *
 // Its registration.
 enum viv_err viv_store__row_know(struct viv_store__txn *txn,
                                  struct viv_store__row *row) VIV_MUST_CHECK;
-// Writes all that can change, with a new position; or only what an event changes.
+// The same of a row that this transaction has inserted.
+enum viv_err viv_store__row_made(struct viv_store__txn *txn, struct viv_store__row *row,
+                                 struct viv_store__reg *reg) VIV_MUST_CHECK;
+// Writes all that can change, `exec` as it follows from the rest; or only what an event changes.
 enum viv_err viv_store__row_put(struct viv_store__txn *txn,
                                 struct viv_store__row *row) VIV_MUST_CHECK;
 enum viv_err viv_store__row_put_log(struct viv_store__txn *txn,
@@ -50,6 +53,9 @@ enum viv_err viv_store__row_put_log(struct viv_store__txn *txn,
 
 enum viv_dstate viv_row_state(const struct viv_store__row *row);
 bool viv_row_is_leased(const struct viv_store__txn *txn, const struct viv_store__row *row); // live
+// Of a live lease that ends later than its TTL allows, since the clock stepped back: it ends one
+// TTL from now, and nobody loses it (3.4). True: it did, and is to be put.
+bool viv_row_limit_lease(const struct viv_store__txn *txn, struct viv_store__row *row);
 
 // What it is at. Errors: of the back end.
 enum viv_err viv_store__row_phase(struct viv_store__txn *txn, const struct viv_store__row *row,
@@ -60,6 +66,10 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                    struct viv_record *out_record) VIV_MUST_CHECK;
 uint64_t viv_store__record_bytes(const struct viv_record *record); // for a page
 
+// The await output of one that has ended, else nothing.
+enum viv_err viv_store__row_output(struct viv_store__txn *txn, struct viv_store__row *row,
+                                   struct viv_mem *mem, struct viv_str *out_text) VIV_MUST_CHECK;
+
 // ---- registrations in memory ----
 
 struct viv_store__cache;
@@ -68,13 +78,15 @@ void viv_store__cache_free(VIV_OWN struct viv_store__cache *cache);
 // With a reference for the caller; NULL: it is not there.
 struct viv_store__reg *viv_store__cache_find(struct viv_store__cache *cache, int64_t birth,
                                              int64_t *out_created_ms);
-// The cache takes a reference of its own.
-void viv_store__cache_add(struct viv_store__cache *cache, int64_t birth, int64_t created_ms,
-                          struct viv_store__reg *reg);
-// Forgets all: a transaction that was rolled back may have given births away that others get now.
-void viv_store__cache_clear(struct viv_store__cache *cache);
-// The transaction drops that reference when it ends. Errors: EXHAUSTED (dropped at once).
+// What a transaction uses, until it ends.
+struct viv_store__held {
+    int64_t birth, created_ms;
+    VIV_OWN struct viv_store__reg *reg;
+    bool is_new; // to the cache, which takes it after the commit: before, the birth is not sure
+};
+// Errors: EXHAUSTED (the reference is dropped at once).
 enum viv_err viv_store__hold(struct viv_store__txn *txn,
-                             VIV_OWN struct viv_store__reg *reg) VIV_MUST_CHECK;
+                             const struct viv_store__held *held) VIV_MUST_CHECK;
+void viv_store__let_go(struct viv_store__txn *txn, bool is_committed);
 
 #endif

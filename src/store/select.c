@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Selectors: "payload", pointer, const, present, template. Recursion only through the fields of
-// templates, whose depth is that of the JSON they stand in.
+// templates, whose depth is that of the JSON they stand in. A short template can say very much,
+// when its fields are templates: what one selector may cost is bounded.
 #include "store/select.h"
 
 #include <string.h>
+
+enum { STEPS_MAX = 10000, TEXT_BYTES_MAX = 1 << 20 }; // of one selector, with all within it
+
+struct work {
+    json_t *payload;
+    size_t steps, bytes;
+    struct viv_diag *diag;
+};
+
+static enum viv_err select_value(json_t *selector, struct work *work, json_t **out_value);
 
 static enum viv_err fail(struct viv_diag *diag, const char *path, const char *what)
 {
@@ -73,16 +84,6 @@ static size_t name_length(const char *text)
     return len;
 }
 
-static json_t *find_named(json_t *fields, const char *name, size_t len)
-{
-    const char *candidate;
-    json_t *selector;
-    json_object_foreach(fields, candidate,
-                        selector) if (strlen(candidate) == len &&
-                                      memcmp(candidate, name, len) == 0) return selector;
-    return NULL;
-}
-
 static enum viv_err check_template(json_t *template, json_t *fields, const char *path,
                                    struct viv_diag *diag)
 {
@@ -98,7 +99,7 @@ static enum viv_err check_template(json_t *template, json_t *fields, const char 
         }
         const size_t len = *at == '{' ? name_length(at + 1) : 0;
         if (len == 0 || at[1 + len] != '}') return fail(diag, path, "a brace stands alone");
-        if (find_named(fields, at + 1, len) == NULL)
+        if (json_object_getn(fields, at + 1, len) == NULL)
             return viv_diag_set(diag, VIV_E_INVAL, "%s: {%.*s} is no field", path,
                                 (int)(len < 60 ? len : 60), at + 1);
         at += len + 1;
@@ -106,13 +107,33 @@ static enum viv_err check_template(json_t *template, json_t *fields, const char 
     return VIV_OK;
 }
 
-static enum viv_err fill_template(json_t *selector, json_t *payload, struct viv_buf *out,
-                                  struct viv_diag *diag)
+static enum viv_err count_work(struct work *work, size_t bytes)
+{
+    work->steps++;
+    work->bytes += bytes;
+    if (work->steps <= STEPS_MAX && work->bytes <= TEXT_BYTES_MAX) return VIV_OK;
+    return viv_diag_set(work->diag, VIV_E_TOOBIG, "the template says more than %s",
+                        work->steps > STEPS_MAX ? "10000 parts" : "1 MiB");
+}
+
+static enum viv_err fill_field(json_t *selector, struct work *work, struct viv_buf *out)
+{
+    json_t *value = NULL;
+    const size_t before = out->len_bytes;
+    VIV_TRY(select_value(selector, work, &value));
+    enum viv_err err = viv_store__string_form(value, out);
+    json_decref(value);
+    if (err == VIV_OK) err = count_work(work, out->len_bytes - before);
+    return err;
+}
+
+static enum viv_err fill_template(json_t *selector, struct work *work, struct viv_buf *out)
 {
     json_t *fields = json_object_get(selector, "fields");
     const char *at = json_string_value(json_object_get(selector, "template"));
     while (*at != '\0') {
         const size_t plain = strcspn(at, "{}");
+        VIV_TRY(count_work(work, plain));
         VIV_TRY(viv_buf_append(out, at, plain));
         at += plain;
         if (*at == '\0') break;
@@ -122,22 +143,17 @@ static enum viv_err fill_template(json_t *selector, json_t *payload, struct viv_
             continue;
         }
         const size_t len = name_length(at + 1);
-        json_t *value = NULL;
-        VIV_TRY(viv_store__select(find_named(fields, at + 1, len), payload, &value, diag));
-        const enum viv_err err = viv_store__string_form(value, out);
-        json_decref(value);
-        VIV_TRY(err);
+        VIV_TRY(fill_field(json_object_getn(fields, at + 1, len), work, out));
         at += len + 2;
     }
     return VIV_OK;
 }
 
-static enum viv_err select_template(json_t *selector, json_t *payload, json_t **out_value,
-                                    struct viv_diag *diag)
+static enum viv_err select_template(json_t *selector, struct work *work, json_t **out_value)
 {
     struct viv_buf text;
     viv_buf_init(&text, VIV_TAG_STORE);
-    enum viv_err err = fill_template(selector, payload, &text, diag);
+    enum viv_err err = fill_template(selector, work, &text);
     json_t *value = NULL;
     if (err == VIV_OK) {
         value = json_stringn(text.data == NULL ? "" : (const char *)text.data, text.len_bytes);
@@ -180,26 +196,32 @@ enum viv_err viv_store__selector_check(json_t *selector, const char *path, struc
     return VIV_OK;
 }
 
-enum viv_err viv_store__select(json_t *selector, json_t *payload, json_t **out_value,
-                               struct viv_diag *diag)
+static enum viv_err select_value(json_t *selector, struct work *work, json_t **out_value)
 {
-    json_t *operand, *value = payload;
+    json_t *operand, *value = work->payload;
     if (json_is_string(selector)) { // "payload"
     } else if ((operand = json_object_get(selector, "const")) != NULL) {
         value = operand;
     } else if ((operand = json_object_get(selector, "pointer")) != NULL) {
-        VIV_TRY(find_pointer(operand, payload, &value));
+        VIV_TRY(find_pointer(operand, work->payload, &value));
         if (value == NULL)
-            return viv_diag_set(diag, VIV_STORE_SELECTOR, "pointer %.100s does not match",
+            return viv_diag_set(work->diag, VIV_STORE_SELECTOR, "pointer %.100s does not match",
                                 json_string_value(operand));
     } else if ((operand = json_object_get(selector, "present")) != NULL) {
-        VIV_TRY(find_pointer(operand, payload, &value));
+        VIV_TRY(find_pointer(operand, work->payload, &value));
         value = value == NULL ? json_false() : json_true();
     } else {
-        return select_template(selector, payload, out_value, diag);
+        return select_template(selector, work, out_value);
     }
     *out_value = json_incref(value);
     return VIV_OK;
+}
+
+enum viv_err viv_store__select(json_t *selector, json_t *payload, json_t **out_value,
+                               struct viv_diag *diag)
+{
+    struct work work = {.payload = payload, .diag = diag};
+    return select_value(selector, &work, out_value);
 }
 
 bool viv_store__is_true(const json_t *value)

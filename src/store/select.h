@@ -9,7 +9,8 @@
 // Errors: INVAL (form, pointer, template, a name that is no field).
 enum viv_err viv_store__selector_check(json_t *selector, const char *path,
                                        struct viv_diag *diag) VIV_MUST_CHECK;
-// A new reference. Errors: STORE_SELECTOR (a pointer that does not match), EXHAUSTED.
+// A new reference. Errors: STORE_SELECTOR (a pointer that does not match), TOOBIG (a template that
+// says more than 1 MiB, or takes more than 10,000 parts), EXHAUSTED.
 enum viv_err viv_store__select(json_t *selector, json_t *payload, json_t **out_value,
                                struct viv_diag *diag) VIV_MUST_CHECK;
 // Of `when`: null, false, "", [] and {} are false; any number is true.

@@ -8,6 +8,7 @@
 
 #include "store/stmt_check.h"
 #include "store/stmt_list.h"
+#include "store/stmt_queue.h"
 
 // One row of the work queue. X(column)
 #define VIV_PROC_COLUMNS(X)                                                                        \
@@ -134,8 +135,7 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(WAKE_PUT,                                                                                    \
       "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
       "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")            \
-    VIV_LIST_STMTS(X)                                                                              \
-    VIV_CHECK_STMTS(X)
+    VIV_QUEUE_STMTS(X) VIV_LIST_STMTS(X) VIV_CHECK_STMTS(X)
 
 #define VIV_STMT_ENUM(name, sql) VIV_STMT_##name,
 enum viv_stmt { VIV_STMTS(VIV_STMT_ENUM) VIV_STMT_COUNT };

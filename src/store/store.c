@@ -7,18 +7,22 @@
 // take one of the reading connections; where there is none they wait with the writes.
 //
 // An operation that fails after it has written, or a transaction that fails as a whole, is rolled
-// back; the operations that were in it run again, each by itself.
+// back; the operations that were in it run again, each by itself. What a server could not do now is
+// tried again until the deadline.
 //
 // Threads: any; what is in struct viv_store is under its mutex, but for what never changes.
 #include "store/store_int.h"
 
 #include "base/assert.h"
 #include "os/clock.h"
+#include "os/rand.h"
 #include "store/row.h"
+#include "store/waits.h"
 #include <stdarg.h>
 #include <string.h>
 
-enum { BATCH_MAX = 256, READERS_MAX = 16, ARGS_MAX = 40, TIMEOUT_MS = 15000 };
+enum { BATCH_MAX = 256, SERVER_BATCH_MAX = 64, READERS_MAX = 16, ARGS_MAX = 40 };
+enum { TIMEOUT_MS = 15000, RETRY_MS = 5, RETRY_MS_MAX = 500 };
 enum { PAYLOAD_BYTES = 262144, EVENTS_MAX = 1000000 };
 #define LOG_BYTES_MAX (UINT64_C(1) << 30)
 
@@ -31,6 +35,7 @@ struct viv_store {
     struct viv_backend *backend;
     struct viv_store__core *core;
     struct viv_store__cache *cache;
+    struct viv_store__waits *waits;
     struct viv_store_opts opts; // with its defaults
     struct viv_mutex mutex;     // of all below
     struct viv_cond reader_free;
@@ -56,6 +61,11 @@ const char *viv_store__lease_domain(const struct viv_store *store)
 struct viv_store__cache *viv_store__cache_of(struct viv_store *store)
 {
     return store->cache;
+}
+
+struct viv_store__waits *viv_store__waits_of(struct viv_store *store)
+{
+    return store->waits;
 }
 
 enum viv_tier viv_store_tier(const struct viv_store *store)
@@ -99,6 +109,10 @@ static size_t gather(const char *types, va_list args, struct viv_db_value values
 enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
                                     const struct viv_db_value *values, size_t count)
 {
+    if (txn->is_loading) {
+        VIV_ASSERT(txn->op->loaded_count < VIV_STORE_LOADS_MAX);
+        txn->op->loaded_count++;
+    }
     return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
 }
 
@@ -114,6 +128,11 @@ enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, con
 
 enum viv_err viv_store__recv(struct viv_store__txn *txn, struct viv_db_rows *out_rows)
 {
+    struct viv_store__op *op = txn->op;
+    if (op->loaded_next < op->loaded_count) {
+        *out_rows = op->loaded[op->loaded_next++];
+        return VIV_OK;
+    }
     return settle(txn, txn->db->ops->recv(txn->db, out_rows));
 }
 
@@ -134,6 +153,15 @@ enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, cons
     return viv_store__put_values(txn, stmt, values, count);
 }
 
+enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id)
+{
+    const size_t before = txn->changed.len_bytes;
+    enum viv_err err = viv_buf_append(&txn->changed, id.p, id.n);
+    if (err == VIV_OK) err = viv_buf_append(&txn->changed, "", 1);
+    if (err != VIV_OK) txn->changed.len_bytes = before;
+    return err;
+}
+
 enum viv_err viv_store__know_now(struct viv_store__txn *txn)
 {
     if (txn->is_now_known) return VIV_OK;
@@ -144,63 +172,115 @@ enum viv_err viv_store__know_now(struct viv_store__txn *txn)
 
 // ---- one transaction ----
 
-static void end_txn(struct viv_store__txn *txn)
+// Sends what every operation looks at, then receives it: one exchange with a server.
+static enum viv_err load_ahead(struct viv_store__txn *txn, struct viv_store__op *ops)
 {
-    struct viv_store__reg *const *held = (void *)txn->held.data;
-    for (size_t i = 0; i < txn->held.len_bytes / sizeof *held; i++)
-        viv_store__reg_drop(held[i]);
-    viv_buf_deinit(&txn->held);
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
+        txn->op = op;
+        txn->is_loading = true;
+        op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
+        txn->is_loading = false;
+        if (txn->db_err != VIV_OK) return txn->db_err;
+    }
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next)
+        for (uint32_t i = 0; i < op->loaded_count; i++)
+            VIV_TRY(settle(txn, txn->db->ops->recv(txn->db, &op->loaded[i])));
+    return VIV_OK;
 }
 
 // Whether the transaction is good for more: false when it is lost, or has a half of an operation.
-static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn)
+static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn, bool is_loaded)
 {
+    txn->op = op;
     txn->has_written = false;
-    op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
+    if (!is_loaded) op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
     if (op->err == VIV_OK) op->err = op->run(op, txn);
     return txn->db_err == VIV_OK && (op->err == VIV_OK || !txn->has_written);
 }
 
-// Runs them in one transaction. False: nothing has happened, and more than one of them was in it.
-static bool run_together(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
-                         bool is_write)
+// False: the transaction is to be rolled back.
+static bool run_all(struct viv_store__op *ops, struct viv_store__txn *txn, bool is_ahead)
+{
+    bool is_good = !is_ahead || load_ahead(txn, ops) == VIV_OK;
+    for (struct viv_store__op *op = ops; op != NULL && is_good; op = op->next)
+        is_good = run_op(op, txn, is_ahead);
+    return is_good;
+}
+
+static void fail_all(struct viv_store__op *ops, enum viv_err err)
+{
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next)
+        if (op->err == VIV_OK) op->err = err;
+}
+
+// How a transaction ended: as it should; rolled back; rolled back, and it may work later.
+enum outcome { DONE, LOST, AGAIN };
+
+// Runs them in one transaction. Those that are lost have an error.
+static enum outcome run_together(struct viv_store *store, struct viv_db *db,
+                                 struct viv_store__op *ops, bool is_write, uint64_t deadline_ns)
 {
     struct viv_store__txn txn = {.store = store, .db = db};
     viv_buf_init(&txn.held, VIV_TAG_STORE);
+    viv_buf_init(&txn.changed, VIV_TAG_STORE);
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
+        op->err = VIV_OK;
+        op->loaded_count = op->loaded_next = 0;
+    }
+    txn.db_err = db->ops->begin(db, is_write, deadline_ns);
+    const bool is_ahead = store->backend->is_server && ops->next != NULL;
+    bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, is_ahead);
+    if (is_good) {
+        txn.db_err = db->ops->commit(db);
+        is_good = txn.db_err == VIV_OK;
+    }
+    if (!is_good) {
+        db->ops->rollback(db);
+        fail_all(ops, txn.db_err);
+    }
+    viv_store__let_go(&txn, is_good);
+    if (is_good && txn.changed.len_bytes > 0)
+        viv_store__waits_changed(store->waits, (const char *)txn.changed.data,
+                                 txn.changed.len_bytes);
+    viv_buf_deinit(&txn.changed);
+    // What may have happened is not done again.
+    if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;
+    if (!store->backend->is_server) return LOST;
+    return txn.db_err == VIV_STORE_UNAVAILABLE || (txn.db_err == VIV_E_BUSY && ops->next == NULL)
+               ? AGAIN
+               : LOST;
+}
+
+// A pause before the next attempt, so that two that met do not meet again.
+static void pause_for(uint64_t wait_ms)
+{
+    uint32_t random = 0;
+    VIV_IGNORE(viv_os_random(&random, sizeof random), "no jitter then");
+    viv_os_sleep_ns((wait_ms / 2 + random % (wait_ms / 2 + 1)) * VIV_NS_PER_MS);
+}
+
+// Until it is done, cannot be, or its time is over.
+static enum outcome run_until(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
+                              bool is_write)
+{
     const uint64_t deadline_ns =
         viv_os_now_ns() + (uint64_t)store->opts.op_timeout_ms * VIV_NS_PER_MS;
-    enum viv_err err = db->ops->begin(db, is_write, deadline_ns);
-    bool is_good = err == VIV_OK;
-    for (struct viv_store__op *op = ops; op != NULL; op = op->next)
-        op->err = err;
-    for (struct viv_store__op *op = ops; op != NULL && is_good; op = op->next)
-        is_good = run_op(op, &txn);
-    if (is_good) {
-        err = db->ops->commit(db);
-        is_good = err == VIV_OK;
-        for (struct viv_store__op *op = ops; op != NULL && !is_good; op = op->next)
-            if (op->err == VIV_OK) op->err = err;
-        if (err == VIV_STORE_OUTCOME_UNKNOWN) is_good = true; // it may have happened: not again
+    for (uint64_t wait_ms = RETRY_MS;; wait_ms = viv_min_u64(2 * wait_ms, RETRY_MS_MAX)) {
+        const enum outcome outcome = run_together(store, db, ops, is_write, deadline_ns);
+        if (outcome != AGAIN) return outcome;
+        if (viv_os_now_ns() + wait_ms * VIV_NS_PER_MS >= deadline_ns) return DONE;
+        pause_for(wait_ms);
     }
-    if (!is_good || err != VIV_OK) {
-        db->ops->rollback(db);
-        if (is_write) viv_store__cache_clear(store->cache);
-    }
-    if (!is_good && txn.db_err != VIV_OK)
-        for (struct viv_store__op *op = ops; op != NULL; op = op->next)
-            if (op->err == VIV_OK) op->err = txn.db_err;
-    end_txn(&txn);
-    return is_good || ops->next == NULL;
 }
 
 static void run_batch(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
                       bool is_write)
 {
-    if (run_together(store, db, ops, is_write)) return;
+    if (run_until(store, db, ops, is_write) != LOST || ops->next == NULL) return;
     for (struct viv_store__op *op = ops, *next; op != NULL; op = next) {
         next = op->next;
         op->next = NULL;
-        (void)run_together(store, db, op, is_write);
+        (void)run_until(store, db, op, is_write);
         op->next = next;
     }
 }
@@ -214,21 +294,45 @@ static enum viv_err connect_lane(struct viv_store *store, struct lane *lane, boo
     return store->backend->ops->connect(store->backend, is_write, &lane->db, diag);
 }
 
+// Where an operation stands in a server's batch: behind all with a smaller id. NULL: not in it,
+// since another one is of the same process, or nobody knows of which it is.
+static struct viv_store__op **find_place(struct viv_store__op **batch,
+                                         const struct viv_store__op *op)
+{
+    if (*batch == NULL) return batch;
+    if (op->process.n == 0 || (*batch)->process.n == 0) return NULL;
+    for (; *batch != NULL; batch = &(*batch)->next) {
+        const struct viv_str a = (*batch)->process, b = op->process;
+        const int order = memcmp(a.p, b.p, viv_min_u64(a.n, b.n));
+        if (order == 0 && a.n == b.n) return NULL;
+        if (order > 0 || (order == 0 && a.n > b.n)) break;
+    }
+    return batch;
+}
+
+// Takes from the queue what can run together, the first one in any case.
 static struct viv_store__op *take_batch(struct viv_store *store, bool *out_is_write)
 {
-    struct viv_store__op *batch = store->first, *last = batch;
-    VIV_ASSERT(batch != NULL);
+    struct viv_store__op *batch = NULL, **end = &batch, **at = &store->first;
+    const bool is_server = store->backend->is_server;
+    const size_t max = is_server ? SERVER_BATCH_MAX : BATCH_MAX;
     *out_is_write = false;
-    size_t count = 0;
-    for (struct viv_store__op *op = batch; op != NULL && count < BATCH_MAX; op = op->next) {
-        *out_is_write = *out_is_write || op->is_write;
+    for (size_t count = 0; *at != NULL && count < max;) {
+        struct viv_store__op *op = *at, **place = is_server ? find_place(&batch, op) : end;
+        if (place == NULL) {
+            at = &op->next; // for a later one
+            continue;
+        }
+        *at = op->next;
+        op->next = *place;
+        *place = op;
+        end = &op->next;
         op->is_taken = true;
-        last = op;
+        *out_is_write = *out_is_write || op->is_write;
         count++;
     }
-    store->first = last->next;
-    if (store->first == NULL) store->last = &store->first;
-    last->next = NULL;
+    if (*at == NULL) store->last = at;
+    VIV_ASSERT(batch != NULL);
     return batch;
 }
 
@@ -348,7 +452,10 @@ static enum viv_err open_backend(struct viv_str url, const struct viv_store_opts
         const char *scheme;
         enum viv_err (*open)(struct viv_str rest, const struct viv_store_opts *opts,
                              struct viv_backend **out_backend, struct viv_store_diag *err);
-    } schemes[] = {{"memory:", viv_store__memory_open}, {"sqlite:", viv_store__sqlite_open}};
+    } schemes[] = {{"memory:", viv_store__memory_open},
+                   {"sqlite:", viv_store__sqlite_open},
+                   {"postgres:", viv_store__postgres_open},
+                   {"postgresql:", viv_store__postgres_open}};
     for (size_t i = 0; i < VIV_COUNT_OF(schemes); i++) {
         const size_t len = strlen(schemes[i].scheme);
         if (url.n >= len && memcmp(url.p, schemes[i].scheme, len) == 0)
@@ -356,7 +463,7 @@ static enum viv_err open_backend(struct viv_str url, const struct viv_store_opts
                                    err);
     }
     return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_INVAL,
-                        "url: begins neither with memory: nor with sqlite:");
+                        "url: begins with none of memory:, sqlite:, postgres:");
 }
 
 enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opts,
@@ -374,6 +481,7 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
     if (result == VIV_OK && (store->cache = viv_store__cache_new()) == NULL)
         result = VIV_E_EXHAUSTED;
     if (result == VIV_OK) result = open_backend(url, &store->opts, &store->backend, err);
+    if (result == VIV_OK) result = viv_store__waits_new(store, store->backend, &store->waits);
     if (result == VIV_OK && store->backend->tier < opts->tier)
         result = viv_diag_set(err == NULL ? NULL : &err->d, VIV_STORE_TIER,
                               "the store cannot keep what was asked for");
@@ -388,6 +496,7 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
 void viv_store_close(VIV_OWN struct viv_store *store)
 {
     if (store == NULL) return;
+    viv_store__waits_close(store->waits); // which still reads
     VIV_ASSERT(store->first == NULL && !store->writer.is_busy);
     if (store->writer.db != NULL) store->writer.db->ops->close(store->writer.db);
     for (size_t i = 0; i < READERS_MAX; i++)

@@ -148,23 +148,4 @@ enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id
                                       struct viv_record *record, uint64_t *sequence,
                                       struct viv_store_diag *err) VIV_MUST_CHECK;
 
-// ---- leases (2.7) ----
-
-#define VIV_CLAIM_BEGIN 1u
-// Errors: NOTFOUND, STORE_TERMINAL, STORE_LEASED, INVAL.
-enum viv_err viv_store_claim(struct viv_store *store, struct viv_str id,
-                             const struct viv_owner *owner, int64_t ttl_ms, uint32_t flags,
-                             struct viv_mem *mem, struct viv_lease *lease,
-                             struct viv_store_diag *err) VIV_MUST_CHECK;
-// Prolongs; lease->expires_ms is what holds then. Errors: STORE_FENCED.
-enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, int64_t ttl_ms,
-                             struct viv_store_diag *err) VIV_MUST_CHECK;
-// Gives it back. A lease that is no longer held: no effect.
-enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *lease,
-                               bool *released, struct viv_store_diag *err) VIV_MUST_CHECK;
-// Errors: NOTFOUND (no process, or no lease that is held).
-enum viv_err viv_store_get_lease(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
-                                 struct viv_lease *lease,
-                                 struct viv_store_diag *err) VIV_MUST_CHECK;
-
 #endif

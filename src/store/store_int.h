@@ -3,7 +3,9 @@
 //
 // An operation is load, then run. load sends what the operation looks at, before anything is known;
 // run receives it, decides, and writes. Nothing is written before everything is decided, so that in
-// a transaction of many operations one that is refused leaves no trace and the others go on.
+// a transaction of many operations one that is refused leaves no trace and the others go on. Where
+// the back end is a server, the loads of operations that run together are sent before the first
+// run; only those that say of which process they are run together there.
 #ifndef VIV_STORE_STORE_INT_H
 #define VIV_STORE_STORE_INT_H
 
@@ -14,20 +16,29 @@
 struct viv_store__txn {
     struct viv_store *store;
     struct viv_db *db;
-    enum viv_err db_err; // the first failure of the back end: the transaction is lost
-    bool has_written;    // the operation at hand
+    struct viv_store__op *op; // the one at hand
+    bool is_loading;          // ahead: what is sent is counted
+    enum viv_err db_err;      // the first failure of the back end: the transaction is lost
+    bool has_written;         // the operation at hand
     bool is_now_known;
     int64_t wall_ms, lease_ms;
-    int64_t position;    // 0: not asked yet
-    struct viv_buf held; // registrations that it uses
+    int64_t position;       // 0: not asked yet
+    struct viv_buf held;    // struct viv_store__held
+    struct viv_buf changed; // ids of processes, each with a final 0
 };
+
+enum { VIV_STORE_LOADS_MAX = 4 }; // statements that a load sends, of an operation with a process
 
 struct viv_store__op {
     enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing
     enum viv_err (*run)(struct viv_store__op *op, struct viv_store__txn *txn);
     bool is_write;
+    struct viv_str process;      // the only one whose row it locks, all in load; n == 0: unknown
     struct viv_store_diag *diag; // NULL: nobody asks
     struct viv_mem *mem;         // the caller's; where results lie
+    // What load asked for, where that is received ahead of run:
+    struct viv_db_rows loaded[VIV_STORE_LOADS_MAX];
+    uint32_t loaded_count, loaded_next;
     // The queue's:
     struct viv_store__op *next;
     struct viv_cond done;
@@ -42,6 +53,7 @@ const struct viv_store__core *viv_store__core_of(const struct viv_store *store);
 const struct viv_store_opts *viv_store__opts_of(const struct viv_store *store);
 const char *viv_store__lease_domain(const struct viv_store *store);
 struct viv_store__cache *viv_store__cache_of(struct viv_store *store);
+struct viv_store__waits *viv_store__waits_of(struct viv_store *store);
 
 static inline struct viv_diag *viv_store__diag(const struct viv_store__op *op)
 {
@@ -63,6 +75,8 @@ enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, cons
                             ...) VIV_MUST_CHECK;
 enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
                                    const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
+// Who waits for the process is told after the commit, here and elsewhere. Errors: EXHAUSTED.
+enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id) VIV_MUST_CHECK;
 // Fills wall_ms and lease_ms.
 enum viv_err viv_store__know_now(struct viv_store__txn *txn) VIV_MUST_CHECK;
 

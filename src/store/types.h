@@ -58,6 +58,7 @@ struct viv_lease {
     struct viv_fence f;
     uint32_t attempt;
     int64_t claimed_ms, expires_ms, ttl_ms; // of the lease clock
+    struct viv_str guard; // JSON: by what programs of this attempt, or of one before, are found
 };
 
 struct viv_record {

@@ -2,7 +2,7 @@
 // Benchmarks of the store on SQLite, each beside prepared statements straight on SQLite: the same
 // tables, indexes, settings, payload and transactions (durable.md 8). Files lie in the current
 // folder, since what is measured is a disk.
-#include "bench.h"
+#include "store.h"
 
 #include "os/clock.h"
 #include "os/thread.h"
@@ -14,10 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { APPENDERS = 16, PAYLOAD = 100, SYNCS = 101 };
+enum { APPENDERS = 16, PAYLOAD = STORE_PAYLOAD, SYNCS = 101 };
 
+// Global: a benchmark is a program, and has one store at a time.
 static struct viv_store *store;
-static char folder[64], payload[PAYLOAD + 1];
+static char folder[64];
+char store_payload[PAYLOAD + 1];
 
 static void sql(sqlite3 *handle, const char *text)
 {
@@ -32,16 +34,12 @@ static struct viv_str str(const char *text)
     return (struct viv_str){text, strlen(text)};
 }
 
-static void open_store(void)
+void store_open(const char *url)
 {
-    char url[96];
     const struct viv_store_opts opts = {.create = true};
-    (void)snprintf(folder, sizeof folder, "bench-store-XXXXXX");
-    if (mkdtemp(folder) == NULL) bench_die("mkdtemp", VIV_E_IO);
-    (void)snprintf(url, sizeof url, "sqlite:%s/s.db", folder);
     BENCH_TRY(viv_store_open(str(url), &opts, &store, NULL));
-    memset(payload, 'x', PAYLOAD);
-    payload[0] = payload[PAYLOAD - 1] = '"';
+    memset(store_payload, 'x', PAYLOAD);
+    store_payload[0] = store_payload[PAYLOAD - 1] = '"';
     struct viv_mem mem;
     viv_mem_init(&mem, VIV_TAG_TEST);
     for (int i = 0; i < APPENDERS; i++) {
@@ -55,15 +53,29 @@ static void open_store(void)
     viv_mem_deinit(&mem);
 }
 
-static void close_store(void)
+void store_close(void)
+{
+    viv_store_close(store);
+}
+
+static void open_file(void)
+{
+    char url[96];
+    (void)snprintf(folder, sizeof folder, "bench-store-XXXXXX");
+    if (mkdtemp(folder) == NULL) bench_die("mkdtemp", VIV_E_IO);
+    (void)snprintf(url, sizeof url, "sqlite:%s/s.db", folder);
+    store_open(url);
+}
+
+static void close_file(void)
 {
     char command[96];
-    viv_store_close(store);
+    store_close();
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     if (system(command) != 0) bench_die(command, VIV_E_IO);
 }
 
-static double rate(uint64_t count, uint64_t begin_ns)
+double store_rate(uint64_t count, uint64_t begin_ns)
 {
     return (double)count / ((double)(viv_os_now_ns() - begin_ns) / 1e9);
 }
@@ -76,7 +88,7 @@ static void append_to(int process, uint64_t count)
     struct viv_mem mem;
     viv_mem_init(&mem, VIV_TAG_TEST);
     (void)snprintf(id, sizeof id, "p%d", process);
-    const struct viv_append append = {.type = str("e"), .payload = {payload, PAYLOAD}};
+    const struct viv_append append = {.type = str("e"), .payload = {store_payload, PAYLOAD}};
     for (uint64_t i = 0; i < count; i++) {
         BENCH_TRY(viv_store_append(store, str(id), &append, &mem, NULL, NULL, NULL, NULL));
         viv_mem_reset(&mem);
@@ -84,11 +96,11 @@ static void append_to(int process, uint64_t count)
     viv_mem_deinit(&mem);
 }
 
-static double append_one_at_a_time(const struct bench_options *options)
+double store_append_one_at_a_time(const struct bench_options *options)
 {
     const uint64_t begin_ns = viv_os_now_ns();
     append_to(0, options->count);
-    return rate(options->count, begin_ns);
+    return store_rate(options->count, begin_ns);
 }
 
 #define RAW_INSERT                                                                                 \
@@ -125,7 +137,7 @@ static double append_raw(const struct bench_options *options)
                 sqlite3_bind_text(stmts[i], 3, hash, 64, SQLITE_STATIC);
                 sqlite3_bind_int64(stmts[i], 4, now_ms);
                 sqlite3_bind_int64(stmts[i], 5, position);
-                sqlite3_bind_text(stmts[i], 6, payload, PAYLOAD, SQLITE_STATIC);
+                sqlite3_bind_text(stmts[i], 6, store_payload, PAYLOAD, SQLITE_STATIC);
             } else if (i == 4) {
                 sqlite3_bind_int64(stmts[i], 1, birth);
                 sqlite3_bind_int64(stmts[i], 2, seq + 1);
@@ -146,7 +158,7 @@ static double append_raw(const struct bench_options *options)
             (void)sqlite3_reset(stmts[i]);
         }
     }
-    const double value = rate(options->count, begin_ns);
+    const double value = store_rate(options->count, begin_ns);
     for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
         (void)sqlite3_finalize(stmts[i]);
     (void)sqlite3_close(handle);
@@ -159,7 +171,7 @@ static void append_some(void *arg)
     append_to((int)work[0], work[1]);
 }
 
-static double append_together(const struct bench_options *options)
+double store_append_together(const struct bench_options *options)
 {
     struct viv_thread *threads[APPENDERS];
     uint64_t work[APPENDERS][2];
@@ -171,7 +183,7 @@ static double append_together(const struct bench_options *options)
     }
     for (int i = 0; i < APPENDERS; i++)
         viv_thread_join(threads[i]);
-    return rate(APPENDERS * (options->count / 4), begin_ns);
+    return store_rate(APPENDERS * (options->count / 4), begin_ns);
 }
 
 // What the disk takes for one commit, µs.
@@ -184,7 +196,7 @@ static double measure_sync(void)
     if (fd < 0) bench_die(path, VIV_E_IO);
     for (int i = 0; i < SYNCS; i++) {
         const uint64_t begin_ns = viv_os_now_ns();
-        if (pwrite(fd, payload, PAYLOAD, (off_t)i * 4096) != PAYLOAD || fdatasync(fd) != 0)
+        if (pwrite(fd, store_payload, PAYLOAD, (off_t)i * 4096) != PAYLOAD || fdatasync(fd) != 0)
             bench_die(path, VIV_E_IO);
         values[i] = (double)(viv_os_now_ns() - begin_ns) / 1e3;
     }
@@ -194,21 +206,23 @@ static double measure_sync(void)
 
 static void bench_append(const struct bench_options *options)
 {
-    open_store();
+    open_file();
     const struct bench_result results[] = {
         {"store.append.fdatasync", "µs", measure_sync(), 0, 0, false},
-        {"store.append.one_at_a_time", "1/s", bench_median(append_one_at_a_time, options), 0, 0,
-         false},
-        {"store.append.of_raw", "", bench_median_ratio(append_one_at_a_time, append_raw, options),
-         0, 0.7, true},
+        {"store.append.one_at_a_time", "1/s", bench_median(store_append_one_at_a_time, options), 0,
+         0, false},
+        {"store.append.of_raw", "",
+         bench_median_ratio(store_append_one_at_a_time, append_raw, options), 0, 0.7, true},
         {"store.append.sixteen", "",
-         bench_median_ratio(append_together, append_one_at_a_time, options), 0, 5, true}};
+         bench_median_ratio(store_append_together, store_append_one_at_a_time, options), 0, 5,
+         true}};
     for (size_t i = 0; i < VIV_COUNT_OF(results); i++)
         bench_emit(options, &results[i]);
-    close_store();
+    close_file();
 }
 
 const struct bench store_benches[] = {
     {"store", "append", {.count = 2000}, bench_append, false},
+    {"store", "append_postgres", {.count = 1000}, bench_append_postgres, false},
     {0},
 };

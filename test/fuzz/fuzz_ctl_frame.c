@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as what a client sends, as the connection reads them: frames, and the JSON of those
 // that have some. A frame that was read is written back as the same bytes.
+#include "fuzz.h"
+
 #include "ctl/frame.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_json(const struct viv_frame *frame)
 {

@@ -4,23 +4,16 @@
 #ifndef VIV_TEST_FUZZ_GUEST_H
 #define VIV_TEST_FUZZ_GUEST_H
 
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "cap/chan.h"
 #include "cap/ring.h"
 #include "sched/drive.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FUZZ_GUEST_BYTES = 1024, FUZZ_GUEST_RING = 768 };
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 struct fuzz_guest {
     int64_t live_before;

@@ -3,9 +3,9 @@
 // and addresses of the guest's choice, in a memory that ends with its last byte. Nothing traps,
 // nothing but the named buffers and the ring is written, and when the process has ended nothing is
 // left.
-#include "fuzz_guest.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz_guest.h"
 
 // One call: kind, operation or cap, address, length or future, then the payload, which is put at
 // the address when it fits.

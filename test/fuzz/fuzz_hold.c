@@ -2,21 +2,12 @@
 // Any bytes as what `viv-holder hold` and a kernel read: the first byte chooses between a frame, a
 // record, and a record whose sum is made right. What is taken is sound, and encodes to the same
 // bytes.
+#include "fuzz.h"
+
 #include "base/hash.h"
 #include "native/holder/hold_rec.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_state(const struct viv_hold_state *state)
 {

@@ -5,24 +5,14 @@
 //
 // Input: steps of {what, how much, bytes}: raw bytes over one of the two connections, or a frame of
 // a type with these bytes as its body, zero behind them; and the passing of time.
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "native/holder/hold_int.h"
 #include "os/file.h"
 #include "os/packet.h"
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { KERNELS = 2, STEPS_MAX = 64, QUEUE_BYTES = 8192, TYPES = 40 };
 

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as what `viv-holder init` and the kernel read from each other: the first byte chooses
 // between a frame and a plan. A plan that is taken encodes to the same bytes.
+#include "fuzz.h"
+
 #include "native/holder/plan.h"
 #include "native/holder/wire.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void try_frame(const uint8_t *data, size_t size)
 {

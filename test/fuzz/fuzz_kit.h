@@ -4,6 +4,8 @@
 #ifndef VIV_TEST_FUZZ_FUZZ_KIT_H
 #define VIV_TEST_FUZZ_FUZZ_KIT_H
 
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cap/room.h"
@@ -17,8 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define KIT_CHECK(expr)                                                                            \
     do {                                                                                           \

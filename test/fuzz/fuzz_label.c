@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a label. What is left is valid UTF-8 within the bound, and cleaning it again changes
 // nothing; what is escaped prints as it is.
+#include "fuzz.h"
+
 #include "base/text.h"
 #include "native/label.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_label(const char *label, size_t len)
 {

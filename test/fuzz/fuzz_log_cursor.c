@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a cursor, in both forms: nothing is believed but what we made, which comes back as
 // it was, and one altered bit undoes it. As an id: what parses prints the same.
+#include "fuzz.h"
+
 #include "native/cursor.h"
 #include "native/id.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static const uint8_t key[VIV_SIPHASH_KEY_BYTES] = {3, 1, 4, 1, 5};
 

@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A script of appends, reads, drains, failing allocations and pauses on two output rings with their
 // index, against plain arrays. The first byte: cap and policy. Then steps of four bytes.
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "cap/retire.h"
 #include "native/read.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { STEP_BYTES = 4, LOG_BYTES = 1 << 20, READ_BYTES = 9000 };
 

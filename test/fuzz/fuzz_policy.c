@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a policy. What is taken prints, reads back as the same policy, is packed, contains
 // itself and its intersection with itself; what is refused says where, and changes nothing.
+#include "fuzz.h"
+
 #include "cap/policy.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void close_anchor(struct viv_anchor *anchor)
 {

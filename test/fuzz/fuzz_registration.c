@@ -2,24 +2,14 @@
 // Any bytes as JSON, and as a registration. What is taken has one canonical text, which reads back
 // as the same value; a registration's normal form is the normal form of itself, and its schemas and
 // selectors can be used on any payload without harm.
+#include "fuzz.h"
+
 #include "base/cjson.h"
 #include "store/output.h"
 #include "store/regis.h"
 #include "store/schema.h"
 #include "store/select.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_canonical(json_t *value)
 {

@@ -2,9 +2,9 @@
 // Any bytes as the head of a wake ring, rewritten by the guest between flushes, in a memory that
 // ends with the ring or within it. The host writes the ring's fields and slots and nothing else,
 // never head, and tells each task at most once.
-#include "fuzz_guest.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz_guest.h"
 
 enum { FUTURES_MAX = 64, STEP_BYTES = 4 };
 

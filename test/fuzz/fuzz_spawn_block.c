@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a spawn block. What is taken is within its bounds, has whole texts, and gives an
 // environment or says why not; what is refused names a field and leaves nothing behind.
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "native/environ.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_text(const struct viv_native_text *text)
 {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files of a spill with any content, raw or packed: read to their end, and nothing beyond it.
+#include "fuzz.h"
+
 #include "base/buf.h"
 #include "harness/check.h"
 #include "native/spill.h"
@@ -8,8 +10,6 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX = 256 };
 

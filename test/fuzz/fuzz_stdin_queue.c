@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A script of writes, messages and deliveries on the queue before standard input, against a plain
 // array. The first byte: bound and prelude. Then steps of three bytes.
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "native/stdin.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { STEP_BYTES = 3, MODEL_BYTES = 1 << 20, WRITE_BYTES = 6000, PRELUDE_BYTES = 3000 };
 

@@ -6,7 +6,6 @@
 #include "base/hash.h"
 #include "os/file.h"
 #include "os/rand.h"
-#include "store/sqlite/memory.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -55,7 +54,6 @@ static enum viv_err path_of(struct viv_str url, char out[PATH_BYTES], struct viv
 static enum viv_err open_at(const char *path, int flags, sqlite3 **out_handle,
                             struct viv_store_diag *err)
 {
-    viv_store__sqlite_link_memory();
     const int code = sqlite3_open_v2(path, out_handle, flags, NULL);
     if (code == SQLITE_OK) {
         (void)sqlite3_busy_timeout(*out_handle, BUSY_MS);

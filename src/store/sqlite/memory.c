@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// SQLite's memory is ours (tag SQLITE), so that it is counted and tests can make it fail. The
-// library takes its allocator once, for all connections, before it is first used: hence before
-// main.
+// SQLite's memory is ours (tag SQLITE), so that it is counted and tests can make it fail.
 #include "store/sqlite/memory.h"
 
 #include "base/alloc.h"
-#include <sqlite3.h>
 #include <string.h>
 
 enum { SIZE_ROOM = 16 }; // the size stands before a block, which the library asks for
@@ -59,21 +56,10 @@ static void stop(void *arg)
     (void)arg;
 }
 
-// Nobody calls what a constructor is: in an archive, this file would be left out.
-void viv_store__sqlite_link_memory(void)
-{
-}
-
-static void use_our_memory(void) __attribute__((constructor));
-static void use_our_memory(void)
-{
-    static const sqlite3_mem_methods methods = {.xMalloc = take,
-                                                .xFree = give,
-                                                .xRealloc = change,
-                                                .xSize = size_of,
-                                                .xRoundup = round_up,
-                                                .xInit = start,
-                                                .xShutdown = stop};
-    (void)sqlite3_config(SQLITE_CONFIG_MALLOC, &methods); // too late only after a first use
-    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);     // or one lock for all allocations
-}
+const sqlite3_mem_methods viv_sqlite_memory = {.xMalloc = take,
+                                               .xFree = give,
+                                               .xRealloc = change,
+                                               .xSize = size_of,
+                                               .xRoundup = round_up,
+                                               .xInit = start,
+                                               .xShutdown = stop};

@@ -452,6 +452,32 @@ static void another_kernels_programs_live_on(void **state)
     close(life);
 }
 
+// The second one does not take the first one's groups for those of a process that had its number.
+static void a_second_kernel_of_the_process_leaves_the_first_alone(void **state)
+{
+    (void)state;
+    struct viv_native_spawned spawned;
+    struct viv_native_status told;
+    open_rig(1);
+    rig_request(&rig, "sleep", "1000", NULL);
+    CHECK(rig_spawn(&rig, &spawned) == VIV_OK);
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = spawned.pid};
+    viv_sched_leave(rig.member);
+    struct native_rig *other = calloc(1, sizeof *other);
+    CHECK(other != NULL);
+    rig_open(other);
+    rig_request(other, "true", NULL);
+    const struct viv_native_ref second = rig_start(other);
+    assert_int_equal(rig_wait(other, &second, NULL), VIV_OK);
+    rig_close(other);
+    free(other);
+    CHECK(viv_sched_enter(viv_kernel_sched(rig.kernel), &rig.member) == VIV_OK);
+    rig_status(&rig, &ref, &told);
+    assert_int_equal(told.phase, VIV_NATIVE_RUNNING);
+    assert_int_equal(kill(told.os_pid, 0), 0);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +489,7 @@ int main(void)
         cmocka_unit_test(case_023_each_allocation_fails_once),
         cmocka_unit_test(case_023_each_call_fails_once),
         cmocka_unit_test(another_kernels_programs_live_on),
+        cmocka_unit_test(a_second_kernel_of_the_process_leaves_the_first_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

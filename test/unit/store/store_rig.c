@@ -4,10 +4,12 @@
 
 #include "base/alloc.h"
 #include "harness/check.h"
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-static const char *const names[RIG_BACKENDS] = {"memory", "sqlite"};
+static const char *const names[RIG_BACKENDS] = {"memory", "sqlite", "postgres"};
 
 static int64_t wall_ms(void *arg)
 {
@@ -23,6 +25,73 @@ static void open_store(struct rig *rig)
 {
     const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag);
     if (err != VIV_OK) fail_msg("%s: %s", rig->url, rig->diag.d.text);
+}
+
+// ---- the server ----
+
+const char *rig_server_url(void)
+{
+    static char text[RIG_URL_BYTES - 64]; // read once; test programs have one thread at this time
+    const char *url = getenv("VIV_TEST_PG_URL"), *path = getenv("VIV_TEST_PG_FILE");
+    if (url != NULL && *url != '\0') return url;
+    FILE *file = path == NULL ? NULL : fopen(path, "r");
+    if (file != NULL) {
+        CHECK(fgets(text, sizeof text, file) != NULL);
+        CHECK(fclose(file) == 0);
+        return text;
+    }
+    fail_msg("no server: export VIV_TEST_PG_URL=\"$(tools/private-postgres start --watch $$ "
+             "/tmp/pg)\"");
+    return NULL;
+}
+
+void rig_plain_url(const char *url, char out_url[RIG_URL_BYTES])
+{
+    static const char own[] = "viv_schema=";
+    const char *name = strstr(url, own);
+    const size_t before = name == NULL ? strlen(url) : (size_t)(name - url);
+    const char *behind = name == NULL ? "" : name + strcspn(name, "&");
+    (void)snprintf(out_url, RIG_URL_BYTES, "%.*s%s", (int)before, url,
+                   *behind == '&' ? behind + 1 : "");
+    const size_t len = strlen(out_url);
+    if (out_url[len - 1] == '?' || out_url[len - 1] == '&') out_url[len - 1] = '\0';
+}
+
+static void ignore_notice(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
+void rig_server_run(const char *url, const char *sql)
+{
+    char plain[RIG_URL_BYTES];
+    rig_plain_url(url, plain);
+    PGconn *handle = PQconnectdb(plain);
+    (void)PQsetNoticeProcessor(handle, ignore_notice, NULL);
+    PGresult *result = PQexec(handle, sql);
+    const ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(handle));
+    PQclear(result);
+    PQfinish(handle);
+}
+
+// A schema for each case: of this OS process, counted.
+static void take_schema(struct rig *rig)
+{
+    static int made; // tests run one after the other
+    const char *base = rig_server_url();
+    (void)snprintf(rig->schema, sizeof rig->schema, "t%d_%d", (int)getpid(), ++made);
+    (void)snprintf(rig->url, sizeof rig->url, "%s%cviv_schema=%s", base,
+                   strchr(base, '?') == NULL ? '?' : '&', rig->schema);
+}
+
+static void drop_schema(struct rig *rig)
+{
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "DROP SCHEMA %s CASCADE", rig->schema);
+    rig_server_run(rig->url, sql);
 }
 
 struct run {
@@ -42,11 +111,13 @@ static void run_case(void **state)
     atomic_store(&rig.lease_ms, 5000000);
     (void)snprintf(rig.url, sizeof rig.url, "%s",
                    run->backend == RIG_MEMORY ? "memory:" : "sqlite:store/s.db");
+    if (run->backend == RIG_POSTGRES) take_schema(&rig);
     viv_mem_init(&rig.mem, VIV_TAG_TEST);
     open_store(&rig);
     run->named->run(&rig);
     viv_store_close(rig.store);
     viv_mem_deinit(&rig.mem);
+    if (run->backend == RIG_POSTGRES) drop_schema(&rig);
     assert_int_equal(viv_alloc_live_bytes(VIV_TAG_STORE), before);
 }
 
@@ -60,7 +131,7 @@ int rig_run(const struct rig_named *cases, size_t count)
     size_t made = 0;
     for (int backend = 0; backend < RIG_BACKENDS; backend++)
         for (size_t i = 0; i < count; i++) {
-            if (cases[i].is_kept && backend == RIG_MEMORY) continue;
+            if ((cases[i].backends & 1u << backend) == 0) continue;
             runs[made] = (struct run){&cases[i], (enum rig_backend)backend};
             (void)snprintf(texts[made], NAME, "%s.%s", names[backend], cases[i].name);
             tests[made] = (struct CMUnitTest){

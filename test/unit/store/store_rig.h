@@ -8,9 +8,11 @@
 
 #include "base/mem.h"
 #include "store/objects.h"
+#include "store/queue.h"
 #include <stdatomic.h>
 
-enum rig_backend { RIG_MEMORY, RIG_SQLITE, RIG_BACKENDS };
+enum { RIG_URL_BYTES = 512 };
+enum rig_backend { RIG_MEMORY, RIG_SQLITE, RIG_POSTGRES, RIG_BACKENDS };
 
 struct rig {
     enum rig_backend backend;
@@ -20,19 +22,28 @@ struct rig {
     _Atomic int64_t wall_ms, lease_ms;
     struct viv_mem mem;
     struct viv_store_diag diag;
-    char url[256];
+    char url[RIG_URL_BYTES], schema[32]; // schema: on a server
 };
 
 typedef void (*rig_case)(struct rig *rig);
 struct rig_named {
     const char *name;
     rig_case run;
-    bool is_kept; // not on stores that are lost when they are closed
+    unsigned backends; // bits, by enum rig_backend
 };
-#define RIG_CASE(function) {#function, function, false}
-#define RIG_KEPT_CASE(function) {#function, function, true}
+#define RIG_CASE(function) {#function, function, 7}
+#define RIG_KEPT_CASE(function) {#function, function, 6}  // not where closing loses the store
+#define RIG_LOCAL_CASE(function) {#function, function, 3} // not on a server
+#define RIG_ONLY_CASE(function, backend) {#function, function, 1u << (backend)}
 
 int rig_run(const struct rig_named *cases, size_t count);
+// The url of the server that tests use, made by tools/private-postgres. Fails the test where there
+// is none.
+const char *rig_server_url(void);
+// A store's url as libpq understands it.
+void rig_plain_url(const char *url, char out_url[RIG_URL_BYTES]);
+// Statements of a case by itself, on the server that a url names.
+void rig_server_run(const char *url, const char *sql);
 void rig_reopen(struct rig *rig);
 
 // Registers {"id":ID, external input or command, more}; more: further members, or "".

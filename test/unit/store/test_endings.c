@@ -134,7 +134,8 @@ static void case_042_host_and_a_live_lease(struct rig *rig)
     const struct viv_complete forced = {
         .output = str(SUCCESS), .authority = str(HOST), .flags = VIV_COMPLETE_FORCE};
     RIG_OK(viv_store_complete(rig->store, str("a"), &forced, &rig->mem, NULL, &rig->diag));
-    RIG_ERR(viv_store_renew(rig->store, &lease, 1000, &rig->diag), VIV_STORE_FENCED);
+    RIG_ERR(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag),
+            VIV_STORE_FENCED);
 }
 
 static void case_045_nothing_after_the_end(struct rig *rig)
@@ -173,7 +174,8 @@ static void case_065_and_66_who_may_claim(struct rig *rig)
     RIG_OK(rig_claim(rig, "b", "me", NULL, 1000, &again)); // a retry, or a second instance
     assert_int_equal(again.f.fence, 2);
     assert_string_not_equal(again.f.token, first.f.token);
-    RIG_ERR(viv_store_renew(rig->store, &first, 1000, &rig->diag), VIV_STORE_FENCED);
+    RIG_ERR(viv_store_renew(rig->store, &first, 1000, (struct viv_str){0}, &rig->diag),
+            VIV_STORE_FENCED);
 }
 
 static void case_067_to_69_expiry_renewal_release(struct rig *rig)
@@ -182,25 +184,26 @@ static void case_067_to_69_expiry_renewal_release(struct rig *rig)
     bool released = true;
     rig_register(rig, "a", "rerunnable", "");
     RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &first));
-    RIG_OK(viv_store_renew(rig->store, &first, 3000, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &first, 3000, (struct viv_str){0}, &rig->diag));
     assert_int_equal(first.expires_ms, 5003000);
-    RIG_OK(viv_store_renew(rig->store, &first, 10, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &first, 10, (struct viv_str){0}, &rig->diag));
     assert_int_equal(first.expires_ms, 5003000);
     atomic_fetch_add(&rig->lease_ms, 2999);
     RIG_ERR(rig_claim(rig, "a", "you", "1", 1000, &second), VIV_STORE_LEASED);
     atomic_fetch_add(&rig->lease_ms, 1); // case 112: equality is expired
     RIG_OK(rig_claim(rig, "a", "you", "1", 1000, &second));
     assert_int_equal(second.f.fence, 2);
-    RIG_ERR(viv_store_renew(rig->store, &first, 1000, &rig->diag), VIV_STORE_FENCED);
-    RIG_OK(viv_store_release(rig->store, &first, &released, &rig->diag));
+    RIG_ERR(viv_store_renew(rig->store, &first, 1000, (struct viv_str){0}, &rig->diag),
+            VIV_STORE_FENCED);
+    RIG_OK(viv_store_release(rig->store, &first, NULL, &released, &rig->diag));
     assert_false(released);
-    RIG_OK(viv_store_release(rig->store, &second, &released, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &second, NULL, &released, &rig->diag));
     assert_true(released);
     RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &third));
     assert_int_equal(third.f.fence, 3);
     struct viv_lease unknown = third;
     unknown.id = str("x");
-    RIG_OK(viv_store_release(rig->store, &unknown, &released, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &unknown, NULL, &released, &rig->diag));
     assert_false(released);
 }
 

@@ -264,8 +264,8 @@ static void case_064_what_moves_no_row(struct rig *rig)
     atomic_fetch_add(&rig->wall_ms, 1000);
     RIG_OK(grant(rig, &home, "a", "{}"));
     RIG_OK(rig_claim(rig, "a", "me", NULL, 1000, &lease));
-    RIG_OK(viv_store_renew(rig->store, &lease, 2000, &rig->diag));
-    RIG_OK(viv_store_release(rig->store, &lease, NULL, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &lease, 2000, (struct viv_str){0}, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &lease, NULL, NULL, &rig->diag));
     assert_int_equal(rig_get(rig, "a").updated_ms, before.updated_ms);
 }
 

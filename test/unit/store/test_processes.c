@@ -183,7 +183,7 @@ static void case_097_opened_again(struct rig *rig)
     rig_expect_text(b.await_output, "{\"type\":\"success\",\"value\":[1]}");
     RIG_OK(rig_append(rig, "a", "e", "{\"x\":1}", "key", &second));
     assert_int_equal(second.seq, first.seq);
-    RIG_OK(viv_store_renew(rig->store, &lease, 20000, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &lease, 20000, (struct viv_str){0}, &rig->diag));
     rig_register(rig, "c", "external", "");
     assert_int_equal(rig_get(rig, "c").birth, 3);
 }

@@ -90,8 +90,8 @@ static void what_is_no_change(struct rig *rig)
     RIG_OK(viv_store_grant(rig->store, &scope, str("a"), str("{}"), &rig->diag));
     RIG_OK(viv_store_revoke(rig->store, &scope, str("a"), &rig->diag));
     RIG_OK(rig_claim(rig, "a", "me", NULL, 1000, &lease));
-    RIG_OK(viv_store_renew(rig->store, &lease, 2000, &rig->diag));
-    RIG_OK(viv_store_release(rig->store, &lease, NULL, &rig->diag));
+    RIG_OK(viv_store_renew(rig->store, &lease, 2000, (struct viv_str){0}, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &lease, NULL, NULL, &rig->diag));
     assert_int_equal(changes(rig, before, 10).count, 0);
 }
 
@@ -190,7 +190,7 @@ static void case_094_exactly_what_is_meant(struct rig *rig)
                                     &rig->mem, NULL, &rig->diag));
     RIG_OK(rig_claim(rig, "old", "me", NULL, 1000, &lease));
     RIG_OK(viv_store_checkpoint_put(rig->store, str("old"), 1, str("x"), &lease.f, &rig->diag));
-    RIG_OK(viv_store_release(rig->store, &lease, NULL, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &lease, NULL, NULL, &rig->diag));
     end(rig, "older");
     end(rig, "labelled");
     atomic_fetch_add(&rig->wall_ms, 10);

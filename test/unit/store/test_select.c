@@ -82,6 +82,29 @@ static void case_020_templates(void **state)
         VIV_STORE_SELECTOR);
 }
 
+// Templates within templates: 2^20 parts; and 400 times 4 KiB.
+static void what_a_template_may_cost(void **state)
+{
+    enum { DEPTH = 20, TIMES = 400, LONG = 4096 };
+    static char text[8192], payload[LONG + 3];
+    (void)state;
+    size_t len = 0;
+    for (int i = 0; i < DEPTH; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len,
+                                "{\"template\":\"{a}{a}\",\"fields\":{\"a\":");
+    len += (size_t)snprintf(text + len, sizeof text - len, "{\"const\":\"\"}");
+    for (int i = 0; i < DEPTH; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "}}");
+    assert_int_equal(pick(text, "1", NULL), VIV_E_TOOBIG);
+    len = (size_t)snprintf(text, sizeof text, "{\"template\":\"");
+    for (int i = 0; i < TIMES; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "{a}");
+    (void)snprintf(text + len, sizeof text - len, "\",\"fields\":{\"a\":\"payload\"}}");
+    memset(payload, 'x', sizeof payload - 1);
+    payload[0] = payload[LONG + 1] = '"';
+    assert_int_equal(pick(text, payload, NULL), VIV_E_TOOBIG);
+}
+
 static void case_021_truth(void **state)
 {
     static const char *const no[] = {"null", "false", "\"\"", "[]", "{}"};
@@ -129,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pointers),
         cmocka_unit_test(case_020_templates),
+        cmocka_unit_test(what_a_template_may_cost),
         cmocka_unit_test(case_021_truth),
         cmocka_unit_test(what_registration_refuses),
     };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wakes (cases 48, 49, 52 to 55) on every back end, and an outbox that outlives its process (54).
+// Wakes (cases 15, 48, 49, 52 to 55) on every back end, and an outbox that outlives its process
+// (54).
 #include "store_rig.h"
 
 #include "harness/check.h"
@@ -49,6 +50,19 @@ static void case_048_a_wake_in_the_outbox(struct rig *rig)
     assert_int_equal(wakes.items[0].deliveries, 1);
     assert_int_equal(wakes.items[0].created_ms, 1700000000000);
     assert_int_equal(wakes.items[0].take_token.n, 32);
+}
+
+static void case_015_the_end_wakes_when_it_is_declared(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable",
+                 "\"event_types\":[{\"name\":\"process.completed\",\"wake\":{\"input\":"
+                 "{\"pointer\":\"/await_output/value\"}}}],\"wake_target\":{\"session\":\"away\"}");
+    RIG_OK(rig_complete(rig, "a", "{\"type\":\"success\",\"value\":[7]}",
+                        "{\"type\":\"host\",\"reason\":\"r\"}", NULL));
+    const struct viv_wakes wakes = take(rig, &away, 10);
+    assert_int_equal(wakes.count, 1);
+    rig_expect_text(wakes.items[0].type, "process.completed");
+    rig_expect_text(wakes.items[0].input, "[7]");
 }
 
 static void case_049_two_events_and_one_wake(struct rig *rig)
@@ -172,6 +186,7 @@ static void case_055_two_consumers(struct rig *rig)
 int main(void)
 {
     static const struct rig_named cases[] = {
+        RIG_CASE(case_015_the_end_wakes_when_it_is_declared),
         RIG_CASE(case_048_a_wake_in_the_outbox),
         RIG_CASE(case_049_two_events_and_one_wake),
         RIG_CASE(case_052_acknowledged_by_the_event),

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// The back end on a server of PostgreSQL: finding or making the store in a schema of its database.
+#include "store/postgres/notice.h"
+
+#include "base/hash.h"
+#include "os/clock.h"
+#include "os/rand.h"
+#include "store/postgres/schema.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { READERS = 4, LOOK_MS = 5000 };
+#define OPEN_NS (15 * VIV_NS_PER_SEC)
+
+struct backend {
+    struct viv_backend base;
+    struct viv_pg__target target;
+    PGconn *first;                // made when the store was opened; the writer's. NULL: taken
+    struct viv_pg__server server; // of the first
+    struct viv_pg__notice notice; // of the thread of waits
+};
+
+static struct backend *backend_of(struct viv_backend *base)
+{
+    return VIV_CONTAINER_OF(base, struct backend, base);
+}
+
+static enum viv_err connect_base(struct viv_backend *base, bool is_write, struct viv_db **out_db,
+                                 struct viv_store_diag *err)
+{
+    struct backend *backend = backend_of(base);
+    (void)err;
+    VIV_TRY(viv_pg__session_new(&backend->target, out_db));
+    if (!is_write) return VIV_OK;
+    viv_pg__session_use(*out_db, backend->first, &backend->server);
+    backend->first = NULL;
+    return VIV_OK;
+}
+
+// ---- opening ----
+
+static void close_backend(VIV_OWN struct viv_backend *base)
+{
+    struct backend *backend = backend_of(base);
+    PQfinish(backend->first);
+    viv_pg__notice_deinit(&backend->notice);
+    viv_pg__target_deinit(&backend->target);
+    viv_free(backend, sizeof *backend, VIV_TAG_STORE);
+}
+
+static void announce(struct viv_backend *base, const char *ids, size_t bytes)
+{
+    viv_pg__notice_tell(&backend_of(base)->notice, ids, bytes);
+}
+
+static int get_bell(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    return viv_pg__notice_bell(&backend_of(base)->notice, told, arg);
+}
+
+static void hear(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    viv_pg__notice_hear(&backend_of(base)->notice, told, arg);
+}
+
+static const struct viv_backend_ops backend_ops = {.connect = connect_base,
+                                                   .announce = announce,
+                                                   .bell = get_bell,
+                                                   .hear = hear,
+                                                   .close = close_backend};
+
+// One value; *out_number is 0 for NULL.
+static enum viv_err ask_number(struct backend *backend, const char *sql, const char *arg,
+                               int64_t *out_number, struct viv_diag *diag)
+{
+    const struct viv_pg__question question = {
+        .sql = sql, .args = {arg}, .count = arg == NULL ? 0 : 1};
+    PGresult *result;
+    VIV_TRY(viv_pg__ask(backend->first, &question, viv_os_now_ns() + OPEN_NS, &result, diag));
+    *out_number = PQntuples(result) == 0 ? 0 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return VIV_OK;
+}
+
+static enum viv_err find_store(struct backend *backend, bool *out_is_there, struct viv_diag *diag)
+{
+    int64_t count = 0;
+    VIV_TRY(ask_number(backend,
+                       "SELECT count(*) FROM pg_tables WHERE tablename='meta' AND schemaname=$1",
+                       backend->target.schema, &count, diag));
+    *out_is_there = count > 0;
+    return VIV_OK;
+}
+
+static enum viv_err make_tables(struct backend *backend, struct viv_diag *diag)
+{
+    uint8_t bytes[24];
+    char hex[2 * sizeof bytes + 1], schema[80], rows[240];
+    int64_t nothing;
+    VIV_TRY(viv_os_random(bytes, sizeof bytes));
+    viv_hex_encode(bytes, sizeof bytes, hex);
+    (void)snprintf(schema, sizeof schema, "CREATE SCHEMA IF NOT EXISTS \"%s\"",
+                   backend->target.schema);
+    (void)snprintf(rows, sizeof rows,
+                   "INSERT INTO meta VALUES('store_id','%.32s'),('epoch','%.16s'),('schema','%d'),"
+                   "('min_reader','%d'),('position','0'),('tomb_low','0')",
+                   hex, hex + 32, VIV_PG_VERSION, VIV_PG_VERSION);
+    VIV_TRY(ask_number(backend, schema, NULL, &nothing, diag));
+    VIV_TRY(ask_number(backend, VIV_PG_SCHEMA, NULL, &nothing, diag));
+    return ask_number(backend, rows, NULL, &nothing, diag);
+}
+
+// Who makes the store holds a lock that ends with the transaction; the others find it made.
+static enum viv_err create(struct backend *backend, struct viv_diag *diag)
+{
+    static const char lock[] =
+        "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended('vivarium:'||$1,0))";
+    int64_t nothing;
+    bool is_there;
+    VIV_TRY(ask_number(backend, "BEGIN", NULL, &nothing, diag));
+    VIV_TRY(ask_number(backend, lock, backend->target.schema, &nothing, diag));
+    VIV_TRY(find_store(backend, &is_there, diag));
+    if (!is_there) VIV_TRY(make_tables(backend, diag));
+    return ask_number(backend, "COMMIT", NULL, &nothing, diag);
+}
+
+static enum viv_err look_at(struct backend *backend, const struct viv_store_opts *opts,
+                            struct viv_diag *diag)
+{
+    bool is_there;
+    int64_t version;
+    VIV_TRY(find_store(backend, &is_there, diag));
+    if (!is_there && !opts->create)
+        return viv_diag_set(diag, VIV_E_NOTFOUND, "no store is in schema %s",
+                            backend->target.schema);
+    if (!is_there) VIV_TRY(create(backend, diag));
+    if (opts->event_feed) VIV_TRY(ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &version, diag));
+    VIV_TRY(ask_number(backend, "SELECT value FROM meta WHERE key='schema'", NULL, &version, diag));
+    if (version > VIV_PG_VERSION)
+        return viv_diag_set(diag, VIV_STORE_NEWER,
+                            "the store has version %lld; this program knows %d", (long long)version,
+                            VIV_PG_VERSION);
+    return version < 1 ? viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version") : VIV_OK;
+}
+
+enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,
+                                      struct viv_backend **out_backend, struct viv_store_diag *err)
+{
+    struct viv_diag *diag = err == NULL ? NULL : &err->d;
+    struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
+    if (backend == NULL) return VIV_E_EXHAUSTED;
+    backend->base = (struct viv_backend){
+        .ops = &backend_ops, .readers = READERS, .is_server = true, .look_ms = LOOK_MS};
+    backend->notice.target = &backend->target;
+    enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
+    if (result == VIV_OK)
+        result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
+                                 &backend->server, diag);
+    backend->base.tier = backend->server.tier;
+    if (result == VIV_OK) result = look_at(backend, opts, diag);
+    if (result != VIV_OK) {
+        close_backend(&backend->base);
+        return result;
+    }
+    *out_backend = &backend->base;
+    return VIV_OK;
+}

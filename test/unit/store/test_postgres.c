@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only a server can do: refuse a statement, keep a lock, lose a connection before or while a
+// transaction commits, go away and come back, have a clock of its own.
+//
+// Faults are made on the server, by triggers that raise an error or end their own connection, so
+// that they come at the same place in every run; a sequence counts them, since it is not rolled
+// back. VIV_TEST_ROUNDS=1: case 105 cuts at every byte.
+#include "store_rig.h"
+
+#include "harness/check.h"
+#include "os/fault.h"
+#include "os/thread.h"
+#include "pg_proxy.h"
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SQL = 2048, STRIDE = 7, DAY_S = 86400, HOUR_MS = 3600000 };
+
+// The clock of this OS process, which a case moves (115). Global: it replaces the C library's.
+static _Atomic int64_t clock_shift_s;
+int clock_gettime(clockid_t clock, struct timespec *out_time);
+int clock_gettime(clockid_t clock, struct timespec *out_time)
+{
+    const int r = (int)syscall(SYS_clock_gettime, clock, out_time);
+    if (r == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME))
+        out_time->tv_sec += atomic_load_explicit(&clock_shift_s, memory_order_relaxed);
+    return r;
+}
+
+// Statements in the schema of the case.
+static void run_sql(struct rig *rig, const char *sql)
+{
+    char text[SQL];
+    CHECK((size_t)snprintf(text, sizeof text, "SET search_path=%s; %s", rig->schema, sql) < SQL);
+    rig_server_run(rig->url, text);
+}
+
+static void reopen_with(struct rig *rig, const char *more)
+{
+    const size_t len = strlen(rig->url);
+    (void)snprintf(rig->url + len, sizeof rig->url - len, "%s", more);
+    rig_reopen(rig);
+}
+
+static enum viv_err append_to(struct rig *rig, const char *id, const char *key)
+{
+    return rig_append(rig, id, "e", "1", key, NULL);
+}
+
+// ---- opening ----
+
+static enum viv_err try_open(struct rig *rig, const char *url, const struct viv_store_opts *opts)
+{
+    struct viv_store *store;
+    const enum viv_err err = viv_store_open(str(url), opts, &store, &rig->diag);
+    if (err == VIV_OK) viv_store_close(store);
+    return err;
+}
+
+static void urls_that_lead_nowhere(struct rig *rig)
+{
+    char url[2 * RIG_URL_BYTES], plain[RIG_URL_BYTES];
+    struct viv_store_opts opts = {.create = false};
+    rig_plain_url(rig->url, plain);
+    const char between = strchr(plain, '?') == NULL ? '?' : '&';
+    (void)snprintf(url, sizeof url, "%s%cviv_schema=%s_not", plain, between, rig->schema);
+    assert_int_equal(try_open(rig, url, &opts), VIV_E_NOTFOUND);
+    static const char *const bad[] = {
+        "a-b", "", "1a", "a%20b", "a\"b", "a234567890123456789012345678901234567890123456789_51"};
+    for (size_t i = 0; i < VIV_COUNT_OF(bad); i++) {
+        (void)snprintf(url, sizeof url, "%s%cviv_schema=%s", plain, between, bad[i]);
+        assert_int_equal(try_open(rig, url, &opts), VIV_E_INVAL);
+    }
+    assert_int_equal(try_open(rig, "postgres:nothing", &opts), VIV_E_INVAL);
+    assert_int_equal(try_open(rig, "postgres://h/d?no_such_word=1", &opts), VIV_E_INVAL);
+    assert_int_equal(try_open(rig, "postgres:///d?host=/nonexistent", &opts),
+                     VIV_STORE_UNAVAILABLE);
+    assert_non_null(strstr(rig->diag.d.text, "/nonexistent"));
+    // viv_schema may stand anywhere; what stands beside it is libpq's.
+    (void)snprintf(url, sizeof url, "%s&application_name=x", rig->url);
+    assert_int_equal(try_open(rig, url, &opts), VIV_OK);
+}
+
+static void case_098_a_store_of_a_later_version(struct rig *rig)
+{
+    const struct viv_store_opts opts = {.create = true};
+    run_sql(rig, "UPDATE meta SET value='2' WHERE key='schema'");
+    assert_int_equal(try_open(rig, rig->url, &opts), VIV_STORE_NEWER);
+    run_sql(rig, "DELETE FROM meta WHERE key='schema'");
+    assert_int_equal(try_open(rig, rig->url, &opts), VIV_STORE_CORRUPT);
+}
+
+struct opener {
+    struct rig *rig;
+    enum viv_err err;
+};
+
+static void do_open(void *arg)
+{
+    struct opener *self = arg;
+    struct viv_store *store;
+    self->err = viv_store_open(str(self->rig->url), &self->rig->opts, &store, NULL);
+    if (self->err == VIV_OK) viv_store_close(store);
+}
+
+static void many_make_the_same_store(struct rig *rig)
+{
+    enum { OPENERS = 8 };
+    struct opener openers[OPENERS];
+    struct viv_thread *threads[OPENERS];
+    viv_store_close(rig->store);
+    run_sql(rig, "DO $$ BEGIN EXECUTE 'DROP SCHEMA '||"
+                 "current_schema||' CASCADE'; END $$");
+    for (int i = 0; i < OPENERS; i++) {
+        openers[i] = (struct opener){rig, VIV_OK};
+        assert_int_equal(viv_thread_start("open", 0, do_open, &openers[i], &threads[i]), VIV_OK);
+    }
+    for (int i = 0; i < OPENERS; i++) {
+        viv_thread_join(threads[i]);
+        assert_int_equal(openers[i].err, VIV_OK);
+    }
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
+    rig_register(rig, "a", "external", "");
+}
+
+static void only_databases_in_utf8(struct rig *rig)
+{
+    char url[RIG_URL_BYTES], sql[128];
+    const struct viv_store_opts opts = {.create = true};
+    (void)snprintf(sql, sizeof sql, "CREATE DATABASE %s ENCODING 'SQL_ASCII' TEMPLATE template0",
+                   rig->schema);
+    rig_server_run(rig->url, sql);
+    (void)snprintf(url, sizeof url, "%s&dbname=%s", rig->url, rig->schema);
+    assert_int_equal(try_open(rig, url, &opts), VIV_E_INVAL);
+    (void)snprintf(sql, sizeof sql, "DROP DATABASE %s", rig->schema);
+    rig_server_run(rig->url, sql);
+}
+
+static void case_099_commits_that_wait_for_no_disk(struct rig *rig)
+{
+    assert_int_equal(viv_store_tier(rig->store), VIV_TIER_DURABLE);
+    rig->opts.tier = VIV_TIER_DURABLE;
+    rig_reopen(rig);
+    viv_store_close(rig->store);
+    const size_t len = strlen(rig->url);
+    (void)snprintf(rig->url + len, sizeof rig->url - len, "&options=-csynchronous_commit%%3Doff");
+    assert_int_equal(try_open(rig, rig->url, &rig->opts), VIV_STORE_TIER);
+    rig->opts.tier = VIV_TIER_PROCESS;
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
+    assert_int_equal(viv_store_tier(rig->store), VIV_TIER_PROCESS);
+}
+
+// ---- statements that are refused ----
+
+// The first `count` events of type f are refused with a SQLSTATE.
+static void refuse_f(struct rig *rig, const char *state, int count)
+{
+    char sql[SQL];
+    (void)snprintf(sql, sizeof sql,
+                   "DROP TRIGGER IF EXISTS refuse ON event; DROP SEQUENCE IF EXISTS refused;"
+                   "CREATE SEQUENCE refused; CREATE OR REPLACE FUNCTION refuse() RETURNS trigger "
+                   "LANGUAGE plpgsql AS $f$ BEGIN IF nextval('refused')<=%d THEN "
+                   "RAISE EXCEPTION 'refused' USING ERRCODE='%s'; END IF; RETURN NEW; END $f$;"
+                   "CREATE TRIGGER refuse BEFORE INSERT ON event FOR EACH ROW "
+                   "WHEN (NEW.type='f') EXECUTE FUNCTION refuse()",
+                   count, state);
+    run_sql(rig, sql);
+}
+
+static void what_may_work_later_is_tried_again(struct rig *rig)
+{
+    static const char *const states[] = {"40001", "40P01", "55P03", "57P03", "25006"};
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (size_t i = 0; i < VIV_COUNT_OF(states); i++) {
+        refuse_f(rig, states[i], 3);
+        RIG_OK(rig_append(rig, "a", "f", "1", NULL, NULL));
+        assert_int_equal(rig_get(rig, "a").last_seq, i + 1);
+    }
+    // Until the deadline.
+    rig->opts.op_timeout_ms = 300;
+    rig_reopen(rig);
+    refuse_f(rig, "40001", 1000000);
+    RIG_ERR(rig_append(rig, "a", "f", "1", NULL, NULL), VIV_E_BUSY);
+    assert_true(rig->diag.retryable);
+    refuse_f(rig, "25006", 1000000);
+    RIG_ERR(rig_append(rig, "a", "f", "1", NULL, NULL), VIV_STORE_UNAVAILABLE);
+    assert_true(rig->diag.retryable);
+    assert_int_equal(rig_get(rig, "a").last_seq, VIV_COUNT_OF(states));
+}
+
+static void what_a_server_says_has_a_code(struct rig *rig)
+{
+    static const struct {
+        const char *state;
+        enum viv_err err;
+    } states[] = {{"53100", VIV_STORE_NO_SPACE}, {"XX001", VIV_STORE_CORRUPT},
+                  {"XX002", VIV_STORE_CORRUPT},  {"53200", VIV_E_EXHAUSTED},
+                  {"42501", VIV_E_DENIED},       {"23514", VIV_E_IO}};
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (size_t i = 0; i < VIV_COUNT_OF(states); i++) {
+        refuse_f(rig, states[i].state, 1);
+        RIG_ERR(rig_append(rig, "a", "f", "1", NULL, NULL), states[i].err);
+        assert_int_equal(rig_get(rig, "a").last_seq, i); // no trace
+        RIG_OK(append_to(rig, "a", NULL));
+    }
+}
+
+struct appender {
+    struct rig *rig;
+    char id[8];
+    const char *type;
+    enum viv_err err;
+};
+
+static void do_append(void *arg)
+{
+    struct appender *self = arg;
+    const struct viv_append append = {.type = str(self->type), .payload = str("1")};
+    struct viv_mem mem;
+    viv_mem_init(&mem, VIV_TAG_TEST);
+    self->err =
+        viv_store_append(self->rig->store, str(self->id), &append, &mem, NULL, NULL, NULL, NULL);
+    viv_mem_deinit(&mem);
+}
+
+// Of a batch one operation is refused while it commits: the others are done.
+static void one_refused_does_not_hurt_the_others(struct rig *rig)
+{
+    enum { APPENDERS = 16, ROUNDS = 8 };
+    struct appender appenders[APPENDERS];
+    struct viv_thread *threads[APPENDERS];
+    for (int i = 0; i < APPENDERS; i++) {
+        appenders[i] = (struct appender){.rig = rig, .type = i % 5 == 0 ? "f" : "e"};
+        (void)snprintf(appenders[i].id, sizeof appenders[i].id, "p%d", i);
+        rig_register(rig, appenders[i].id, "rerunnable", RIG_TYPES);
+    }
+    refuse_f(rig, "23514", 1000000);
+    for (int round = 1; round <= ROUNDS; round++) {
+        for (int i = 0; i < APPENDERS; i++)
+            assert_int_equal(viv_thread_start("append", 0, do_append, &appenders[i], &threads[i]),
+                             VIV_OK);
+        for (int i = 0; i < APPENDERS; i++)
+            viv_thread_join(threads[i]);
+        for (int i = 0; i < APPENDERS; i++) {
+            assert_int_equal(appenders[i].err, i % 5 == 0 ? VIV_E_IO : VIV_OK);
+            assert_int_equal(rig_get(rig, appenders[i].id).last_seq, i % 5 == 0 ? 0 : round);
+        }
+    }
+}
+
+static void settings_of_a_session(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    run_sql(rig, "CREATE TABLE seen(name text, value text); CREATE FUNCTION see() RETURNS trigger "
+                 "LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen SELECT name,setting FROM "
+                 "pg_settings; RETURN NEW; END $f$; CREATE TRIGGER see BEFORE INSERT ON event "
+                 "FOR EACH ROW EXECUTE FUNCTION see()");
+    RIG_OK(append_to(rig, "a", NULL));
+    run_sql(rig, "DO $$ BEGIN IF (SELECT count(*) FROM seen WHERE (name,value) IN "
+                 "(('lock_timeout','10000'),('statement_timeout','30000'),"
+                 "('idle_in_transaction_session_timeout','30000'),('client_encoding','UTF8'),"
+                 "('transaction_isolation','read committed'),('application_name','viv')))<>6 "
+                 "THEN RAISE 'settings'; END IF; END $$");
+}
+
+// ---- locks ----
+
+static void a_lock_that_is_not_had(struct rig *rig)
+{
+    char plain[RIG_URL_BYTES], sql[160];
+    rig->opts.op_timeout_ms = 400;
+    rig_reopen(rig);
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    rig_register(rig, "b", "rerunnable", RIG_TYPES);
+    rig_plain_url(rig->url, plain);
+    PGconn *stranger = PQconnectdb(plain);
+    (void)snprintf(sql, sizeof sql, "BEGIN; SELECT * FROM %s.proc WHERE id='a' FOR UPDATE",
+                   rig->schema);
+    PQclear(PQexec(stranger, sql));
+    RIG_ERR(append_to(rig, "a", NULL), VIV_E_BUSY);
+    assert_true(rig->diag.retryable);
+    RIG_OK(append_to(rig, "b", NULL));
+    assert_int_equal(rig_get(rig, "a").last_seq, 0); // to read it is no matter of locks
+    PQfinish(stranger);
+    CHECK_WAIT(append_to(rig, "a", NULL) == VIV_OK, 10, (void)0);
+    assert_int_equal(rig_get(rig, "a").last_seq, 1);
+}
+
+// ---- connections that are lost ----
+
+// Every connection of the case's store, from outside.
+static void end_connections(struct rig *rig)
+{
+    char sql[160];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT pg_terminate_backend(pid,10000) FROM pg_stat_activity WHERE "
+                   "application_name='%s' AND pid<>pg_backend_pid()",
+                   rig->schema);
+    rig_server_run(rig->url, sql);
+}
+
+static void connections_that_ended_while_idle(struct rig *rig)
+{
+    char more[64];
+    (void)snprintf(more, sizeof more, "&application_name=%s", rig->schema);
+    reopen_with(rig, more);
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (uint64_t i = 1; i <= 5; i++) {
+        end_connections(rig);
+        RIG_OK(append_to(rig, "a", NULL));
+        end_connections(rig);
+        assert_int_equal(rig_get(rig, "a").last_seq, i);
+    }
+}
+
+// The connection ends itself the first `count` times: when an event of type f is written, or, where
+// the trigger waits for that, when its transaction commits.
+static void end_at_f(struct rig *rig, const char *kind, const char *when, int count)
+{
+    char sql[SQL];
+    (void)snprintf(sql, sizeof sql,
+                   "DROP TRIGGER IF EXISTS end_it ON event; DROP SEQUENCE IF EXISTS ends;"
+                   "CREATE SEQUENCE ends; CREATE OR REPLACE FUNCTION end_it() RETURNS trigger "
+                   "LANGUAGE plpgsql AS $f$ BEGIN IF NEW.type='f' AND nextval('ends')<=%d THEN "
+                   "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; "
+                   "RETURN NEW; END $f$; CREATE %s TRIGGER end_it %s FOR EACH ROW "
+                   "EXECUTE FUNCTION end_it()",
+                   count, kind, when);
+    run_sql(rig, sql);
+}
+
+static void a_connection_that_ends_before_and_at_the_commit(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    end_at_f(rig, "", "BEFORE INSERT ON event", 2);
+    RIG_OK(rig_append(rig, "a", "f", "1", NULL, NULL));
+    assert_int_equal(rig_get(rig, "a").last_seq, 1);
+    end_at_f(rig, "CONSTRAINT", "AFTER INSERT ON event DEFERRABLE INITIALLY DEFERRED", 2);
+    RIG_OK(rig_append(rig, "a", "f", "1", "k", NULL));
+    assert_int_equal(rig_get(rig, "a").last_seq, 2);
+    RIG_OK(rig_append(rig, "a", "f", "1", "k", NULL));
+    assert_int_equal(rig_get(rig, "a").last_seq, 2);
+}
+
+// Whatever becomes of a connection that cannot be watched, the event is there once.
+static void each_poll_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    uint64_t n = 1;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (; was_hit; n++) {
+        viv_fault_set("poll", n, ENOMEM);
+        RIG_OK(append_to(rig, "a", NULL));
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(rig_get(rig, "a").last_seq, n);
+    }
+    assert_in_range(n, 3, 100);
+    for (n = 1, was_hit = true; was_hit; n++) {
+        struct viv_store *store;
+        viv_fault_set("poll", n, ENOMEM);
+        const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &store, &rig->diag);
+        was_hit = viv_fault_hit();
+        viv_fault_set("poll", 0, 0);
+        assert_int_equal(err, was_hit ? VIV_STORE_UNAVAILABLE : VIV_OK);
+        if (err == VIV_OK) viv_store_close(store);
+    }
+    assert_in_range(n, 3, 100);
+}
+
+// An append whose connection is cut after so many bytes. True: it was.
+static bool append_and_cut(struct rig *rig, struct viv_store *direct, struct pg_proxy *proxy,
+                           enum pg_direction direction, int64_t bytes)
+{
+    struct viv_record before, after;
+    char key[32];
+    const bool has_key = bytes % 2 == 0;
+    (void)snprintf(key, sizeof key, "k%d-%lld", (int)direction, (long long)bytes);
+    RIG_OK(viv_store_get(direct, str("a"), &rig->mem, &before, &rig->diag));
+    (void)pg_proxy_cut(proxy, direction, bytes, NULL);
+    const enum viv_err err = append_to(rig, "a", has_key ? key : NULL);
+    const bool was_cut = pg_proxy_cut(proxy, direction, -1, NULL);
+    // The number of the transaction was known before COMMIT went: what became of it can be asked.
+    if (err != VIV_OK) fail_msg("cut after %lld: %s", (long long)bytes, viv_err_name(err));
+    RIG_OK(viv_store_get(direct, str("a"), &rig->mem, &after, &rig->diag));
+    assert_int_equal(after.last_seq, before.last_seq + 1);
+    if (has_key) {
+        struct viv_event event;
+        RIG_OK(viv_store_event_by_key(direct, str("a"), str(key), &rig->mem, &event, &rig->diag));
+        assert_int_equal(event.seq, after.last_seq);
+    }
+    viv_mem_reset(&rig->mem);
+    return was_cut;
+}
+
+// is_fresh: each time on a connection that has no statement prepared yet.
+static void cut_after_each_byte(struct rig *rig, bool is_fresh, int64_t stride)
+{
+    char url[RIG_URL_BYTES];
+    struct viv_store *direct = rig->store;
+    struct pg_proxy *proxy = pg_proxy_start(rig->url, url);
+    if (getenv("VIV_TEST_ROUNDS") != NULL) stride = 1;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    RIG_OK(viv_store_open(str(url), &rig->opts, &rig->store, &rig->diag));
+    for (int direction = 0; direction < PG_DIRECTIONS; direction++) {
+        int64_t bytes = 0;
+        while (append_and_cut(rig, direct, proxy, (enum pg_direction)direction, bytes)) {
+            bytes += stride;
+            if (!is_fresh) continue;
+            viv_store_close(rig->store);
+            RIG_OK(viv_store_open(str(url), &rig->opts, &rig->store, &rig->diag));
+        }
+        assert_in_range(bytes, is_fresh ? 1000 : 400, 20000);
+    }
+    viv_store_close(rig->store);
+    pg_proxy_stop(proxy);
+    rig->store = direct;
+}
+
+static void case_105_cut_after_each_byte(struct rig *rig)
+{
+    cut_after_each_byte(rig, false, STRIDE);
+}
+
+static void case_105_cut_while_it_prepares(struct rig *rig)
+{
+    cut_after_each_byte(rig, true, 10 * STRIDE);
+}
+
+// A server of its own, since others use the one that they share.
+static void run_tool(const char *verb)
+{
+    char command[512];
+    const char *root = getenv("VIV_SOURCE_DIR");
+    if (root == NULL) fail_msg("VIV_SOURCE_DIR is not set: the folder of the sources");
+    (void)snprintf(command, sizeof command,
+                   "VIV_TEST_PG_URL= '%s/tools/private-postgres' %s own > own.out 2>&1", root,
+                   verb);
+    if (system(command) != 0) fail_msg("%s: see own.out", command);
+}
+
+static void do_resume(void *arg)
+{
+    (void)arg;
+    check_nap();
+    run_tool("resume");
+}
+
+static void do_restart(void *arg)
+{
+    struct pg_proxy *proxy = arg;
+    CHECK_WAIT(pg_proxy_was_cut(proxy), 30, (void)0);
+    run_tool("halt");
+    run_tool("resume");
+    pg_proxy_hold(proxy, false);
+}
+
+// The answer to COMMIT is lost, and the server crashes before it can be asked: its word counts no
+// longer, since another transaction may have that number.
+static void lose_an_outcome(struct rig *rig)
+{
+    char url[RIG_URL_BYTES];
+    int64_t bytes;
+    struct viv_thread *thread;
+    struct viv_store *direct = rig->store;
+    struct pg_proxy *proxy = pg_proxy_start(rig->url, url);
+    RIG_OK(viv_store_open(str(url), &rig->opts, &rig->store, &rig->diag));
+    for (int i = 0; i < 2; i++) { // the second one prepares nothing
+        (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, NULL);
+        RIG_OK(append_to(rig, "a", i == 0 ? "i" : "j"));
+    }
+    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &bytes);
+    const uint64_t before = rig_get(rig, "a").last_seq;
+    pg_proxy_hold(proxy, true);
+    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, bytes - 1, NULL);
+    assert_int_equal(viv_thread_start("restart", 0, do_restart, proxy, &thread), VIV_OK);
+    RIG_ERR(append_to(rig, "a", "k"), VIV_STORE_OUTCOME_UNKNOWN);
+    viv_thread_join(thread);
+    assert_int_equal(rig_get(rig, "a").last_seq, before + 1);
+    RIG_OK(append_to(rig, "a", "k")); // the same key again: it is there
+    assert_int_equal(rig_get(rig, "a").last_seq, before + 1);
+    viv_store_close(rig->store);
+    pg_proxy_stop(proxy);
+    rig->store = direct;
+}
+
+static void case_099_a_server_that_stops_and_comes_back(struct rig *rig)
+{
+    char start[64];
+    struct viv_store *shared = rig->store;
+    (void)snprintf(start, sizeof start, "start --watch %d", (int)getpid());
+    run_tool(start);
+    FILE *file = fopen("own/url", "r");
+    CHECK(file != NULL && fgets(rig->url, sizeof rig->url, file) != NULL && fclose(file) == 0);
+    rig->opts.tier = VIV_TIER_DURABLE;
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    RIG_OK(append_to(rig, "a", NULL));
+    run_tool("halt");
+    struct viv_thread *thread;
+    assert_int_equal(viv_thread_start("resume", 0, do_resume, NULL, &thread), VIV_OK);
+    RIG_OK(append_to(rig, "a", NULL)); // waits for it
+    viv_thread_join(thread);
+    assert_int_equal(rig_get(rig, "a").last_seq, 2);
+    lose_an_outcome(rig);
+    // One that is back, and no longer keeps what was asked for.
+    rig_server_run(rig->url, "ALTER SYSTEM SET fsync=off");
+    run_tool("halt");
+    run_tool("resume");
+    RIG_ERR(append_to(rig, "a", NULL), VIV_STORE_TIER);
+    RIG_ERR(viv_store_get(rig->store, str("a"), &rig->mem, NULL, &rig->diag), VIV_STORE_TIER);
+    viv_store_close(rig->store);
+    rig->opts.op_timeout_ms = 200;
+    rig->opts.tier = VIV_TIER_PROCESS;
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
+    RIG_OK(append_to(rig, "a", NULL));
+    run_tool("stop"); // for good
+    RIG_ERR(append_to(rig, "a", NULL), VIV_STORE_UNAVAILABLE);
+    assert_true(rig->diag.retryable);
+    viv_store_close(rig->store);
+    rig->store = shared;
+    (void)snprintf(rig->url, sizeof rig->url, "%s", rig_server_url());
+}
+
+// ---- the server's clock ----
+
+// From now on it stands at that time.
+static void set_server_clock(struct rig *rig, int64_t now_ms)
+{
+    char sql[200];
+    (void)snprintf(sql, sizeof sql,
+                   "CREATE OR REPLACE FUNCTION viv_now() RETURNS bigint LANGUAGE sql VOLATILE AS "
+                   "$$SELECT %lld::bigint$$",
+                   (long long)now_ms);
+    run_sql(rig, sql);
+}
+
+static void case_114_the_server_steps_back(struct rig *rig)
+{
+    const int64_t start_ms = 1700000000000;
+    struct viv_lease lease;
+    rig->opts.clock = NULL;
+    rig_reopen(rig);
+    set_server_clock(rig, start_ms);
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    assert_int_equal(rig_get(rig, "a").created_ms, start_ms);
+    RIG_OK(append_to(rig, "a", NULL));
+    RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &lease));
+    assert_int_equal(lease.expires_ms, start_ms + 1000);
+    set_server_clock(rig, start_ms - HOUR_MS);
+    RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
+    RIG_OK(append_to(rig, "a", NULL));
+    assert_int_equal(rig_get(rig, "a").updated_ms, start_ms); // times of a process never go back
+    set_server_clock(rig, start_ms - HOUR_MS + 999);
+    RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
+    RIG_OK(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag));
+    assert_int_equal(lease.expires_ms, start_ms - HOUR_MS + 1999);
+    set_server_clock(rig, start_ms - HOUR_MS + 1998);
+    RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
+    set_server_clock(rig, start_ms - HOUR_MS + 1999);
+    RIG_OK(rig_claim(rig, "a", "you", NULL, 1000, &lease));
+    assert_int_equal(lease.f.fence, 2);
+}
+
+static void case_115_only_the_server_decides(struct rig *rig)
+{
+    const int64_t start_ms = 1700000000000;
+    struct viv_lease lease;
+    rig->opts.clock = NULL;
+    rig_reopen(rig);
+    set_server_clock(rig, start_ms);
+    rig_register(rig, "a", "rerunnable", "");
+    RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &lease));
+    const int64_t shifts_s[] = {DAY_S, -DAY_S};
+    for (size_t i = 0; i < VIV_COUNT_OF(shifts_s); i++) {
+        atomic_store(&clock_shift_s, shifts_s[i]);
+        RIG_ERR(rig_claim(rig, "a", "you", NULL, 1000, NULL), VIV_STORE_LEASED);
+        lease.expires_ms = i == 0 ? INT64_MAX : 0; // forged
+        lease.ttl_ms = INT64_MAX;
+        RIG_OK(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag));
+        assert_int_equal(lease.expires_ms, start_ms + 1000);
+        assert_int_equal(lease.ttl_ms, 1000);
+    }
+    set_server_clock(rig, start_ms + 1000);
+    RIG_ERR(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag),
+            VIV_STORE_FENCED);
+    RIG_OK(rig_claim(rig, "a", "you", NULL, 1000, NULL));
+    atomic_store(&clock_shift_s, 0);
+}
+
+// What stands in the tables: the later transaction of a row is the greater position.
+static void positions_grow(struct rig *rig)
+{
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (int i = 0; i < 5; i++)
+        RIG_OK(append_to(rig, "a", NULL));
+    run_sql(rig, "DO $$ BEGIN IF (SELECT count(DISTINCT position) FROM event)<>5 OR "
+                 "(SELECT position FROM proc)<>(SELECT max(position) FROM event) OR "
+                 "(SELECT max(position) FROM event)>=pg_current_xact_id()::text::bigint OR EXISTS("
+                 "SELECT 1 FROM event a JOIN event b ON a.seq<b.seq AND a.position>=b.position) "
+                 "THEN RAISE 'positions'; END IF; UPDATE proc SET position=4611686018427387904; "
+                 "END $$");
+    RIG_OK(append_to(rig, "a", NULL)); // a row that has seen a greater one
+    run_sql(rig, "DO $$ BEGIN IF (SELECT position FROM proc)<>4611686018427387904 OR "
+                 "(SELECT position FROM event WHERE seq=6)<>4611686018427387904 "
+                 "THEN RAISE 'position'; END IF; END $$");
+}
+
+#define CASE(function) RIG_ONLY_CASE(function, RIG_POSTGRES)
+
+int main(void)
+{
+    static const struct rig_named cases[] = {
+        CASE(urls_that_lead_nowhere),
+        CASE(case_098_a_store_of_a_later_version),
+        CASE(many_make_the_same_store),
+        CASE(only_databases_in_utf8),
+        CASE(case_099_commits_that_wait_for_no_disk),
+        CASE(what_may_work_later_is_tried_again),
+        CASE(what_a_server_says_has_a_code),
+        CASE(settings_of_a_session),
+        CASE(one_refused_does_not_hurt_the_others),
+        CASE(a_lock_that_is_not_had),
+        CASE(connections_that_ended_while_idle),
+        CASE(a_connection_that_ends_before_and_at_the_commit),
+        CASE(each_poll_fails_once),
+        CASE(case_105_cut_after_each_byte),
+        CASE(case_105_cut_while_it_prepares),
+        CASE(case_099_a_server_that_stops_and_comes_back),
+        CASE(case_114_the_server_steps_back),
+        CASE(case_115_only_the_server_decides),
+        CASE(positions_grow),
+    };
+    return rig_run(cases, VIV_COUNT_OF(cases));
+}
