@@ -7,6 +7,7 @@
 #include "base/cjson.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "os/thread.h"
 #include "store/list.h"
 #include <stdio.h>
 
@@ -29,6 +30,10 @@ struct viv_job {
     struct viv_mem mem;
     struct viv_store_diag diag;
     char found_url[4200];
+    // Of viv_job_pause:
+    struct viv_mutex mutex;
+    struct viv_cond changed;
+    bool is_watching, has_changed;
 };
 #define VIV_JOB_OPTIONS(job)                                                                       \
     {"store", 0, VIV_CLI_TEXT, &(job).url},                                                        \
@@ -80,8 +85,9 @@ bool viv_job_scope(struct viv_job *job, const char *text, struct viv_scope *out_
 // line.
 bool viv_job_time(struct viv_job *job, const char *name, const char *text, int64_t *out_ms);
 
-// Waits until something may have changed in the store.
-void viv_job_pause(struct viv_job *job);
+// Waits until something may have changed in the store since the last call, or the end. The first
+// call returns at once: what changed before it is not known. OK, or an exit status after a line.
+int viv_job_pause(struct viv_job *job, uint64_t end_ns);
 // Waits for the end of these processes, or of one of them, and prints outputs as they come.
 int viv_job_wait(struct viv_job *job, int count, char **ids, bool is_any, uint64_t timeout_ns);
 

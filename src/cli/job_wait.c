@@ -3,16 +3,41 @@
 #include "cli/job.h"
 
 #include "os/clock.h"
+#include "store/wait.h"
 #include <inttypes.h>
 #include <string.h>
 
 enum { PAGE = 200 };
-#define LOOK_NS (100 * VIV_NS_PER_MS)
 
-void viv_job_pause(struct viv_job *job)
+static void note_change(void *arg)
 {
-    (void)job;
-    viv_os_sleep_ns(LOOK_NS);
+    struct viv_job *job = arg;
+    viv_mutex_lock(&job->mutex);
+    job->has_changed = true;
+    viv_cond_signal(&job->changed);
+    viv_mutex_unlock(&job->mutex);
+}
+
+static int begin_watch(struct viv_job *job)
+{
+    viv_mutex_init(&job->mutex);
+    viv_cond_init(&job->changed);
+    const enum viv_err err = viv_store_watch(job->store, note_change, job);
+    if (err != VIV_OK) return viv_job_failed(job, err);
+    job->is_watching = true;
+    return VIV_STATUS_OK;
+}
+
+int viv_job_pause(struct viv_job *job, uint64_t end_ns)
+{
+    if (!job->is_watching) return begin_watch(job);
+    viv_mutex_lock(&job->mutex);
+    for (uint64_t now_ns; !job->has_changed && (now_ns = viv_os_now_ns()) < end_ns;)
+        (void)viv_cond_wait(&job->changed, &job->mutex,
+                            end_ns == VIV_FOREVER_NS ? VIV_FOREVER_NS : end_ns - now_ns);
+    job->has_changed = false;
+    viv_mutex_unlock(&job->mutex);
+    return VIV_STATUS_OK;
 }
 
 // ---- events ----
@@ -78,7 +103,8 @@ static int show_events(struct events *self)
         }
         left -= events.count;
         if (events.is_ended || (events.count == 0 && !self->follow)) break;
-        if (events.count == 0) viv_job_pause(job);
+        const int status = events.count == 0 ? viv_job_pause(job, VIV_FOREVER_NS) : VIV_STATUS_OK;
+        if (status != VIV_STATUS_OK) return status;
     }
     return self->follow ? status_at_end(job, self->id) : VIV_STATUS_OK;
 }
@@ -155,10 +181,14 @@ int viv_job_wait(struct viv_job *job, int count, char **ids, bool is_any, uint64
     while (err == VIV_OK && self.left > 0) {
         if (viv_os_now_ns() >= end_ns) {
             err = VIV_E_TIMEOUT;
-        } else {
-            viv_job_pause(job);
-            err = look(job, &self);
+            break;
         }
+        const int status = viv_job_pause(job, end_ns);
+        if (status != VIV_STATUS_OK) {
+            self.status = status;
+            break;
+        }
+        err = look(job, &self);
     }
     if (self.ended != NULL) viv_free(self.ended, (size_t)count * sizeof *self.ended, VIV_TAG_CLI);
     return err == VIV_OK ? self.status : viv_job_failed(job, err);
@@ -229,7 +259,8 @@ static int show_changes(struct viv_job *job, const char *from, bool follow)
         query.after = changes.next;
         if (status == VIV_STATUS_OK && follow && changes.count > 0)
             status = print_cursor(job, &changes.next);
-        if (follow && changes.count == 0) viv_job_pause(job);
+        if (status == VIV_STATUS_OK && follow && changes.count == 0)
+            status = viv_job_pause(job, VIV_FOREVER_NS);
     } while (status == VIV_STATUS_OK && (follow || changes.count > 0));
     return status == VIV_STATUS_OK ? print_cursor(job, &query.after) : status;
 }

@@ -81,24 +81,24 @@ static uint64_t hash_of(struct viv_str id)
 
 static bool is_of(const struct viv_trie_node *node, const void *arg)
 {
-    const struct entry *entry = (const void *)node; // its first member
+    const struct viv_waits__entry *entry = (const void *)node; // its first member
     const struct viv_str *id = arg;
     return entry->id_len == id->n && memcmp(entry->id, id->p, id->n) == 0;
 }
 
-struct entry *viv_waits__find_locked(struct viv_store__waits *waits, struct viv_str id)
+struct viv_waits__entry *viv_waits__find_locked(struct viv_store__waits *waits, struct viv_str id)
 {
     struct viv_trie_node *node = viv_trie_find_equal(&waits->by_id, hash_of(id), is_of, &id);
-    return node == NULL ? NULL : VIV_CONTAINER_OF(node, struct entry, node);
+    return node == NULL ? NULL : VIV_CONTAINER_OF(node, struct viv_waits__entry, node);
 }
 
-static struct entry *get_locked(struct viv_store__waits *waits, struct viv_str id)
+static struct viv_waits__entry *get_locked(struct viv_store__waits *waits, struct viv_str id)
 {
-    struct entry *entry = viv_waits__find_locked(waits, id);
+    struct viv_waits__entry *entry = viv_waits__find_locked(waits, id);
     if (entry != NULL) return entry;
     entry = viv_try_alloc(sizeof *entry + id.n, VIV_TAG_STORE);
     if (entry == NULL) return NULL;
-    *entry = (struct entry){.id_len = id.n};
+    *entry = (struct viv_waits__entry){.id_len = id.n};
     memcpy(entry->id, id.p, id.n);
     viv_list_init(&entry->dirty);
     viv_list_init(&entry->waits);
@@ -107,7 +107,7 @@ static struct entry *get_locked(struct viv_store__waits *waits, struct viv_str i
     return entry;
 }
 
-void viv_waits__drop_entry_locked(struct viv_store__waits *waits, struct entry *entry)
+void viv_waits__drop_entry_locked(struct viv_store__waits *waits, struct viv_waits__entry *entry)
 {
     if (entry->is_looked_at || !viv_list_is_empty(&entry->waits) ||
         !viv_list_is_empty(&entry->fresh))
@@ -117,7 +117,7 @@ void viv_waits__drop_entry_locked(struct viv_store__waits *waits, struct entry *
     viv_free(entry, sizeof *entry + entry->id_len, VIV_TAG_STORE);
 }
 
-void viv_waits__note_locked(struct viv_store__waits *waits, struct entry *entry)
+void viv_waits__note_locked(struct viv_store__waits *waits, struct viv_waits__entry *entry)
 {
     if (viv_list_is_empty(&entry->dirty)) viv_list_append(&waits->dirty, &entry->dirty);
 }
@@ -128,7 +128,8 @@ void viv_waits__note_locked(struct viv_store__waits *waits, struct entry *entry)
 // before whoever waits from now on reads.
 static void count_use_locked(struct viv_store__waits *waits)
 {
-    atomic_store(&waits->is_used, waits->count > 0 || waits->watch != NULL);
+    atomic_store_explicit(&waits->is_used, waits->count > 0 || waits->watch != NULL,
+                          memory_order_seq_cst);
     if (waits->count == 0 && waits->watch == NULL) waits->has_mark = false;
 }
 
@@ -154,7 +155,7 @@ static void free_wait(VIV_OWN struct viv_store_wait *wait)
 // It will not be told any more by anybody else.
 static void take_out_locked(struct viv_store__waits *waits, struct viv_store_wait *wait)
 {
-    struct entry *entry = wait->entry;
+    struct viv_waits__entry *entry = wait->entry;
     viv_waits__unclock_locked(waits, wait);
     viv_list_remove(&wait->in_entry);
     wait->entry = NULL;
@@ -195,10 +196,10 @@ void viv_store__waits_changed(struct viv_store__waits *waits, const char *ids, s
     struct viv_backend *backend = waits->backend;
     if (!backend->is_server && backend->ops->announce != NULL)
         backend->ops->announce(backend, ids, bytes);
-    if (!backend->is_server && !atomic_load(&waits->is_used)) return;
+    if (!backend->is_server && !atomic_load_explicit(&waits->is_used, memory_order_seq_cst)) return;
     viv_mutex_lock(&waits->mutex);
     for (size_t at = 0; at < bytes; at += strlen(ids + at) + 1) {
-        struct entry *entry = viv_waits__find_locked(waits, viv_str_of(ids + at));
+        struct viv_waits__entry *entry = viv_waits__find_locked(waits, viv_str_of(ids + at));
         if (entry != NULL) viv_waits__note_locked(waits, entry);
     }
     waits->is_changed = waits->is_changed || waits->watch != NULL;
@@ -233,7 +234,8 @@ static void cancel_all_locked(struct viv_store__waits *waits)
 {
     static const struct viv_wait_result cancelled = {.err = VIV_E_CANCELLED};
     while (waits->by_id.root != NULL) {
-        struct entry *entry = VIV_CONTAINER_OF(waits->by_id.root, struct entry, node);
+        struct viv_waits__entry *entry =
+            VIV_CONTAINER_OF(waits->by_id.root, struct viv_waits__entry, node);
         VIV_ASSERT(!viv_list_is_empty(&entry->waits));
         viv_waits__tell_locked(waits,
                                VIV_CONTAINER_OF(entry->waits.next, struct viv_store_wait, in_entry),
@@ -273,7 +275,7 @@ static enum viv_err add_locked(struct viv_store__waits *waits, struct viv_str id
     if (waits->count >= WAITS_MAX) return VIV_E_QUOTA;
     VIV_TRY(need_thread_locked(waits));
     if (!reserve_locked(waits)) return VIV_E_EXHAUSTED;
-    struct entry *entry = get_locked(waits, id);
+    struct viv_waits__entry *entry = get_locked(waits, id);
     if (entry == NULL) return VIV_E_EXHAUSTED;
     wait->entry = entry;
     viv_list_append(&entry->waits, &wait->in_entry);

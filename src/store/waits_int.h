@@ -13,7 +13,7 @@
 #define VIV_WAIT_NOWHERE (-1)
 
 // A process that somebody waits for.
-struct entry {
+struct viv_waits__entry {
     struct viv_trie_node node;    // by hash of the id
     struct viv_list dirty;        // on the list of those to look at
     struct viv_list waits, fresh; // fresh: not looked at in this round
@@ -24,7 +24,7 @@ struct entry {
 
 struct viv_store_wait {
     struct viv_store__waits *waits; // one reference
-    struct entry *entry;            // NULL: told
+    struct viv_waits__entry *entry; // NULL: told
     struct viv_list in_entry;
     viv_wait_fn *fn;
     void *arg;
@@ -71,9 +71,12 @@ void viv_waits__run(void *waits); // the thread
 void viv_waits__clock_locked(struct viv_store__waits *waits, struct viv_store_wait *wait,
                              uint64_t at_ns);
 void viv_waits__unclock_locked(struct viv_store__waits *waits, struct viv_store_wait *wait);
-struct entry *viv_waits__find_locked(struct viv_store__waits *waits, struct viv_str id); // or NULL
-void viv_waits__note_locked(struct viv_store__waits *waits, struct entry *entry); // to be looked at
-void viv_waits__drop_entry_locked(struct viv_store__waits *waits, struct entry *entry); // if unused
+struct viv_waits__entry *viv_waits__find_locked(struct viv_store__waits *waits,
+                                                struct viv_str id); // or NULL
+void viv_waits__note_locked(struct viv_store__waits *waits,
+                            struct viv_waits__entry *entry); // to be looked at
+void viv_waits__drop_entry_locked(struct viv_store__waits *waits,
+                                  struct viv_waits__entry *entry); // if unused
 // It is over. Unlocks while its function runs.
 void viv_waits__tell_locked(struct viv_store__waits *waits, struct viv_store_wait *wait,
                             const struct viv_wait_result *result);

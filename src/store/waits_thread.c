@@ -127,7 +127,7 @@ static void settle_locked(struct viv_store__waits *waits, struct viv_store_wait 
         viv_waits__clock_locked(waits, wait, viv_min_u64(wait->end_ns, finding.again_ns));
 }
 
-static void look_at_locked(struct viv_store__waits *waits, struct entry *entry)
+static void look_at_locked(struct viv_store__waits *waits, struct viv_waits__entry *entry)
 {
     struct viv_mem looked, found;
     struct viv_store__look look = {.state = VIV_RUNNING};
@@ -186,7 +186,7 @@ static void note_id(void *arg, struct viv_str id)
 {
     struct viv_store__waits *waits = arg;
     viv_mutex_lock(&waits->mutex);
-    struct entry *entry = viv_waits__find_locked(waits, id);
+    struct viv_waits__entry *entry = viv_waits__find_locked(waits, id);
     if (entry != NULL) viv_waits__note_locked(waits, entry);
     waits->is_changed = true;
     viv_mutex_unlock(&waits->mutex);
@@ -289,7 +289,8 @@ void viv_waits__run(void *arg)
         else if (waits->is_changed)
             tell_watch_locked(waits);
         else if (!viv_list_is_empty(&waits->dirty))
-            look_at_locked(waits, VIV_CONTAINER_OF(waits->dirty.next, struct entry, dirty));
+            look_at_locked(waits,
+                           VIV_CONTAINER_OF(waits->dirty.next, struct viv_waits__entry, dirty));
         else if (waits->outgoing.len_bytes > 0)
             announce_locked(waits);
         else
