@@ -111,11 +111,15 @@ static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
 
 static void adapt(const char *sql, char out[SQL_BYTES])
 {
-    static const char *const words[][2] = {{"{lock}", "FOR UPDATE"},
-                                           {"{skip}", "FOR UPDATE SKIP LOCKED"}};
+    // A change is settled when no transaction that is older than it still runs: a page of changes
+    // that ends there leaves out none.
+    static const char *const words[][2] = {
+        {"{lock}", "FOR UPDATE"},
+        {"{skip}", "FOR UPDATE SKIP LOCKED"},
+        {"{settled}", " AND position<pg_snapshot_xmin(pg_current_snapshot())::text::bigint"}};
     size_t len = 0;
     while (*sql != '\0') {
-        VIV_ASSERT(len < SQL_BYTES - 32);
+        VIV_ASSERT(len < SQL_BYTES - 100);
         if (*sql != '{') {
             out[len++] = *sql++;
             continue;

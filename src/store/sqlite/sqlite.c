@@ -139,13 +139,15 @@ static void unlock(struct connection *connection)
 #define SQL_OF(name, sql) [VIV_STMT_##name] = (sql),
 static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
 
-// {lock} and {skip} are nothing here: one writer at a time holds all rows. $n becomes ?n.
+// The words in braces are nothing here: one writer at a time holds all rows, and what it commits is
+// settled. $n becomes ?n.
 static void adapt(const char *sql, char out[SQL_BYTES])
 {
     size_t len = 0;
     for (; *sql != '\0'; sql++) {
         if (*sql == '{') {
-            VIV_ASSERT(strncmp(sql, "{lock}", 6) == 0 || strncmp(sql, "{skip}", 6) == 0);
+            VIV_ASSERT(strncmp(sql, "{lock}", 6) == 0 || strncmp(sql, "{skip}", 6) == 0 ||
+                       strncmp(sql, "{settled}", 9) == 0);
             sql = strchr(sql, '}');
             continue;
         }
