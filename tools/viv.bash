@@ -5,7 +5,7 @@ _viv()
 {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} options= words=
-    local commands='run ps logs info res attach wait signal stop kill release daemon version help'
+    local commands='run ps logs info res attach wait signal stop kill release daemon job store version help'
     COMPREPLY=()
     case $previous in
     --engine) words='many fast' ;;
@@ -39,6 +39,10 @@ _viv()
     kill) options='--json' ;;
     release) options='--all --json' ;;
     daemon) options='--foreground --idle --stop --json --audit --require-audit --held-ok' ;;
+    job) options='--id --wasm --entry --beam --external --once --queue --at --deadline --timeout --retry --label --kind
+        --cwd --type --grant --wait --status --phase --since --lines --after --follow --any --key --reason --now
+        --force --rights --revoke --transfer --cancel --drop-wakes --before --cursor --dry-run --store --json' ;;
+    store) options='--grace --to --store --json' ;;
     esac
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
@@ -49,6 +53,11 @@ _viv()
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     elif [[ $command == res ]] && ((COMP_CWORD == 2)); then
         mapfile -t COMPREPLY < <(compgen -W audit -- "$word")
+    elif [[ $command == job ]] && ((COMP_CWORD == 2)); then
+        words='start list show events await signal cancel complete abandon grant scope-delete prune changes'
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+    elif [[ $command == store ]] && ((COMP_CWORD == 2)); then
+        mapfile -t COMPREPLY < <(compgen -W 'init check stats gc backup' -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     fi

@@ -43,6 +43,12 @@ static bool store(const struct viv_cli_command *command, const struct viv_cli_op
     case VIV_CLI_TEXT:
         *(const char **)option->out = value;
         return true;
+    case VIV_CLI_LIST: {
+        struct viv_cli_list *list = option->out;
+        if (list->count == VIV_CLI_LIST_MAX) return refuse(command, value, "one too many");
+        list->items[list->count++] = value;
+        return true;
+    }
     case VIV_CLI_COUNT:
         return viv_parse_u64(value, number) == VIV_OK || refuse(command, value, "want a number");
     case VIV_CLI_DURATION:

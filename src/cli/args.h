@@ -10,6 +10,12 @@ enum viv_cli_form {
     VIV_CLI_TEXT,     // const char *
     VIV_CLI_COUNT,    // uint64_t
     VIV_CLI_DURATION, // uint64_t, ns; "none": VIV_FOREVER_NS
+    VIV_CLI_LIST,     // struct viv_cli_list; may stand several times
+};
+#define VIV_CLI_LIST_MAX 64
+struct viv_cli_list {
+    const char *items[VIV_CLI_LIST_MAX];
+    size_t count;
 };
 struct viv_cli_option {
     const char *name; // without --

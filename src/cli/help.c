@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Help texts and the version. What a user reads first: each option with its unit and its default.
 #include "cli/cli.h"
+#include "cli/help_job.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ static const char main_help[] =
     "  viv kill REF…                   end them at once\n"
     "  viv release REF…                forget those that have ended\n"
     "  viv daemon                      start the daemon, or stop it\n"
+    "\n"
+    "  viv job start|list|show|…       durable processes, which a store keeps\n"
+    "  viv store init|check|…          a store of them\n"
     "\n"
     "  viv version                     print the version\n"
     "  viv help [COMMAND]              this text, or that of a command\n"
@@ -231,6 +235,8 @@ static const struct {
     {"kill", kill_help},
     {"release", release_help},
     {"daemon", daemon_help},
+    {"job", viv_help_job},
+    {"store", viv_help_store},
     {"run", run_help},
     {"version", "viv version\n\nPrints the version.\n"},
     {"help", "viv help [COMMAND]\n\nPrints what viv or one of its commands does.\n"},

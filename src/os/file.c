@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
@@ -481,6 +482,16 @@ int viv_os_poll_fds(struct pollfd *fds, size_t count, int timeout_ms)
         r = viv_os__is_faulted("poll") ? -1 : poll(fds, count, timeout_ms);
     while (viv_os__is_interrupted(r));
     return viv_os__settle_int(r);
+}
+
+int viv_os_watch_file(const char *path)
+{
+    const int fd = viv_os__is_faulted("inotify") ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0) return -errno;
+    if (inotify_add_watch(fd, path, IN_MODIFY) >= 0) return fd;
+    const int err = errno;
+    (void)close(fd);
+    return -err;
 }
 
 int viv_os_poll_fd(int fd, short events, int timeout_ms)

@@ -50,8 +50,9 @@ ssize_t viv_os_readlinkat(int dir_fd, const char *path, char *buf, size_t cap);
 int viv_os_poll_fd(int fd, short events, int timeout_ms); // revents, or negated errno
 struct pollfd;
 int viv_os_poll_fds(struct pollfd *fds, size_t count, int timeout_ms); // how many are ready
-int viv_os_fionread(int fd);                                           // bytes readable
-int viv_os_getcwd(char *buf, size_t cap);                              // terminated
+int viv_os_watch_file(const char *path);  // a descriptor: readable after somebody wrote to it
+int viv_os_fionread(int fd);              // bytes readable
+int viv_os_getcwd(char *buf, size_t cap); // terminated
 bool viv_os_isatty(int fd);
 bool viv_os_is_stream_socket(int fd);
 int viv_os_pipe(int out_fds[2]);

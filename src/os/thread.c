@@ -99,6 +99,11 @@ void viv_thread_yield(void)
     sched_yield();
 }
 
+uint64_t viv_thread_id(void)
+{
+    return (uint64_t)gettid();
+}
+
 // ------------------------------------------------------------------------------------------- futex
 
 // 0, or the errno; timeout_ns as in viv_futex_wait.

@@ -16,6 +16,7 @@ enum viv_err viv_thread_start(const char *name, size_t stack_bytes, void (*fn)(v
                               struct viv_thread **out_thread) VIV_MUST_CHECK;
 void viv_thread_join(VIV_OWN struct viv_thread *thread); // Blocks.
 void viv_thread_yield(void);
+uint64_t viv_thread_id(void); // the caller's; not 0
 // Asks the host to run the calling thread promptly when it wakes, on behalf of threads that
 // compute: the shortest time slice (Linux 6.12 and later let it preempt longer ones), and a better
 // nice value where that is allowed. No effect is no error.

@@ -55,6 +55,16 @@ struct viv_backend;
 struct viv_backend_ops {
     enum viv_err (*connect)(struct viv_backend *backend, bool is_write, struct viv_db **out_db,
                             struct viv_store_diag *err);
+    // Tells other handles, of this and of other OS processes and hosts, that something was
+    // committed; ids, each with a final 0. Best effort. Of the thread that committed, or, where the
+    // back end is a server, of the one that waits. NULL: there are no others.
+    void (*announce)(struct viv_backend *backend, const char *ids, size_t bytes);
+    // Of one thread, which waits. A descriptor that is readable when others may have committed; -1:
+    // there is none now. What may have been missed is told. NULL: never.
+    int (*bell)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id), void *arg);
+    // Empties it, and calls told for what was heard; an empty id: it may be anything.
+    void (*hear)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id),
+                 void *arg);
     void (*close)(VIV_OWN struct viv_backend *backend); // after its connections
 };
 struct viv_backend {
@@ -65,6 +75,8 @@ struct viv_backend {
     // lock crosswise), and its loads go ahead of its runs. What fails with BUSY or
     // STORE_UNAVAILABLE is tried again until its deadline.
     bool is_server;
+    // How often to look for what others have committed, beside the bell; 0: never.
+    uint32_t look_ms;
     char lease_domain[40];
 };
 

@@ -25,6 +25,9 @@ enum viv_err viv_store__claim_check(const struct viv_store__claim *claim, struct
     VIV_TRY(viv_store__check_id(owner->owner_id, "owner", diag));
     if (owner->incarnation.n > 0)
         VIV_TRY(viv_store__check_id(owner->incarnation, "incarnation", diag));
+    const char *boot = owner->liveness.boot_id;
+    const struct viv_str boot_text = {boot, strnlen(boot, sizeof owner->liveness.boot_id)};
+    VIV_TRY(viv_store__check_text(boot_text, "boot_id", diag));
     return viv_store__ttl_check(claim->ttl_ms, diag);
 }
 
@@ -87,6 +90,11 @@ bool viv_store__is_dead(const struct viv_liveness *holder, const struct viv_live
     return stat.state == 'Z' && stat.threads <= 1;
 }
 
+bool viv_store__is_of_host(const struct viv_store *store, const struct viv_liveness *self)
+{
+    return strcmp(viv_store__lease_domain(store), self->boot_id) == 0;
+}
+
 bool viv_store__is_holder_dead(const struct viv_store__txn *txn, const struct viv_store__row *row,
                                const struct viv_liveness *self)
 {
@@ -96,7 +104,7 @@ bool viv_store__is_holder_dead(const struct viv_store__txn *txn, const struct vi
     // A lease of another boot: none of that boot's processes is left.
     if (!viv_str_is_equal(viv_row_text(row, VIV_PROC_lease_dom), viv_str_of(domain))) return true;
     viv_store__liveness_read(viv_row_text(row, VIV_PROC_lease_live), &holder);
-    return viv_store__is_dead(&holder, self, *domain != '\0');
+    return viv_store__is_dead(&holder, self, viv_store__is_of_host(txn->store, self));
 }
 
 // ---- the lease ----

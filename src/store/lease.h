@@ -50,6 +50,8 @@ bool viv_store__is_holder_dead(const struct viv_store__txn *txn, const struct vi
                                const struct viv_liveness *self);
 bool viv_store__is_dead(const struct viv_liveness *holder, const struct viv_liveness *self,
                         bool is_host_local);
+// Whether a store's leases are of one boot of this host: a file's are, a server's are not.
+bool viv_store__is_of_host(const struct viv_store *store, const struct viv_liveness *self);
 void viv_store__liveness_read(struct viv_str text, struct viv_liveness *out);
 
 #endif

@@ -252,6 +252,7 @@ static enum viv_err run_release(struct viv_store__op *op, struct viv_store__txn 
     }
     viv_store__lease_clear(&row);
     self->is_released = true;
+    VIV_TRY(viv_store__note_changed(txn, self->id)); // others may claim it now
     return viv_store__row_put(txn, &row);
 }
 

@@ -55,11 +55,13 @@ static enum viv_err ask_all(struct op_queue *self, struct viv_store__txn *txn)
         VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_DUE, "isi", limit, self->kinds, txn->wall_ms));
     }
     if (!query->spares_expired) {
-        self->arms += 2;
+        static const enum viv_stmt foreign[] = {VIV_STMT_QUEUE_BEFORE, VIV_STMT_QUEUE_BEYOND};
+        self->arms += 1 + VIV_COUNT_OF(foreign);
         VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_LAPSED, "isszi", limit, self->kinds,
                                 self->queues, domain, txn->lease_ms));
-        VIV_TRY(viv_store__send(txn, VIV_STMT_QUEUE_FOREIGN, "issz", limit, self->kinds,
-                                self->queues, domain));
+        for (size_t i = 0; i < VIV_COUNT_OF(foreign); i++) // leases of other boots: all expired
+            VIV_TRY(
+                viv_store__send(txn, foreign[i], "issz", limit, self->kinds, self->queues, domain));
     }
     return query->reclaims ? viv_store__send(txn, VIV_STMT_QUEUE_HOLDERS, "") : VIV_OK;
 }
@@ -78,7 +80,7 @@ static enum viv_err add_rows(struct op_queue *self, const struct viv_db_rows *ro
 static enum viv_err add_held(struct op_queue *self, struct viv_store__txn *txn,
                              const struct viv_db_rows *holders)
 {
-    const bool is_host_local = *viv_store__lease_domain(txn->store) != '\0';
+    const bool is_host_local = viv_store__is_of_host(txn->store, &self->self);
     for (size_t i = 0; i < holders->count; i++) {
         struct viv_liveness holder;
         struct viv_db_rows rows;
@@ -194,8 +196,18 @@ static enum viv_err find_next(struct op_queue *self, struct viv_store__txn *txn)
         if (next_ms < 0 || in_ms < next_ms) next_ms = in_ms;
     }
     self->claims.next_in_ms = next_ms;
-    self->claims.now_ms = txn->lease_ms;
+    self->claims.wall_ms = txn->wall_ms;
     return VIV_OK;
+}
+
+// Leases that are further from their ends than they are long, since a server's clock has stepped
+// back, count anew from now (3.4). Looks at all that are held.
+static enum viv_err mend_leases(struct op_queue *self, struct viv_store__txn *txn)
+{
+    if (viv_store__is_of_host(txn->store, &self->self)) return VIV_OK; // whose clock does not
+    VIV_TRY(viv_store__know_now(txn));
+    return viv_store__put(txn, VIV_STMT_LEASES_AHEAD, "iz", txn->lease_ms,
+                          viv_store__lease_domain(txn->store));
 }
 
 static enum viv_err run_queue(struct viv_store__op *op, struct viv_store__txn *txn)
@@ -203,6 +215,7 @@ static enum viv_err run_queue(struct viv_store__op *op, struct viv_store__txn *t
     struct op_queue *self = queue_of(op);
     viv_buf_clear(&self->candidates);
     self->claims.count = 0;
+    if (self->query->reclaims) VIV_TRY(mend_leases(self, txn));
     VIV_TRY(ask_all(self, txn));
     const enum viv_err err = find_candidates(self, txn);
     if (err != VIV_OK) txn->db_err = err; // answers may be left that nobody receives
@@ -255,13 +268,12 @@ static enum viv_err prepare(struct op_queue *self, struct viv_diag *diag)
     return self->claims.items == NULL ? VIV_E_EXHAUSTED : VIV_OK;
 }
 
-enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_owner *owner,
-                                  int64_t ttl_ms, const struct viv_queue_query *query,
+enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_queue_query *query,
                                   struct viv_mem *mem, struct viv_claims *claims,
                                   struct viv_store_diag *err)
 {
     struct op_queue self = {.op = {.run = run_queue, .is_write = true, .diag = err, .mem = mem},
-                            .claim = {.owner = owner, .ttl_ms = ttl_ms},
+                            .claim = {.owner = query->owner, .ttl_ms = query->ttl_ms},
                             .query = query};
     VIV_TRY(prepare(&self, err == NULL ? NULL : &err->d));
     // Who cannot tell itself takes nobody for dead.

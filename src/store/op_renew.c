@@ -90,25 +90,27 @@ static int compare_items(const void *a, const void *b)
     return order != 0 ? order : (x.n > y.n) - (x.n < y.n);
 }
 
-enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_lease *const *leases,
-                                  size_t count, int64_t ttl_ms, struct viv_renewed *out_renewed,
-                                  int64_t *now_ms, struct viv_store_diag *err)
+enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_renewal *renewal,
+                                  struct viv_renewed *out_renewed, int64_t *now_ms,
+                                  struct viv_store_diag *err)
 {
+    const size_t count = renewal->count;
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct viv_mem mem;
-    struct op_renew self = {.op = {.run = run_renew_many, .is_write = ttl_ms >= 0, .diag = err},
-                            .count = count,
-                            .ttl_ms = ttl_ms};
+    struct op_renew self = {
+        .op = {.run = run_renew_many, .is_write = renewal->ttl_ms >= 0, .diag = err},
+        .count = count,
+        .ttl_ms = renewal->ttl_ms};
     if (count > VIV_LEASES_MAX)
         return viv_diag_set(diag, VIV_E_TOOBIG, "leases: more than %d", VIV_LEASES_MAX);
-    if (ttl_ms != -1) VIV_TRY(viv_store__ttl_check(ttl_ms, diag));
+    if (self.ttl_ms != -1) VIV_TRY(viv_store__ttl_check(self.ttl_ms, diag));
     for (size_t i = 0; i < count; i++)
-        VIV_TRY(viv_store__check_id(leases[i]->id, "id", diag));
+        VIV_TRY(viv_store__check_id(renewal->leases[i]->id, "id", diag));
     viv_mem_init(&mem, VIV_TAG_STORE);
     self.items = viv_mem_try_take(&mem, (count + 1) * sizeof *self.items);
     enum viv_err result = self.items == NULL ? VIV_E_EXHAUSTED : VIV_OK;
     for (size_t i = 0; i < count && result == VIV_OK; i++)
-        self.items[i] = (struct item){.lease = leases[i], .place = i};
+        self.items[i] = (struct item){.lease = renewal->leases[i], .place = i};
     if (result == VIV_OK) {
         if (count > 0) qsort(self.items, count, sizeof *self.items, compare_items);
         result = viv_store__do(store, &self.op);

@@ -65,9 +65,14 @@ struct viv_renewed {
 };
 // One transaction, of at most 10,000; one that is lost does not fail the others. out_renewed[i] is
 // of leases[i]. ttl_ms -1: only looks. Errors: TOOBIG, INVAL; now_ms may be NULL.
-enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_lease *const *leases,
-                                  size_t count, int64_t ttl_ms, struct viv_renewed *out_renewed,
-                                  int64_t *now_ms, struct viv_store_diag *err) VIV_MUST_CHECK;
+struct viv_renewal {
+    const struct viv_lease *const *leases;
+    size_t count;
+    int64_t ttl_ms;
+};
+enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_renewal *renewal,
+                                  struct viv_renewed *out_renewed, int64_t *now_ms,
+                                  struct viv_store_diag *err) VIV_MUST_CHECK;
 
 // ---- the queue ----
 
@@ -87,9 +92,11 @@ struct viv_claims {
     struct viv_claimed *items; // by due_ms, then birth
     size_t count;
     int64_t next_in_ms; // when more comes, as far as is known; -1: nothing is known
-    int64_t now_ms;     // of the lease clock
+    int64_t wall_ms;    // the store's clock
 };
 struct viv_queue_query {
+    const struct viv_owner *owner;
+    int64_t ttl_ms;
     const struct viv_str *queues, *kinds; // of processes; none: all
     size_t queue_count, kind_count;
     uint64_t limit;      // at most 10,000
@@ -97,8 +104,7 @@ struct viv_queue_query {
     bool spares_expired; // not what somebody's lease has expired of
 };
 // Claims what waits: due, past its deadline or cancelled, and free. Errors: INVAL, TOOBIG.
-enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_owner *owner,
-                                  int64_t ttl_ms, const struct viv_queue_query *query,
+enum viv_err viv_store_claim_next(struct viv_store *store, const struct viv_queue_query *query,
                                   struct viv_mem *mem, struct viv_claims *claims,
                                   struct viv_store_diag *err) VIV_MUST_CHECK;
 

@@ -190,8 +190,8 @@ static enum viv_err find_in_event(struct viv_store__txn *txn, struct viv_store__
     return err == VIV_OK || err == VIV_E_EXHAUSTED ? err : VIV_STORE_CORRUPT;
 }
 
-static enum viv_err read_await_output(struct viv_store__txn *txn, struct viv_store__row *row,
-                                      struct viv_mem *mem, struct viv_str *out_text)
+enum viv_err viv_store__row_output(struct viv_store__txn *txn, struct viv_store__row *row,
+                                   struct viv_mem *mem, struct viv_str *out_text)
 {
     json_t *semantics;
     if (!viv_row_has(row, VIV_PROC_terminal_seq)) return VIV_OK;
@@ -255,7 +255,7 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                 .attempt = (uint32_t)viv_row_int(row, VIV_PROC_attempt),
                                 .charged = (uint32_t)viv_row_int(row, VIV_PROC_charged)};
     VIV_TRY(copy_texts(row, mem, &record));
-    VIV_TRY(read_await_output(txn, row, mem, &record.await_output));
+    VIV_TRY(viv_store__row_output(txn, row, mem, &record.await_output));
     VIV_TRY(read_cancel(txn, row, mem, &record.cancel_request));
     *out_record = record;
     return VIV_OK;

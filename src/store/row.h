@@ -66,6 +66,10 @@ enum viv_err viv_store__row_record(struct viv_store__txn *txn, struct viv_store_
                                    struct viv_record *out_record) VIV_MUST_CHECK;
 uint64_t viv_store__record_bytes(const struct viv_record *record); // for a page
 
+// The await output of one that has ended, else nothing.
+enum viv_err viv_store__row_output(struct viv_store__txn *txn, struct viv_store__row *row,
+                                   struct viv_mem *mem, struct viv_str *out_text) VIV_MUST_CHECK;
+
 // ---- registrations in memory ----
 
 struct viv_store__cache;

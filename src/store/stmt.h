@@ -6,6 +6,7 @@
 #ifndef VIV_STORE_STMT_H
 #define VIV_STORE_STMT_H
 
+#include "store/stmt_check.h"
 #include "store/stmt_list.h"
 #include "store/stmt_queue.h"
 
@@ -134,7 +135,7 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
     X(WAKE_PUT,                                                                                    \
       "INSERT INTO wake(wake_id,scope_id,session,birth,seq,body,state,visible_ms,deliveries,"      \
       "created_ms) VALUES($1,$2,$3,$4,$5,$6,0,0,0,$7) ON CONFLICT(wake_id) DO NOTHING")            \
-    VIV_QUEUE_STMTS(X) VIV_LIST_STMTS(X)
+    VIV_QUEUE_STMTS(X) VIV_LIST_STMTS(X) VIV_CHECK_STMTS(X)
 
 #define VIV_STMT_ENUM(name, sql) VIV_STMT_##name,
 enum viv_stmt { VIV_STMTS(VIV_STMT_ENUM) VIV_STMT_COUNT };

@@ -51,6 +51,8 @@
       "{settled} UNION ALL "                                                                            \
       "SELECT position,birth,id,CAST(1 AS bigint) FROM tomb WHERE (position,birth)>($1,$2)"             \
       "{settled} ORDER BY 1,2 LIMIT $3")                                                                \
+    X(CHANGE_LAST, "SELECT position,birth FROM proc WHERE position>=0{settled} "                        \
+                   "ORDER BY position DESC,birth DESC LIMIT 1")                                         \
     X(CHANGES_BEHIND, "SELECT birth FROM proc WHERE (position,birth)>($1,$2) UNION ALL "                \
                       "SELECT birth FROM tomb WHERE (position,birth)>($1,$2) LIMIT 1")                  \
     X(FEED, "SELECT " VIV_EVENT_LIST ",position,birth,"                                                 \

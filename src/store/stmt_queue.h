@@ -36,9 +36,10 @@
     X(QUEUE_LAPSED,                                                                                \
       VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom=$4 AND exec=1 AND "                    \
                      "lease_exp<=$5" VIV_IS_WANTED " ORDER BY lease_exp LIMIT $1 {skip}")          \
-    X(QUEUE_FOREIGN,                                                                               \
-      VIV_QUEUE_FROM "lease_token IS NOT NULL AND (lease_dom<$4 OR lease_dom>$4)" VIV_IS_WANTED    \
-                     " ORDER BY due_ms,birth LIMIT $1 {skip}")                                     \
+    X(QUEUE_BEFORE, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom<$4" VIV_IS_WANTED        \
+                                   " ORDER BY lease_dom,exec,lease_exp LIMIT $1 {skip}")           \
+    X(QUEUE_BEYOND, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_dom>$4" VIV_IS_WANTED        \
+                                   " ORDER BY lease_dom,exec,lease_exp LIMIT $1 {skip}")           \
     X(QUEUE_HELD, VIV_QUEUE_FROM "lease_token IS NOT NULL AND lease_live=$4" VIV_IS_WANTED         \
                                  " ORDER BY birth LIMIT $1 {skip}")                                \
     X(QUEUE_HOLDERS,                                                                               \
@@ -46,6 +47,9 @@
       "NULL AND lease_live IS NOT NULL UNION ALL SELECT (SELECT min(lease_live) FROM proc WHERE "  \
       "lease_token IS NOT NULL AND lease_live IS NOT NULL AND lease_live>held.live) FROM held "    \
       "WHERE held.live IS NOT NULL) SELECT live FROM held WHERE live IS NOT NULL")                 \
+    X(LEASES_AHEAD,                                                                                \
+      "UPDATE proc SET lease_exp=$1+lease_ttl WHERE lease_token IS NOT NULL AND lease_dom=$2 AND " \
+      "lease_exp-lease_ttl>$1")                                                                    \
     X(QUEUE_NEXT,                                                                                  \
       "SELECT (SELECT min(due_ms) FROM proc WHERE state=0 AND " VIV_IS_FREE " AND due_ms>$1),"     \
       "(SELECT min(deadline_ms) FROM proc WHERE state=0 AND deadline_ms IS NOT NULL AND "          \

@@ -17,6 +17,7 @@
 #include "os/clock.h"
 #include "os/rand.h"
 #include "store/row.h"
+#include "store/waits.h"
 #include <stdarg.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct viv_store {
     struct viv_backend *backend;
     struct viv_store__core *core;
     struct viv_store__cache *cache;
+    struct viv_store__waits *waits;
     struct viv_store_opts opts; // with its defaults
     struct viv_mutex mutex;     // of all below
     struct viv_cond reader_free;
@@ -59,6 +61,11 @@ const char *viv_store__lease_domain(const struct viv_store *store)
 struct viv_store__cache *viv_store__cache_of(struct viv_store *store)
 {
     return store->cache;
+}
+
+struct viv_store__waits *viv_store__waits_of(struct viv_store *store)
+{
+    return store->waits;
 }
 
 enum viv_tier viv_store_tier(const struct viv_store *store)
@@ -146,6 +153,15 @@ enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, cons
     return viv_store__put_values(txn, stmt, values, count);
 }
 
+enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id)
+{
+    const size_t before = txn->changed.len_bytes;
+    enum viv_err err = viv_buf_append(&txn->changed, id.p, id.n);
+    if (err == VIV_OK) err = viv_buf_append(&txn->changed, "", 1);
+    if (err != VIV_OK) txn->changed.len_bytes = before;
+    return err;
+}
+
 enum viv_err viv_store__know_now(struct viv_store__txn *txn)
 {
     if (txn->is_now_known) return VIV_OK;
@@ -206,6 +222,7 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
 {
     struct viv_store__txn txn = {.store = store, .db = db};
     viv_buf_init(&txn.held, VIV_TAG_STORE);
+    viv_buf_init(&txn.changed, VIV_TAG_STORE);
     for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
         op->err = VIV_OK;
         op->loaded_count = op->loaded_next = 0;
@@ -222,6 +239,10 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
         fail_all(ops, txn.db_err);
     }
     viv_store__let_go(&txn, is_good);
+    if (is_good && txn.changed.len_bytes > 0)
+        viv_store__waits_changed(store->waits, (const char *)txn.changed.data,
+                                 txn.changed.len_bytes);
+    viv_buf_deinit(&txn.changed);
     // What may have happened is not done again.
     if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;
     if (!store->backend->is_server) return LOST;
@@ -460,6 +481,7 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
     if (result == VIV_OK && (store->cache = viv_store__cache_new()) == NULL)
         result = VIV_E_EXHAUSTED;
     if (result == VIV_OK) result = open_backend(url, &store->opts, &store->backend, err);
+    if (result == VIV_OK) result = viv_store__waits_new(store, store->backend, &store->waits);
     if (result == VIV_OK && store->backend->tier < opts->tier)
         result = viv_diag_set(err == NULL ? NULL : &err->d, VIV_STORE_TIER,
                               "the store cannot keep what was asked for");
@@ -474,6 +496,7 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
 void viv_store_close(VIV_OWN struct viv_store *store)
 {
     if (store == NULL) return;
+    viv_store__waits_close(store->waits); // which still reads
     VIV_ASSERT(store->first == NULL && !store->writer.is_busy);
     if (store->writer.db != NULL) store->writer.db->ops->close(store->writer.db);
     for (size_t i = 0; i < READERS_MAX; i++)

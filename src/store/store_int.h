@@ -22,8 +22,9 @@ struct viv_store__txn {
     bool has_written;         // the operation at hand
     bool is_now_known;
     int64_t wall_ms, lease_ms;
-    int64_t position;    // 0: not asked yet
-    struct viv_buf held; // struct viv_store__held
+    int64_t position;       // 0: not asked yet
+    struct viv_buf held;    // struct viv_store__held
+    struct viv_buf changed; // ids of processes, each with a final 0
 };
 
 enum { VIV_STORE_LOADS_MAX = 4 }; // statements that a load sends, of an operation with a process
@@ -52,6 +53,7 @@ const struct viv_store__core *viv_store__core_of(const struct viv_store *store);
 const struct viv_store_opts *viv_store__opts_of(const struct viv_store *store);
 const char *viv_store__lease_domain(const struct viv_store *store);
 struct viv_store__cache *viv_store__cache_of(struct viv_store *store);
+struct viv_store__waits *viv_store__waits_of(struct viv_store *store);
 
 static inline struct viv_diag *viv_store__diag(const struct viv_store__op *op)
 {
@@ -73,6 +75,8 @@ enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, cons
                             ...) VIV_MUST_CHECK;
 enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
                                    const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
+// Who waits for the process is told after the commit, here and elsewhere. Errors: EXHAUSTED.
+enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id) VIV_MUST_CHECK;
 // Fills wall_ms and lease_ms.
 enum viv_err viv_store__know_now(struct viv_store__txn *txn) VIV_MUST_CHECK;
 

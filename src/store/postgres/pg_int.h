@@ -17,7 +17,7 @@ struct viv_pg__target {
     char schema[VIV_PG_SCHEMA_BYTES + 1]; // letters, digits, _
     enum viv_tier tier;                   // at least
     int64_t lock_ms;                      // how long a lock is waited for
-    struct viv_store_clock clock;         // of tests; else the server\'s
+    struct viv_store_clock clock;         // of tests; else the server's
 };
 
 // Where the part of a url behind its scheme leads. Errors: INVAL, EXHAUSTED.

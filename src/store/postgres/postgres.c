@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The back end on a server of PostgreSQL: finding or making the store in a schema of its database.
-#include "store/postgres/pg_int.h"
+#include "store/postgres/notice.h"
 
 #include "base/hash.h"
 #include "os/clock.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READERS = 4 };
+enum { READERS = 4, LOOK_MS = 5000 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
 
 struct backend {
@@ -17,6 +17,7 @@ struct backend {
     struct viv_pg__target target;
     PGconn *first;                // made when the store was opened; the writer's. NULL: taken
     struct viv_pg__server server; // of the first
+    struct viv_pg__notice notice; // of the thread of waits
 };
 
 static struct backend *backend_of(struct viv_backend *base)
@@ -42,11 +43,31 @@ static void close_backend(VIV_OWN struct viv_backend *base)
 {
     struct backend *backend = backend_of(base);
     PQfinish(backend->first);
+    viv_pg__notice_deinit(&backend->notice);
     viv_pg__target_deinit(&backend->target);
     viv_free(backend, sizeof *backend, VIV_TAG_STORE);
 }
 
-static const struct viv_backend_ops backend_ops = {.connect = connect_base, .close = close_backend};
+static void announce(struct viv_backend *base, const char *ids, size_t bytes)
+{
+    viv_pg__notice_tell(&backend_of(base)->notice, ids, bytes);
+}
+
+static int get_bell(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    return viv_pg__notice_bell(&backend_of(base)->notice, told, arg);
+}
+
+static void hear(struct viv_backend *base, viv_pg__told *told, void *arg)
+{
+    viv_pg__notice_hear(&backend_of(base)->notice, told, arg);
+}
+
+static const struct viv_backend_ops backend_ops = {.connect = connect_base,
+                                                   .announce = announce,
+                                                   .bell = get_bell,
+                                                   .hear = hear,
+                                                   .close = close_backend};
 
 // One value; *out_number is 0 for NULL.
 static enum viv_err ask_number(struct backend *backend, const char *sql, const char *arg,
@@ -103,7 +124,7 @@ static enum viv_err find_feed(struct backend *backend, bool *out_is_there, struc
 static enum viv_err make_feed(struct backend *backend, struct viv_diag *diag)
 {
     int64_t nothing;
-    return ask_number(backend, VIV_PG_FEED, NULL, &nothing, diag);
+    return ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &nothing, diag);
 }
 
 // Who makes something holds a lock that ends with the transaction; the others find it made.
@@ -150,8 +171,9 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
     if (backend == NULL) return VIV_E_EXHAUSTED;
-    backend->base =
-        (struct viv_backend){.ops = &backend_ops, .readers = READERS, .is_server = true};
+    backend->base = (struct viv_backend){
+        .ops = &backend_ops, .readers = READERS, .is_server = true, .look_ms = LOOK_MS};
+    backend->notice.target = &backend->target;
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,

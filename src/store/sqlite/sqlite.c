@@ -15,6 +15,7 @@
 #include "os/local.h"
 #include "os/rand.h"
 #include "store/sqlite/memory.h"
+#include "store/sqlite/notice.h"
 #include "store/sqlite/schema.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ enum {
     BUSY_MS = 15000
 };
 enum { WAL_PAGES = 1024, WAL_PAGES_MAX = 16384 }; // 4 MiB, 64 MiB
+enum { LOOK_MS = 250 };                           // for what others commit, where nothing tells
 enum { READERS = 4, APPLICATION = 0x56697653 };   // "VivS"
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
 
@@ -40,6 +42,7 @@ struct backend {
     struct connection *first; // keeps a database in memory alive, and a file checked
     int lock_fd;              // -1: in memory
     bool is_synced;           // every commit reaches the disk
+    struct viv_notice notice; // not in memory
 };
 
 // One result that was not received yet.
@@ -139,8 +142,8 @@ static void unlock(struct connection *connection)
 #define SQL_OF(name, sql) [VIV_STMT_##name] = (sql),
 static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
 
-// The words in braces are nothing here: one writer at a time holds all rows, and what it commits is
-// settled. $n becomes ?n.
+// The words in braces are nothing here: one writer at a time holds all rows, and commits in the
+// order of positions. $n becomes ?n.
 static void adapt(const char *sql, char out[SQL_BYTES])
 {
     size_t len = 0;
@@ -453,11 +456,37 @@ static void close_backend(VIV_OWN struct viv_backend *base)
 {
     struct backend *backend = backend_of(base);
     if (backend->first != NULL) close_connection(&backend->first->base);
+    viv_notice_close(&backend->notice);
     if (backend->lock_fd >= 0) VIV_IGNORE(viv_os_close(backend->lock_fd), "which unlocks");
     viv_free(backend, sizeof *backend, VIV_TAG_STORE);
 }
 
-static const struct viv_backend_ops backend_ops = {.connect = connect_base, .close = close_backend};
+static void announce(struct viv_backend *base, const char *ids, size_t bytes)
+{
+    (void)ids; // each reads what has changed
+    (void)bytes;
+    viv_notice_tell(&backend_of(base)->notice);
+}
+
+static int get_bell(struct viv_backend *base, void (*told)(void *arg, struct viv_str id), void *arg)
+{
+    (void)told;
+    (void)arg;
+    return backend_of(base)->notice.watch_fd;
+}
+
+static void hear(struct viv_backend *base, void (*told)(void *arg, struct viv_str id), void *arg)
+{
+    viv_notice_hear(&backend_of(base)->notice);
+    told(arg, (struct viv_str){NULL, 0});
+}
+
+static const struct viv_backend_ops file_ops = {.connect = connect_base,
+                                                .announce = announce,
+                                                .bell = get_bell,
+                                                .hear = hear,
+                                                .close = close_backend};
+static const struct viv_backend_ops memory_ops = {.connect = connect_base, .close = close_backend};
 
 static enum viv_err ask_number(sqlite3 *handle, const char *sql, int64_t *out_number)
 {
@@ -523,7 +552,7 @@ static enum viv_err prepare_file(struct connection *connection, const struct viv
     }
     if (is_new) VIV_TRY(create(connection, err));
     if (!opts->event_feed) return VIV_OK;
-    const int code = sqlite3_exec(connection->handle, VIV_SQLITE_FEED, NULL, NULL, NULL);
+    const int code = sqlite3_exec(connection->handle, VIV_STORE_FEED_INDEX, NULL, NULL, NULL);
     return code == SQLITE_OK ? VIV_OK : fail(err, connection->handle, code, "feed of events");
 }
 
@@ -531,7 +560,8 @@ static struct backend *new_backend(const struct viv_store_opts *opts)
 {
     struct backend *backend = viv_try_calloc(1, sizeof *backend, VIV_TAG_STORE);
     if (backend == NULL) return NULL;
-    backend->base.ops = &backend_ops;
+    backend->base.ops = &memory_ops;
+    viv_notice_init(&backend->notice);
     backend->lock_fd = -1;
     if (opts->clock != NULL) backend->clock = *opts->clock;
     return backend;
@@ -575,6 +605,7 @@ enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_
         return result;
     }
     backend->base.tier = VIV_TIER_INLINE;
+    if (name.n > 0) backend->base.look_ms = LOOK_MS; // nothing tells of other handles
     *out_backend = &backend->base;
     return VIV_OK;
 }
@@ -621,11 +652,16 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
     backend->is_synced = opts->tier != VIV_TIER_PROCESS;
     backend->base.readers = READERS;
     (void)snprintf(backend->path, sizeof backend->path, "%.*s", (int)path.n, path.p);
-    enum viv_err result = open_lock(backend, path, opts->create, diag);
+    struct stat found; // the lock of a store that is there is made again when it is missing
+    const bool is_there = viv_os_fstatat(AT_FDCWD, backend->path, &found, 0) == 0;
+    enum viv_err result = open_lock(backend, path, opts->create || is_there, diag);
     const int flags = SQLITE_OPEN_READWRITE | (opts->create ? SQLITE_OPEN_CREATE : 0);
     if (result == VIV_OK) result = open_first(backend, opts, flags, err);
     if (result == VIV_OK && opts->create) result = sync_folder(backend->path);
     if (result == VIV_OK) result = viv_os_boot_id(backend->base.lease_domain);
+    backend->base.ops = &file_ops;
+    if (result == VIV_OK) viv_notice_open(&backend->notice, backend->path);
+    if (backend->notice.watch_fd < 0) backend->base.look_ms = LOOK_MS;
     if (result != VIV_OK) {
         close_backend(&backend->base);
         return result;
