@@ -386,9 +386,8 @@ static enum viv_err check(struct viv_store__txn *txn, struct viv_store__row *row
 enum viv_err viv_store__row_touch(struct viv_store__txn *txn, struct viv_store__row *row)
 {
     VIV_TRY(viv_store__know_now(txn));
-    VIV_TRY(viv_store__note_changed(txn, viv_row_has(row, VIV_PROC_id)
-                                             ? viv_row_text(row, VIV_PROC_id)
-                                             : viv_str_of(row->reg->id)));
+    if (viv_row_has(row, VIV_PROC_id))
+        VIV_TRY(viv_store__note_changed(txn, viv_row_text(row, VIV_PROC_id)));
     if (txn->position == 0) {
         const enum viv_err err = txn->db->ops->position(txn->db, &txn->position);
         if (err != VIV_OK) {

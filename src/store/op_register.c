@@ -65,6 +65,7 @@ static enum viv_err insert(struct viv_store__txn *txn, const struct viv_store__r
 {
     struct viv_db_rows rows;
     struct viv_store__row row = {.reg = reg};
+    viv_row_set_text(&row, VIV_PROC_id, viv_str_of(reg->id));
     VIV_TRY(viv_store__row_touch(txn, &row));
     const int64_t deadline_ms = deadline_of(reg, txn->wall_ms);
     const struct viv_db_value deadline = {.type = deadline_ms < 0 ? VIV_DB_NULL : VIV_DB_INT,

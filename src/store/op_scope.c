@@ -49,9 +49,15 @@ static enum viv_err read_processes(struct op_scope *self, struct viv_store__txn 
 static enum viv_err clear_targets(struct op_scope *self, struct viv_store__txn *txn)
 {
     struct viv_store__row row = {.reg = NULL}; // only for the transaction's time and position
+    struct viv_db_rows rows;
     VIV_TRY(viv_store__row_touch(txn, &row));
-    return viv_store__put(txn, VIV_STMT_SCOPE_TARGETS, "sii", self->session, txn->wall_ms,
-                          txn->position);
+    txn->has_written = true;
+    VIV_TRY(viv_store__send(txn, VIV_STMT_SCOPE_TARGETS, "sii", self->session, txn->wall_ms,
+                            txn->position));
+    VIV_TRY(viv_store__recv(txn, &rows));
+    for (size_t i = 0; i < rows.count; i++)
+        VIV_TRY(viv_store__note_changed(txn, rows.values[i].text));
+    return VIV_OK;
 }
 
 static enum viv_err cancel_one(struct op_scope *self, struct viv_store__txn *txn, struct viv_str id)

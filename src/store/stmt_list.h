@@ -91,7 +91,7 @@
     X(SCOPE_TARGETS, "UPDATE proc SET wake_session=NULL,wake_frame=NULL,"                               \
                      "updated_ms=CASE WHEN updated_ms>$2 THEN updated_ms ELSE $2 END,"                  \
                      "position=CASE WHEN position>$3 THEN position ELSE $3 END "                        \
-                     "WHERE wake_session=$1")                                                           \
+                     "WHERE wake_session=$1 RETURNING id")                                              \
     X(SCOPE_WAKES, "SELECT count(*) FROM wake WHERE session=$1 AND state<>2")                           \
     X(SCOPE_WAKES_DROP, "DELETE FROM wake WHERE session=$1 AND state<>2")                               \
     X(GC_COUNT, "SELECT count(*),CAST(coalesce(sum(length(data)),0) AS bigint) " VIV_GC_SQL)            \

@@ -215,6 +215,8 @@ static void scan_locked(struct viv_store__waits *waits)
                  : viv_store__mark_now(waits->store, &waits->mark);
     if (err != VIV_OK) viv_os_sleep_ns(AGAIN_NS);
     viv_mutex_lock(&waits->mutex);
+    // What was committed between the beginning of a watch and its mark is not found.
+    if (err == VIV_OK && !has_mark) waits->is_changed = true;
     if (err == VIV_OK) return;
     waits->is_heard = true;
     if (!has_mark) waits->has_mark = false;

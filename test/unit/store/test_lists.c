@@ -495,7 +495,7 @@ int main(void)
         RIG_CASE(a_phase_is_the_first_that_is_true),
         RIG_CASE(a_rare_phase_takes_several_pages),
         RIG_CASE(list_nonterminal_has_those_that_run),
-        RIG_KEPT_CASE(plans_use_the_indexes),
+        RIG_ONLY_CASE(plans_use_the_indexes, RIG_SQLITE),
         RIG_CASE(a_page_keeps_its_budget),
         RIG_CASE(pages_of_events_and_wakes_keep_theirs),
         RIG_CASE(a_take_takes_each_wake_once),
