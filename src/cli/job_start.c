@@ -210,6 +210,7 @@ static int make_registration(struct start *self, struct viv_str *out_text)
 {
     struct viv_buf text;
     json_t *registration = json_object();
+    *out_text = (struct viv_str){NULL, 0};
     viv_json_put(&registration, "id", json_string(self->id));
     viv_json_put(&registration, "disposition",
                  json_string(self->external ? "external"

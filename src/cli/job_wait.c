@@ -120,44 +120,48 @@ static int print_output(const struct viv_job *job, const struct viv_record *reco
     return viv_job_print(job, value);
 }
 
-// One look. *status: the highest of those that have ended; *ended: which were printed.
-static enum viv_err look(struct viv_job *job, int count, char **ids, bool *ended, int *status,
-                         int *left, bool is_any)
+struct awaiting {
+    int count, left;
+    char **ids;
+    bool *ended; // those whose output was printed
+    bool is_any;
+    int status; // the highest of them
+};
+
+static enum viv_err look(struct viv_job *job, struct awaiting *self)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < self->count && self->left > 0; i++) {
         struct viv_record record;
-        if (ended[i]) continue;
+        if (self->ended[i]) continue;
         viv_mem_reset(&job->mem);
-        job->id = ids[i];
-        VIV_TRY(viv_store_get(job->store, viv_job_str(ids[i]), &job->mem, &record, &job->diag));
+        job->id = self->ids[i];
+        VIV_TRY(viv_store_get(job->store, viv_job_str(job->id), &job->mem, &record, &job->diag));
         if (record.state == VIV_RUNNING) continue;
-        ended[i] = true;
-        *left -= 1;
+        self->ended[i] = true;
+        self->left = self->is_any ? 0 : self->left - 1;
         const int printed = print_output(job, &record);
         const int own = printed != VIV_STATUS_OK ? printed : viv_job_status_of(record.state);
-        if (own > *status) *status = own;
-        if (is_any) *left = 0;
-        if (*left == 0) return VIV_OK;
+        if (own > self->status) self->status = own;
     }
     return VIV_OK;
 }
 
 int viv_job_wait(struct viv_job *job, int count, char **ids, bool is_any, uint64_t timeout_ns)
 {
-    int status = VIV_STATUS_OK, left = count;
     const uint64_t end_ns = viv_add_sat_u64(viv_os_now_ns(), timeout_ns);
-    bool *ended = viv_try_calloc((size_t)count, sizeof *ended, VIV_TAG_CLI);
-    enum viv_err err = ended == NULL ? VIV_E_EXHAUSTED : VIV_OK;
-    while (err == VIV_OK) {
-        err = look(job, count, ids, ended, &status, &left, is_any);
-        if (err != VIV_OK || left == 0) break;
-        if (viv_os_now_ns() >= end_ns)
+    struct awaiting self = {.count = count, .left = count, .ids = ids, .is_any = is_any};
+    self.ended = viv_try_calloc((size_t)count, sizeof *self.ended, VIV_TAG_CLI);
+    enum viv_err err = self.ended == NULL ? VIV_E_EXHAUSTED : look(job, &self);
+    while (err == VIV_OK && self.left > 0) {
+        if (viv_os_now_ns() >= end_ns) {
             err = VIV_E_TIMEOUT;
-        else
+        } else {
             viv_job_pause(job);
+            err = look(job, &self);
+        }
     }
-    if (ended != NULL) viv_free(ended, (size_t)count * sizeof *ended, VIV_TAG_CLI);
-    return err == VIV_OK ? status : viv_job_failed(job, err);
+    if (self.ended != NULL) viv_free(self.ended, (size_t)count * sizeof *self.ended, VIV_TAG_CLI);
+    return err == VIV_OK ? self.status : viv_job_failed(job, err);
 }
 
 int viv_job_await(int count, char **args)

@@ -75,7 +75,8 @@ struct viv_backend {
     // lock crosswise), and its loads go ahead of its runs. What fails with BUSY or
     // STORE_UNAVAILABLE is tried again until its deadline.
     bool is_server;
-    // How often to look for what others have committed, beside the bell; 0: never.
+    // How often to look for what others have committed, beside the bell; 0: never. Of the thread
+    // that waits.
     uint32_t look_ms;
     char lease_domain[40];
 };

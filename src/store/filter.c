@@ -64,7 +64,7 @@ static const struct viv_shape text_shape = {.kind = VIV_SHAPE_OTHER, .check = ch
 static const struct viv_shape phase_shape = {.kind = VIV_SHAPE_WORD, .words = phase_words};
 static const struct viv_shape state_shape = {.kind = VIV_SHAPE_WORD, .words = state_words};
 static const struct viv_shape states_shape = {
-    .kind = VIV_SHAPE_LIST, .max = 2 * STATES, .item = &state_shape};
+    .kind = VIV_SHAPE_LIST, .max = STATES, .item = &state_shape};
 static const struct viv_shape disposition_shape = {.kind = VIV_SHAPE_WORD,
                                                    .words = disposition_words};
 static const struct viv_shape_field cause_fields[] = {

@@ -125,15 +125,21 @@ static int compare_candidates(const void *a, const void *b)
 
 // ---- 3. each ----
 
+// The lease only: the guard is for the attempt that follows.
+static enum viv_err take_away(struct viv_store__txn *txn, struct viv_store__row *row)
+{
+    const struct viv_db_value guard = row->col[VIV_PROC_guard];
+    viv_store__lease_clear(row);
+    row->col[VIV_PROC_guard] = guard;
+    return viv_store__row_put(txn, row);
+}
+
 static enum viv_err close_lost(struct viv_store__txn *txn, struct viv_store__row *row,
                                int64_t delay_ms, struct viv_mem *mem)
 {
     const struct viv_store__attempt_end lost = {.outcome = "lost", .delay_ms = delay_ms};
-    const struct viv_db_value guard = row->col[VIV_PROC_guard];
     VIV_TRY(viv_store__attempt_end(txn, row, &lost, mem));
-    viv_store__lease_clear(row);
-    row->col[VIV_PROC_guard] = guard; // for the attempt that follows
-    return viv_store__row_put(txn, row);
+    return take_away(txn, row);
 }
 
 static enum viv_err claim_row(struct op_queue *self, struct viv_store__txn *txn,
@@ -167,7 +173,9 @@ static enum viv_err treat(struct op_queue *self, struct viv_store__txn *txn,
     VIV_TRY(viv_store__row_know(txn, &row));
     const bool is_dead = candidate->is_dead || viv_store__is_holder_dead(txn, &row, &self->self);
     const enum viv_store__judgement judgement = viv_store__judge(txn, &row, is_dead);
-    if (judgement == VIV_JUDGED_NOTHING) return VIV_OK;
+    if (judgement ==
+        VIV_JUDGED_NOTHING) // not ours to run: what the dead held is not found for ever
+        return is_dead && !viv_row_is_leased(txn, &row) ? take_away(txn, &row) : VIV_OK;
     if (judgement == VIV_JUDGED_NOT_DUE)
         return viv_row_has(&row, VIV_PROC_lease_token) ? close_lost(txn, &row, -1, self->op.mem)
                                                        : VIV_OK;

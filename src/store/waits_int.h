@@ -57,6 +57,7 @@ struct viv_store__waits {
     bool is_watch_busy;
     struct viv_buf outgoing;     // ids that others are to be told of, each with a final 0
     bool is_changed;             // the watch is to be told
+    uint64_t looked_ns;          // when others were last looked for without a sign of them
     bool is_heard;               // others may have committed
     bool has_mark;               // since it is set, what others commit is found
     struct viv_store__mark mark; // the thread's

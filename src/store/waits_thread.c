@@ -233,29 +233,47 @@ static void announce_locked(struct viv_store__waits *waits)
     viv_mutex_lock(&waits->mutex);
 }
 
+// The next moment at which something is to be done; where others are to be looked for now and
+// then, also that.
+static uint64_t next_locked(struct viv_store__waits *waits, bool listens, uint64_t now_ns)
+{
+    const uint64_t look_ns = (uint64_t)waits->backend->look_ms * VIV_NS_PER_MS;
+    const uint64_t clock_ns = waits->heap_count > 0 ? waits->heap[0]->at_ns : VIV_FOREVER_NS;
+    if (!listens || look_ns == 0) return clock_ns;
+    if (waits->looked_ns == 0) waits->looked_ns = now_ns;
+    if (now_ns - waits->looked_ns >= look_ns) {
+        waits->looked_ns = now_ns;
+        waits->is_heard = true;
+        return now_ns;
+    }
+    return viv_min_u64(clock_ns, waits->looked_ns + look_ns);
+}
+
 // Waits for a note, a clock, the back end's bell, or the time to look whether others have
 // committed. Locked, but not while it waits.
 static void sleep_locked(struct viv_store__waits *waits)
 {
     struct viv_backend *backend = waits->backend;
     const bool listens = waits->count > 0 || waits->watch != NULL;
-    const uint64_t now_ns = viv_os_now_ns();
-    uint64_t left_ns = VIV_FOREVER_NS;
-    if (waits->heap_count > 0 && waits->heap[0]->at_ns != VIV_FOREVER_NS)
-        left_ns = waits->heap[0]->at_ns > now_ns ? waits->heap[0]->at_ns - now_ns : 0;
-    const uint64_t look_ns = (uint64_t)backend->look_ms * VIV_NS_PER_MS;
-    const bool looks = listens && look_ns > 0 && look_ns <= left_ns;
+    int bell = -1;
+    if (listens && backend->ops->bell != NULL) {
+        viv_mutex_unlock(&waits->mutex);
+        bell = backend->ops->bell(backend, note_heard, waits);
+        viv_mutex_lock(&waits->mutex);
+        if (waits->is_heard) return; // told by the bell itself
+    }
+    const uint64_t now_ns = viv_os_now_ns(), next_ns = next_locked(waits, listens, now_ns);
     viv_mutex_unlock(&waits->mutex);
     struct viv_poll_event event;
-    const int bell =
-        listens && backend->ops->bell != NULL ? backend->ops->bell(backend, note_heard, waits) : -1;
     const bool is_armed =
         bell >= 0 && viv_poller_arm(waits->poller, bell, VIV_POLL_IN, BELL) == VIV_OK;
-    const uint32_t rung = viv_poller_wait(waits->poller, looks ? look_ns : left_ns, &event, 1);
+    const uint64_t left_ns = next_ns == VIV_FOREVER_NS ? VIV_FOREVER_NS
+                             : next_ns > now_ns        ? next_ns - now_ns
+                                                       : 0;
+    const uint32_t rung = viv_poller_wait(waits->poller, left_ns, &event, 1);
     if (rung > 0) backend->ops->hear(backend, note_heard, waits);
     if (is_armed && rung == 0) viv_poller_forget(waits->poller, bell);
     viv_mutex_lock(&waits->mutex);
-    if (looks && viv_os_now_ns() >= now_ns + look_ns) waits->is_heard = true;
 }
 
 void viv_waits__run(void *arg)

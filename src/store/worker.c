@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "os/rand.h"
 #include "store/lease.h"
+#include "store/wait.h"
 #include <string.h>
 
 enum { SLOTS = 64, TTL_MS = 30000, TTL_MS_MIN = 3000, INCARNATION_BYTES = 16 };
@@ -105,6 +106,7 @@ enum viv_err viv_worker_new(struct viv_store *store, const struct viv_worker_opt
 
 static void stop(struct viv_worker *worker)
 {
+    VIV_IGNORE(viv_store_watch(worker->store, NULL, NULL), "an end of watching does not fail");
     viv_mutex_lock(&worker->mutex);
     worker->is_stopping = true;
     viv_cond_signal(&worker->store_cond);
@@ -115,8 +117,14 @@ static void stop(struct viv_worker *worker)
     worker->store_thread = worker->watch_thread = NULL;
 }
 
+static void note_change(void *arg)
+{
+    viv_worker_poke(arg);
+}
+
 enum viv_err viv_worker_start(struct viv_worker *worker)
 {
+    VIV_TRY(viv_store_watch(worker->store, note_change, worker));
     enum viv_err err =
         viv_thread_start("durable-watch", 0, run_watch, worker, &worker->watch_thread);
     if (err == VIV_OK)

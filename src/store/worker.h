@@ -54,11 +54,14 @@ struct viv_worker_opts {
 // STORE_UTF8, IO, EXHAUSTED.
 enum viv_err viv_worker_new(struct viv_store *store, const struct viv_worker_opts *opts,
                             struct viv_worker **out_worker, struct viv_diag *diag) VIV_MUST_CHECK;
-enum viv_err viv_worker_start(struct viv_worker *worker) VIV_MUST_CHECK; // Errors: EXHAUSTED
+// Uses the store's watch (store/wait.h), to learn of changes, until it is freed. Errors: EXHAUSTED.
+enum viv_err viv_worker_start(struct viv_worker *worker) VIV_MUST_CHECK;
 // Drains with no time to wait, unless it is drained; waits until no run is left. Blocks.
 void viv_worker_free(VIV_OWN struct viv_worker *worker);
 
-void viv_worker_poke(struct viv_worker *worker); // something in the store has changed
+// Something may have changed: it looks now. Called by the store's watch of a worker that was
+// started.
+void viv_worker_poke(struct viv_worker *worker);
 // Nothing more is claimed; runs are told, and what still runs after drain_ms is given back. Called
 // again: the shorter time counts.
 void viv_worker_drain(struct viv_worker *worker, int64_t drain_ms);

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "os/file.h"
 #include "os/rand.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -168,8 +169,9 @@ enum viv_err viv_store_backup(struct viv_str url, struct viv_str path, struct vi
         return viv_diag_set(diag, VIV_E_INVAL, "the copy: not a path");
     (void)snprintf(to, sizeof to, "%.*s", (int)path.n, path.p);
     (void)snprintf(part, sizeof part, "%s.part", to);
-    if (viv_os_fstatat(AT_FDCWD, to, &found, 0) == 0)
-        return viv_diag_set(diag, VIV_E_EXISTS, "%s: is there already", to);
+    const int r = viv_os_fstatat(AT_FDCWD, to, &found, 0);
+    if (r == 0) return viv_diag_set(diag, VIV_E_EXISTS, "%s: is there already", to);
+    if (r != -ENOENT) return viv_diag_set(diag, VIV_E_IO, "%s: %s", to, strerror(-r));
     VIV_TRY(open_at(from, SQLITE_OPEN_READWRITE, &handle, err));
     (void)viv_os_unlinkat(AT_FDCWD, part, 0); // of a copy that was broken off
     enum viv_err result = copy_to(handle, part, err);
@@ -177,7 +179,11 @@ enum viv_err viv_store_backup(struct viv_str url, struct viv_str path, struct vi
     if (result == VIV_OK) result = renew_epoch(part, err);
     if (result == VIV_OK) result = sync_file(part);
     if (result == VIV_OK && viv_os_renameat(AT_FDCWD, part, AT_FDCWD, to) < 0) result = VIV_E_IO;
-    if (result == VIV_OK) return sync_folder(to);
-    (void)viv_os_unlinkat(AT_FDCWD, part, 0);
+    if (result != VIV_OK) {
+        (void)viv_os_unlinkat(AT_FDCWD, part, 0);
+        return result;
+    }
+    result = sync_folder(to);
+    if (result != VIV_OK) (void)viv_os_unlinkat(AT_FDCWD, to, 0); // nobody was told of it
     return result;
 }

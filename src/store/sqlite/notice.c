@@ -16,15 +16,28 @@ void viv_notice_init(struct viv_notice *notice)
     *notice = (struct viv_notice){.wake_fd = -1, .watch_fd = -1};
 }
 
+static void name_file(char out[PATH_BYTES], const char *path)
+{
+    (void)snprintf(out, PATH_BYTES, "%s.wake", path);
+}
+
 void viv_notice_open(struct viv_notice *notice, const char *path)
 {
     char wake[PATH_BYTES];
-    (void)snprintf(wake, sizeof wake, "%s.wake", path);
-    notice->wake_fd = viv_os_open(wake, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (notice->wake_fd >= 0) notice->watch_fd = viv_os_watch_file(wake);
+    name_file(wake, path);
+    notice->wake_fd = viv_os_open(wake, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (notice->wake_fd < 0)
+        VIV_LOG(VIV_LOG_WARN, "%s cannot be opened: others see changes later", wake);
+}
+
+bool viv_notice_watch(struct viv_notice *notice, const char *path)
+{
+    char wake[PATH_BYTES];
+    name_file(wake, path);
+    notice->watch_fd = viv_os_watch_file(wake);
     if (notice->watch_fd < 0)
-        VIV_LOG(VIV_LOG_WARN, "%s: others' changes are looked for, since it cannot be watched",
-                wake);
+        VIV_LOG(VIV_LOG_WARN, "%s cannot be watched: what others change is looked for", wake);
+    return notice->watch_fd >= 0;
 }
 
 void viv_notice_close(struct viv_notice *notice)

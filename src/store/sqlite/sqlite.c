@@ -470,9 +470,11 @@ static void announce(struct viv_backend *base, const char *ids, size_t bytes)
 
 static int get_bell(struct viv_backend *base, void (*told)(void *arg, struct viv_str id), void *arg)
 {
-    (void)told;
-    (void)arg;
-    return backend_of(base)->notice.watch_fd;
+    struct backend *backend = backend_of(base);
+    if (backend->notice.watch_fd >= 0 || base->look_ms > 0) return backend->notice.watch_fd;
+    if (!viv_notice_watch(&backend->notice, backend->path)) base->look_ms = LOOK_MS;
+    told(arg, (struct viv_str){NULL, 0});
+    return backend->notice.watch_fd;
 }
 
 static void hear(struct viv_backend *base, void (*told)(void *arg, struct viv_str id), void *arg)
@@ -661,7 +663,6 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
     if (result == VIV_OK) result = viv_os_boot_id(backend->base.lease_domain);
     backend->base.ops = &file_ops;
     if (result == VIV_OK) viv_notice_open(&backend->notice, backend->path);
-    if (backend->notice.watch_fd < 0) backend->base.look_ms = LOOK_MS;
     if (result != VIV_OK) {
         close_backend(&backend->base);
         return result;

@@ -3,10 +3,15 @@
 // is in use.
 #include "store_rig.h"
 
+#include "base/alloc.h"
+#include "os/fault.h"
 #include "store/admin.h"
 #include "store/list.h"
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char success[] = "{\"type\":\"success\",\"value\":1}";
 static const char host[] = "{\"type\":\"host\",\"reason\":\"r\"}";
@@ -52,10 +57,10 @@ static void a_sound_store_passes(struct rig *rig)
     findings = check(rig);
     if (findings.count > 0) fail_msg("%s", findings.items[0].text.p);
     const enum viv_err err = viv_store_check_file(str(rig->url), &rig->mem, &findings, &rig->diag);
-    if (rig->backend != RIG_SQLITE)
-        RIG_ERR(err, VIV_E_UNSUPPORTED);
-    else
+    if (rig->backend == RIG_SQLITE)
         RIG_OK(err);
+    else
+        RIG_ERR(err, VIV_E_UNSUPPORTED);
     assert_int_equal(findings.count, 0);
 }
 
@@ -142,12 +147,65 @@ static void a_copy_is_of_another_epoch(struct rig *rig)
     RIG_OK(rig_append(rig, "runs", "e", "3", NULL, NULL));
 }
 
+// A copy that fails leaves nothing behind, and the next one works.
+static void each_system_call_of_a_copy_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    int failed = 0;
+    fill(rig);
+    for (uint64_t n = 1; was_hit; n++) {
+        struct stat found;
+        assert_true(n < 100);
+        viv_fault_set("*", n, EIO);
+        const enum viv_err err = viv_store_backup(str(rig->url), str("store/copy.db"), &rig->diag);
+        was_hit = viv_fault_hit();
+        viv_fault_set("*", 0, 0);
+        failed += err != VIV_OK;
+        if (err == VIV_OK) {
+            assert_int_equal(unlink("store/copy.db"), 0);
+        } else {
+            assert_true(was_hit && err == VIV_E_IO);
+            assert_int_equal(stat("store/copy.db", &found), -1);
+            assert_int_equal(stat("store/copy.db.part", &found), -1);
+        }
+        assert_int_equal(check(rig).count, 0);
+    }
+    assert_true(failed >= 6); // the look, random bytes, two files opened and synced, the name
+}
+
+// Each allocation, those of SQLite too.
+static void each_allocation_of_a_check_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    int failed = 0;
+    fill(rig);
+    for (uint64_t n = 1; was_hit; n++) {
+        struct viv_mem mem;
+        struct viv_findings findings;
+        viv_mem_init(&mem, VIV_TAG_TEST);
+        assert_true(n < 5000);
+        viv_alloc_fail_nth(n);
+        enum viv_err err = viv_store_check(rig->store, &mem, &findings, NULL);
+        if (err == VIV_OK) err = viv_store_check_file(str(rig->url), &mem, &findings, NULL);
+        was_hit = viv_alloc_fail_hit();
+        viv_alloc_fail_nth(0);
+        viv_mem_deinit(&mem);
+        if (err == VIV_OK || (err == VIV_E_UNSUPPORTED && rig->backend != RIG_SQLITE)) continue;
+        assert_true(was_hit && err == VIV_E_EXHAUSTED);
+        failed++;
+        assert_int_equal(check(rig).count, 0);
+    }
+    assert_true(failed > (rig->backend == RIG_SQLITE ? 20 : 0));
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
         RIG_CASE(a_sound_store_passes),
         RIG_ONLY_CASE(each_rule_finds_what_breaks_it, RIG_SQLITE),
         RIG_ONLY_CASE(a_copy_is_of_another_epoch, RIG_SQLITE),
+        RIG_ONLY_CASE(each_system_call_of_a_copy_fails_once, RIG_SQLITE),
+        RIG_CASE(each_allocation_of_a_check_fails_once),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

@@ -245,7 +245,10 @@ static void explain(const char *sql, char *out, size_t size)
     char text[4096] = "EXPLAIN QUERY PLAN ";
     size_t len = strlen(text);
     for (; *sql != '\0'; sql++) {
-        if (*sql == '{') sql = strchr(sql, '}') + 1;
+        if (*sql == '{') {
+            sql = strchr(sql, '}');
+            continue;
+        }
         text[len++] = *sql == '$' ? '?' : *sql;
         assert_true(len < sizeof text);
     }

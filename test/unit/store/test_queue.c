@@ -346,8 +346,10 @@ static void a_holder_of_another_boot_is_dead(struct rig *rig)
     struct viv_owner owner = {.owner_id = str("gone"), .incarnation = str("7")};
     if (rig->backend != RIG_SQLITE) return; // where a lease is of a host
     CHECK(viv_liveness_self(&owner.liveness) == VIV_OK);
+    rig_register(rig, "outside", "external", "");
     rig_register(rig, "bound", "owner_bound", "");
     rig_register(rig, "again", "rerunnable", "");
+    start_as(rig, "outside", &owner);
     start_as(rig, "bound", &owner);
     start_as(rig, "again", &owner);
     // As if the host had begun anew: the lease's domain is another's.
@@ -356,8 +358,14 @@ static void a_holder_of_another_boot_is_dead(struct rig *rig)
     assert_int_equal(
         sqlite3_exec(handle, "UPDATE proc SET lease_dom='elsewhere'", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(handle), SQLITE_OK);
+    const struct viv_queue_query query = {.limit = 1};
+    assert_int_equal(sweep_with(rig, "me", query).count, 0); // outside: its lease is taken away
+    struct viv_lease lease;
+    RIG_ERR(viv_store_get_lease(rig->store, str("outside"), &rig->mem, &lease, &rig->diag),
+            VIV_E_NOTFOUND);
+    assert_int_equal(rig_get(rig, "outside").state, VIV_RUNNING);
     const struct viv_claims claims = sweep(rig, "me");
-    expect_ids(&claims, "bound again");
+    expect_ids(&claims, "bound again"); // and nobody stands before these
     assert_int_equal(claims.items[0].verdict, VIV_VERDICT_ABANDONED);
     assert_int_equal(claims.items[1].verdict, VIV_VERDICT_RUN);
 }

@@ -755,6 +755,39 @@ static void threads_kill_what_runs_too_long(struct rig *rig)
     assert_int_equal(rig_get(rig, "p49").state, VIV_ABANDONED);
 }
 
+// Nobody pokes it: changes of this handle and of another are told by the store.
+static void what_is_registered_is_run_at_once(struct rig *rig)
+{
+    struct node node = {.store = rig->store};
+    const struct viv_worker_opts opts = {.owner_id = str("n1"), // sweeps every 10 s by itself
+                                         .launchers = &node.launcher,
+                                         .launcher_count = 1};
+    struct viv_store *other = rig->store;
+    node.launcher = (struct viv_launcher){.kind = "native",
+                                          .arg = &node,
+                                          .prepare = prepare_any,
+                                          .spawn = spawn_short,
+                                          .kill = kill_nothing};
+    if (rig->backend != RIG_MEMORY)
+        RIG_OK(viv_store_open(str(rig->url), &rig->opts, &other, &rig->diag));
+    RIG_OK(viv_worker_new(rig->store, &opts, &node.worker, NULL));
+    RIG_OK(viv_worker_start(node.worker));
+    CHECK_WAIT(viv_worker_is_idle(node.worker), 30, (void)0);
+    const uint64_t start_ns = check_now_ns();
+    for (int i = 0; i < 10; i++) {
+        char id[20];
+        (void)snprintf(id, sizeof id, "p%d", i);
+        RIG_OK(viv_store_register(i % 2 == 0 ? rig->store : other,
+                                  rig_registration(rig, id, "rerunnable", ""), &rig->mem, NULL,
+                                  NULL, &rig->diag));
+        CHECK_WAIT(atomic_load(&node.runs) == i + 1, 60, (void)0);
+    }
+    // Ten sweeps by the clock would take 90 s at least.
+    assert_true(check_now_ns() - start_ns < check_limit_ns(60));
+    viv_worker_free(node.worker);
+    if (other != rig->store) viv_store_close(other);
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
@@ -777,6 +810,7 @@ int main(void)
         RIG_CASE(case_130_what_is_not_there_is_not_retried),
         RIG_CASE(options_are_checked),
         RIG_CASE(threads_kill_what_runs_too_long),
+        RIG_CASE(what_is_registered_is_run_at_once),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

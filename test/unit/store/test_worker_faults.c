@@ -119,6 +119,11 @@ static void register_pair(struct rig *rig, char ids[2][20], uint64_t n, bool is_
     }
 }
 
+static bool is_running(struct rig *rig, const char *id)
+{
+    return rig_get(rig, id).state == VIV_RUNNING;
+}
+
 static void each_allocation_of_a_life_fails_once(struct rig *rig)
 {
     bool was_hit = true;
@@ -141,12 +146,12 @@ static void each_allocation_of_a_life_fails_once(struct rig *rig)
         viv_worker_free(bench.worker);
         // Whatever was lost: a worker after it finds both, and ends them.
         RIG_OK(set_up(&bench, rig));
-        for (int i = 0; i < 16; i++) {
+        for (int i = 0; i < 16 && (is_running(rig, ids[0]) || is_running(rig, ids[1])); i++) {
             turns(&bench, 1);
             end_all(&bench);
+            turns(&bench, 1);
             pass(rig, 500);
         }
-        turns(&bench, 1);
         viv_worker_free(bench.worker);
         for (int i = 0; i < 2; i++) {
             const struct viv_record record = rig_get(rig, ids[i]);
@@ -161,7 +166,6 @@ static void each_allocation_of_a_life_fails_once(struct rig *rig)
 static void each_allocation_of_making_one_fails_once(struct rig *rig)
 {
     bool was_hit = true;
-    const int64_t before = viv_alloc_live_bytes(VIV_TAG_STORE);
     for (uint64_t n = 1; was_hit; n++) {
         struct bench bench;
         assert_true(n < NTH_MAX);
@@ -176,8 +180,7 @@ static void each_allocation_of_making_one_fails_once(struct rig *rig)
         viv_alloc_fail_nth(0);
         assert_true(err == VIV_OK || err == VIV_E_EXHAUSTED);
         if (err == VIV_OK) break; // its threads may allocate, or not
-    }
-    assert_int_equal(viv_alloc_live_bytes(VIV_TAG_STORE), before);
+    } // that nothing is left is looked at when the store is closed
 }
 
 // Somebody holds the writer's lock for longer than any operation waits.
