@@ -17,7 +17,7 @@ struct viv_pg__target {
     char schema[VIV_PG_SCHEMA_BYTES + 1]; // letters, digits, _
     enum viv_tier tier;                   // at least
     int64_t lock_ms;                      // how long a lock is waited for
-    struct viv_store_clock clock;         // of tests; else the server\'s
+    struct viv_store_clock clock;         // of tests; else the server's
 };
 
 // Where the part of a url behind its scheme leads. Errors: INVAL, EXHAUSTED.
@@ -28,9 +28,8 @@ void viv_pg__target_deinit(struct viv_pg__target *target);
 
 // What a server said of itself when it was connected to.
 struct viv_pg__server {
-    enum viv_tier tier; // what it keeps, measured (durable.md 3.6)
-    uint64_t
-        started_usec; // since when it runs; another number: another server, or one that came back
+    enum viv_tier tier;    // what it keeps, measured (durable.md 3.6)
+    uint64_t started_usec; // another number: another server, or one that came back
 };
 
 // A connection with the session's settings. Errors: STORE_UNAVAILABLE, STORE_TIER, INVAL (no UTF-8

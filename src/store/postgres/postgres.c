@@ -110,8 +110,28 @@ static enum viv_err make_tables(struct backend *backend, struct viv_diag *diag)
     return ask_number(backend, rows, NULL, &nothing, diag);
 }
 
-// Who makes the store holds a lock that ends with the transaction; the others find it made.
-static enum viv_err create(struct backend *backend, struct viv_diag *diag)
+static enum viv_err find_feed(struct backend *backend, bool *out_is_there, struct viv_diag *diag)
+{
+    int64_t count = 0;
+    VIV_TRY(ask_number(backend,
+                       "SELECT count(*) FROM pg_indexes WHERE indexname='event_feed' AND "
+                       "schemaname=$1",
+                       backend->target.schema, &count, diag));
+    *out_is_there = count > 0;
+    return VIV_OK;
+}
+
+static enum viv_err make_feed(struct backend *backend, struct viv_diag *diag)
+{
+    int64_t nothing;
+    return ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &nothing, diag);
+}
+
+// Who makes something holds a lock that ends with the transaction; the others find it made.
+static enum viv_err make(struct backend *backend,
+                         enum viv_err (*find)(struct backend *, bool *, struct viv_diag *),
+                         enum viv_err (*work)(struct backend *, struct viv_diag *),
+                         struct viv_diag *diag)
 {
     static const char lock[] =
         "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended('vivarium:'||$1,0))";
@@ -119,8 +139,8 @@ static enum viv_err create(struct backend *backend, struct viv_diag *diag)
     bool is_there;
     VIV_TRY(ask_number(backend, "BEGIN", NULL, &nothing, diag));
     VIV_TRY(ask_number(backend, lock, backend->target.schema, &nothing, diag));
-    VIV_TRY(find_store(backend, &is_there, diag));
-    if (!is_there) VIV_TRY(make_tables(backend, diag));
+    VIV_TRY(find(backend, &is_there, diag));
+    if (!is_there) VIV_TRY(work(backend, diag));
     return ask_number(backend, "COMMIT", NULL, &nothing, diag);
 }
 
@@ -133,14 +153,16 @@ static enum viv_err look_at(struct backend *backend, const struct viv_store_opts
     if (!is_there && !opts->create)
         return viv_diag_set(diag, VIV_E_NOTFOUND, "no store is in schema %s",
                             backend->target.schema);
-    if (!is_there) VIV_TRY(create(backend, diag));
-    if (opts->event_feed) VIV_TRY(ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &version, diag));
+    if (!is_there) VIV_TRY(make(backend, find_store, make_tables, diag));
     VIV_TRY(ask_number(backend, "SELECT value FROM meta WHERE key='schema'", NULL, &version, diag));
     if (version > VIV_PG_VERSION)
         return viv_diag_set(diag, VIV_STORE_NEWER,
                             "the store has version %lld; this program knows %d", (long long)version,
                             VIV_PG_VERSION);
-    return version < 1 ? viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version") : VIV_OK;
+    if (version < 1) return viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version");
+    if (!opts->event_feed) return VIV_OK;
+    VIV_TRY(find_feed(backend, &is_there, diag));
+    return is_there ? VIV_OK : make(backend, find_feed, make_feed, diag);
 }
 
 enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,

@@ -23,12 +23,23 @@ enum { BACKOFF_MS = 50, BACKOFF_MS_MAX = 5000, ASK_MS = 20 };
 // Types, as pg_type numbers them.
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_INT4 = 23, OID_TEXT = 25, OID_XID8 = 5069 };
 
+// What the session itself sends, behind the statements of the core.
+enum {
+    BEGIN_READ = VIV_STMT_COUNT, // a page is of one snapshot
+    BEGIN_WRITE,
+    ASK_XID,
+    ASK_NOW,
+    COMMIT,
+    ROLLBACK,
+    STMTS
+};
+
 enum sent_kind { PLAIN, ROWS, PREPARE, XID, NOW, SYNC };
 
 // One message whose result was not taken yet.
 struct sent {
     enum sent_kind kind;
-    enum viv_stmt stmt; // PREPARE
+    size_t stmt; // PREPARE
     struct sent *next;
 };
 
@@ -46,7 +57,7 @@ struct connection {
     const struct viv_pg__target *target;
     PGconn *handle; // NULL: not connected
     struct viv_pg__server server;
-    uint8_t prepared[VIV_STMT_COUNT];
+    uint8_t prepared[STMTS];
     // Of the transaction:
     struct viv_mem mem;
     struct sent *first_sent, **last_sent;
@@ -54,9 +65,10 @@ struct connection {
     uint64_t deadline_ns;
     int64_t xid, now_ms; // 0: not known
     bool is_write, is_flushed;
-    bool is_now_due; // rows were locked since it was asked for
-    bool has_failed; // a statement was refused
-    bool is_lost;    // or has not answered in time: the connection is of no more use
+    bool is_now_due;   // rows were locked since it was asked for
+    uint32_t now_sent; // how often it was asked for and not answered yet
+    bool has_failed;   // a statement was refused
+    bool is_lost;      // or has not answered in time: the connection is of no more use
 };
 
 static struct connection *connection_of(struct viv_db *base)
@@ -74,6 +86,7 @@ static void forget(struct connection *connection)
     connection->first_sent = NULL;
     connection->last_sent = &connection->first_sent;
     connection->xid = connection->now_ms = 0;
+    connection->now_sent = 0;
     connection->is_now_due = connection->has_failed = connection->is_lost = false;
     connection->is_flushed = true;
 }
@@ -107,18 +120,25 @@ static enum viv_err reconnect(struct connection *connection)
 // ---- statements ----
 
 #define SQL_OF(name, sql) [VIV_STMT_##name] = (sql),
-static const char *const sql_of[VIV_STMT_COUNT] = {VIV_STMTS(SQL_OF)};
+static const char *const sql_of[STMTS] = {VIV_STMTS(SQL_OF)[BEGIN_READ] =
+                                              "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                                          [BEGIN_WRITE] = "BEGIN ISOLATION LEVEL READ COMMITTED",
+                                          [ASK_XID] = "SELECT pg_current_xact_id()",
+                                          [ASK_NOW] = "SELECT viv_now()",
+                                          [COMMIT] = "COMMIT",
+                                          [ROLLBACK] = "ROLLBACK"};
 
 static void adapt(const char *sql, char out[SQL_BYTES])
 {
+    // A change is settled when no transaction that is older than it still runs: a page of changes
+    // that ends there leaves out none.
     static const char *const words[][2] = {
         {"{lock}", "FOR UPDATE"},
         {"{skip}", "FOR UPDATE SKIP LOCKED"},
-        {"{settled}",
-         " AND position<CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"}};
+        {"{settled}", " AND position<pg_snapshot_xmin(pg_current_snapshot())::text::bigint"}};
     size_t len = 0;
     while (*sql != '\0') {
-        VIV_ASSERT(len < SQL_BYTES - 128);
+        VIV_ASSERT(len < SQL_BYTES - 100);
         if (*sql != '{') {
             out[len++] = *sql++;
             continue;
@@ -135,7 +155,7 @@ static void adapt(const char *sql, char out[SQL_BYTES])
 }
 
 // Before it is sent: nothing is sent whose result nobody could place.
-static enum viv_err expect(struct connection *connection, enum sent_kind kind, enum viv_stmt stmt)
+static enum viv_err expect(struct connection *connection, enum sent_kind kind, size_t stmt)
 {
     struct sent *sent = viv_mem_try_take(&connection->mem, sizeof *sent);
     if (sent == NULL) return VIV_E_EXHAUSTED;
@@ -151,13 +171,6 @@ static enum viv_err check_sent(struct connection *connection, int was_sent)
     if (was_sent) return VIV_OK;
     connection->is_lost = true;
     return VIV_STORE_UNAVAILABLE;
-}
-
-static enum viv_err send_text(struct connection *connection, enum sent_kind kind, const char *sql)
-{
-    VIV_TRY(expect(connection, kind, VIV_STMT_COUNT));
-    return check_sent(connection,
-                      PQsendQueryParams(connection->handle, sql, 0, NULL, NULL, NULL, NULL, 1));
 }
 
 // Arguments as the protocol carries them: numbers big-endian, all else as it is.
@@ -190,7 +203,7 @@ static void bind_all(struct arguments *out, const struct viv_db_value *args, siz
     }
 }
 
-static enum viv_err prepare(struct connection *connection, enum viv_stmt which, const char *name,
+static enum viv_err prepare(struct connection *connection, size_t which, const char *name,
                             const struct arguments *arguments, size_t count)
 {
     char sql[SQL_BYTES];
@@ -202,21 +215,32 @@ static enum viv_err prepare(struct connection *connection, enum viv_stmt which, 
                       PQsendPrepare(connection->handle, name, sql, (int)count, arguments->types));
 }
 
+static enum viv_err send_any(struct connection *connection, enum sent_kind kind, size_t which,
+                             const struct viv_db_value *args, size_t count)
+{
+    struct arguments arguments;
+    char name[NAME_BYTES];
+    bind_all(&arguments, args, count);
+    (void)snprintf(name, sizeof name, "s%zu", which);
+    VIV_TRY(prepare(connection, which, name, &arguments, count));
+    VIV_TRY(expect(connection, kind, which));
+    return check_sent(connection,
+                      PQsendQueryPrepared(connection->handle, name, (int)count, arguments.values,
+                                          arguments.lengths, arguments.formats, 1));
+}
+
+static enum viv_err send_own(struct connection *connection, enum sent_kind kind, size_t which)
+{
+    return send_any(connection, kind, which, NULL, 0);
+}
+
 static enum viv_err send_stmt(struct viv_db *base, enum viv_stmt which,
                               const struct viv_db_value *args, size_t count, bool wants_rows)
 {
     struct connection *connection = connection_of(base);
-    struct arguments arguments;
-    char name[NAME_BYTES];
     if (connection->handle == NULL) return VIV_STORE_UNAVAILABLE;
-    bind_all(&arguments, args, count);
-    (void)snprintf(name, sizeof name, "s%d", (int)which);
-    VIV_TRY(prepare(connection, which, name, &arguments, count));
     if (strchr(sql_of[which], '{') != NULL) connection->is_now_due = true;
-    VIV_TRY(expect(connection, wants_rows ? ROWS : PLAIN, which));
-    return check_sent(connection,
-                      PQsendQueryPrepared(connection->handle, name, (int)count, arguments.values,
-                                          arguments.lengths, arguments.formats, 1));
+    return send_any(connection, wants_rows ? ROWS : PLAIN, which, args, count);
 }
 
 // ---- results ----
@@ -290,7 +314,13 @@ static enum viv_err keep(struct connection *connection, const struct sent *sent,
         return VIV_OK;
     }
     if (answer->rows.count != 1) return VIV_STORE_CORRUPT;
-    *(sent->kind == XID ? &connection->xid : &connection->now_ms) = answer->rows.values[0].number;
+    const int64_t number = answer->rows.values[0].number;
+    if (sent->kind == XID) {
+        connection->xid = number;
+    } else {
+        connection->now_ms = number;
+        connection->now_sent--;
+    }
     return VIV_OK;
 }
 
@@ -337,41 +367,41 @@ static enum viv_err take_one(struct connection *connection)
     return err;
 }
 
+static enum viv_err ask_now(struct connection *connection)
+{
+    connection->is_now_due = false;
+    connection->now_sent++;
+    return send_own(connection, NOW, ASK_NOW);
+}
+
 // Everything sent so far is on its way, and so will be its results.
 static enum viv_err flush(struct connection *connection)
 {
     if (connection->is_flushed) return VIV_OK;
     if (connection->is_write && connection->is_now_due &&
         connection->target->clock.lease_ms == NULL) {
-        VIV_TRY(send_text(connection, NOW, "SELECT viv_now()"));
-        connection->is_now_due = false;
+        VIV_TRY(ask_now(connection));
     }
     connection->is_flushed = true;
     return check_sent(connection, PQsendFlushRequest(connection->handle));
+}
+
+static enum viv_err take_next(struct connection *connection)
+{
+    VIV_TRY(flush(connection));
+    return take_one(connection);
 }
 
 static enum viv_err recv_rows(struct viv_db *base, struct viv_db_rows *out_rows)
 {
     struct connection *connection = connection_of(base);
     if (connection->handle == NULL) return VIV_STORE_UNAVAILABLE;
-    while (connection->first == NULL) {
-        VIV_TRY(flush(connection));
-        VIV_TRY(take_one(connection));
-    }
+    while (connection->first == NULL)
+        VIV_TRY(take_next(connection));
     struct answer *answer = connection->first;
     connection->first = answer->next;
     if (connection->first == NULL) connection->last = &connection->first;
     *out_rows = answer->rows;
-    return VIV_OK;
-}
-
-// Until a number is known that was asked for.
-static enum viv_err await(struct connection *connection, const int64_t *number)
-{
-    while (*number == 0) {
-        VIV_TRY(flush(connection));
-        VIV_TRY(take_one(connection));
-    }
     return VIV_OK;
 }
 
@@ -385,13 +415,18 @@ static enum viv_err now(struct viv_db *base, int64_t *out_wall_ms, int64_t *out_
         *out_lease_ms = clock->lease_ms(clock->arg);
         return VIV_OK;
     }
-    if (connection->is_now_due || connection->now_ms == 0) {
-        connection->now_ms = 0;
-        connection->is_now_due = false;
-        VIV_TRY(send_text(connection, NOW, "SELECT viv_now()"));
-    }
-    VIV_TRY(await(connection, &connection->now_ms));
+    const bool is_known = connection->now_ms != 0 || connection->now_sent > 0;
+    if (connection->is_now_due || !is_known) VIV_TRY(ask_now(connection));
+    while (connection->now_sent > 0)
+        VIV_TRY(take_next(connection));
     *out_wall_ms = *out_lease_ms = connection->now_ms;
+    return VIV_OK;
+}
+
+static enum viv_err know_xid(struct connection *connection)
+{
+    while (connection->xid == 0)
+        VIV_TRY(take_next(connection));
     return VIV_OK;
 }
 
@@ -399,7 +434,7 @@ static enum viv_err position(struct viv_db *base, int64_t *out_position)
 {
     struct connection *connection = connection_of(base);
     if (connection->handle == NULL) return VIV_STORE_UNAVAILABLE;
-    VIV_TRY(await(connection, &connection->xid));
+    VIV_TRY(know_xid(connection));
     *out_position = connection->xid;
     return VIV_OK;
 }
@@ -413,15 +448,13 @@ static enum viv_err begin(struct viv_db *base, bool is_write, uint64_t deadline_
     connection->deadline_ns = deadline_ns;
     connection->is_write = is_write;
     if (connection->handle == NULL) VIV_TRY(reconnect(connection));
-    if (!is_write) // a page is of one snapshot
-        return send_text(connection, PLAIN, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    VIV_TRY(send_text(connection, PLAIN, "BEGIN ISOLATION LEVEL READ COMMITTED"));
-    return send_text(connection, XID, "SELECT pg_current_xact_id()");
+    VIV_TRY(send_own(connection, PLAIN, is_write ? BEGIN_WRITE : BEGIN_READ));
+    return is_write ? send_own(connection, XID, ASK_XID) : VIV_OK;
 }
 
 static enum viv_err send_sync(struct connection *connection)
 {
-    VIV_TRY(expect(connection, SYNC, VIV_STMT_COUNT));
+    VIV_TRY(expect(connection, SYNC, STMTS));
     return check_sent(connection, PQpipelineSync(connection->handle));
 }
 
@@ -442,7 +475,7 @@ static void roll_back(struct viv_db *base)
     enum viv_err err = connection->is_lost ? VIV_STORE_UNAVAILABLE : VIV_OK;
     if (connection->handle == NULL) return;
     if (err == VIV_OK) err = send_sync(connection); // behind it statements run again
-    if (err == VIV_OK) err = send_text(connection, PLAIN, "ROLLBACK");
+    if (err == VIV_OK) err = send_own(connection, PLAIN, ROLLBACK);
     if (err == VIV_OK) err = send_sync(connection);
     if (err == VIV_OK) VIV_IGNORE(drain(connection), "what failed before is told again");
     // The server rolls back what a lost connection leaves.
@@ -489,8 +522,8 @@ static enum viv_err commit(struct viv_db *base)
     struct connection *connection = connection_of(base);
     if (connection->handle == NULL) return VIV_STORE_UNAVAILABLE;
     // Only who knows its number can ask what became of it.
-    if (connection->is_write) VIV_TRY(await(connection, &connection->xid));
-    VIV_TRY(send_text(connection, PLAIN, "COMMIT"));
+    if (connection->is_write) VIV_TRY(know_xid(connection));
+    VIV_TRY(send_own(connection, PLAIN, COMMIT));
     enum viv_err err = send_sync(connection);
     if (err == VIV_OK) err = drain(connection);
     if (err != VIV_OK && connection->is_write && !connection->has_failed) {

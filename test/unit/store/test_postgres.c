@@ -11,8 +11,11 @@
 #include "os/fault.h"
 #include "os/thread.h"
 #include "pg_proxy.h"
+#include "store/list.h"
+#include "store/stmt.h"
 #include <errno.h>
 #include <libpq-fe.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -153,6 +156,146 @@ static void case_099_commits_that_wait_for_no_disk(struct rig *rig)
     rig->opts.tier = VIV_TIER_PROCESS;
     RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
     assert_int_equal(viv_store_tier(rig->store), VIV_TIER_PROCESS);
+}
+
+// ---- the tables, and the statements on them ----
+
+enum { NAMES = 16384 };
+
+// Appends a line.
+static void add_name(char names[NAMES], const char *name)
+{
+    const size_t len = strlen(names);
+    CHECK((size_t)snprintf(names + len, NAMES - len, "%s\n", name) < NAMES - len);
+}
+
+static PGconn *connect_to(struct rig *rig)
+{
+    char plain[RIG_URL_BYTES], sql[64];
+    rig_plain_url(rig->url, plain);
+    PGconn *handle = PQconnectdb(plain);
+    (void)snprintf(sql, sizeof sql, "SET search_path=%s", rig->schema);
+    PQclear(PQexec(handle, sql));
+    CHECK(PQstatus(handle) == CONNECTION_OK);
+    return handle;
+}
+
+static void list_of_server(struct rig *rig, char names[NAMES])
+{
+    PGconn *handle = connect_to(rig);
+    PGresult *result = PQexec(
+        handle, "SELECT name FROM (SELECT table_name||'.'||column_name AS name FROM "
+                "information_schema.columns WHERE table_schema=current_schema UNION ALL SELECT "
+                "indexname||' on '||tablename FROM pg_indexes WHERE schemaname=current_schema AND "
+                "indexname NOT IN (SELECT conname FROM pg_constraint)) q "
+                "ORDER BY name COLLATE \"C\"");
+    CHECK(PQresultStatus(result) == PGRES_TUPLES_OK);
+    for (int i = 0; i < PQntuples(result); i++)
+        add_name(names, PQgetvalue(result, i, 0));
+    PQclear(result);
+    PQfinish(handle);
+}
+
+static void list_of_file(const char *path, char names[NAMES])
+{
+    sqlite3 *handle;
+    sqlite3_stmt *stmt;
+    CHECK(sqlite3_open(path, &handle) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(handle,
+                             "SELECT m.name||'.'||c.name AS name FROM sqlite_schema m JOIN "
+                             "pragma_table_info(m.name) c WHERE m.type='table' AND m.name NOT LIKE "
+                             "'sqlite_%' UNION ALL SELECT name||' on '||tbl_name FROM "
+                             "sqlite_schema WHERE type='index' AND name NOT LIKE 'sqlite_%' "
+                             "ORDER BY 1",
+                             -1, &stmt, NULL) == SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        add_name(names, (const char *)sqlite3_column_text(stmt, 0));
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(handle);
+}
+
+static void tables_are_those_of_a_file(struct rig *rig)
+{
+    static char server[NAMES], file[NAMES]; // too large for the stack
+    const struct viv_store_opts opts = {.create = true, .event_feed = true};
+    assert_int_equal(try_open(rig, rig->url, &opts), VIV_OK);
+    assert_int_equal(try_open(rig, rig->url, &opts), VIV_OK); // again
+    assert_int_equal(try_open(rig, "sqlite:store/s.db", &opts), VIV_OK);
+    list_of_server(rig, server);
+    list_of_file("store/s.db", file);
+    assert_non_null(strstr(file, "proc.birth\n"));
+    assert_non_null(strstr(file, "event_feed on event\n"));
+    assert_string_equal(server, file);
+}
+
+// Replaces the words of a statement as if it were for one row that nobody locks.
+static void strip(const char *sql, char out[SQL])
+{
+    size_t len = 0;
+    for (; *sql != '\0'; sql++) {
+        if (*sql == '{') sql = strchr(sql, '}') + 1;
+        if (*sql == '\0') break;
+        CHECK(len < SQL - 1);
+        out[len++] = *sql;
+    }
+    out[len] = '\0';
+}
+
+// The server takes each, and answers only what the back end can read.
+static void every_statement_is_understood(struct rig *rig)
+{
+    static const unsigned types[] = {17, 20, 23, 25}; // bytea, int8, int4, text
+#define SQL_AND_NAME(name, sql) {#name, sql},
+    static const struct {
+        const char *name, *sql;
+    } statements[] = {VIV_STMTS(SQL_AND_NAME)};
+    PGconn *handle = connect_to(rig);
+    for (size_t i = 0; i < VIV_COUNT_OF(statements); i++) {
+        char sql[SQL];
+        if (i == VIV_STMT_POSITION_NEXT) continue; // counts where no transaction has a number
+        strip(statements[i].sql, sql);
+        PGresult *result = PQprepare(handle, statements[i].name, sql, 0, NULL);
+        if (PQresultStatus(result) != PGRES_COMMAND_OK)
+            fail_msg("%s: %s", statements[i].name, PQerrorMessage(handle));
+        PQclear(result);
+        result = PQdescribePrepared(handle, statements[i].name);
+        for (int column = 0; column < PQnfields(result); column++) {
+            bool is_known = false;
+            for (size_t j = 0; j < VIV_COUNT_OF(types); j++)
+                is_known = is_known || PQftype(result, column) == types[j];
+            if (!is_known)
+                fail_msg("%s: column %d is of type %u", statements[i].name, column,
+                         PQftype(result, column));
+        }
+        PQclear(result);
+    }
+    PQfinish(handle);
+}
+
+// ---- changes that are not settled ----
+
+static void case_093_a_transaction_of_a_stranger(struct rig *rig)
+{
+    struct viv_changes page;
+    struct viv_feed_query query = {.limit = 10};
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    rig_register(rig, "b", "rerunnable", RIG_TYPES);
+    RIG_OK(viv_store_changes(rig->store, &query, &rig->mem, &page, &rig->diag));
+    assert_int_equal(page.count, 2);
+    query.after = page.next;
+    PGconn *stranger = connect_to(rig);
+    PQclear(PQexec(stranger, "BEGIN; UPDATE proc SET position="
+                             "pg_current_xact_id()::text::bigint WHERE id='a'"));
+    RIG_OK(append_to(rig, "b", NULL)); // later, and committed first
+    RIG_OK(viv_store_changes(rig->store, &query, &rig->mem, &page, &rig->diag));
+    assert_int_equal(page.count, 0); // it has waited for the stranger, and says nothing wrong
+    assert_memory_equal(&page.next, &query.after, sizeof page.next);
+    PQclear(PQexec(stranger, "COMMIT"));
+    PQfinish(stranger);
+    RIG_OK(viv_store_changes(rig->store, &query, &rig->mem, &page, &rig->diag));
+    assert_int_equal(page.count, 2);
+    rig_expect_text(page.items[0].record.id, "a");
+    rig_expect_text(page.items[1].record.id, "b");
 }
 
 // ---- statements that are refused ----
@@ -621,6 +764,9 @@ int main(void)
         CASE(many_make_the_same_store),
         CASE(only_databases_in_utf8),
         CASE(case_099_commits_that_wait_for_no_disk),
+        CASE(tables_are_those_of_a_file),
+        CASE(every_statement_is_understood),
+        CASE(case_093_a_transaction_of_a_stranger),
         CASE(what_may_work_later_is_tried_again),
         CASE(what_a_server_says_has_a_code),
         CASE(settings_of_a_session),
