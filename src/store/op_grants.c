@@ -101,7 +101,7 @@ static enum viv_err run_transfer(struct op_grant *self, struct viv_store__txn *t
     if (moved == NULL) return VIV_E_EXHAUSTED;
     for (size_t i = 0; i < self->count; i++) {
         const struct viv_str id = self->ids[i];
-        VIV_TRY(viv_store__send(txn, VIV_STMT_GRANT_GET, "zs", self->scope_id, id));
+        VIV_TRY(viv_store__send(txn, VIV_STMT_GRANT_TAKE, "zs", self->scope_id, id));
         VIV_TRY(viv_store__recv(txn, &rows));
         if (rows.count == 0)
             return viv_diag_set(viv_store__diag(&self->op), VIV_STORE_NOT_GRANTED,

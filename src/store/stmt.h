@@ -110,6 +110,8 @@ enum viv_proc_column { VIV_PROC_COLUMNS(VIV_PROC_ENUM) VIV_PROC_COLUMN_COUNT };
       "INSERT INTO grants(scope_id,birth,session,frame,descriptor) VALUES($1,$2,$3,$4,$5) "        \
       "ON CONFLICT(scope_id,birth) DO UPDATE SET descriptor=excluded.descriptor")                  \
     X(GRANT_DROP, "DELETE FROM grants WHERE scope_id=$1 AND birth=$2")                             \
+    X(GRANT_TAKE, "SELECT descriptor,birth FROM grants WHERE scope_id=$1 AND "                     \
+                  "birth=(SELECT birth FROM proc WHERE id=$2) {lock}")                             \
     X(GRANT_GET, "SELECT descriptor,birth FROM grants WHERE scope_id=$1 AND "                      \
                  "birth=(SELECT birth FROM proc WHERE id=$2)")                                     \
     X(GRANTS_OF_SCOPE,                                                                             \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two handles on one store, as two nodes would have, each used by many threads: cases 9, 75, 107.
+// Two handles on one store, as two nodes would have, each used by many threads: cases 9, 58, 75,
+// 107.
 // VIV_TEST_ROUNDS: rounds of case 75 (the contract's 1,000; fewer by default).
 #include "store_rig.h"
 
@@ -185,9 +186,39 @@ static void case_107_appenders_of_two_handles(struct rig *rig)
     end_crew(&crew);
 }
 
+static void transfer(void *arg)
+{
+    struct worker *worker = arg;
+    char session[16];
+    (void)snprintf(session, sizeof session, "to-%d", worker->index);
+    const struct viv_scope from = {.session = str("from")}, to = {.session = str(session)};
+    const struct viv_str id = str("a");
+    worker->err = viv_store_transfer(worker->store, &from, &to, &id, 1, NULL);
+}
+
+static void case_058_a_grant_goes_to_one(struct rig *rig)
+{
+    struct crew crew;
+    const struct viv_scope from = {.session = str("from")};
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    begin_crew(&crew, rig);
+    for (int round = 0; round < 50; round++) {
+        struct viv_grants grants;
+        RIG_OK(viv_store_grant(rig->store, &from, str("a"), str("{}"), &rig->diag));
+        run_crew(&crew, APPENDERS, transfer);
+        assert_int_equal(count_of(&crew, VIV_OK, APPENDERS), 1);
+        assert_int_equal(count_of(&crew, VIV_STORE_NOT_GRANTED, APPENDERS), APPENDERS - 1);
+        RIG_OK(viv_store_grants_of_process(rig->store, str("a"), &rig->mem, &grants, &rig->diag));
+        assert_int_equal(grants.count, 1);
+        RIG_OK(viv_store_revoke(rig->store, &grants.items[0].scope, str("a"), &rig->diag));
+    }
+    end_crew(&crew);
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
+        RIG_KEPT_CASE(case_058_a_grant_goes_to_one),
         RIG_KEPT_CASE(case_009_first_registrations_by_two_handles),
         RIG_KEPT_CASE(case_075_many_claimers_one_winner),
         RIG_KEPT_CASE(case_107_appenders_of_two_handles),
