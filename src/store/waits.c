@@ -196,6 +196,7 @@ void viv_store__waits_changed(struct viv_store__waits *waits, const char *ids, s
     struct viv_backend *backend = waits->backend;
     if (!backend->is_server && backend->ops->announce != NULL)
         backend->ops->announce(backend, ids, bytes);
+    // Seq_cst: as it is set.
     if (!backend->is_server && !atomic_load_explicit(&waits->is_used, memory_order_seq_cst)) return;
     viv_mutex_lock(&waits->mutex);
     for (size_t at = 0; at < bytes; at += strlen(ids + at) + 1) {
