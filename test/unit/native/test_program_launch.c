@@ -332,8 +332,8 @@ static void bad_input_the_directory_of_groups_is_lost(void **state)
     if (status.rung == VIV_RUNG_CGROUP) {
         assert_int_equal(viv_cgroup_own(base, sizeof base), VIV_OK);
         (void)snprintf(command, sizeof command,
-                       "cd %s && rmdir viv-*-%d/*/ viv-*-%d && ! ls -d viv-*-%d 2>/dev/null", base,
-                       getpid(), getpid(), getpid());
+                       "cd %s && rmdir viv-*-%d-*/*/ viv-*-%d-* && ! ls -d viv-*-%d-* 2>/dev/null",
+                       base, getpid(), getpid(), getpid());
         assert_int_equal(system(command), 0);
     }
     for (int i = 0; i < 2; i++) {
