@@ -27,7 +27,7 @@ struct native_rig {
     struct viv_diag diag;          // of the last spawn that failed
     viv_pid named;                 // likewise
     enum viv_native_sandbox level; // of requests
-    bool has_children;             // before: of another kernel
+    bool has_neighbour;            // another kernel of the process works when it is closed
     int fds;                       // descriptors before
     int64_t bytes;                 // memory before
     struct viv_policy *policy;     // of the environment; NULL: the thread is an operator

@@ -469,6 +469,7 @@ static void a_second_kernel_of_the_process_leaves_the_first_alone(void **state)
     rig_request(other, "true", NULL);
     const struct viv_native_ref second = rig_start(other);
     assert_int_equal(rig_wait(other, &second, NULL), VIV_OK);
+    other->has_neighbour = true;
     rig_close(other);
     free(other);
     CHECK(viv_sched_enter(viv_kernel_sched(rig.kernel), &rig.member) == VIV_OK);
