@@ -66,7 +66,7 @@ static uint8_t any_flags(const struct viv_caps *caps, enum viv_cap cap)
 
 void viv_caps_allow_any(struct viv_caps *caps, enum viv_cap cap, uint8_t flags)
 {
-    struct viv_scope *scope = &caps->scopes[cap];
+    struct viv_cap_scope *scope = &caps->scopes[cap];
     caps->held |= bit(cap);
     caps->any |= bit(cap);
     if ((flags & VIV_PATTERN_GRANTABLE) != 0) caps->any_grantable |= bit(cap);
@@ -95,7 +95,7 @@ static struct mark mark_scope(const struct viv_caps *caps, enum viv_cap cap)
 // Beside *any* a pattern says something only by flags that the any does not have; else it goes.
 static void settle(struct viv_caps *caps, enum viv_cap cap, uint8_t flags, struct mark mark)
 {
-    struct viv_scope *scope = &caps->scopes[cap];
+    struct viv_cap_scope *scope = &caps->scopes[cap];
     if ((caps->any & bit(cap)) != 0 && (flags & ~any_flags(caps, cap)) == 0)
         viv_scope_truncate(scope, mark.len_bytes);
     caps->held |= bit(cap);
@@ -134,7 +134,7 @@ enum viv_err viv_caps_allow(struct viv_caps *caps, enum viv_cap cap,
 
 void viv_caps_remove(struct viv_caps *caps, enum viv_cap cap)
 {
-    struct viv_scope *scope = &caps->scopes[cap];
+    struct viv_cap_scope *scope = &caps->scopes[cap];
     caps->held &= ~bit(cap);
     caps->any &= ~bit(cap);
     caps->any_grantable &= ~bit(cap);
@@ -146,7 +146,7 @@ void viv_caps_remove(struct viv_caps *caps, enum viv_cap cap)
 
 // ------------------------------------------------------------------------------------------ packed
 
-static bool has_flag(const struct viv_scope *scope, uint8_t flag)
+static bool has_flag(const struct viv_cap_scope *scope, uint8_t flag)
 {
     VIV_PATTERNS_EACH(pattern, viv_scope_patterns(scope))
     if ((pattern->flags & flag) != 0) return true;
@@ -187,7 +187,7 @@ enum viv_err viv_capset_new(const struct viv_caps *caps, struct viv_capset **out
     set->size_bytes = (uint32_t)size_bytes;
     size_t at = head_bytes, slot = 0;
     for (int i = 0; i < VIV_CAP_COUNT; i++) {
-        const struct viv_scope *scope = &caps->scopes[i];
+        const struct viv_cap_scope *scope = &caps->scopes[i];
         if (scope->count == 0) continue;
         set->starts[slot++] = (uint32_t)at;
         memcpy((uint8_t *)set + at, scope->buf.data, scope->buf.len_bytes);

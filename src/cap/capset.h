@@ -20,7 +20,7 @@ struct viv_caps {
     uint64_t any_grantable;  // whose any may be passed on
     uint64_t any_unenforced; // whose any was marked so
     uint32_t pattern_count;
-    struct viv_scope scopes[VIV_CAP_COUNT];
+    struct viv_cap_scope scopes[VIV_CAP_COUNT];
 };
 enum viv_err viv_caps_new(struct viv_caps **out_caps) VIV_MUST_CHECK; // Errors: EXHAUSTED
 void viv_caps_free(VIV_OWN struct viv_caps *caps);                    // NULL is allowed

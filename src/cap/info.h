@@ -12,7 +12,7 @@ struct viv_handle_info {
     const char *kind_name;
     viv_rights rights;
     viv_rid rid, owner; // owner none: the runtime, or it has ended
-    uint8_t phase;      // enum viv_phase
+    uint8_t phase;      // enum viv_res_phase
     bool is_revoked, is_derived;
     uint32_t grant_depth; // grants between it and the resource
     uint64_t charge_bytes, age_s;

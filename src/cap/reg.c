@@ -333,7 +333,7 @@ enum viv_err viv_res__hold(struct viv_res *res)
 {
     uint64_t state = viv_res__state(res);
     do {
-        const enum viv_phase phase = viv_res__phase(state);
+        const enum viv_res_phase phase = viv_res__phase(state);
         if (phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) return VIV_E_NOTFOUND;
         if (viv_res__holds(state) >= VIV_RES_HOLD_MAX) return VIV_E_EXHAUSTED;
         // Acquire: pairs with the publication, for what the holder does next.

@@ -32,7 +32,7 @@ typedef struct {
 struct viv_reg;
 struct viv_htab;
 
-enum viv_phase { VIV_RES_FREE, VIV_RES_RESERVED, VIV_RES_LIVE, VIV_RES_DYING, VIV_RES_DEAD };
+enum viv_res_phase { VIV_RES_FREE, VIV_RES_RESERVED, VIV_RES_LIVE, VIV_RES_DYING, VIV_RES_DEAD };
 
 // Layout of viv_res.state.
 #define VIV_RES_PIN_MAX UINT64_C(0xFFFFF) // bits 0-19
@@ -99,7 +99,7 @@ struct viv_res_spec {
 struct viv_res_meta {
     viv_rid id, owner, parent;
     viv_kind kind;
-    uint8_t phase; // enum viv_phase
+    uint8_t phase; // enum viv_res_phase
     uint32_t pins, holds, born_s;
     uint64_t charge_bytes; // rounded up to 64
 };

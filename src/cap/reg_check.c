@@ -23,7 +23,7 @@ struct walk {
 
 static bool is_linked(const struct viv_res *res)
 {
-    const enum viv_phase phase = viv_res__phase(viv_res__state(res));
+    const enum viv_res_phase phase = viv_res__phase(viv_res__state(res));
     return phase == VIV_RES_LIVE || phase == VIV_RES_RESERVED;
 }
 

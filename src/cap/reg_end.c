@@ -40,7 +40,7 @@ bool viv_res__claim(struct viv_res *res, uint64_t more_bits)
 {
     uint64_t state = viv_res__state(res), next;
     do {
-        const enum viv_phase phase = viv_res__phase(state);
+        const enum viv_res_phase phase = viv_res__phase(state);
         if (phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) return false;
         next = (state & ~VIV_RES_PHASE_MASK) | VIV_RES_IN_PHASE(VIV_RES_DYING) | more_bits;
         if (phase == VIV_RES_RESERVED) next |= VIV_RES_NO_OBJ;
@@ -54,7 +54,7 @@ bool viv_res__claim(struct viv_res *res, uint64_t more_bits)
 
 static bool is_removed_with_holds(const struct viv_res *res, uint64_t state)
 {
-    const enum viv_phase phase = viv_res__phase(state);
+    const enum viv_res_phase phase = viv_res__phase(state);
     if ((phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) || (state & VIV_RES_KEPT) != 0)
         return false;
     if ((state & VIV_RES_LEFT) != 0) return true;
@@ -502,7 +502,7 @@ static enum viv_err claim_unpinned(struct viv_res *res)
 {
     uint64_t state = viv_res__state(res), next;
     do {
-        const enum viv_phase phase = viv_res__phase(state);
+        const enum viv_res_phase phase = viv_res__phase(state);
         if (phase == VIV_RES_RESERVED) return VIV_E_STATE;
         if (phase != VIV_RES_LIVE) return VIV_E_NOTFOUND;
         if (viv_res__pins(state) != 0) return VIV_E_BUSY;

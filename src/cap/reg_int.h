@@ -145,7 +145,7 @@ uint32_t viv_res__shard_end(struct viv_reg *reg, uint32_t shard);
 struct viv_res_birth {
     const struct viv_res_spec *spec;
     void *obj;
-    enum viv_phase phase;
+    enum viv_res_phase phase;
     uint32_t holds;
     struct viv_res *slot; // taken, and one resource with its overhead charged before; NULL: not so
     const struct viv_account *paid_by; // with slot: the account that was charged

@@ -127,7 +127,7 @@ static uint32_t collect(const struct listing *listing, viv_rid *out_rids, uint32
             continue;
         }
         const struct viv_res *res = viv_res__at(listing->reg, slot);
-        const enum viv_phase phase = viv_res__phase(viv_res__state(res));
+        const enum viv_res_phase phase = viv_res__phase(viv_res__state(res));
         if (phase == VIV_RES_LIVE || phase == VIV_RES_RESERVED) out_rids[count++] = viv_res_id(res);
         slot = listing->is_children ? res->u.link.sib_next : res->u.link.owned_next;
     }

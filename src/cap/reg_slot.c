@@ -60,7 +60,7 @@ struct viv_res *viv_res__find(struct viv_reg *reg, viv_rid rid, uint64_t *out_st
     const uint64_t state = viv_res__state(res);
     // Acquire keeps the order of the two reads; pairs with the release in viv_res__link_new.
     if (atomic_load_explicit(&res->gen, memory_order_acquire) != rid.w >> 32) return NULL;
-    const enum viv_phase phase = viv_res__phase(state);
+    const enum viv_res_phase phase = viv_res__phase(state);
     if (phase == VIV_RES_FREE || phase == VIV_RES_DEAD) return NULL;
     *out_state = state;
     return res;

@@ -18,14 +18,14 @@
 #define VIV_RES_ORPHAN (UINT64_C(1) << 54)    // has outlived its owner; until it gets another
 #define VIV_RES_IN_PHASE(phase) ((uint64_t)(phase) << VIV_RES_PHASE_SHIFT)
 
-static inline enum viv_phase viv_res__phase(uint64_t state)
+static inline enum viv_res_phase viv_res__phase(uint64_t state)
 {
-    return (enum viv_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
+    return (enum viv_res_phase)((state & VIV_RES_PHASE_MASK) >> VIV_RES_PHASE_SHIFT);
 }
 
 static inline enum viv_err viv_res__phase_err(uint64_t state)
 {
-    const enum viv_phase phase = viv_res__phase(state);
+    const enum viv_res_phase phase = viv_res__phase(state);
     if (phase == VIV_RES_LIVE) return VIV_OK;
     return phase == VIV_RES_RESERVED ? VIV_E_STATE : VIV_E_GONE;
 }

@@ -45,7 +45,7 @@ static void describe_linked(struct viv_reg *reg, const struct viv_res *res, stru
 static bool describe_locked(struct viv_reg *reg, const struct viv_res *res, struct viv_res_row *out)
 {
     const uint64_t state = viv_res__state(res);
-    const enum viv_phase phase = viv_res__phase(state);
+    const enum viv_res_phase phase = viv_res__phase(state);
     if (phase == VIV_RES_FREE) return false;
     *out = (struct viv_res_row){
         .meta = {.id = viv_res_id(res),

@@ -383,13 +383,13 @@ static enum viv_err parse_draft(struct viv_draft *draft)
     return parse_word(draft) ? VIV_OK : parse_open(draft);
 }
 
-static struct viv_pattern *pattern_at(struct viv_scope *scope, size_t at)
+static struct viv_pattern *pattern_at(struct viv_cap_scope *scope, size_t at)
 {
     return (struct viv_pattern *)(void *)(scope->buf.data + at);
 }
 
 // Appends head and data as one pattern.
-static enum viv_err append_pattern(struct viv_scope *scope, const struct viv_pattern *head,
+static enum viv_err append_pattern(struct viv_cap_scope *scope, const struct viv_pattern *head,
                                    const char *data, size_t data_len)
 {
     size_t size_words = (sizeof *head + data_len + 7) / 8;
@@ -407,7 +407,7 @@ static enum viv_err append_pattern(struct viv_scope *scope, const struct viv_pat
 }
 
 // The set of the same flags, or NULL. A class takes one type of set at most.
-static struct viv_pattern *find_set(struct viv_scope *scope, const struct viv_pattern *like)
+static struct viv_pattern *find_set(struct viv_cap_scope *scope, const struct viv_pattern *like)
 {
     uint32_t at = scope->set_at[like->flags & 3];
     if (!viv_scope_type_is_set(like->type) || at == 0) return NULL;
@@ -416,7 +416,7 @@ static struct viv_pattern *find_set(struct viv_scope *scope, const struct viv_pa
     return set;
 }
 
-enum viv_err viv_scope_parse(struct viv_scope *scope, const struct viv_pattern_text *source,
+enum viv_err viv_scope_parse(struct viv_cap_scope *scope, const struct viv_pattern_text *source,
                              struct viv_diag *diag, size_t *out_at)
 {
     struct viv_draft draft;
@@ -457,14 +457,14 @@ void viv_anchor_drop(VIV_OWN struct viv_anchor *anchor)
         anchor->close(anchor);
 }
 
-void viv_scope_init(struct viv_scope *scope)
+void viv_scope_init(struct viv_cap_scope *scope)
 {
     viv_buf_init(&scope->buf, VIV_TAG_CAP);
     scope->count = 0;
     memset(scope->set_at, 0, sizeof scope->set_at);
 }
 
-void viv_scope_deinit(struct viv_scope *scope)
+void viv_scope_deinit(struct viv_cap_scope *scope)
 {
     VIV_PATTERNS_EACH(pattern, viv_scope_patterns(scope))
     viv_anchor_drop(pattern->anchor);
@@ -472,14 +472,14 @@ void viv_scope_deinit(struct viv_scope *scope)
     scope->count = 0;
 }
 
-struct viv_patterns viv_scope_patterns(const struct viv_scope *scope)
+struct viv_patterns viv_scope_patterns(const struct viv_cap_scope *scope)
 {
     if (scope->buf.len_bytes == 0) return (struct viv_patterns){NULL, NULL};
     const void *first = scope->buf.data, *end = scope->buf.data + scope->buf.len_bytes;
     return (struct viv_patterns){first, end};
 }
 
-enum viv_err viv_scope_add(struct viv_scope *scope, const struct viv_pattern *pattern,
+enum viv_err viv_scope_add(struct viv_cap_scope *scope, const struct viv_pattern *pattern,
                            uint8_t flags)
 {
     struct viv_pattern head = *pattern;
@@ -495,7 +495,7 @@ enum viv_err viv_scope_add(struct viv_scope *scope, const struct viv_pattern *pa
     return VIV_OK;
 }
 
-void viv_scope_prune(struct viv_scope *scope, uint8_t flags)
+void viv_scope_prune(struct viv_cap_scope *scope, uint8_t flags)
 {
     size_t kept = 0, len = scope->buf.len_bytes;
     memset(scope->set_at, 0, sizeof scope->set_at);
@@ -515,7 +515,7 @@ void viv_scope_prune(struct viv_scope *scope, uint8_t flags)
     scope->buf.len_bytes = kept;
 }
 
-void viv_scope_truncate(struct viv_scope *scope, size_t len_bytes)
+void viv_scope_truncate(struct viv_cap_scope *scope, size_t len_bytes)
 {
     for (size_t at = len_bytes; at < scope->buf.len_bytes;) {
         struct viv_pattern *pattern = pattern_at(scope, at);

@@ -111,14 +111,14 @@ struct viv_cap_query {
     const char *operation; // for the audit: a name that lives as long as the program; NULL: none
 };
 
-struct viv_scope { // a list that grows
+struct viv_cap_scope { // a list that grows
     struct viv_buf buf;
     uint32_t count;
     uint32_t set_at[4]; // by flags: where its one set begins, + 1; 0: there is none
 };
-void viv_scope_init(struct viv_scope *scope);
-void viv_scope_deinit(struct viv_scope *scope);
-struct viv_patterns viv_scope_patterns(const struct viv_scope *scope);
+void viv_scope_init(struct viv_cap_scope *scope);
+void viv_scope_deinit(struct viv_cap_scope *scope);
+struct viv_patterns viv_scope_patterns(const struct viv_cap_scope *scope);
 
 struct viv_pattern_text {
     enum viv_cap cap;
@@ -130,15 +130,15 @@ struct viv_pattern_text {
 // Reads one pattern and appends it; elements of a set join the set that is there. Errors: INVAL
 // (diag tells, *out_at is where in the text; also when the hook finds nothing), UNENFORCEABLE (the
 // hook's), EXHAUSTED.
-enum viv_err viv_scope_parse(struct viv_scope *scope, const struct viv_pattern_text *source,
+enum viv_err viv_scope_parse(struct viv_cap_scope *scope, const struct viv_pattern_text *source,
                              struct viv_diag *diag, size_t *out_at) VIV_MUST_CHECK;
 // Appends a copy under other flags. Errors: EXHAUSTED.
-enum viv_err viv_scope_add(struct viv_scope *scope, const struct viv_pattern *pattern,
+enum viv_err viv_scope_add(struct viv_cap_scope *scope, const struct viv_pattern *pattern,
                            uint8_t flags) VIV_MUST_CHECK;
 // Removes what was appended since the list had this length.
-void viv_scope_truncate(struct viv_scope *scope, size_t len_bytes);
+void viv_scope_truncate(struct viv_cap_scope *scope, size_t len_bytes);
 // Removes the patterns whose flags are all among `flags`.
-void viv_scope_prune(struct viv_scope *scope, uint8_t flags);
+void viv_scope_prune(struct viv_cap_scope *scope, uint8_t flags);
 
 // As text that viv_scope_parse reads back. Errors: EXHAUSTED.
 enum viv_err viv_pattern_print(const struct viv_pattern *pattern, enum viv_cap cap,

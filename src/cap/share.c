@@ -409,7 +409,7 @@ static struct viv_share *find(struct viv_reg *reg, viv_rid env, viv_shared share
     struct viv_share *share = node != NULL ? share_of(node) : NULL;
     if (share == NULL || !viv_rid_eq(share->env, env)) return NULL;
     if (share->expires_ns != 0 && now_ns >= share->expires_ns) return NULL;
-    const enum viv_phase phase = viv_res__phase(viv_res__state(share->res));
+    const enum viv_res_phase phase = viv_res__phase(viv_res__state(share->res));
     if (phase != VIV_RES_LIVE && phase != VIV_RES_RESERVED) return NULL;
     const bool is_ending = (share->grant->flags & VIV_GRANT_REVOKING) != 0;
     return is_ending || viv_res__has_ended_owner(reg, share->res) ? NULL : share;

@@ -95,7 +95,7 @@ static void forget_stillborn(struct viv_proc *self)
     viv_qsbr_retire(viv_sched_member(), &self->free, free_proc);
 }
 
-enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
+enum viv_turn_end viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice)
 {
     for (;;) {
         bool done = true;

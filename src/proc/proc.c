@@ -135,7 +135,7 @@ static void publish_counters(struct viv_proc *proc, uint64_t used)
     if (VIV_UNLIKELY(proc->tells_room)) viv_proc__tell_room(proc);
 }
 
-enum viv_run viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *slice)
+enum viv_turn_end viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     struct viv_proc *proc = VIV_CONTAINER_OF(task, struct viv_proc, task);

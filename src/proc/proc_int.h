@@ -154,12 +154,12 @@ bool viv_proc__take_monitor(struct viv_proc *self, uint64_t ref);
 bool viv_proc__tell_links(struct viv_proc *self, uint32_t budget);    // true: all told
 bool viv_proc__tell_watchers(struct viv_proc *self, uint32_t budget); // true: all told
 // exit.c
-enum viv_run viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice);
+enum viv_turn_end viv_proc__end_slice(struct viv_proc *self, struct viv_slice *slice);
 // names.c
 void viv_proc__names_forget(struct viv_proc *self);
 void viv_proc__names_deinit(struct viv_env *env);
 // proc.c
-enum viv_run viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *slice);
+enum viv_turn_end viv_proc__run(void *arg, struct viv_task *task, struct viv_slice *slice);
 
 static inline struct viv_link *viv_proc__link_of(struct viv_trie_node *node)
 {

@@ -33,7 +33,7 @@ struct viv_sched_env {
 
 enum viv_prio { VIV_PRIO_MAX, VIV_PRIO_HIGH, VIV_PRIO_NORMAL, VIV_PRIO_LOW, VIV_PRIO_COUNT };
 
-enum viv_run {
+enum viv_turn_end {
     VIV_RUN_YIELD, // has more to do: to the end of its queue
     VIV_RUN_WAIT,  // until a wake
     VIV_RUN_DONE,  // the task no longer exists for the scheduler
@@ -62,7 +62,7 @@ struct viv_sched_config {
     uint32_t dirty_io_max;    // 0: VIV_DIRTY_IO_THREADS
     struct viv_sched_env env; // now_ns NULL: the host's clock
     // Runs a task for one slice on a worker.
-    enum viv_run (*run)(void *arg, struct viv_task *task, struct viv_slice *slice);
+    enum viv_turn_end (*run)(void *arg, struct viv_task *task, struct viv_slice *slice);
     void *run_arg;
 };
 

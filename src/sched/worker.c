@@ -396,7 +396,7 @@ static void run_task(struct viv_worker *worker, struct viv_task *task)
     VIV_ASSERT(before == TASK_QUEUED);
     int32_t left = worker->slice.left;
     size_t prio = task->prio; // the task may be gone afterwards
-    enum viv_run result = sched->config.run(sched->config.run_arg, task, &worker->slice);
+    enum viv_turn_end result = sched->config.run(sched->config.run_arg, task, &worker->slice);
     worker->slice.left -= TURN_COST;
     int32_t used = left - worker->slice.left;
     worker->work_since_poll += used;

@@ -226,7 +226,7 @@ static enum viv_err check_pattern(const struct viv_inst *inst, enum viv_cap cap,
     const struct viv_capset *held = viv_ses_held(session);
     if ((held->any >> cap & 1) != 0) return VIV_OK;
     if (len == 0) return VIV_E_DENIED;
-    struct viv_scope scope;
+    struct viv_cap_scope scope;
     struct viv_diag diag;
     size_t at;
     const struct viv_pattern_text source = {.cap = cap, .text = text, .len_bytes = len};

@@ -74,7 +74,7 @@ static uint64_t now(void *arg)
     return viv_os_now_ns();
 }
 
-static enum viv_run run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

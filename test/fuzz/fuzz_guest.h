@@ -30,7 +30,7 @@ static uint64_t fuzz_now(void *arg)
     return VIV_NS_PER_SEC;
 }
 
-static enum viv_run fuzz_run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end fuzz_run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

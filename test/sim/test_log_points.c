@@ -36,7 +36,7 @@ static uint64_t sim_now(void *arg)
     return VIV_NS_PER_SEC;
 }
 
-static enum viv_run run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

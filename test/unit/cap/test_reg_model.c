@@ -26,7 +26,7 @@ enum {
 
 struct ref {
     bool is_used; // not free
-    enum viv_phase phase;
+    enum viv_res_phase phase;
     bool is_kept, has_obj;
     viv_kind kind;
     viv_rid rid;
@@ -402,7 +402,7 @@ static void count_spent(void)
     }
 }
 
-static struct ref *born(const struct viv_res_spec *spec, viv_rid rid, enum viv_phase phase,
+static struct ref *born(const struct viv_res_spec *spec, viv_rid rid, enum viv_res_phase phase,
                         int thing)
 {
     note_rid(rid);

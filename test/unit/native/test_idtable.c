@@ -230,7 +230,7 @@ static void run_actor(void *arg)
     viv_sched_leave(member);
 }
 
-static enum viv_run run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

@@ -98,7 +98,7 @@ static void write_all(void)
     }
 }
 
-static enum viv_run run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_nothing(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

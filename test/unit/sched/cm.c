@@ -7,14 +7,15 @@ static uint64_t now(void *arg)
     return ((struct rig *)arg)->now_ns;
 }
 
-static enum viv_run run_slice(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_slice(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     struct rig *rig = arg;
     return rig->run(rig, task, slice);
 }
 
 void rig_open(struct rig *rig, uint32_t workers,
-              enum viv_run (*run)(struct rig *rig, struct viv_task *task, struct viv_slice *slice))
+              enum viv_turn_end (*run)(struct rig *rig, struct viv_task *task,
+                                       struct viv_slice *slice))
 {
     rig->now_ns = 100 * VIV_NS_PER_SEC;
     rig->run = run;

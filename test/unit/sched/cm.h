@@ -17,13 +17,14 @@
 struct rig {
     struct viv_sched *sched;
     uint64_t now_ns;
-    enum viv_run (*run)(struct rig *rig, struct viv_task *task, struct viv_slice *slice);
+    enum viv_turn_end (*run)(struct rig *rig, struct viv_task *task, struct viv_slice *slice);
     void *arg;
 };
 
 // A simulated scheduler of `workers`; run gets every slice.
 void rig_open(struct rig *rig, uint32_t workers,
-              enum viv_run (*run)(struct rig *rig, struct viv_task *task, struct viv_slice *slice));
+              enum viv_turn_end (*run)(struct rig *rig, struct viv_task *task,
+                                       struct viv_slice *slice));
 void rig_close(struct rig *rig);
 // Turns of worker `index` until it has nothing to do; returns how many did something.
 uint32_t rig_drain(struct rig *rig, uint32_t index);

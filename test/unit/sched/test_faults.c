@@ -24,7 +24,7 @@ static struct {
     _Atomic uint32_t ready, jobs_run, jobs_done;
 } shared;
 
-static enum viv_run run_task(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_task(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     size_t index = (size_t)(task - shared.tasks);

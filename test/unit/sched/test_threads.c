@@ -19,7 +19,7 @@ struct shared {
 };
 static struct shared shared;
 
-static enum viv_run count_asked(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end count_asked(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     slice->left -= 50;
@@ -130,7 +130,7 @@ static _Atomic uint32_t armed;
 
 // Arming belongs to workers: it is done in a slice, so that whoever parks afterwards sleeps in the
 // poller.
-static enum viv_run arm_both(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end arm_both(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

@@ -24,7 +24,7 @@ static void on_fire(struct viv_timer *timer)
     probe->order = ++fired_count;
 }
 
-static enum viv_run no_run(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end no_run(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
 {
     (void)rig;
     (void)task;

@@ -25,7 +25,7 @@ static void reset(uint32_t count, enum viv_prio prio)
         viv_task_init(&tasks[i], prio);
 }
 
-static enum viv_run run_once(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end run_once(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
 {
     (void)rig;
     slice->left -= 10;
@@ -34,7 +34,7 @@ static enum viv_run run_once(struct rig *rig, struct viv_task *task, struct viv_
     return VIV_RUN_WAIT;
 }
 
-static enum viv_run spin(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end spin(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
 {
     (void)run_once(rig, task, slice);
     slice->left = 0;
@@ -58,7 +58,7 @@ static void tasks_run_in_the_order_of_their_wakes(void **state)
     rig_close(&rig);
 }
 
-static enum viv_run wake_next(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end wake_next(struct rig *rig, struct viv_task *task, struct viv_slice *slice)
 {
     (void)run_once(rig, task, slice);
     uint32_t index = index_of(task);
@@ -212,7 +212,7 @@ static uint64_t no_time(void *arg)
     return VIV_NS_PER_SEC;
 }
 
-static enum viv_run no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

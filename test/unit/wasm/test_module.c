@@ -329,7 +329,7 @@ struct pool_rig {
     struct viv_wasm *wasm;
 };
 
-static enum viv_run no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;

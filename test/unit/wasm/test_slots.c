@@ -267,7 +267,7 @@ static void mappings_do_not_grow_with_slots(void **state)
     viv_slots_free(slots);
 }
 
-static enum viv_run no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
+static enum viv_turn_end no_run(void *arg, struct viv_task *task, struct viv_slice *slice)
 {
     (void)arg;
     (void)task;
