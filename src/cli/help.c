@@ -30,6 +30,7 @@ static const char main_help[] =
     "  viv daemon                      start the daemon, or stop it\n"
     "\n"
     "  viv job start|list|show|…       durable processes, which a store keeps\n"
+    "  viv worker                      runs them\n"
     "  viv store init|check|…          a store of them\n"
     "\n"
     "  viv version                     print the version\n"
@@ -237,6 +238,7 @@ static const struct {
     {"daemon", daemon_help},
     {"job", viv_help_job},
     {"store", viv_help_store},
+    {"worker", viv_help_worker},
     {"run", run_help},
     {"version", "viv version\n\nPrints the version.\n"},
     {"help", "viv help [COMMAND]\n\nPrints what viv or one of its commands does.\n"},

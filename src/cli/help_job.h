@@ -3,6 +3,6 @@
 #ifndef VIV_CLI_HELP_JOB_H
 #define VIV_CLI_HELP_JOB_H
 
-extern const char viv_help_job[], viv_help_store[];
+extern const char viv_help_job[], viv_help_store[], viv_help_worker[];
 
 #endif

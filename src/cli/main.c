@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/cmd_job.h"
+#include "cli/cmd_worker.h"
 #include "cli/ctl.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,12 +14,12 @@ static const struct {
     const char *name;
     int (*run)(int count, char **args);
 } commands[] = {
-    {"run", viv_cli_run},   {"ps", viv_cli_ps},           {"logs", viv_cli_logs},
-    {"info", viv_cli_info}, {"res", viv_cli_res},         {"attach", viv_cli_attach},
-    {"wait", viv_cli_wait}, {"signal", viv_cli_signal},   {"stop", viv_cli_stop},
-    {"kill", viv_cli_kill}, {"release", viv_cli_release}, {"daemon", viv_cli_daemon},
-    {"job", viv_cli_job},   {"store", viv_cli_store},     {"version", viv_cli_version},
-    {"help", viv_cli_help},
+    {"run", viv_cli_run},         {"ps", viv_cli_ps},           {"logs", viv_cli_logs},
+    {"info", viv_cli_info},       {"res", viv_cli_res},         {"attach", viv_cli_attach},
+    {"wait", viv_cli_wait},       {"signal", viv_cli_signal},   {"stop", viv_cli_stop},
+    {"kill", viv_cli_kill},       {"release", viv_cli_release}, {"daemon", viv_cli_daemon},
+    {"job", viv_cli_job},         {"store", viv_cli_store},     {"worker", viv_cli_worker},
+    {"version", viv_cli_version}, {"help", viv_cli_help},
 };
 
 int viv_cli_error(int status, const char *fmt, ...)

@@ -4,6 +4,7 @@
 
 #include "os/file.h"
 #include "os/os_int.h"
+#include <stddef.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -120,6 +121,26 @@ ssize_t viv_os_local_send(int fd, const void *data, size_t len)
         r = viv_os__is_faulted("send") ? -1 : send(fd, data, len, MSG_NOSIGNAL);
     while (viv_os__is_interrupted(r));
     return viv_os__settle(r);
+}
+
+int viv_os_local_tell(const char *path, const char *text)
+{
+    struct sockaddr_un address;
+    const int r = make_address(path, &address);
+    if (r < 0) return r;
+    socklen_t len = sizeof address;
+    if (path[0] == '@') { // no terminator: each byte counts
+        address.sun_path[0] = '\0';
+        len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    }
+    const int fd = make_socket(SOCK_DGRAM | SOCK_NONBLOCK);
+    if (fd < 0) return fd;
+    const ssize_t sent = viv_os__settle(
+        viv_os__is_faulted("sendto")
+            ? -1
+            : sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address, len));
+    if (sent < 0) return fail(fd, (int)sent);
+    return viv_os_close(fd);
 }
 
 int viv_os_local_end(int fd)

@@ -24,6 +24,8 @@ struct viv_peer {
 int viv_os_local_peer(int fd, struct viv_peer *out_peer);
 // write without SIGPIPE.
 ssize_t viv_os_local_send(int fd, const void *data, size_t len);
+// One datagram to the socket of this path, or, behind a @, of this abstract name.
+int viv_os_local_tell(const char *path, const char *text);
 // No more is sent; what was can still be read.
 int viv_os_local_end(int fd);
 // Takes a lock on the whole file that only one program can hold; -EWOULDBLOCK: another does.

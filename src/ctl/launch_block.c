@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// A registration's input, {argv, env?, cwd?, stdin?, result?}, as a spawn request.
+//
+// The store has checked its shape; what only native/ knows (lengths, control characters, names of
+// variables) native/ refuses.
+#include "ctl/launch_int.h"
+
+#include "native/block.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OUTPUT_RING = 1 << 20, SMALL_RING = 64 << 10, RETENTION_MS = 3600000 };
+
+void viv_launch__refuse(struct viv_launch_refusal *refusal, const char *class, const char *code,
+                        const char *fmt, ...)
+{
+    va_list args;
+    refusal->class = class;
+    refusal->code = code;
+    va_start(args, fmt);
+    (void)vsnprintf(refusal->message, sizeof refusal->message, fmt, args);
+    va_end(args);
+}
+
+static void put(struct viv_buf *block, enum viv_native_key key, const void *data, size_t len,
+                enum viv_err *err)
+{
+    if (*err == VIV_OK) *err = viv_block_put(block, (uint16_t)key, data, len);
+}
+
+static void put_text(struct viv_buf *block, enum viv_native_key key, const json_t *text,
+                     enum viv_err *err)
+{
+    if (json_is_string(text))
+        put(block, key, json_string_value(text), json_string_length(text), err);
+}
+
+static void put_number(struct viv_buf *block, enum viv_native_key key, uint64_t value,
+                       enum viv_err *err)
+{
+    const bool is_long = viv_native_rows[key].type == VIV_NATIVE_TYPE_U64;
+    if (*err != VIV_OK) return;
+    *err = is_long ? viv_block_put_u64(block, (uint16_t)key, value)
+                   : viv_block_put_u32(block, (uint16_t)key, (uint32_t)value);
+}
+
+// ---- variables: a few of the worker's own, the input's, and who it is ----
+
+static json_t *variables_of(const json_t *input, const struct viv_lease *lease)
+{
+    static const char *const passed[] = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ"};
+    json_t *all = json_object();
+    for (size_t i = 0; i < VIV_COUNT_OF(passed); i++) {
+        const char *value = getenv(passed[i]);
+        if (value != NULL) (void)json_object_set_new(all, passed[i], json_string(value));
+    }
+    json_t *own = json_object_get(input, "env");
+    if (own != NULL && json_object_update(all, own) != 0) {
+        json_decref(all);
+        return NULL;
+    }
+    viv_json_put(&all, "VIV_JOB_ID", json_stringn(lease->id.p, lease->id.n));
+    viv_json_put(&all, "VIV_ATTEMPT", json_sprintf("%" PRIu32, lease->attempt));
+    return all;
+}
+
+static void put_variables(struct viv_buf *block, const json_t *input, const struct viv_lease *lease,
+                          enum viv_err *err)
+{
+    const char *name;
+    json_t *value, *all = variables_of(input, lease);
+    struct viv_buf pair;
+    viv_buf_init(&pair, VIV_TAG_CTL);
+    if (all == NULL) *err = VIV_E_EXHAUSTED;
+    json_object_foreach(all, name, value)
+    {
+        viv_buf_clear(&pair);
+        if (*err == VIV_OK) *err = viv_buf_append(&pair, name, strlen(name));
+        if (*err == VIV_OK) *err = viv_buf_append(&pair, "=", 1);
+        if (*err == VIV_OK)
+            *err = viv_buf_append(&pair, json_string_value(value), json_string_length(value));
+        put(block, VIV_NATIVE_KEY_ENV, pair.data, pair.len_bytes, err);
+    }
+    viv_buf_deinit(&pair);
+    json_decref(all);
+}
+
+// ---- limits: those that native/ has; others bind nothing that a program has ----
+
+static void put_limits(struct viv_buf *block, const json_t *limits, enum viv_err *err)
+{
+    static const struct {
+        const char *name;
+        enum viv_native_key key;
+        uint64_t unit;
+    } rows[] = {{"memory", VIV_NATIVE_KEY_MAX_MEMORY_BYTES, 1},
+                {"cpu", VIV_NATIVE_KEY_CPU_PERCENT, 1},
+                {"cpu_time", VIV_NATIVE_KEY_MAX_CPU_MS, VIV_NS_PER_MS},
+                {"wall", VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_NS_PER_MS},
+                {"processes", VIV_NATIVE_KEY_MAX_PIDS, 1},
+                {"fds", VIV_NATIVE_KEY_MAX_OPEN_FILES, 1},
+                {"output", VIV_NATIVE_KEY_MAX_OUTPUT_BYTES, 1}};
+    for (size_t i = 0; i < VIV_COUNT_OF(rows); i++) {
+        const json_t *value = json_object_get(limits, rows[i].name);
+        if (value == NULL) continue;
+        const json_int_t number = json_integer_value(value);
+        if (!json_is_integer(value) || number <= 0)
+            *err = VIV_E_INVAL;
+        else // up: a limit of less than a unit is one of a unit
+            put_number(block, rows[i].key, ((uint64_t)number - 1) / rows[i].unit + 1, err);
+    }
+}
+
+// ---- the whole ----
+
+static enum viv_launch_result result_of(const json_t *input)
+{
+    const char *text = viv_json_get_text(input, "result");
+    if (text == NULL || strcmp(text, "exit") == 0) return VIV_RESULT_EXIT;
+    return strcmp(text, "json") == 0 ? VIV_RESULT_JSON : VIV_RESULT_STDOUT;
+}
+
+static void put_knobs(struct viv_buf *block, const struct viv_run *run,
+                      enum viv_launch_result result, enum viv_err *err)
+{
+    const struct {
+        enum viv_native_key key;
+        uint64_t value;
+    } knobs[] = {
+        {VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE},
+        {VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_OWNER},
+        {VIV_NATIVE_KEY_IDLE_MS, VIV_NATIVE_NONE},
+        {VIV_NATIVE_KEY_RETENTION_MS, RETENTION_MS}, // it is released when its output was read
+        {VIV_NATIVE_KEY_RING_BYTES, result == VIV_RESULT_EXIT ? SMALL_RING : OUTPUT_RING},
+        {VIV_NATIVE_KEY_START, VIV_NATIVE_START_GATED},
+        {VIV_NATIVE_KEY_DEADMAN, (uint64_t)viv_run_live_until_ms(run)},
+    };
+    for (size_t i = 0; i < VIV_COUNT_OF(knobs); i++)
+        put_number(block, knobs[i].key, knobs[i].value, err);
+}
+
+static enum viv_err write_block(const struct viv_run *run, const json_t *registration,
+                                struct viv_buf *block, enum viv_launch_result result)
+{
+    size_t i;
+    json_t *word;
+    const json_t *input = json_object_get(registration, "input");
+    const json_t *limits = json_object_get(json_object_get(registration, "policy"), "limits");
+    const json_t *argv = json_object_get(input, "argv");
+    enum viv_err err = viv_block_init(block);
+    json_array_foreach(argv, i, word)
+        put_text(block, i == 0 ? VIV_NATIVE_KEY_CMD : VIV_NATIVE_KEY_ARG, word, &err);
+    put_text(block, VIV_NATIVE_KEY_CWD, json_object_get(input, "cwd"), &err);
+    const json_t *text = json_object_get(input, "stdin");
+    if (json_string_length(text) > 0) put_text(block, VIV_NATIVE_KEY_STDIN, text, &err);
+    put_variables(block, input, viv_run_lease(run), &err);
+    put_knobs(block, run, result, &err);
+    if (json_object_get(limits, "wall") == NULL)
+        put_number(block, VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_NATIVE_NONE, &err);
+    put_limits(block, limits, &err);
+    if (err == VIV_OK) viv_block_finish(block);
+    return err;
+}
+
+bool viv_launch__block(const struct viv_run *run, struct viv_buf *block,
+                       enum viv_launch_result *out_result, struct viv_launch_refusal *refusal)
+{
+    json_t *registration = NULL;
+    const struct viv_str text = viv_run_registration(run);
+    enum viv_err err = viv_cjson_parse(text.p, text.n, &registration, NULL);
+    const json_t *input = json_object_get(registration, "input");
+    *out_result = result_of(input);
+    if (err == VIV_OK) err = write_block(run, registration, block, *out_result);
+    json_decref(registration);
+    if (err == VIV_OK) return true;
+    if (err == VIV_E_INVAL)
+        viv_launch__refuse(refusal, "invalid_request", "bad_limit", "a limit is no whole number");
+    else if (err == VIV_E_TOOBIG)
+        viv_launch__refuse(refusal, "invalid_request", "too_large", "%s", viv_err_text(err));
+    else
+        viv_launch__refuse(refusal, "unavailable", "no_memory", "%s", viv_err_text(err));
+    return false;
+}
+
+void viv_launch__refuse_err(struct viv_launch_refusal *refusal, enum viv_err err,
+                            const char *detail)
+{
+    const char *class = "unavailable", *code = "no_start";
+    if (err == VIV_E_NOPROGRAM || err == VIV_E_NOEXEC) {
+        class = "invalid_request";
+        code = "no_program";
+    } else if (err == VIV_E_INVAL || err == VIV_E_TOOBIG) {
+        class = "invalid_request";
+        code = "bad_input";
+    } else if (err == VIV_E_UNSUPPORTED) {
+        code = strcmp(detail, "guard") == 0 ? "no_guard" : "unsupported";
+    }
+    viv_launch__refuse(refusal, class, code, "%s%s%s%s", viv_err_text(err),
+                       detail[0] != '\0' ? " (" : "", detail, detail[0] != '\0' ? ")" : "");
+}
