@@ -5,7 +5,7 @@ _viv()
 {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} options= words=
-    local commands='run ps logs info res attach wait signal stop kill release daemon job store version help'
+    local commands='run ps logs info res attach wait signal stop kill release daemon job store worker version help'
     COMPREPLY=()
     case $previous in
     --engine) words='many fast' ;;
@@ -15,6 +15,8 @@ _viv()
     --net) words='own host' ;;
     --survive) words='env kernel' ;;
     --stream) words='out err both' ;;
+    --result) words='exit stdout json' ;;
+    --tier) words='durable process inline' ;;
     --dir | --cwd) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     esac
     if [[ -n $words ]]; then
@@ -40,9 +42,10 @@ _viv()
     release) options='--all --json' ;;
     daemon) options='--foreground --idle --stop --json --audit --require-audit --held-ok' ;;
     job) options='--id --wasm --entry --beam --external --once --queue --at --deadline --timeout --retry --label --kind
-        --cwd --type --grant --wait --status --phase --since --lines --after --follow --any --key --reason --now
+        --cwd --env --result --type --grant --wait --status --phase --since --lines --after --follow --any --key --reason --now
         --force --rights --revoke --transfer --cancel --drop-wakes --before --cursor --dry-run --store --json' ;;
     store) options='--grace --to --store --json' ;;
+    worker) options='--slots --ttl --queue --kind --drain --node --once --tier --store --json' ;;
     esac
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")

@@ -22,6 +22,8 @@ const char viv_help_job[] =
     "  --label TEXT      for people\n"
     "  --kind TEXT       for programs\n"
     "  --cwd DIR         of a command\n"
+    "  --env K=V         a variable of a command (repeatable)\n"
+    "  --result R        of a command: exit (default), stdout, or json, which is stdout parsed\n"
     "  --type FILE       event types that it may have, as JSON (repeatable)\n"
     "  --grant SCOPE     who sees it: SESSION or SESSION/FRAME, %25 for %, %2F for / (repeatable)\n"
     "  --wait            until it has ended, and print its output\n"

@@ -19,9 +19,9 @@ enum {
 
 struct start {
     struct viv_job job;
-    const char *id, *wasm, *entry, *beam, *queue, *at, *deadline, *label, *kind, *cwd;
+    const char *id, *wasm, *entry, *beam, *queue, *at, *deadline, *label, *kind, *cwd, *result;
     uint64_t timeout_ns, retry; // UINT64_MAX: not given
-    struct viv_cli_list types, grants;
+    struct viv_cli_list types, grants, env;
     bool external, once, wait;
     int count; // words behind the options
     char **args;
@@ -82,6 +82,19 @@ static json_t *module_of(struct start *self, int *out_status)
     return NULL;
 }
 
+static json_t *env_of(const struct start *self)
+{
+    json_t *env = json_object();
+    for (size_t i = 0; i < self->env.count; i++) {
+        char name[256];
+        const char *equals = strchr(self->env.items[i], '='); // check() has seen it
+        (void)snprintf(name, sizeof name, "%.*s", (int)(equals - self->env.items[i]),
+                       self->env.items[i]);
+        viv_json_put(&env, name, json_string(equals + 1));
+    }
+    return env;
+}
+
 static json_t *native_input(const struct start *self)
 {
     json_t *input = json_object(), *argv = json_array();
@@ -90,6 +103,8 @@ static json_t *native_input(const struct start *self)
     viv_json_put(&input, "type", json_string("native"));
     viv_json_put(&input, "argv", argv);
     if (self->cwd != NULL) viv_json_put(&input, "cwd", json_string(self->cwd));
+    if (self->env.count > 0) viv_json_put(&input, "env", env_of(self));
+    if (self->result != NULL) viv_json_put(&input, "result", json_string(self->result));
     return input;
 }
 
@@ -262,6 +277,23 @@ static int start(struct start *self)
     return viv_job_wait(job, 1, ids, false, VIV_FOREVER_NS);
 }
 
+static int check_command(const struct start *self)
+{
+    if (self->cwd != NULL) return usage(self, "--cwd is of -- COMMAND");
+    if (self->result != NULL) return usage(self, "--result is of -- COMMAND");
+    return self->env.count > 0 ? usage(self, "--env is of -- COMMAND") : VIV_STATUS_OK;
+}
+
+static int check_env(const struct start *self)
+{
+    for (size_t i = 0; i < self->env.count; i++) {
+        const char *equals = strchr(self->env.items[i], '=');
+        if (equals == NULL || equals == self->env.items[i] || equals - self->env.items[i] > 255)
+            return usage(self, "--env wants NAME=VALUE");
+    }
+    return VIV_STATUS_OK;
+}
+
 static int check(const struct start *self)
 {
     const int inputs = (self->wasm != NULL) + (self->beam != NULL) + self->external;
@@ -271,7 +303,8 @@ static int check(const struct start *self)
     if (self->external && self->count > 0) return usage(self, "--external runs no command");
     if (self->external && self->once) return usage(self, "--external is not run, so not --once");
     if (self->entry != NULL && self->wasm == NULL) return usage(self, "--entry is of --wasm");
-    if (self->cwd != NULL && inputs > 0) return usage(self, "--cwd is of -- COMMAND");
+    if (inputs > 0 && check_command(self) != VIV_STATUS_OK) return VIV_STATUS_USAGE;
+    if (check_env(self) != VIV_STATUS_OK) return VIV_STATUS_USAGE;
     if (self->beam != NULL && (strchr(self->beam, ':') == NULL || self->beam[0] == ':'))
         return usage(self, "--beam wants MODULE:FUNCTION");
     if (self->deadline != NULL && self->timeout_ns != UINT64_MAX)
@@ -299,6 +332,8 @@ int viv_job_start(int count, char **args)
                                            {"label", 0, VIV_CLI_TEXT, &self.label},
                                            {"kind", 0, VIV_CLI_TEXT, &self.kind},
                                            {"cwd", 0, VIV_CLI_TEXT, &self.cwd},
+                                           {"env", 0, VIV_CLI_LIST, &self.env},
+                                           {"result", 0, VIV_CLI_TEXT, &self.result},
                                            {"type", 0, VIV_CLI_LIST, &self.types},
                                            {"grant", 0, VIV_CLI_LIST, &self.grants},
                                            {"wait", 0, VIV_CLI_FLAG, &self.wait}};
