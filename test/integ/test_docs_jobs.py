@@ -25,7 +25,7 @@ class Page(PageTest):
         self.assertIn("(docs/jobs.md)", (SOURCE / "README.md").read_text(encoding="utf-8"))
 
     def test_help(self):
-        for name in ("job", "store"):
+        for name in ("job", "store", "worker"):
             ended = self.viv(name, "--help")
             self.assertEqual((ended.status, ended.err), (0, ""), name)
             self.assertTrue(ended.out.startswith(f"viv {name} "), name)
