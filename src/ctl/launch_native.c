@@ -110,11 +110,12 @@ static void await_end(struct job *job)
     job->has_exit = err != VIV_E_AGAIN;
 }
 
-// One that could not be started ends, too; what it is told is why.
+// One that could not be started ends, too; what it is told is why. Cancelled: it has ended before
+// its start was told, maybe after it did much; its end says more.
 static void note_started(struct job *job, enum viv_err err)
 {
     if (err == VIV_E_AGAIN) return;
-    if (err != VIV_OK && job->refusal.code == NULL) {
+    if (err != VIV_OK && err != VIV_E_CANCELLED) {
         viv_launch__refuse_err(&job->refusal, err, job->call.diag.text);
         job->kill = true;
     }
