@@ -340,23 +340,53 @@ static bool write_whole(int fd, const void *from, size_t len)
     return true;
 }
 
-// True: the entry is in place.
-static bool write_entry(int dir_fd, const struct header *header, const void *payload)
+static bool write_all(int fd, const struct header *header, const void *payload)
+{
+    return write_whole(fd, header, sizeof *header) &&
+           write_whole(fd, payload, (size_t)header->payload_bytes);
+}
+
+// A file without a name until it is whole: whoever is killed meanwhile leaves nothing behind. An
+// entry that is there is another writer's of the same, or damaged.
+static bool write_unnamed(int dir_fd, int fd, const char *name, const struct header *header,
+                          const void *payload)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    bool good = write_all(fd, header, payload);
+    int r = good ? viv_os_linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) : 0;
+    if (r == -EEXIST && viv_os_unlinkat(dir_fd, name, 0) >= 0)
+        r = viv_os_linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW);
+    good = viv_os_close(fd) >= 0 && good;
+    return good && (r >= 0 || r == -EEXIST);
+}
+
+// The same where a file system has no such files.
+static bool write_renamed(int dir_fd, const char *name, const struct header *header,
+                          const void *payload)
 {
     uint64_t random;
+    char temp[NAME_BYTES];
     if (viv_os_random(&random, sizeof random) != VIV_OK) return false;
-    char name[NAME_BYTES], temp[NAME_BYTES];
-    entry_name(header->key, name);
     (void)snprintf(temp, sizeof temp, "%.*s.%016llx" TEMP_SUFFIX, 8, name,
                    (unsigned long long)random);
-    int fd = viv_os_openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    const int fd = viv_os_openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return false;
-    bool good = write_whole(fd, header, sizeof *header) &&
-                write_whole(fd, payload, (size_t)header->payload_bytes);
+    bool good = write_all(fd, header, payload);
     good = viv_os_close(fd) >= 0 && good;
     good = good && viv_os_renameat(dir_fd, temp, dir_fd, name) >= 0;
     if (!good) (void)viv_os_unlinkat(dir_fd, temp, 0); // nothing is left behind
     return good;
+}
+
+// True: the entry is in place.
+static bool write_entry(int dir_fd, const struct header *header, const void *payload)
+{
+    char name[NAME_BYTES];
+    entry_name(header->key, name);
+    const int fd = viv_os_openat(dir_fd, ".", O_WRONLY | O_TMPFILE, 0600);
+    return fd >= 0 ? write_unnamed(dir_fd, fd, name, header, payload)
+                   : write_renamed(dir_fd, name, header, payload);
 }
 
 void viv_cache_put(struct viv_cache *cache, const uint8_t key[VIV_SHA256_BYTES],

@@ -717,8 +717,7 @@ static void case_118_two_workers_run_each_process_once(struct rig *rig)
 // time before they are spawned, and are not spawned then; the others are counted.
 static void spawn_long(void *arg, struct viv_run *run)
 {
-    if (atoi(viv_run_lease(run)->id.p + 1) >= 25)
-        atomic_fetch_add(&((struct node *)arg)->runs, 1);
+    if (atoi(viv_run_lease(run)->id.p + 1) >= 25) atomic_fetch_add(&((struct node *)arg)->runs, 1);
 }
 
 static void kill_long(void *arg, struct viv_run *run)
