@@ -11,9 +11,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const char path[] = "local.sock";
@@ -72,6 +75,35 @@ static int count_fds(void)
     for (int fd = 0; fd < 256; fd++)
         count += viv_os_fcntl_getfl(fd) >= 0;
     return count;
+}
+
+// To a path, and to an abstract name, of which nothing is in the file system.
+static void a_datagram(void **state)
+{
+    char text[20], name[40];
+    (void)state;
+    (void)snprintf(name, sizeof name, "@viv-test-%d", getpid());
+    for (int i = 0; i < 2; i++) {
+        const char *place = i == 0 ? path : name;
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        memcpy(address.sun_path, place, strlen(place));
+        if (i == 1) address.sun_path[0] = '\0';
+        const size_t len = offsetof(struct sockaddr_un, sun_path) + strlen(place);
+        const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        (void)unlink(path);
+        assert_int_equal(bind(fd, (const struct sockaddr *)&address, (socklen_t)len), 0);
+        assert_int_equal(viv_os_local_tell(place, "READY=1"), 0);
+        assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), 7);
+        assert_memory_equal(text, "READY=1", 7);
+        viv_fault_set("sendto", 1, EIO);
+        assert_int_equal(viv_os_local_tell(place, "x"), -EIO);
+        viv_fault_set("socket", 1, EMFILE);
+        assert_int_equal(viv_os_local_tell(place, "x"), -EMFILE);
+        viv_fault_set("socket", 0, 0);
+        viv_os_close(fd);
+        assert_true(viv_os_local_tell(place, "x") < 0); // nobody is there
+    }
+    (void)unlink(path);
 }
 
 static void each_call_that_fails(void **state)
@@ -171,9 +203,13 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "detached") == 0) tell();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_connection),          cmocka_unit_test(a_long_path),
-        cmocka_unit_test(each_call_that_fails),  cmocka_unit_test(a_lock_is_one_programs),
-        cmocka_unit_test(signals_by_descriptor), cmocka_unit_test(a_detached_program),
+        cmocka_unit_test(a_connection),
+        cmocka_unit_test(a_datagram),
+        cmocka_unit_test(a_long_path),
+        cmocka_unit_test(each_call_that_fails),
+        cmocka_unit_test(a_lock_is_one_programs),
+        cmocka_unit_test(signals_by_descriptor),
+        cmocka_unit_test(a_detached_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
