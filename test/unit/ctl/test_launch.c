@@ -45,7 +45,7 @@ static void note(void *arg, const struct viv_launch_event *event)
     atomic_fetch_add(event->is_end ? &bench->ends : &bench->starts, 1);
 }
 
-static void open_kernel(struct bench *bench)
+static void open_kernel(struct bench *bench, const char *groups)
 {
     static char holder[512];
     const char *build = getenv("VIV_BUILD_DIR");
@@ -53,8 +53,11 @@ static void open_kernel(struct bench *bench)
     const struct viv_kernel_config kernel = {.worker_count = 1};
     OK(viv_kernel_new(&kernel, &bench->kernel));
     OK(viv_room_open(bench->kernel, &bench->cap));
-    const struct viv_native_config config = {
-        .kernel = bench->kernel, .cap = bench->cap, .direct = true, .holder = holder};
+    const struct viv_native_config config = {.kernel = bench->kernel,
+                                             .cap = bench->cap,
+                                             .direct = true,
+                                             .holder = holder,
+                                             .cgroup = groups};
     OK(viv_native_open(&config, &bench->native));
     struct viv_env_limits limits;
     viv_env_limits_default(&limits);
@@ -91,17 +94,27 @@ static void close_worker(struct bench *bench)
     bench->launch = NULL;
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, const char *groups)
 {
     static struct bench bench;
     bench = (struct bench){.bytes = viv_alloc_live_bytes_all()};
     viv_mem_init(&bench.mem, VIV_TAG_STORE);
-    open_kernel(&bench);
+    open_kernel(&bench, groups);
     OK(viv_store_open(str("memory:"), &(struct viv_store_opts){.create = true}, &bench.store,
                       NULL));
     OK(open_worker(&bench));
     *state = &bench;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, NULL);
+}
+
+static int set_up_without_groups(void **state)
+{
+    return set_up_with(state, "/no/such/directory");
 }
 
 static int tear_down(void **state)
@@ -269,6 +282,17 @@ static void a_guard_is_there_first(void **state)
     json_decref(guard);
 }
 
+// 4.2: what cannot be ended for certain is not run.
+static void no_guard_no_run(void **state)
+{
+    static const char wanted[] = FAILED("unavailable", "no_guard");
+    char output[TEXT];
+    start(*state, "a", SHELL("touch /tmp/viv-test-no-guard"), "\"max_attempts\":1");
+    await(*state, "a", output);
+    if (strncmp(output, wanted, sizeof wanted - 1) != 0) fail_msg("%s", output);
+    assert_int_equal(access("/tmp/viv-test-no-guard", F_OK), -1);
+}
+
 // ---- guards ----
 
 static pid_t sleeper(uint64_t *out_start)
@@ -402,6 +426,7 @@ int main(void)
         CASE(case_130_what_cannot_be_run),
         CASE(case_124_cancel),
         CASE(a_guard_is_there_first),
+        cmocka_unit_test_setup_teardown(no_guard_no_run, set_up_without_groups, tear_down),
         cmocka_unit_test(case_119_only_what_a_guard_means_is_ended),
         cmocka_unit_test(each_allocation_of_an_output_fails_once),
         CASE(each_allocation_of_a_run_fails_once),
