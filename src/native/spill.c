@@ -197,29 +197,6 @@ static int load_file(const struct viv_spill_config *config, uint32_t number,
     return viv_spill_load(config->dir_fd, name, true, out_content);
 }
 
-int viv_spill_read(const struct viv_spill_config *config, const struct viv_spill_place *place,
-                   void *out, size_t max_bytes, struct viv_spill_piece *out_piece)
-{
-    *out_piece = (struct viv_spill_piece){0, place->offset};
-    for (uint32_t number = place->oldest; number <= place->newest; number++) {
-        struct viv_buf content;
-        struct viv_spill_record record;
-        viv_buf_init(&content, VIV_TAG_NATIVE);
-        const int r = load_file(config, number, &content);
-        const uint8_t *data = r >= 0 ? find_in(&content, place, &record) : NULL;
-        if (data != NULL) {
-            const uint64_t skip = viv_max_u64(place->offset, record.offset) - record.offset;
-            out_piece->offset = record.offset + skip;
-            out_piece->len = (size_t)viv_min_u64(record.length - skip, max_bytes);
-            memcpy(out, data + skip, out_piece->len);
-        }
-        viv_buf_deinit(&content);
-        if (data != NULL) return 0;
-        if (r < 0 && r != -ENOENT) return r; // a file that was deleted holds nothing
-    }
-    return 0;
-}
-
 // ---- taking up ----
 
 struct entry { // of getdents64
@@ -261,6 +238,32 @@ static int find_files(struct viv_spill *spill)
     if (n < 0) return (int)n;
     spill->oldest = newest > 0 ? oldest : 1;
     spill->newest = newest;
+    return 0;
+}
+
+int viv_spill_read(const struct viv_spill_config *config, const struct viv_spill_place *place,
+                   void *out, size_t max_bytes, struct viv_spill_piece *out_piece)
+{
+    struct viv_spill files = {.config = *config, .oldest = place->oldest, .newest = place->newest};
+    *out_piece = (struct viv_spill_piece){0, place->offset};
+    const int found = place->newest == 0 ? find_files(&files) : 0;
+    if (found < 0) return found;
+    for (uint32_t number = files.oldest; number <= files.newest && number > 0; number++) {
+        struct viv_buf content;
+        struct viv_spill_record record;
+        viv_buf_init(&content, VIV_TAG_NATIVE);
+        const int r = load_file(config, number, &content);
+        const uint8_t *data = r >= 0 ? find_in(&content, place, &record) : NULL;
+        if (data != NULL) {
+            const uint64_t skip = viv_max_u64(place->offset, record.offset) - record.offset;
+            out_piece->offset = record.offset + skip;
+            out_piece->len = (size_t)viv_min_u64(record.length - skip, max_bytes);
+            memcpy(out, data + skip, out_piece->len);
+        }
+        viv_buf_deinit(&content);
+        if (data != NULL) return 0;
+        if (r < 0 && r != -ENOENT) return r; // a file that was deleted holds nothing
+    }
     return 0;
 }
 

@@ -58,7 +58,7 @@ void viv_spill_remove(struct viv_spill *spill); // the files; after the close
 
 // ---- for readers, also of another thread; the files may be deleted meanwhile ----
 struct viv_spill_place {
-    uint32_t oldest, newest; // files
+    uint32_t oldest, newest; // files; newest 0: what is there
     uint32_t stream;
     uint64_t offset;
 };

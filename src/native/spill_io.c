@@ -40,6 +40,7 @@ struct viv_program_spill {
     _Atomic bool is_done;
     _Atomic int error; // positive errno
     _Atomic uint32_t oldest, newest;
+    bool is_taken_back; // begun by another kernel; set before anybody sees the program
     char digest[17];
 };
 
@@ -256,7 +257,8 @@ bool viv_spill_io_listens(const struct viv_program *program)
 
 void viv_spill_io_resume(struct viv_program *program)
 {
-    if (program->spill != NULL) program->spill->is_resuming = true;
+    if (program->spill == NULL) return;
+    program->spill->is_resuming = program->spill->is_taken_back = true;
 }
 
 void viv_spill_io_guard(struct viv_program *program)
@@ -366,5 +368,5 @@ bool viv_spill_io_files(struct viv_program *program, struct viv_spill_config *ou
     // Relaxed: see finish_batch.
     *out_oldest = atomic_load_explicit(&spill->oldest, memory_order_relaxed);
     *out_newest = atomic_load_explicit(&spill->newest, memory_order_relaxed);
-    return *out_newest > 0;
+    return *out_newest > 0 || spill->is_taken_back; // which may not have been looked at yet
 }
