@@ -21,6 +21,8 @@
 
 // ----------------------------------------------------------------------------- opening and closing
 
+enum { OPEN_TRIES = 1000 }; // some milliseconds
+
 int viv_os_open(const char *path, int flags, mode_t mode)
 {
     int r;
@@ -39,14 +41,18 @@ int viv_os_openat(int dir_fd, const char *path, int flags, mode_t mode)
     return viv_os__settle_int(r);
 }
 
+// A path with .. below a directory is refused with EAGAIN while anything in the system is renamed
+// or mounted: then it is tried again, as openat2(2) asks for; a while, since a caller's own
+// O_NONBLOCK has the same error.
 int viv_os_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
 {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
     long r;
+    int tries = resolve == 0 ? 1 : OPEN_TRIES;
     do
         r = viv_os__is_faulted("openat2") ? -1
                                           : syscall(SYS_openat2, dir_fd, path, &how, sizeof how);
-    while (viv_os__is_interrupted(r));
+    while (viv_os__is_interrupted(r) || (r < 0 && errno == EAGAIN && --tries > 0));
     return (int)viv_os__settle(r);
 }
 
