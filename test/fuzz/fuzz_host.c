@@ -20,8 +20,8 @@ static void add(struct viv_buf *buf, const char *fmt, ...)
     va_start(args, fmt);
     int len = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    KIT_CHECK(len >= 0 && (size_t)len < sizeof(text));
-    KIT_CHECK(viv_buf_append(buf, text, (size_t)len) == VIV_OK);
+    FUZZ_CHECK(len >= 0 && (size_t)len < sizeof(text));
+    FUZZ_CHECK(viv_buf_append(buf, text, (size_t)len) == VIV_OK);
 }
 
 static const char *type_name(char letter)
@@ -94,7 +94,7 @@ static void make_interpreter(void)
         receive, read);
     size_t len = wat.len_bytes;
     uint8_t *bytes = viv_try_alloc(len, VIV_TAG_MODULE);
-    KIT_CHECK(bytes != NULL);
+    FUZZ_CHECK(bytes != NULL);
     memcpy(bytes, wat.data, len);
     viv_buf_deinit(&wat);
     struct viv_diag diag = {{0}};
@@ -104,7 +104,7 @@ static void make_interpreter(void)
             .name = "interpreter", .bytes = bytes, .len_bytes = len, .mode = VIV_WASM_MANY},
         true, &interpreter, &diag);
     if (err != VIV_OK) fprintf(stderr, "%s\n", diag.text);
-    KIT_CHECK(err == VIV_OK);
+    FUZZ_CHECK(err == VIV_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kit_open();
     if (interpreter == NULL) make_interpreter();
     struct viv_wmsg *script = viv_wmsg_new(0, size);
-    KIT_CHECK(script != NULL && viv_wmsg_append(script, data, size) == VIV_OK);
+    FUZZ_CHECK(script != NULL && viv_wmsg_append(script, data, size) == VIV_OK);
     kit_run(interpreter, "main", &script->msg.sig, 30);
     return 0;
 }

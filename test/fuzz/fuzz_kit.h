@@ -20,14 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KIT_CHECK(expr)                                                                            \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 struct kit {
     struct viv_kernel *kernel;
     struct viv_env *env;
@@ -49,24 +41,24 @@ static void kit_open(void)
     limits.name_max = 200;
     limits.timer_max = 200;
     limits.mailbox_bytes = 1 << 20;
-    KIT_CHECK(viv_kernel_new(&config, &kit.kernel) == VIV_OK);
-    KIT_CHECK(viv_env_new(kit.kernel, 1, &limits, &kit.env) == VIV_OK);
+    FUZZ_CHECK(viv_kernel_new(&config, &kit.kernel) == VIV_OK);
+    FUZZ_CHECK(viv_env_new(kit.kernel, 1, &limits, &kit.env) == VIV_OK);
     struct viv_room *room;
-    KIT_CHECK(viv_room_open(kit.kernel, &room) == VIV_OK);
-    KIT_CHECK(viv_room_add_env(room, kit.env, NULL) == VIV_OK);
+    FUZZ_CHECK(viv_room_open(kit.kernel, &room) == VIV_OK);
+    FUZZ_CHECK(viv_room_add_env(room, kit.env, NULL) == VIV_OK);
     struct viv_runtime_config runtime_config = {.kernel = kit.kernel, .room = room};
-    KIT_CHECK(viv_runtime_new(&runtime_config, &kit.runtime) == VIV_OK);
+    FUZZ_CHECK(viv_runtime_new(&runtime_config, &kit.runtime) == VIV_OK);
     kit.config = viv_config_new();
-    KIT_CHECK(kit.config != NULL);
+    FUZZ_CHECK(kit.config != NULL);
     kit.config->rights = VIV_RIGHT_ALL;
     kit.config->max_memory_bytes = 4 << 20;
     kit.config->max_fuel_units = 20; // two million instructions
     kit.config->stdio = VIV_STDIO_NULL;
     static char folder[] = "/tmp/viv-fuzz-XXXXXX";
-    KIT_CHECK(mkdtemp(folder) != NULL);
-    KIT_CHECK(viv_config_add_dir(kit.config, folder, strlen(folder), "/d", 2) == VIV_OK);
-    KIT_CHECK(viv_config_add_arg(kit.config, "fuzz", 4) == VIV_OK);
-    KIT_CHECK(viv_kernel_start(kit.kernel) == VIV_OK);
+    FUZZ_CHECK(mkdtemp(folder) != NULL);
+    FUZZ_CHECK(viv_config_add_dir(kit.config, folder, strlen(folder), "/d", 2) == VIV_OK);
+    FUZZ_CHECK(viv_config_add_arg(kit.config, "fuzz", 4) == VIV_OK);
+    FUZZ_CHECK(viv_kernel_start(kit.kernel) == VIV_OK);
 }
 
 static void kit_on_settled(void *arg, enum viv_err err, viv_pid pid, const char *text)
@@ -97,10 +89,10 @@ __attribute__((unused)) static void kit_run(struct viv_module *module, const cha
     uint64_t give_up_ns = end_ns + 60 * VIV_NS_PER_SEC;
     while (viv_kernel_proc_count(kit.kernel) > 0) {
         uint64_t now_ns = viv_os_now_ns();
-        KIT_CHECK(now_ns < give_up_ns); // a guest that cannot be killed
+        FUZZ_CHECK(now_ns < give_up_ns); // a guest that cannot be killed
         if (now_ns >= end_ns && atomic_load(&kit.settled) != before) {
             struct viv_qsbr_member *member;
-            KIT_CHECK(viv_sched_enter(viv_kernel_sched(kit.kernel), &member) == VIV_OK);
+            FUZZ_CHECK(viv_sched_enter(viv_kernel_sched(kit.kernel), &member) == VIV_OK);
             viv_env_kill(kit.env);
             viv_sched_leave(member);
         }

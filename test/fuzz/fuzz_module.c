@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) return 0;
     kit_open();
     uint8_t *bytes = viv_try_alloc(size, VIV_TAG_MODULE);
-    KIT_CHECK(bytes != NULL);
+    FUZZ_CHECK(bytes != NULL);
     memcpy(bytes, data, size);
     struct viv_module *module;
     struct viv_diag diag = {{0}};
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             &(struct viv_module_source){
                 .name = "fuzz", .bytes = bytes, .len_bytes = size, .mode = VIV_WASM_MANY},
             true, &module, &diag) != VIV_OK) {
-        KIT_CHECK(diag.text[0] != '\0'); // every refusal says why
+        FUZZ_CHECK(diag.text[0] != '\0'); // every refusal says why
         return 0;
     }
     for (uint32_t i = 0; i < viv_module_export_count(module) && i < 4; i++) {

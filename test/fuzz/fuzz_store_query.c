@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a cursor's text and as a filter. A cursor that is taken has that text again; a
 // filter that is taken is run, on a store with some processes, and what it lists fits it.
+#include "fuzz.h"
+
 #include "base/alloc.h"
 #include "store/list.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define FUZZ_CHECK(expr)                                                                           \
-    do {                                                                                           \
-        if (!(expr)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expr);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static struct viv_store *store; // for the whole run: one is made once
 
