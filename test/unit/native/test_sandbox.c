@@ -419,12 +419,12 @@ static void network_stays_out(struct box *box)
     if (box->features.landlock_abi >= 6) box_expect(&run, "abstract=viv-test-box: EPERM");
 
     if (box->features.landlock_abi >= 4) {
-        const struct viv_plan_port allowed = {port, VIV_LANDLOCK_CONNECT_TCP};
+        const struct viv_native_ports allowed = {VIV_LANDLOCK_BIND_TCP | VIV_LANDLOCK_CONNECT_TCP,
+                                                 1,
+                                                 {{port, VIV_LANDLOCK_CONNECT_TCP}}};
         box_prepare(box, &run, VIV_NATIVE_SANDBOX_DEFAULT, host_words);
         run.request.net = VIV_NATIVE_NET_HOST;
-        run.request.net_is_ports = true;
         run.request.ports = &allowed;
-        run.request.port_count = 1;
         box_go(&run);
         CHECK(run.err == VIV_OK);
         box_expect(&run, word(to_port, ": ok", ""));
