@@ -21,8 +21,8 @@ struct viv_later {
     bool (*act)(struct viv_later *later);
     void *subject;
     viv_rid rid;
-    // Under the relations' lock. is_dropped: it shall not act; is_let_go, is_over: by the subject, by
-    // the run.
+    // Under the relations' lock. is_dropped: it shall not act; is_let_go: by the subject; is_over:
+    // by the run.
     bool is_started, is_dropped, is_let_go, is_over;
 };
 
