@@ -48,7 +48,8 @@ static enum viv_err prune_one(struct viv_store__txn *txn, struct viv_store__row 
                           viv_row_text(row, VIV_PROC_id), birth, txn->wall_ms);
 }
 
-// Tombstones that were there long enough go; a cursor older than they is refused from then on.
+// Tombstones that were there long enough go, with the wakes that were acknowledged after their
+// process had gone; a cursor older than they is refused from then on.
 static enum viv_err drop_tombs(struct viv_store__txn *txn)
 {
     char text[48];
@@ -60,6 +61,7 @@ static enum viv_err drop_tombs(struct viv_store__txn *txn)
     if (rows.count == 0) return VIV_OK;
     (void)snprintf(text, sizeof text, "%lld %lld", (long long)rows.values[0].number,
                    (long long)rows.values[1].number);
+    VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_WAKES, "i", before_ms));
     VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_DROP, "i", before_ms));
     return viv_store__put(txn, VIV_STMT_META_PUT, "zz", "tomb_low", text);
 }
