@@ -181,6 +181,7 @@ static void note_started(struct viv_care *care, int leader_fd)
 {
     if (care->leader_fd >= 0) VIV_IGNORE(viv_os_close(care->leader_fd), "a pidfd");
     care->leader_fd = leader_fd;
+    viv_care_show_leader(care);
     care->news |= VIV_NEWS_STARTED;
 }
 

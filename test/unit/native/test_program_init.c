@@ -167,6 +167,44 @@ static void case_108_117_held_and_gated(void **state)
     }
 }
 
+// What others see as the leader's number is the one it has outside of its namespace.
+static void case_080_the_leader_of_init_has_a_number(void **state)
+{
+    (void)state;
+    const enum viv_native_start ways[] = {VIV_NATIVE_START_NOW, VIV_NATIVE_START_HELD};
+    for (size_t i = 0; i < VIV_COUNT_OF(ways); i++) {
+        struct native_rig rig;
+        struct viv_native_status status;
+        struct viv_native_exit exit;
+        char path[64], line[64] = "";
+        rig_open(&rig);
+        rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+        rig_request(&rig, "/bin/sleep", "1000", NULL);
+        rig_put_u64(&rig, VIV_NATIVE_KEY_START, ways[i]);
+        struct viv_native_ref ref = rig_start(&rig);
+        rig_status(&rig, &ref, &status);
+        if (ways[i] == VIV_NATIVE_START_HELD) {
+            assert_int_equal(status.os_pid, 0);
+            assert_int_equal(start(&rig, &ref), VIV_OK);
+            rig_status(&rig, &ref, &status);
+        }
+        assert_true(status.os_pid > 1);
+        (void)snprintf(path, sizeof path, "/proc/%d/comm", status.os_pid);
+        const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
+        while (strcmp(line, "sleep\n") != 0) { // the name changes a moment after the start is told
+            assert_true(viv_os_now_ns() < end_ns);
+            FILE *file = fopen(path, "r");
+            assert_non_null(file);
+            assert_non_null(fgets(line, sizeof line, file));
+            assert_int_equal(fclose(file), 0);
+        }
+        assert_int_equal(rig_kill(&rig, &ref, &exit), VIV_OK);
+        rig_status(&rig, &ref, &status);
+        assert_int_equal(status.os_pid, 0);
+        rig_close(&rig);
+    }
+}
+
 static uint64_t boot_ms(void)
 {
     struct timespec now;
@@ -238,6 +276,7 @@ int main(void)
         cmocka_unit_test(case_081_087_input_and_terminal),
         cmocka_unit_test(case_049_trees_end_at_every_level),
         cmocka_unit_test(case_108_117_held_and_gated),
+        cmocka_unit_test(case_080_the_leader_of_init_has_a_number),
         cmocka_unit_test(case_118_a_dead_mans_switch),
         cmocka_unit_test(case_037_the_end_of_init_is_the_end_of_all),
         cmocka_unit_test(case_096_root_needs_a_user),
