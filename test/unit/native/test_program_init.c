@@ -142,6 +142,7 @@ static void case_108_117_held_and_gated(void **state)
         struct viv_native_status status;
         char out[OUTPUT];
         rig_open(&rig);
+        rig_contain(&rig);
         (void)unlink("ran");
         rig_shell(&rig, "echo yes > ran; echo ran");
         rig_put_u64(&rig, VIV_NATIVE_KEY_START, ways[i]);
@@ -218,6 +219,7 @@ static void case_118_a_dead_mans_switch(void **state)
     struct native_rig rig;
     struct viv_native_exit exit;
     rig_open(&rig);
+    rig_contain(&rig);
     rig_request(&rig, "sleep", "100", NULL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_DEADMAN, boot_ms() + 600);
     const struct viv_native_ref ref = rig_start(&rig);
@@ -228,6 +230,32 @@ static void case_118_a_dead_mans_switch(void **state)
     assert_int_equal(exit.cause, VIV_CAUSE_DEADMAN);
     assert_int_equal(exit.leader.code, SIGKILL);
     rig_close(&rig);
+}
+
+// Where no group counts, the system's limit of each process does.
+static void without_groups(struct viv_native_config *config)
+{
+    config->cgroup = "/no/such/directory";
+}
+
+static void case_060_cpu_without_groups(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {"while :; do :; done",
+                                          "trap '' XCPU; while :; do :; done", "kill -XCPU $$"};
+    for (size_t i = 0; i < VIV_COUNT_OF(scripts); i++) {
+        struct native_rig rig;
+        struct viv_native_exit exit;
+        rig_open_with(&rig, without_groups);
+        rig_shell(&rig, scripts[i]);
+        rig_put_u64(&rig, VIV_NATIVE_KEY_MAX_CPU_MS, 200); // a second, that is
+        const struct viv_native_ref ref = rig_start(&rig);
+        assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
+        assert_int_equal(exit.cause, i < 2 ? VIV_CAUSE_CPU : VIV_CAUSE_SELF);
+        assert_int_equal(exit.leader.code, i == 1 ? SIGKILL : SIGXCPU);
+        assert_int_equal(viv_native_exit_status(&exit), i < 2 ? 137 : 128 + SIGXCPU);
+        rig_close(&rig);
+    }
 }
 
 static void case_037_the_end_of_init_is_the_end_of_all(void **state)
@@ -278,6 +306,7 @@ int main(void)
         cmocka_unit_test(case_108_117_held_and_gated),
         cmocka_unit_test(case_080_the_leader_of_init_has_a_number),
         cmocka_unit_test(case_118_a_dead_mans_switch),
+        cmocka_unit_test(case_060_cpu_without_groups),
         cmocka_unit_test(case_037_the_end_of_init_is_the_end_of_all),
         cmocka_unit_test(case_096_root_needs_a_user),
     };
