@@ -6,7 +6,9 @@
 #include "ctl/launch_int.h"
 
 #include "native/block.h"
+#include "os/file.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -14,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTPUT_RING = 1 << 20, SMALL_RING = 64 << 10, RETENTION_MS = 3600000 };
+enum { OUTPUT_RING = 1 << 20, SMALL_RING = 64 << 10, RETENTION_MS = 3600000, ENTRIES_BYTES = 4096 };
 
 void viv_launch__refuse(struct viv_launch_refusal *refusal, const char *class, const char *code,
                         const char *fmt, ...)
@@ -125,28 +127,37 @@ static enum viv_launch_result result_of(const json_t *input)
     return strcmp(text, "json") == 0 ? VIV_RESULT_JSON : VIV_RESULT_STDOUT;
 }
 
-// Grants to write to what lies below the root, as far as its user may: not to what a namespace has
-// of its own.
-static enum viv_err put_grants(struct viv_buf *block)
+// To be written to as far as its user may: a directory below the root, unless a namespace has it of
+// its own.
+static void put_grant(struct viv_buf *block, const struct dirent64 *entry, enum viv_err *err)
 {
     static const char *const own[] = {".", "..", "dev", "proc", "sys"};
     struct { // u32 mode, then the path without its end
         uint32_t mode;
         char path[NAME_MAX + 2];
     } record = {VIV_NATIVE_GRANT_RW, "/"};
+    if (entry->d_type != DT_DIR) return;
+    for (size_t i = 0; i < VIV_COUNT_OF(own); i++)
+        if (strcmp(entry->d_name, own[i]) == 0) return;
+    const int len = snprintf(record.path, sizeof record.path, "/%s", entry->d_name);
+    put(block, VIV_NATIVE_KEY_PATH, &record, sizeof record.mode + (size_t)len, err);
+}
+
+static enum viv_err put_grants(struct viv_buf *block)
+{
+    _Alignas(struct dirent64) uint8_t entries[ENTRIES_BYTES];
     enum viv_err err = VIV_OK;
-    DIR *root = opendir("/");
-    if (root == NULL) return VIV_E_EXHAUSTED;
-    for (const struct dirent *entry; err == VIV_OK && (entry = readdir(root)) != NULL;) {
-        bool is_own = entry->d_type != DT_DIR;
-        for (size_t i = 0; i < VIV_COUNT_OF(own); i++)
-            is_own = is_own || strcmp(entry->d_name, own[i]) == 0;
-        if (is_own) continue;
-        (void)snprintf(record.path + 1, sizeof record.path - 1, "%s", entry->d_name);
-        put(block, VIV_NATIVE_KEY_PATH, &record, sizeof record.mode + strlen(record.path), &err);
-    }
-    (void)closedir(root);
-    return err;
+    ssize_t n = 1;
+    const int fd = viv_os_open("/", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return VIV_E_EXHAUSTED;
+    while (err == VIV_OK && (n = viv_os_getdents64(fd, entries, sizeof entries)) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+            put_grant(block, entry, &err);
+            at += entry->d_reclen;
+        }
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+    return n < 0 ? VIV_E_IO : err;
 }
 
 static void put_bounds(struct viv_buf *block, enum viv_launch_bounds bounds, enum viv_err *err)
