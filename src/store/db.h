@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "store/stmt.h"
 #include "store/store.h"
+#include <stdatomic.h>
 
 enum viv_db_type { VIV_DB_NULL, VIV_DB_INT, VIV_DB_TEXT, VIV_DB_BLOB };
 
@@ -48,6 +49,14 @@ struct viv_db_ops {
 };
 struct viv_db {
     const struct viv_db_ops *ops;
+    struct viv_diag detail; // of the last error of this transaction, where there is more to say
+};
+
+// How good a store's file still is: it only gets worse, until the store is closed.
+enum viv_health {
+    VIV_HEALTH_GOOD,
+    VIV_HEALTH_DAMAGED, // it is read, and not written
+    VIV_HEALTH_FAILED   // the device failed, or the file is another: nothing of it is believed
 };
 
 // A back end's store: what its connections share.
@@ -79,7 +88,19 @@ struct viv_backend {
     // that waits.
     uint32_t look_ms;
     char lease_domain[40];
+    _Atomic int health; // enum viv_health
 };
+
+// Of any thread.
+static inline void viv_backend_note(struct viv_backend *backend, enum viv_health health)
+{
+    // Relaxed: a number by itself, which only grows; what it forbids is forbidden a call later too.
+    int found = atomic_load_explicit(&backend->health, memory_order_relaxed);
+    while (found < (int)health &&
+           !atomic_compare_exchange_weak_explicit(&backend->health, &found, (int)health,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
 
 // Where the part of the url behind the scheme is what it names.
 enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_opts *opts,

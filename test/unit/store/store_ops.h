@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operation that changes a store, once each, on a store that has something of everything;
+// and what can be seen of such a store, as one text. For tests that disturb them.
+#ifndef VIV_TEST_STORE_STORE_OPS_H
+#define VIV_TEST_STORE_STORE_OPS_H
+
+#include "store_rig.h"
+
+struct store_op {
+    const char *name;
+    enum viv_err (*call)(struct rig *rig);
+    enum viv_err again; // what the same call answers once it has been done
+    bool is_vital;      // it is tried when there is no space left
+};
+extern const struct store_op store_ops[];
+extern const size_t store_op_count;
+
+// Processes that wait, that run, that have ended; grants, a wake, a promise, a blob. What
+// operations need of it (fences, tokens) is kept until the next furnishing, over closing and forks.
+void store_furnish(struct rig *rig);
+// The same text for the same state; in the rig's memory.
+const char *store_dump(struct rig *rig);
+// No rule of viv_store_check is broken.
+void store_expect_sound(struct rig *rig);
+
+// The folder "store" is put aside as "template"; each copy is its state.
+void store_keep_template(void);
+void store_copy_template(void);
+
+// VIV_TEST_ROUNDS, or what there is without.
+int store_rounds(int usual);
+
+#endif

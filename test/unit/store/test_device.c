@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// A device that fails, or has no space, under a store in a file: cases 102, 103, and files that are
+// moved. VIV_TEST_ROUNDS: every call of every operation fails, instead of some.
+#include "shim_vfs.h"
+#include "store_ops.h"
+
+#include "store/wait.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CALLS_MAX = 400 };
+
+static void open_again(struct rig *rig)
+{
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
+}
+
+// The store that operations are tried on, and what an operation makes of it.
+static const char *make_template(struct rig *rig)
+{
+    store_furnish(rig);
+    const char *before = store_dump(rig);
+    viv_store_close(rig->store);
+    store_keep_template();
+    return before;
+}
+
+static const char *after_of(struct rig *rig, const struct store_op *op)
+{
+    store_copy_template();
+    open_again(rig);
+    RIG_OK(op->call(rig));
+    const char *after = store_dump(rig);
+    store_expect_sound(rig);
+    viv_store_close(rig->store);
+    return after;
+}
+
+// Whole or not at all; and the same call makes it whole, in any case.
+static void expect_whole(struct rig *rig, const struct store_op *op, const char *before,
+                         const char *after, enum viv_err err)
+{
+    const char *found = store_dump(rig);
+    const bool is_done = strcmp(found, after) == 0;
+    if (!is_done && strcmp(found, before) != 0) fail_msg("%s: half: %s", op->name, found);
+    if (err == VIV_OK && !is_done) fail_msg("%s: lost", op->name);
+    if (err != VIV_OK && err != VIV_STORE_OUTCOME_UNKNOWN && is_done && strcmp(before, after) != 0)
+        fail_msg("%s: done, but told %s", op->name, viv_err_name(err));
+    store_expect_sound(rig);
+    const enum viv_err again = op->call(rig);
+    if (again != VIV_OK && !(is_done && again == op->again))
+        fail_msg("%s again: %s (%s)", op->name, viv_err_name(again), rig->diag.d.text);
+    found = store_dump(rig);
+    if (strcmp(found, after) != 0) fail_msg("%s again: %s, not %s", op->name, found, after);
+}
+
+// ---- 103 ----
+
+static void expect_failed_for_good(struct rig *rig)
+{
+    struct viv_record record;
+    const uint64_t synced = shim_count(SHIM_SYNC), written = shim_count(SHIM_WRITE);
+    assert_true(viv_store_has_failed(rig->store));
+    RIG_ERR(viv_store_get(rig->store, str("idle"), &rig->mem, &record, &rig->diag), VIV_E_IO);
+    assert_non_null(strstr(rig->diag.d.text, "open it again"));
+    RIG_ERR(rig_append(rig, "idle", "f", "1", NULL, NULL), VIV_E_IO);
+    viv_store_close(rig->store);
+    assert_int_equal(shim_count(SHIM_SYNC), synced); // none that might be believed
+    assert_int_equal(shim_count(SHIM_WRITE), written);
+}
+
+// True: there was an nth call.
+static bool fail_one(struct rig *rig, const struct store_op *op, const char *const dumps[2],
+                     uint64_t nth)
+{
+    const enum shim_how how = nth % 2 == 0 ? SHIM_EIO : SHIM_SHORT;
+    store_copy_template();
+    open_again(rig);
+    shim_fail(SHIM_CHANGES, nth, how, false);
+    const enum viv_err err = op->call(rig);
+    const bool was_hit = shim_was_hit();
+    shim_fail(0, 0, how, false);
+    if (was_hit) {
+        if (err != VIV_STORE_OUTCOME_UNKNOWN && err != VIV_E_IO)
+            fail_msg("%s: %s", op->name, viv_err_name(err));
+        expect_failed_for_good(rig);
+        open_again(rig);
+    } else {
+        RIG_OK(err);
+    }
+    expect_whole(rig, op, dumps[0], dumps[1], err);
+    viv_store_close(rig->store);
+    return was_hit;
+}
+
+// Each operation, with what it makes of the template; then a function of every nth call of it,
+// until there is no nth. Without VIV_TEST_ROUNDS one in five.
+static uint64_t for_each_call(struct rig *rig,
+                              bool (*try_one)(struct rig *rig, const struct store_op *op,
+                                              const char *const dumps[2], uint64_t nth))
+{
+    struct viv_mem lasting;
+    viv_mem_init(&lasting, VIV_TAG_TEST);
+    const char *before = make_template(rig), *dumps[2];
+    const uint64_t step = store_rounds(0) > 0 ? 1 : 5;
+    uint64_t hits = 0;
+    dumps[0] = viv_mem_try_copy(&lasting, before, strlen(before));
+    for (size_t i = 0; i < store_op_count; i++) {
+        const char *after = after_of(rig, &store_ops[i]);
+        dumps[1] = viv_mem_try_copy(&lasting, after, strlen(after));
+        bool was_hit = true;
+        for (uint64_t n = 1 + i % step; was_hit; n += step) {
+            assert_true(n < CALLS_MAX);
+            was_hit = try_one(rig, &store_ops[i], dumps, n);
+            hits += was_hit;
+            viv_mem_reset(&rig->mem);
+        }
+    }
+    viv_mem_deinit(&lasting);
+    store_copy_template();
+    open_again(rig);
+    return hits;
+}
+
+static void case_103_each_write_and_sync_fails(struct rig *rig)
+{
+    assert_true(for_each_call(rig, fail_one) > 2 * store_op_count);
+}
+
+// The last call of a commit is the one that brings it to the disk.
+static void case_103_a_sync_fails(struct rig *rig)
+{
+    struct viv_event event;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    shim_fail(SHIM_BIT(SHIM_SYNC), 1, SHIM_EIO, false);
+    RIG_ERR(rig_append(rig, "a", "e", "1", "k", NULL), VIV_STORE_OUTCOME_UNKNOWN);
+    assert_true(shim_was_hit());
+    assert_string_equal(shim_hit_suffix(), "-wal");
+    struct viv_waited waited;
+    const struct viv_wait_spec spec = {.kind = VIV_WAIT_END, .id = str("a")};
+    RIG_ERR(viv_store_wait(rig->store, &spec, 1000, &rig->mem, &waited), VIV_E_IO);
+    assert_true(viv_store_has_failed(rig->store));
+    rig_reopen(rig);
+    assert_false(viv_store_has_failed(rig->store));
+    RIG_OK(rig_append(rig, "a", "e", "1", "k", &event));
+    assert_int_equal(event.seq, 1);
+    assert_int_equal(rig_get(rig, "a").last_seq, 1);
+}
+
+// What was acknowledged is in the log, whatever becomes of the database it is moved to.
+static void case_103_a_checkpoint_fails(struct rig *rig)
+{
+    enum { EVENTS = 60, BIG = 200000 };
+    static char payload[BIG + 3];
+    uint64_t done = 0;
+    memset(payload, 'x', BIG + 2);
+    payload[0] = payload[BIG + 1] = '"';
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (int round = 0; round < 3; round++) {
+        const struct {
+            unsigned calls;
+            uint64_t nth;
+        } faults[] = {
+            {SHIM_BIT(SHIM_SYNC), 4}, {SHIM_BIT(SHIM_WRITE), 900}, {SHIM_BIT(SHIM_SYNC), 29}};
+        shim_fail(faults[round].calls, faults[round].nth, SHIM_EIO, true);
+        enum viv_err err = VIV_OK;
+        for (int i = 0; i < EVENTS && err == VIV_OK; i++) {
+            char key[32];
+            (void)snprintf(key, sizeof key, "k%d-%d", round, i);
+            err = rig_append(rig, "a", "e", payload, key, NULL);
+            done += err == VIV_OK;
+            viv_mem_reset(&rig->mem);
+        }
+        assert_true(shim_was_hit() && err != VIV_OK);
+        shim_fail(0, 0, SHIM_EIO, false);
+        rig_reopen(rig);
+        assert_true(rig_get(rig, "a").last_seq >= done);
+        assert_true(rig_get(rig, "a").last_seq <= done + (err == VIV_STORE_OUTCOME_UNKNOWN));
+        done = rig_get(rig, "a").last_seq;
+        store_expect_sound(rig);
+    }
+}
+
+// ---- files that are moved ----
+
+static void run(const char *command)
+{
+    if (system(command) != 0) fail_msg("%s", command);
+}
+
+static void a_file_is_moved_or_replaced(struct rig *rig)
+{
+    static const char *const commands[] = {
+        "mv store/s.db store/away", "rm store/s.db-wal", "rm store/s.db-shm",
+        "cp store/s.db store/other && mv store/other store/s.db", "rm -r store"};
+    for (size_t i = 0; i < VIV_COUNT_OF(commands); i++) {
+        viv_store_close(rig->store);
+        run("rm -rf store && mkdir -m 700 store");
+        open_again(rig);
+        rig_register(rig, "a", "rerunnable", RIG_TYPES);
+        RIG_OK(rig_append(rig, "a", "e", "1", NULL, NULL));
+        run(commands[i]);
+        RIG_ERR(rig_append(rig, "a", "e", "1", NULL, NULL), VIV_E_IO);
+        if (i < 4) assert_true(viv_store_has_failed(rig->store)); // the last: no lock to be had
+        RIG_ERR(rig_append(rig, "a", "e", "1", NULL, NULL), VIV_E_IO);
+    }
+    viv_store_close(rig->store);
+    run("mkdir -m 700 store");
+    open_again(rig);
+}
+
+// Who only waits hears of it when others write.
+static void a_waiter_hears_that_the_file_is_another(struct rig *rig)
+{
+    struct viv_waited waited;
+    const struct viv_wait_spec spec = {.kind = VIV_WAIT_END, .id = str("a")};
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    RIG_ERR(viv_store_wait(rig->store, &spec, 10, &rig->mem, &waited), VIV_E_TIMEOUT);
+    run("(sleep 0.3; mv store/s.db store/away; echo 12345678 > store/s.db.wake) &");
+    RIG_ERR(viv_store_wait(rig->store, &spec, 20000, &rig->mem, &waited), VIV_E_IO);
+    assert_true(viv_store_has_failed(rig->store));
+    run("mv store/away store/s.db");
+    rig_reopen(rig);
+    assert_int_equal(rig_get(rig, "a").state, VIV_RUNNING);
+}
+
+// Descriptors of this process by the end of what they have open.
+static int count_open(const char *end)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        char link[64], path[512] = "";
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        const ssize_t len = readlink(link, path, sizeof path - 1);
+        const size_t want = strlen(end);
+        count += len >= (ssize_t)want && strcmp(path + (size_t)len - want, end) == 0;
+    }
+    return count;
+}
+
+// Handles that hold the old one do not write beside those that hold the new one.
+static void a_lock_file_that_is_removed_is_made_again(struct rig *rig)
+{
+    struct viv_store *first = rig->store, *other;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    run("rm store/s.db.lock");
+    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &other, &rig->diag));
+    for (int i = 0; i < 10; i++) {
+        rig->store = i % 2 == 0 ? first : other;
+        RIG_OK(rig_append(rig, "a", "e", "1", NULL, NULL));
+    }
+    assert_int_equal(count_open(".lock"), 2);
+    assert_int_equal(count_open(".lock (deleted)"), 0);
+    run("rm store/s.db.lock");
+    RIG_OK(rig_append(rig, "a", "e", "1", NULL, NULL));
+    run("[ -e store/s.db.lock ]");
+    assert_int_equal(rig_get(rig, "a").last_seq, 11);
+    viv_store_close(other);
+    rig->store = first;
+    store_expect_sound(rig);
+}
+
+int main(void)
+{
+    static const struct rig_named cases[] = {
+        RIG_ONLY_CASE(case_103_each_write_and_sync_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(case_103_a_sync_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(case_103_a_checkpoint_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(a_file_is_moved_or_replaced, RIG_SQLITE),
+        RIG_ONLY_CASE(a_waiter_hears_that_the_file_is_another, RIG_SQLITE),
+        RIG_ONLY_CASE(a_lock_file_that_is_removed_is_made_again, RIG_SQLITE),
+    };
+    shim_install();
+    return rig_run(cases, VIV_COUNT_OF(cases));
+}
