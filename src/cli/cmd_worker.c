@@ -175,6 +175,7 @@ static int run_workers(struct worker *self)
 {
     for (;;) {
         const int status = run_worker(self);
+        // Seq_cst: as it is set.
         if (!atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return status;
         if (!open_again(self)) return VIV_JOB_UNAVAILABLE;
     }

@@ -74,6 +74,11 @@ struct viv_backend_ops {
     // Empties it, and calls told for what was heard; an empty id: it may be anything.
     void (*hear)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id),
                  void *arg);
+    // Of the one that writes, before a transaction: whether there is space for more than what is
+    // vital. After STORE_NO_SPACE: some may be had that was kept for this; true: what is vital is
+    // to be tried again. NULL: space is not this back end's business.
+    bool (*has_space)(struct viv_backend *backend);
+    bool (*free_space)(struct viv_backend *backend);
     void (*close)(VIV_OWN struct viv_backend *backend); // after its connections
 };
 struct viv_backend {

@@ -101,6 +101,12 @@ static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn, bool is
 {
     txn->op = op;
     txn->has_written = false;
+    if (txn->is_tight && op->is_write && !op->is_vital) {
+        op->err =
+            viv_diag_set(viv_store__diag(op), VIV_STORE_NO_SPACE,
+                         "no space is left; only what ends, keeps or frees something is done");
+        return true;
+    }
     if (!is_loaded) op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
     if (op->err == VIV_OK) op->err = op->run(op, txn);
     if (op->err == VIV_STORE_CORRUPT) viv_store__note_damage(txn, txn->store->backend);
@@ -140,8 +146,9 @@ static enum viv_err check_health(struct viv_store *store, struct viv_db *db, boo
     return VIV_OK;
 }
 
-// How a transaction ended: as it should; rolled back; rolled back, and it may work later.
-enum outcome { DONE, LOST, AGAIN };
+// How a transaction ended: as it should; rolled back; rolled back, and it may work later; rolled
+// back, and there is space now that was not there.
+enum outcome { DONE, LOST, AGAIN, FREED };
 
 // Runs them in one transaction. Those that are lost have an error.
 static enum outcome run_together(struct viv_store *store, struct viv_db *db,
@@ -153,7 +160,11 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
         op->err = VIV_OK;
         op->loaded_count = op->loaded_next = 0;
+        if (op->diag != NULL) op->diag->d.text[0] = '\0';
     }
+    const struct viv_backend_ops *backend_ops = store->backend->ops;
+    txn.is_tight =
+        is_write && backend_ops->has_space != NULL && !backend_ops->has_space(store->backend);
     txn.db_err = check_health(store, db, is_write);
     if (txn.db_err == VIV_OK) txn.db_err = db->ops->begin(db, is_write, deadline_ns);
     const bool is_ahead = store->backend->is_server && ops->next != NULL;
@@ -173,6 +184,8 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     viv_buf_deinit(&txn.changed);
     // What may have happened is not done again.
     if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;
+    if (txn.db_err == VIV_STORE_NO_SPACE && backend_ops->free_space != NULL)
+        return backend_ops->free_space(store->backend) ? FREED : LOST;
     if (!store->backend->is_server) return LOST;
     return txn.db_err == VIV_STORE_UNAVAILABLE || (txn.db_err == VIV_E_BUSY && ops->next == NULL)
                ? AGAIN
@@ -204,7 +217,8 @@ static enum outcome run_until(struct viv_store *store, struct viv_db *db, struct
 static void run_batch(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
                       bool is_write)
 {
-    if (run_until(store, db, ops, is_write) != LOST || ops->next == NULL) return;
+    const enum outcome outcome = run_until(store, db, ops, is_write);
+    if (outcome != FREED && (outcome != LOST || ops->next == NULL)) return;
     for (struct viv_store__op *op = ops, *next; op != NULL; op = next) {
         next = op->next;
         op->next = NULL;

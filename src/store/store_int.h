@@ -29,6 +29,7 @@ struct viv_store__txn {
     enum viv_err db_err;      // the first failure of the back end: the transaction is lost
     struct viv_store__asked asked;
     bool has_written; // the operation at hand
+    bool is_tight;    // only what is vital is done
     bool is_now_known;
     int64_t wall_ms, lease_ms;
     int64_t position;       // 0: not asked yet
@@ -42,7 +43,8 @@ struct viv_store__op {
     enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing
     enum viv_err (*run)(struct viv_store__op *op, struct viv_store__txn *txn);
     bool is_write;
-    struct viv_str process;      // the only one whose row it locks, all in load; n == 0: unknown
+    bool is_vital;          // tried even where space is short: it ends, keeps or frees something
+    struct viv_str process; // the only one whose row it locks, all in load; n == 0: unknown
     struct viv_store_diag *diag; // NULL: nobody asks
     struct viv_mem *mem;         // the caller's; where results lie
     // What load asked for, where that is received ahead of run:

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "os/clock.h"
+#include "store/sqlite/seal.h"
 #include <string.h>
 
 enum { BUSY_MS = 15000 };
@@ -65,7 +66,9 @@ static enum viv_err note(struct viv_sqlite__conn *conn, int code)
     if (err == VIV_OK) return VIV_OK;
     if (err == VIV_STORE_CORRUPT) viv_backend_note(backend, VIV_HEALTH_DAMAGED);
     if (err == VIV_E_IO && is_of_device(code)) viv_backend_note(backend, VIV_HEALTH_FAILED);
-    return viv_diag_set(&conn->base.detail, err, "%s", sqlite3_errmsg(conn->handle));
+    const char *text =
+        code == SQLITE_IOERR_DATA ? "a page is not what was written" : sqlite3_errmsg(conn->handle);
+    return viv_diag_set(&conn->base.detail, err, "%s", text);
 }
 
 // ---- statements ----
@@ -266,6 +269,7 @@ static void checkpoint(struct viv_sqlite__conn *conn)
     const int mode = pages > WAL_PAGES_MAX ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     const int code = sqlite3_wal_checkpoint_v2(conn->handle, NULL, mode, NULL, NULL);
     VIV_IGNORE(note(conn, code), "what was committed is in the log");
+    if (code == SQLITE_FULL) (void)viv_sqlite__free_reserve(conn->store);
     // What could not be moved now is tried again when as much has come.
     conn->log_moved = pages;
     conn->log_next = pages + WAL_PAGES;
@@ -365,8 +369,9 @@ enum viv_err viv_sqlite__connect(struct viv_sqlite *store, int flags,
     conn->log_next = WAL_PAGES;
     viv_mem_init(&conn->mem, VIV_TAG_STORE);
     forget_rows(conn);
-    int code = sqlite3_open_v2(store->path, &conn->handle,
-                               flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+    int code =
+        sqlite3_open_v2(store->path, &conn->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI,
+                        store->lock_fd < 0 ? NULL : VIV_SEAL_VFS);
     if (code == SQLITE_OK) code = configure(conn);
     if (code != SQLITE_OK) {
         const enum viv_err result = viv_sqlite__fail(err, conn->handle, code, "opening the store");

@@ -85,6 +85,38 @@ void viv_sqlite__unlock(struct viv_sqlite__conn *conn)
     conn->is_locked = false;
 }
 
+// ---- the reserve ----
+
+enum { RESERVE_BYTES = 8 << 20 };
+
+// What was freed is taken back only where as much is left again, or it would be freed again soon.
+void viv_sqlite__make_reserve(struct viv_sqlite *store)
+{
+    char path[NAME_BYTES];
+    struct stat found;
+    uint64_t free_bytes = 0;
+    name_file(path, store, ".reserve");
+    const bool is_there =
+        viv_os_fstatat(AT_FDCWD, path, &found, 0) == 0 && found.st_size >= RESERVE_BYTES;
+    store->is_tight = !is_there;
+    if (is_there || viv_os_fs_free(store->lock_fd, &free_bytes) < 0) return;
+    if (free_bytes < UINT64_C(2) * RESERVE_BYTES) return;
+    const int fd = viv_os_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    const int r = fd < 0 ? fd : viv_os_fallocate(fd, 0, 0, RESERVE_BYTES);
+    if (fd >= 0) VIV_IGNORE(viv_os_close(fd), "nothing was written to it");
+    // A file system that cannot keep space free, or a folder that takes no file: then without.
+    store->is_tight = r == -ENOSPC || r == -EDQUOT;
+    if (r < 0 && fd >= 0) (void)viv_os_unlinkat(AT_FDCWD, path, 0);
+}
+
+bool viv_sqlite__free_reserve(struct viv_sqlite *store)
+{
+    char path[NAME_BYTES];
+    name_file(path, store, ".reserve");
+    store->is_tight = true;
+    return viv_os_unlinkat(AT_FDCWD, path, 0) == 0;
+}
+
 // ---- whether files are still there ----
 
 static const char *const suffixes[VIV_SQLITE_FILES] = {"", "-wal", "-shm"};

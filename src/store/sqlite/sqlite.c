@@ -13,12 +13,13 @@
 #include "os/rand.h"
 #include "store/sqlite/memory.h"
 #include "store/sqlite/schema.h"
+#include "store/sqlite/seal.h"
 #include <stdio.h>
 #include <string.h>
 
 enum { NAME_BYTES = 255 };
-enum { LOOK_MS = 250 };                         // for what others commit, where nothing tells
-enum { READERS = 4, APPLICATION = 0x56697653 }; // "VivS"
+enum { LOOK_MS = 250 }; // for what others commit, where nothing tells
+enum { READERS = 4 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
 
 static struct viv_sqlite *store_of(struct viv_backend *base)
@@ -85,10 +86,24 @@ static void hear(struct viv_backend *base, void (*told)(void *arg, struct viv_st
     told(arg, (struct viv_str){NULL, 0});
 }
 
+static bool has_space(struct viv_backend *base)
+{
+    struct viv_sqlite *store = store_of(base);
+    if (store->is_tight) viv_sqlite__make_reserve(store);
+    return !store->is_tight;
+}
+
+static bool free_space(struct viv_backend *base)
+{
+    return viv_sqlite__free_reserve(store_of(base));
+}
+
 static const struct viv_backend_ops file_ops = {.connect = connect_base,
                                                 .announce = announce,
                                                 .bell = get_bell,
                                                 .hear = hear,
+                                                .has_space = has_space,
+                                                .free_space = free_space,
                                                 .close = close_backend};
 static const struct viv_backend_ops memory_ops = {.connect = connect_base, .close = close_backend};
 
@@ -112,7 +127,7 @@ static enum viv_err create(struct viv_sqlite__conn *conn, struct viv_store_diag 
                    "INSERT INTO meta VALUES('store_id','%.32s'),('epoch','%.16s'),('schema',%d),"
                    "('min_reader',%d),('position',0),('tomb_low',0);"
                    "PRAGMA application_id=%d; COMMIT",
-                   hex, hex + 32, VIV_SQLITE_VERSION, VIV_SQLITE_VERSION, APPLICATION);
+                   hex, hex + 32, VIV_SQLITE_VERSION, VIV_SQLITE_VERSION, VIV_SQLITE_APPLICATION);
     int code = sqlite3_exec(conn->handle, "BEGIN IMMEDIATE;" VIV_SQLITE_SCHEMA, NULL, NULL, NULL);
     if (code == SQLITE_OK) code = sqlite3_exec(conn->handle, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? VIV_OK
@@ -132,7 +147,7 @@ static enum viv_err look_at(struct viv_sqlite__conn *conn, bool *out_is_new,
     if (result != VIV_OK) return viv_diag_set(diag, result, "not a database, or a damaged one");
     *out_is_new = application == 0 && tables == 0;
     if (*out_is_new) return VIV_OK;
-    if (application != APPLICATION)
+    if (application != VIV_SQLITE_APPLICATION)
         return viv_diag_set(diag, VIV_STORE_CORRUPT, "a database, but not a store");
     VIV_TRY(ask_number(handle, "SELECT value FROM meta WHERE key='schema'", &version));
     if (version > VIV_SQLITE_VERSION)
@@ -142,6 +157,17 @@ static enum viv_err look_at(struct viv_sqlite__conn *conn, bool *out_is_new,
     return VIV_OK;
 }
 
+static enum viv_err make_room_for_seals(struct viv_sqlite__conn *conn, struct viv_store_diag *err)
+{
+    int bytes = VIV_SEAL_BYTES;
+    char sql[64];
+    (void)snprintf(sql, sizeof sql, "PRAGMA page_size=%d", VIV_SEAL_PAGE_BYTES);
+    int code = sqlite3_exec(conn->handle, sql, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_file_control(conn->handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &bytes);
+    return code == SQLITE_OK ? VIV_OK : viv_sqlite__fail(err, conn->handle, code, "its pages");
+}
+
 static enum viv_err prepare_file(struct viv_sqlite__conn *conn, const struct viv_store_opts *opts,
                                  struct viv_store_diag *err)
 {
@@ -149,6 +175,7 @@ static enum viv_err prepare_file(struct viv_sqlite__conn *conn, const struct viv
     VIV_TRY(look_at(conn, &is_new, err));
     if (is_new && !opts->create)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_NOTFOUND, "no store is there");
+    if (is_new) VIV_TRY(make_room_for_seals(conn, err));
     if (conn->store->lock_fd >= 0) {
         const int code = sqlite3_exec(conn->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
         if (code != SQLITE_OK) return viv_sqlite__fail(err, conn->handle, code, "write-ahead log");
@@ -226,6 +253,7 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
     uint64_t fs_type = 0;
     if (path.n == 0 || path.n + 32 > VIV_SQLITE_PATH_BYTES || memchr(path.p, '\0', path.n) != NULL)
         return viv_diag_set(diag, VIV_E_INVAL, "sqlite: not a path");
+    VIV_TRY(viv_seal_register());
     struct viv_sqlite *store = new_backend(opts);
     if (store == NULL) return VIV_E_EXHAUSTED;
     store->is_synced = opts->tier != VIV_TIER_PROCESS;
@@ -238,6 +266,11 @@ enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_
     store->base.tier = store->is_synced ? VIV_TIER_DURABLE : VIV_TIER_PROCESS;
     const int flags = SQLITE_OPEN_READWRITE | (opts->create ? SQLITE_OPEN_CREATE : 0);
     if (result == VIV_OK) result = open_first(store, opts, flags, err);
+    if (result == VIV_STORE_NO_SPACE && viv_sqlite__free_reserve(store)) { // for the log's index
+        store->first->base.ops->close(&store->first->base);
+        result = open_first(store, opts, flags, err);
+    }
+    if (result == VIV_OK) viv_sqlite__make_reserve(store);
     if (result == VIV_OK && opts->create) result = viv_sqlite__sync_folder(store->path);
     if (result == VIV_OK) result = viv_os_boot_id(store->base.lease_domain);
     store->base.ops = &file_ops;

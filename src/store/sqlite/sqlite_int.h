@@ -2,8 +2,8 @@
 // What the files of this folder share.
 //
 //   sqlite.c   finding and making a store        conn.c    a connection: statements, transactions
-//   admin.c    its own check, a copy             files.c   the writer's lock, files that were moved
-//   memory.c   the library's allocator           notice.c  telling other OS processes
+//   admin.c    its own check, a copy             files.c   the writer's lock, the reserve, what was
+//   moved memory.c   the library's allocator           notice.c  telling other OS processes
 #ifndef VIV_STORE_SQLITE_SQLITE_INT_H
 #define VIV_STORE_SQLITE_SQLITE_INT_H
 
@@ -28,6 +28,7 @@ struct viv_sqlite {
     char path[VIV_SQLITE_PATH_BYTES]; // or the URI of a database in memory
     struct viv_sqlite__conn *first;   // keeps a database in memory alive, and a file checked
     int lock_fd;                      // -1: in memory. Of who leads
+    bool is_tight;                    // the reserve is gone. Of who leads
     bool is_synced;                   // every commit reaches the disk
     struct viv_sqlite__file files[VIV_SQLITE_FILES];
     struct viv_notice notice; // not in memory
@@ -79,6 +80,10 @@ void viv_sqlite__unlock(struct viv_sqlite__conn *conn);
 // Which files they are; whether they are still those. Of a thread at a time, and any.
 enum viv_err viv_sqlite__know_files(struct viv_sqlite *store) VIV_MUST_CHECK;
 bool viv_sqlite__are_files_there(const struct viv_sqlite *store);
+// PATH.reserve: space that nobody else can take. made: where there is space for twice as much, else
+// the store is tight; at opening, and whenever it is. freed: true, if it was there.
+void viv_sqlite__make_reserve(struct viv_sqlite *store);
+bool viv_sqlite__free_reserve(struct viv_sqlite *store);
 // New names below its folder are on the disk.
 enum viv_err viv_sqlite__sync_folder(const char *path) VIV_MUST_CHECK;
 

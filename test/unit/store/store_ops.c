@@ -14,6 +14,8 @@ enum { TTL_MS = 100000, NO_PID = 0x3ffffe };
 #define HOST "{\"type\":\"host\",\"reason\":\"r\"}"
 #define SUCCESS "{\"type\":\"success\",\"value\":[1]}"
 
+static const char *const store_ids[] = {"dead", "done", "held", "idle", "new"};
+
 static struct { // of the last furnishing; tests run one after the other
     struct viv_lease held, dead;
     char promise[33], wake_id[80];
@@ -27,15 +29,14 @@ static struct viv_str fresh(struct rig *rig, const char *id)
 
 void store_furnish(struct rig *rig)
 {
-    static const char *const ids[] = {"done", "dead", "held", "idle"};
     const struct viv_scope scope = {.session = str("s")};
     struct viv_owner gone = {.owner_id = str("gone")};
     struct viv_wakes wakes;
     struct viv_promise promise;
     const struct viv_promise_spec spec = {.key = str("w"), .due_ms = -1};
-    for (size_t i = 0; i < VIV_COUNT_OF(ids); i++)
-        RIG_OK(
-            viv_store_register(rig->store, fresh(rig, ids[i]), &rig->mem, NULL, NULL, &rig->diag));
+    for (size_t i = 0; i < VIV_COUNT_OF(store_ids) - 1; i++) // but for the new one
+        RIG_OK(viv_store_register(rig->store, fresh(rig, store_ids[i]), &rig->mem, NULL, NULL,
+                                  &rig->diag));
     RIG_OK(viv_store_grant(rig->store, &scope, str("idle"), str("{}"), &rig->diag));
     RIG_OK(rig_append(rig, "idle", "e", "{\"x\":1}", "first", NULL));
     const struct viv_wakes_query query = {.limit = 1};
@@ -235,7 +236,8 @@ static enum viv_err do_wakes_ack(struct rig *rig)
 
 static enum viv_err do_promise_create(struct rig *rig)
 {
-    const struct viv_promise_spec spec = {.key = str("p"), .due_ms = 1800000000000, .fence = &kept.held.f};
+    const struct viv_promise_spec spec = {
+        .key = str("p"), .due_ms = 1800000000000, .fence = &kept.held.f};
     return viv_store_promise_create(rig->store, str("held"), &spec, &rig->mem, NULL, &rig->diag);
 }
 
@@ -307,7 +309,7 @@ const struct store_op store_ops[] = {
     {"checkpoint", do_checkpoint, VIV_OK, false},
     {"step", do_step, VIV_OK, false},
     {"blob_put", do_blob_put, VIV_OK, false},
-    {"blob_gc", do_blob_gc, VIV_OK, false},
+    {"blob_gc", do_blob_gc, VIV_OK, true},
     {"prune", do_prune, VIV_OK, true},
 };
 const size_t store_op_count = VIV_COUNT_OF(store_ops);
@@ -354,10 +356,18 @@ static void put_record(struct text *text, const struct viv_record *record)
     put(text, "wait", record->wait);
 }
 
-static void put_events(struct rig *rig, struct text *text, struct viv_str id)
+static enum viv_err view_record(struct rig *rig, struct text *text, struct viv_str id)
+{
+    struct viv_record record;
+    VIV_TRY(viv_store_get(rig->store, id, &rig->mem, &record, &rig->diag));
+    put_record(text, &record);
+    return VIV_OK;
+}
+
+static enum viv_err view_events(struct rig *rig, struct text *text, struct viv_str id)
 {
     struct viv_events events;
-    RIG_OK(viv_store_events_recent(rig->store, id, 1000, &rig->mem, &events, &rig->diag));
+    VIV_TRY(viv_store_events_recent(rig->store, id, 1000, &rig->mem, &events, &rig->diag));
     for (size_t i = 0; i < events.count; i++) {
         put_number(text, "\n seq", (int64_t)events.items[i].seq);
         put(text, "type", events.items[i].type);
@@ -367,61 +377,162 @@ static void put_events(struct rig *rig, struct text *text, struct viv_str id)
         put_number(text, "at", events.items[i].at_ms);
         put(text, "wake", events.items[i].wake_id);
     }
-    const struct viv_events_query query = {.limit = 1000};
-    RIG_OK(viv_store_wake_events_after(rig->store, id, &query, &rig->mem, &events, &rig->diag));
-    put_number(text, "\n unacked", (int64_t)events.count);
+    return VIV_OK;
 }
 
-static void put_holdings(struct rig *rig, struct text *text, struct viv_str id)
+// By other indexes than the log itself.
+static enum viv_err view_keys(struct rig *rig, struct text *text, struct viv_str id)
+{
+    uint64_t count;
+    struct viv_event event;
+    struct viv_events events;
+    const struct viv_events_query query = {.limit = 1000};
+    VIV_TRY(viv_store_count_through(rig->store, id, str("e"), UINT64_MAX, &count, &rig->diag));
+    put_number(text, "\n count", (int64_t)count);
+    const enum viv_err err =
+        viv_store_event_by_key(rig->store, id, str("first"), &rig->mem, &event, &rig->diag);
+    if (err != VIV_OK && err != VIV_E_NOTFOUND) return err;
+    put_number(text, "first", err == VIV_OK ? (int64_t)event.seq : -1);
+    VIV_TRY(viv_store_wake_events_after(rig->store, id, &query, &rig->mem, &events, &rig->diag));
+    put_number(text, "unacked", (int64_t)events.count);
+    return VIV_OK;
+}
+
+static enum viv_err view_lease(struct rig *rig, struct text *text, struct viv_str id)
 {
     struct viv_lease lease;
+    const enum viv_err err = viv_store_get_lease(rig->store, id, &rig->mem, &lease, &rig->diag);
+    if (err == VIV_E_NOTFOUND) return VIV_OK;
+    VIV_TRY(err);
+    put(text, "\n owner", lease.owner.owner_id);
+    put_number(text, "fence", (int64_t)lease.f.fence);
+    put_number(text, "expires", lease.expires_ms);
+    put(text, "guard", lease.guard);
+    return VIV_OK;
+}
+
+static enum viv_err view_grants(struct rig *rig, struct text *text, struct viv_str id)
+{
     struct viv_grants grants;
+    VIV_TRY(viv_store_grants_of_process(rig->store, id, &rig->mem, &grants, &rig->diag));
+    for (size_t i = 0; i < grants.count; i++) {
+        put(text, "\n grant", grants.items[i].scope_id);
+        put(text, "as", grants.items[i].descriptor);
+    }
+    return VIV_OK;
+}
+
+static enum viv_err view_kept(struct rig *rig, struct text *text, struct viv_str id)
+{
     struct viv_promise promise;
     struct viv_checkpoint checkpoint;
     static const char *const keys[] = {"w", "p"};
-    if (viv_store_get_lease(rig->store, id, &rig->mem, &lease, &rig->diag) == VIV_OK) {
-        put(text, "owner", lease.owner.owner_id);
-        put_number(text, "fence", (int64_t)lease.f.fence);
-        put_number(text, "expires", lease.expires_ms);
-        put(text, "guard", lease.guard);
-    }
-    RIG_OK(viv_store_grants_of_process(rig->store, id, &rig->mem, &grants, &rig->diag));
-    for (size_t i = 0; i < grants.count; i++) {
-        put(text, "grant", grants.items[i].scope_id);
-        put(text, "as", grants.items[i].descriptor);
-    }
     for (size_t i = 0; i < VIV_COUNT_OF(keys); i++) {
-        if (viv_store_promise_get(rig->store, id, str(keys[i]), &rig->mem, &promise, &rig->diag) !=
-            VIV_OK)
-            continue;
-        put(text, "promise", str(keys[i]));
+        const enum viv_err err =
+            viv_store_promise_get(rig->store, id, str(keys[i]), &rig->mem, &promise, &rig->diag);
+        if (err == VIV_E_NOTFOUND) continue;
+        VIV_TRY(err);
+        put(text, "\n promise", str(keys[i]));
         put(text, "is", promise.outcome);
     }
-    if (viv_store_checkpoint_get(rig->store, id, VIV_CHECKPOINT_NEWEST, &rig->mem, &checkpoint,
-                                 &rig->diag) == VIV_OK)
-        put_number(text, "checkpoint",
-                   (int64_t)viv_hash_bytes(checkpoint.bytes.p, checkpoint.bytes.n, 1));
+    const enum viv_err err = viv_store_checkpoint_get(rig->store, id, VIV_CHECKPOINT_NEWEST,
+                                                      &rig->mem, &checkpoint, &rig->diag);
+    if (err == VIV_E_NOTFOUND) return VIV_OK;
+    VIV_TRY(err);
+    put_number(text, "\n checkpoint",
+               (int64_t)viv_hash_bytes(checkpoint.bytes.p, checkpoint.bytes.n, 1));
+    return VIV_OK;
+}
+
+typedef enum viv_err (*view)(struct rig *rig, struct text *text, struct viv_str id);
+static const view views[] = {view_record, view_events, view_keys,
+                             view_lease,  view_grants, view_kept};
+
+static enum viv_err view_list(struct rig *rig, struct text *text)
+{
+    struct viv_records records;
+    const struct viv_list_query all = {.limit = 1000};
+    VIV_TRY(viv_store_list(rig->store, &all, &rig->mem, &records, &rig->diag));
+    for (size_t i = 0; i < records.count; i++)
+        put_record(text, &records.items[i]);
+    return VIV_OK;
+}
+
+static enum viv_err view_stats(struct rig *rig, struct text *text)
+{
+    struct viv_store_stats stats;
+    VIV_TRY(viv_store_stats(rig->store, &stats, &rig->diag));
+    put_number(text, "\noutbox", (int64_t)stats.outbox);
+    put_number(text, "log", (int64_t)stats.log_bytes);
+    put_number(text, "blobs", (int64_t)stats.blobs);
+    put_number(text, "tombs", (int64_t)stats.tombstones);
+    return VIV_OK;
+}
+
+static enum viv_err view_changes(struct rig *rig, struct text *text)
+{
+    struct viv_changes changes;
+    const struct viv_feed_query query = {.limit = 1000};
+    VIV_TRY(viv_store_changes(rig->store, &query, &rig->mem, &changes, &rig->diag));
+    for (size_t i = 0; i < changes.count; i++)
+        put(text, changes.items[i].is_pruned ? "\npruned" : "\nchanged",
+            changes.items[i].record.id);
+    return VIV_OK;
+}
+
+static enum viv_err view_unregistered(struct rig *rig, struct text *text)
+{
+    struct viv_ids ids;
+    struct viv_str names[VIV_COUNT_OF(store_ids)];
+    for (size_t i = 0; i < VIV_COUNT_OF(names); i++)
+        names[i] = str(store_ids[i]);
+    VIV_TRY(viv_store_unregistered(rig->store, names, VIV_COUNT_OF(names), &rig->mem, &ids,
+                                   &rig->diag));
+    for (size_t i = 0; i < ids.count; i++)
+        put(text, "\nunregistered", ids.items[i]);
+    return VIV_OK;
+}
+
+typedef enum viv_err (*whole_view)(struct rig *rig, struct text *text);
+static const whole_view whole_views[] = {view_list, view_stats, view_changes, view_unregistered};
+
+size_t store_view_count(void)
+{
+    return VIV_COUNT_OF(whole_views) + VIV_COUNT_OF(views) * VIV_COUNT_OF(store_ids);
+}
+
+static struct text take_text(struct rig *rig)
+{
+    struct text text = {.room = 65536};
+    text.p = viv_mem_try_take(&rig->mem, text.room);
+    assert_non_null(text.p);
+    text.p[0] = '\0';
+    return text;
+}
+
+static enum viv_err view_at(struct rig *rig, size_t index, struct text *text)
+{
+    if (index < VIV_COUNT_OF(whole_views)) return whole_views[index](rig, text);
+    index -= VIV_COUNT_OF(whole_views);
+    const struct viv_str id = str(store_ids[index / VIV_COUNT_OF(views)]);
+    const enum viv_err err = views[index % VIV_COUNT_OF(views)](rig, text, id);
+    if (err == VIV_E_NOTFOUND) put(text, "\nno", id);
+    return err == VIV_E_NOTFOUND ? VIV_OK : err;
+}
+
+enum viv_err store_view(struct rig *rig, size_t index, const char **out_text)
+{
+    struct text text = take_text(rig);
+    VIV_TRY(view_at(rig, index, &text));
+    *out_text = text.p;
+    return VIV_OK;
 }
 
 const char *store_dump(struct rig *rig)
 {
-    struct viv_records records;
-    struct viv_store_stats stats;
-    struct text text = {.room = 65536};
-    const struct viv_list_query all = {.limit = 1000};
-    text.p = viv_mem_try_take(&rig->mem, text.room);
-    assert_non_null(text.p);
-    RIG_OK(viv_store_list(rig->store, &all, &rig->mem, &records, &rig->diag));
-    for (size_t i = 0; i < records.count; i++) {
-        put_record(&text, &records.items[i]);
-        put_holdings(rig, &text, records.items[i].id);
-        put_events(rig, &text, records.items[i].id);
-    }
-    RIG_OK(viv_store_stats(rig->store, &stats, &rig->diag));
-    put_number(&text, "\noutbox", (int64_t)stats.outbox);
-    put_number(&text, "log", (int64_t)stats.log_bytes);
-    put_number(&text, "blobs", (int64_t)stats.blobs);
-    put_number(&text, "tombs", (int64_t)stats.tombstones);
+    struct text text = take_text(rig);
+    for (size_t i = 0; i < store_view_count(); i++)
+        RIG_OK(view_at(rig, i, &text));
     return text.p;
 }
 

@@ -18,8 +18,11 @@ extern const size_t store_op_count;
 // Processes that wait, that run, that have ended; grants, a wake, a promise, a blob. What
 // operations need of it (fences, tokens) is kept until the next furnishing, over closing and forks.
 void store_furnish(struct rig *rig);
-// The same text for the same state; in the rig's memory.
+// The same text for the same state; in the rig's memory. A view is a part of it, by one kind of
+// read.
 const char *store_dump(struct rig *rig);
+size_t store_view_count(void);
+enum viv_err store_view(struct rig *rig, size_t index, const char **out_text);
 // No rule of viv_store_check is broken.
 void store_expect_sound(struct rig *rig);
 

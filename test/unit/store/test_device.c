@@ -128,6 +128,54 @@ static void case_103_each_write_and_sync_fails(struct rig *rig)
     assert_true(for_each_call(rig, fail_one) > 2 * store_op_count);
 }
 
+// ---- 102, one call at a time: there is space again as soon as the reserve is gone ----
+
+static bool fill_one(struct rig *rig, const struct store_op *op, const char *const dumps[2],
+                     uint64_t nth)
+{
+    store_copy_template();
+    open_again(rig);
+    shim_fail(SHIM_BIT(SHIM_WRITE) | SHIM_BIT(SHIM_TRUNCATE), nth, SHIM_FULL, false);
+    const enum viv_err err = op->call(rig);
+    const bool was_hit = shim_was_hit();
+    shim_fail(0, 0, SHIM_FULL, false);
+    RIG_OK(err);
+    assert_false(viv_store_has_failed(rig->store));
+    assert_int_equal(access("store/s.db.reserve", F_OK), 0); // it was made again at once
+    expect_whole(rig, op, dumps[0], dumps[1], err);
+    viv_store_close(rig->store);
+    return was_hit;
+}
+
+static void case_102_each_write_finds_no_space(struct rig *rig)
+{
+    assert_true(for_each_call(rig, fill_one) > store_op_count);
+}
+
+// For good: what was asked is not done, and nothing is broken.
+static bool fill_for_good(struct rig *rig, const struct store_op *op, const char *const dumps[2],
+                          uint64_t nth)
+{
+    store_copy_template();
+    open_again(rig);
+    shim_fail(SHIM_BIT(SHIM_WRITE) | SHIM_BIT(SHIM_TRUNCATE), nth, SHIM_FULL, true);
+    const enum viv_err err = op->call(rig);
+    const bool was_hit = shim_was_hit();
+    if (was_hit) {
+        assert_int_equal(err, VIV_STORE_NO_SPACE);
+        if (strcmp(store_dump(rig), dumps[0]) != 0) fail_msg("%s: half", op->name);
+    }
+    shim_fail(0, 0, SHIM_FULL, false);
+    expect_whole(rig, op, dumps[0], dumps[1], err);
+    viv_store_close(rig->store);
+    return was_hit;
+}
+
+static void case_102_no_write_finds_space_any_more(struct rig *rig)
+{
+    assert_true(for_each_call(rig, fill_for_good) > store_op_count);
+}
+
 // The last call of a commit is the one that brings it to the disk.
 static void case_103_a_sync_fails(struct rig *rig)
 {
@@ -265,6 +313,8 @@ int main(void)
 {
     static const struct rig_named cases[] = {
         RIG_ONLY_CASE(case_103_each_write_and_sync_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(case_102_each_write_finds_no_space, RIG_SQLITE),
+        RIG_ONLY_CASE(case_102_no_write_finds_space_any_more, RIG_SQLITE),
         RIG_ONLY_CASE(case_103_a_sync_fails, RIG_SQLITE),
         RIG_ONLY_CASE(case_103_a_checkpoint_fails, RIG_SQLITE),
         RIG_ONLY_CASE(a_file_is_moved_or_replaced, RIG_SQLITE),
