@@ -32,7 +32,7 @@ static struct {
     unsigned calls;
     uint64_t nth;
     enum shim_how how;
-    bool lasts, was_hit, is_recording;
+    bool lasts, was_hit, is_recording, lies;
     uint64_t counts[SHIM_CALLS];
     char suffix[NAME_BYTES];
     char names[FILES_MAX][NAME_BYTES];
@@ -40,6 +40,7 @@ static struct {
     int file_count;
     struct event *events;
     size_t event_count, event_room;
+    size_t folder_synced; // the files that there are, up to this call
 } shim = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 struct file {
@@ -170,7 +171,7 @@ static int do_sync(sqlite3_file *base, int flags)
     struct file *file = file_of(base);
     if (is_hit(SHIM_SYNC, file->name)) return SQLITE_IOERR_FSYNC;
     const int code = file->real->pMethods->xSync(file->real, flags);
-    if (code == SQLITE_OK) record(file->name, &(struct event){.call = SHIM_SYNC});
+    if (code == SQLITE_OK && !shim.lies) record(file->name, &(struct event){.call = SHIM_SYNC});
     return code;
 }
 
@@ -357,7 +358,26 @@ size_t shim_recorded(void)
     return count;
 }
 
-void shim_record_end(void)
+void shim_record_folder(void)
+{
+    pthread_mutex_lock(&shim.mutex);
+    shim.folder_synced = shim.event_count;
+    pthread_mutex_unlock(&shim.mutex);
+}
+
+void shim_record_stop(void)
+{
+    pthread_mutex_lock(&shim.mutex);
+    shim.is_recording = false;
+    pthread_mutex_unlock(&shim.mutex);
+}
+
+void shim_lie(bool lies)
+{
+    shim.lies = lies;
+}
+
+void shim_record_forget(void)
 {
     for (size_t i = 0; i < shim.event_count; i++)
         free(shim.events[i].data);
@@ -365,9 +385,9 @@ void shim_record_end(void)
     for (int i = 0; i < shim.file_count; i++)
         free(shim.first[i].data);
     shim.events = NULL;
+    shim.folder_synced = 0;
     shim.event_count = shim.event_room = 0;
     shim.file_count = 0;
-    shim.is_recording = false;
 }
 
 static void put_bytes(struct image *image, size_t at, const uint8_t *data, size_t len)
@@ -438,7 +458,10 @@ static void play_file(int file, size_t moment, uint64_t *seed, struct image *ima
     const uint32_t mood = draw(seed) % 4; // all is lost, all is there, or by chance
     for (size_t i = 0; i < moment; i++) {
         if (shim.events[i].file != file) continue;
-        if (i < synced || mood == 0)
+        const bool is_name = shim.events[i].call == SHIM_OPEN || shim.events[i].call == SHIM_DELETE;
+        const bool is_kept =
+            i < synced || (is_name && i < shim.folder_synced && shim.folder_synced <= moment);
+        if (is_kept || mood == 0)
             apply(image, &shim.events[i]);
         else if (mood != 1)
             apply_by_chance(image, &shim.events[i], seed);

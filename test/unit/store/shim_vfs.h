@@ -45,7 +45,12 @@ const char *shim_hit_suffix(void);
 // Begins to record, with what the files of a folder hold, which is taken to be on the disk.
 void shim_record(const char *folder);
 size_t shim_recorded(void); // how many calls so far
-void shim_record_end(void);
+// The folder itself is on the disk, by a call that is not SQLite's: which files there are.
+void shim_record_folder(void);
+void shim_record_stop(void);
+void shim_record_forget(void);
+// The disk says that it has synced, and has not: as if SQLite never asked it to.
+void shim_lie(bool lies);
 // A moment: how many calls had ended. The folder `to`, which is there and empty, becomes what the
 // disk may hold: of each file what was synced last, and of every later write, by chance, nothing,
 // all, or some sectors.

@@ -30,6 +30,21 @@ void store_expect_sound(struct rig *rig);
 void store_keep_template(void);
 void store_copy_template(void);
 
+void store_open(struct rig *rig);
+
+// Furnishes the rig's store, closes it and keeps it as the template; how it looks.
+const char *store_make_template(struct rig *rig);
+// After a disturbed call that answered err: the store looks as before or as after it (dumps[0],
+// [1]), as the answer says; no rule is broken; and the same call makes it look as after it, in any
+// case.
+void store_expect_whole(struct rig *rig, const struct store_op *op, const char *const dumps[2],
+                        enum viv_err err);
+// Calls the function for every operation on the template, and n from 1 until it says that there was
+// no nth call to disturb. Without VIV_TEST_ROUNDS for one n in five. How often it was disturbed.
+uint64_t store_for_each_call(struct rig *rig,
+                             bool (*try_one)(struct rig *rig, const struct store_op *op,
+                                             const char *const dumps[2], uint64_t nth));
+
 // VIV_TEST_ROUNDS, or what there is without.
 int store_rounds(int usual);
 

@@ -11,11 +11,6 @@
 
 enum { PAGE = 4096, VIEWS_MAX = 64 };
 
-static void open_again(struct rig *rig)
-{
-    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
-}
-
 static void run_sql(const char *sql, const char *vfs)
 {
     sqlite3 *handle;
@@ -77,7 +72,7 @@ struct expected {
 static void remember(struct rig *rig, struct expected *expected)
 {
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
     assert_true(store_view_count() <= VIEWS_MAX);
     for (size_t i = 0; i < store_view_count(); i++) {
         const char *text;
@@ -156,7 +151,7 @@ static void case_104_a_byte_of_each_page(struct rig *rig)
     assert_true(expected.refused >= rounds); // of the first page at least
     forget(&expected);
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
 }
 
 static void a_file_that_is_cut(struct rig *rig)
@@ -176,7 +171,7 @@ static void a_file_that_is_cut(struct rig *rig)
     assert_true(expected.corrupt + expected.refused > 10);
     forget(&expected);
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
 }
 
 // Who finds damage is the operation: every other handle goes on until it meets it.
@@ -185,7 +180,7 @@ static void a_damaged_store_is_only_read(struct rig *rig)
     struct viv_event event;
     make_template(rig);
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
     RIG_OK(viv_store_event_by_key(rig->store, str("idle"), str("first"), &rig->mem, &event,
                                   &rig->diag));
     // What no page says: a row that makes no sense.
@@ -216,13 +211,13 @@ static void other_tools(struct rig *rig)
     const char *before = store_dump(rig);
     viv_store_close(rig->store);
     run_sql("SELECT count(*) FROM proc", NULL); // and moves the log as it leaves
-    open_again(rig);
+    store_open(rig);
     assert_string_equal(store_dump(rig), before);
     RIG_OK(rig_append(rig, "idle", "f", "1", NULL, NULL));
     viv_store_close(rig->store);
     run_sql("PRAGMA wal_checkpoint(TRUNCATE)", "viv-seal");
     run_sql("UPDATE proc SET attempt=5 WHERE id='idle'", NULL);
-    open_again(rig);
+    store_open(rig);
     RIG_ERR(viv_store_get(rig->store, str("idle"), &rig->mem, &record, &rig->diag),
             VIV_STORE_CORRUPT);
     assert_non_null(strstr(rig->diag.d.text, "not what was written"));

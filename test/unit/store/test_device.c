@@ -9,52 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CALLS_MAX = 400 };
-
-static void open_again(struct rig *rig)
-{
-    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
-}
-
-// The store that operations are tried on, and what an operation makes of it.
-static const char *make_template(struct rig *rig)
-{
-    store_furnish(rig);
-    const char *before = store_dump(rig);
-    viv_store_close(rig->store);
-    store_keep_template();
-    return before;
-}
-
-static const char *after_of(struct rig *rig, const struct store_op *op)
-{
-    store_copy_template();
-    open_again(rig);
-    RIG_OK(op->call(rig));
-    const char *after = store_dump(rig);
-    store_expect_sound(rig);
-    viv_store_close(rig->store);
-    return after;
-}
-
-// Whole or not at all; and the same call makes it whole, in any case.
-static void expect_whole(struct rig *rig, const struct store_op *op, const char *before,
-                         const char *after, enum viv_err err)
-{
-    const char *found = store_dump(rig);
-    const bool is_done = strcmp(found, after) == 0;
-    if (!is_done && strcmp(found, before) != 0) fail_msg("%s: half: %s", op->name, found);
-    if (err == VIV_OK && !is_done) fail_msg("%s: lost", op->name);
-    if (err != VIV_OK && err != VIV_STORE_OUTCOME_UNKNOWN && is_done && strcmp(before, after) != 0)
-        fail_msg("%s: done, but told %s", op->name, viv_err_name(err));
-    store_expect_sound(rig);
-    const enum viv_err again = op->call(rig);
-    if (again != VIV_OK && !(is_done && again == op->again))
-        fail_msg("%s again: %s (%s)", op->name, viv_err_name(again), rig->diag.d.text);
-    found = store_dump(rig);
-    if (strcmp(found, after) != 0) fail_msg("%s again: %s, not %s", op->name, found, after);
-}
-
 // ---- 103 ----
 
 static void expect_failed_for_good(struct rig *rig)
@@ -76,7 +30,7 @@ static bool fail_one(struct rig *rig, const struct store_op *op, const char *con
 {
     const enum shim_how how = nth % 2 == 0 ? SHIM_EIO : SHIM_SHORT;
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
     shim_fail(SHIM_CHANGES, nth, how, false);
     const enum viv_err err = op->call(rig);
     const bool was_hit = shim_was_hit();
@@ -85,47 +39,18 @@ static bool fail_one(struct rig *rig, const struct store_op *op, const char *con
         if (err != VIV_STORE_OUTCOME_UNKNOWN && err != VIV_E_IO)
             fail_msg("%s: %s", op->name, viv_err_name(err));
         expect_failed_for_good(rig);
-        open_again(rig);
+        store_open(rig);
     } else {
         RIG_OK(err);
     }
-    expect_whole(rig, op, dumps[0], dumps[1], err);
+    store_expect_whole(rig, op, dumps, err);
     viv_store_close(rig->store);
     return was_hit;
 }
 
-// Each operation, with what it makes of the template; then a function of every nth call of it,
-// until there is no nth. Without VIV_TEST_ROUNDS one in five.
-static uint64_t for_each_call(struct rig *rig,
-                              bool (*try_one)(struct rig *rig, const struct store_op *op,
-                                              const char *const dumps[2], uint64_t nth))
-{
-    struct viv_mem lasting;
-    viv_mem_init(&lasting, VIV_TAG_TEST);
-    const char *before = make_template(rig), *dumps[2];
-    const uint64_t step = store_rounds(0) > 0 ? 1 : 5;
-    uint64_t hits = 0;
-    dumps[0] = viv_mem_try_copy(&lasting, before, strlen(before));
-    for (size_t i = 0; i < store_op_count; i++) {
-        const char *after = after_of(rig, &store_ops[i]);
-        dumps[1] = viv_mem_try_copy(&lasting, after, strlen(after));
-        bool was_hit = true;
-        for (uint64_t n = 1 + i % step; was_hit; n += step) {
-            assert_true(n < CALLS_MAX);
-            was_hit = try_one(rig, &store_ops[i], dumps, n);
-            hits += was_hit;
-            viv_mem_reset(&rig->mem);
-        }
-    }
-    viv_mem_deinit(&lasting);
-    store_copy_template();
-    open_again(rig);
-    return hits;
-}
-
 static void case_103_each_write_and_sync_fails(struct rig *rig)
 {
-    assert_true(for_each_call(rig, fail_one) > 2 * store_op_count);
+    assert_true(store_for_each_call(rig, fail_one) > 2 * store_op_count);
 }
 
 // ---- 102, one call at a time: there is space again as soon as the reserve is gone ----
@@ -134,7 +59,7 @@ static bool fill_one(struct rig *rig, const struct store_op *op, const char *con
                      uint64_t nth)
 {
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
     shim_fail(SHIM_BIT(SHIM_WRITE) | SHIM_BIT(SHIM_TRUNCATE), nth, SHIM_FULL, false);
     const enum viv_err err = op->call(rig);
     const bool was_hit = shim_was_hit();
@@ -142,14 +67,14 @@ static bool fill_one(struct rig *rig, const struct store_op *op, const char *con
     RIG_OK(err);
     assert_false(viv_store_has_failed(rig->store));
     assert_int_equal(access("store/s.db.reserve", F_OK), 0); // it was made again at once
-    expect_whole(rig, op, dumps[0], dumps[1], err);
+    store_expect_whole(rig, op, dumps, err);
     viv_store_close(rig->store);
     return was_hit;
 }
 
 static void case_102_each_write_finds_no_space(struct rig *rig)
 {
-    assert_true(for_each_call(rig, fill_one) > store_op_count);
+    assert_true(store_for_each_call(rig, fill_one) > store_op_count);
 }
 
 // For good: what was asked is not done, and nothing is broken.
@@ -157,7 +82,7 @@ static bool fill_for_good(struct rig *rig, const struct store_op *op, const char
                           uint64_t nth)
 {
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
     shim_fail(SHIM_BIT(SHIM_WRITE) | SHIM_BIT(SHIM_TRUNCATE), nth, SHIM_FULL, true);
     const enum viv_err err = op->call(rig);
     const bool was_hit = shim_was_hit();
@@ -166,14 +91,14 @@ static bool fill_for_good(struct rig *rig, const struct store_op *op, const char
         if (strcmp(store_dump(rig), dumps[0]) != 0) fail_msg("%s: half", op->name);
     }
     shim_fail(0, 0, SHIM_FULL, false);
-    expect_whole(rig, op, dumps[0], dumps[1], err);
+    store_expect_whole(rig, op, dumps, err);
     viv_store_close(rig->store);
     return was_hit;
 }
 
 static void case_102_no_write_finds_space_any_more(struct rig *rig)
 {
-    assert_true(for_each_call(rig, fill_for_good) > store_op_count);
+    assert_true(store_for_each_call(rig, fill_for_good) > store_op_count);
 }
 
 // The last call of a commit is the one that brings it to the disk.
@@ -245,7 +170,7 @@ static void a_file_is_moved_or_replaced(struct rig *rig)
     for (size_t i = 0; i < VIV_COUNT_OF(commands); i++) {
         viv_store_close(rig->store);
         run("rm -rf store && mkdir -m 700 store");
-        open_again(rig);
+        store_open(rig);
         rig_register(rig, "a", "rerunnable", RIG_TYPES);
         RIG_OK(rig_append(rig, "a", "e", "1", NULL, NULL));
         run(commands[i]);
@@ -255,7 +180,7 @@ static void a_file_is_moved_or_replaced(struct rig *rig)
     }
     viv_store_close(rig->store);
     run("mkdir -m 700 store");
-    open_again(rig);
+    store_open(rig);
 }
 
 // Who only waits hears of it when others write.

@@ -16,11 +16,6 @@
 enum { RESERVE = 8 << 20, ROUNDS = 2000 };
 #define SIZE "size=24m"
 
-static void open_again(struct rig *rig)
-{
-    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
-}
-
 static void run(const char *command)
 {
     if (system(command) != 0) fail_msg("%s", command);
@@ -57,23 +52,12 @@ static bool has_reserve(void)
            (size_t)found.st_blocks * 512 >= RESERVE;
 }
 
-// A template, and the rig's store closed.
-static const char *make_template(struct rig *rig)
-{
-    store_furnish(rig);
-    const char *before = store_dump(rig);
-    viv_store_close(rig->store);
-    run("rm -f store/s.db.reserve");
-    store_keep_template();
-    return before;
-}
-
 static void mount_template(struct rig *rig)
 {
     run("mkdir store");
     CHECK(mount("none", "store", "tmpfs", 0, SIZE) == 0);
     run("cp template/* store");
-    open_again(rig);
+    store_open(rig);
     assert_true(has_reserve());
 }
 
@@ -112,7 +96,8 @@ static void exhaust(struct rig *rig)
 
 static void case_102_what_is_vital_goes_on(struct rig *rig)
 {
-    make_template(rig);
+    store_make_template(rig);
+    run("rm -f template/s.db.reserve");
     for (size_t i = 0; i < store_op_count; i++) {
         const struct store_op *op = &store_ops[i];
         mount_template(rig);
@@ -135,13 +120,14 @@ static void case_102_what_is_vital_goes_on(struct rig *rig)
         unmount(rig);
     }
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
 }
 
 // The first to find no space is one of these: it works all the same.
 static void case_102_the_first_that_finds_none(struct rig *rig)
 {
-    make_template(rig);
+    store_make_template(rig);
+    run("rm -f template/s.db.reserve");
     for (size_t i = 0; i < store_op_count; i++) {
         const struct store_op *op = &store_ops[i];
         mount_template(rig);
@@ -154,7 +140,7 @@ static void case_102_the_first_that_finds_none(struct rig *rig)
         unmount(rig);
     }
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
 }
 
 // A worker's renewals, for as long as it takes.
@@ -163,7 +149,8 @@ static void case_102_renewals_go_on(struct rig *rig)
     size_t renew = 0;
     while (strcmp(store_ops[renew].name, "renew") != 0)
         renew++;
-    make_template(rig);
+    store_make_template(rig);
+    run("rm -f template/s.db.reserve");
     mount_template(rig);
     exhaust(rig);
     for (int i = 0; i < store_rounds(ROUNDS); i++) {
@@ -173,13 +160,13 @@ static void case_102_renewals_go_on(struct rig *rig)
     RIG_ERR(rig_append(rig, "idle", "f", "1", NULL, NULL), VIV_STORE_NO_SPACE);
     // Nor does opening need space.
     viv_store_close(rig->store);
-    open_again(rig);
+    store_open(rig);
     RIG_OK(store_ops[renew].call(rig));
     RIG_ERR(rig_append(rig, "idle", "f", "1", NULL, NULL), VIV_STORE_NO_SPACE);
     store_expect_sound(rig);
     unmount(rig);
     store_copy_template();
-    open_again(rig);
+    store_open(rig);
 }
 
 int main(void)
