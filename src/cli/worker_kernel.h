@@ -6,10 +6,12 @@
 #include "base/err.h"
 #include <limits.h>
 
+struct viv_guest_module;
 struct viv_worker_kernel {
     struct viv_kernel *kernel;
     struct viv_room *cap;
     struct viv_native *native;
+    struct viv_runtime *runtime;
     struct viv_env *env;
     char holder[PATH_MAX];
 };

@@ -3,6 +3,7 @@
 // the controlling thread; look-ups from any; modules are added before the kernel starts.
 #include "wasm/runtime.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "wasm/guest.h"
 #include "wasm/held.h"
@@ -156,6 +157,16 @@ enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *nam
 enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program,
                                struct viv_birth **out_birth)
 {
+    wasmtime_val_t args[VIV_PROGRAM_ARGS_MAX];
+    VIV_ASSERT(program->arg_count <= VIV_PROGRAM_ARGS_MAX);
+    for (uint32_t i = 0; i < program->arg_count; i++) {
+        const struct viv_program_arg *arg = &program->args[i];
+        args[i].kind = arg->is_long ? WASMTIME_I64 : WASMTIME_I32;
+        if (arg->is_long)
+            args[i].of.i64 = arg->value;
+        else
+            args[i].of.i32 = (int32_t)arg->value;
+    }
     struct viv_spawn_spec spec = {
         .runtime = runtime,
         .env = program->env,
@@ -163,7 +174,12 @@ enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_pro
         .config = program->config,
         .entry = program->entry,
         .entry_len = strlen(program->entry),
-        .run_start = true,
+        .args = args,
+        .arg_count = program->arg_count,
+        .family = program->family,
+        .session = program->session,
+        .strict_entry = program->is_strict,
+        .run_start = !program->initialises,
         .settled = program->settled,
         .settled_arg = program->arg,
     };
