@@ -142,7 +142,7 @@ static int run(struct worker *self)
     static const int numbers[] = {SIGINT, SIGTERM};
     viv_os_ignore_sigpipe();
     enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
-    if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel);
+    if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel, self->job.store);
     const struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
         .native = self->kernel.native,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the processes of a durable run share, and the import module `viv_durable` that they talk to
-// the store with (durable.md 5.1).
+// What the processes of a durable run share, and the import module `viv_durable` by which processes
+// talk to a store (durable.md 5.1; include/viv/viv_durable.h is its header for guests).
 #ifndef VIV_CTL_DURABLE_H
 #define VIV_CTL_DURABLE_H
 
@@ -9,6 +9,28 @@
 #include "os/thread.h"
 #include "store/worker.h"
 #include "wasm/family.h"
+
+struct viv_durable;
+struct viv_guest_module;
+struct viv_room;
+
+struct viv_durable_config {
+    struct viv_kernel *kernel; // not yet started
+    struct viv_room *cap;
+    struct viv_store *store;
+    const char *env_name; // whose processes are no durable runs: their scope is env:NAME
+};
+// Errors: EXHAUSTED, EXISTS (the kind of its handles is bound already).
+enum viv_err viv_durable_open(const struct viv_durable_config *config,
+                              struct viv_durable **out_durable) VIV_MUST_CHECK;
+// After the kernel's start: from here on calls that wait are woken. Errors: EXHAUSTED.
+enum viv_err viv_durable_start(struct viv_durable *durable) VIV_MUST_CHECK;
+// Once no process is left, before the kernel is stopped. Blocks.
+void viv_durable_stop(struct viv_durable *durable);
+void viv_durable_close(VIV_OWN struct viv_durable *durable); // the kernel is stopped
+const struct viv_guest_module *viv_durable_guest_module(struct viv_durable *durable);
+
+// ---- runs ----
 
 // Made by a launcher; there until its family has gone.
 struct viv_durable_run {
@@ -23,7 +45,7 @@ struct viv_durable_run {
     bool is_cancelled;
 };
 
-// Its family is the caller's to set up; arg of the family is the run's launcher's.
+// Its family is the caller's to set up.
 void viv_durable_run_init(struct viv_durable_run *run, struct viv_run *of);
 void viv_durable_run_deinit(struct viv_durable_run *run);
 // Asked to end: waits answer CANCELLED from now on, and once they are woken. Thread: any; wake: in

@@ -3,7 +3,10 @@
 #include "store/worker_int.h"
 
 #include "base/assert.h"
+#include "store/output.h"
 #include <string.h>
+
+enum { OUTPUT_BYTES_MAX = 1 << 20 };
 
 // ---- making and ending ----
 
@@ -70,6 +73,7 @@ enum viv_err viv_run__new(struct viv_worker *worker, const struct viv_claimed *c
         return err;
     }
     run->charged = claimed->record.charged;
+    run->store_offset_ms = start->wall_ms - start->sent_ms;
     run->is_verdict = claimed->verdict != VIV_VERDICT_RUN;
     run->phase = run->is_verdict ? VIV_RUN_ENDED : VIV_RUN_STARTING;
     run->launcher = find_launcher(worker, run->reg->input_type);
@@ -241,6 +245,29 @@ bool viv_run_is_draining(const struct viv_run *run)
 {
     // Relaxed: a hint.
     return atomic_load_explicit(&run->worker->is_draining, memory_order_relaxed);
+}
+
+int64_t viv_run_store_ms(const struct viv_run *run)
+{
+    return viv_worker__now_ms(run->worker) + run->store_offset_ms;
+}
+
+enum viv_err viv_run_check_output(struct viv_str output, struct viv_diag *diag)
+{
+    json_t *value = NULL;
+    struct viv_cjson_error error = {0, ""};
+    if (output.n > OUTPUT_BYTES_MAX)
+        return viv_diag_set(diag, VIV_E_TOOBIG, "output: more than 1 MiB");
+    enum viv_err err = viv_cjson_parse(output.p, output.n, &value, &error);
+    if (err != VIV_OK)
+        return viv_diag_set(diag, err, "output: %s at byte %zu", error.what, error.offset_bytes);
+    const char *type = viv_json_get_text(value, "type");
+    if (type != NULL && strcmp(type, "abandoned") == 0)
+        err = viv_diag_set(diag, VIV_STORE_AUTHORITY, "output: of a run that is at work");
+    else
+        err = viv_store__shape_check(&viv_store__output_shape, value, "output", diag);
+    json_decref(value);
+    return err;
 }
 
 const struct viv_lease *viv_run_lease(const struct viv_run *run)

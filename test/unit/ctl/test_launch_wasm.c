@@ -335,5 +335,6 @@ int main(void)
         cmocka_unit_test(each_allocation_of_an_output_fails_once),
         RIG_CASE(each_allocation_of_a_run_fails_once),
     };
+    rig_signals();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,13 +9,31 @@
 #include "proc/kernel.h"
 #include "store/wait.h"
 #include "wasm/runtime.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wasmtime.h>
 
 struct viv_str rig_str(const char *text)
 {
     return (struct viv_str){text, strlen(text)};
+}
+
+void rig_signals(void)
+{
+    static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS};
+    static struct sigaction kept[4];
+    static bool known;
+    if (!known) {
+        wasm_engine_delete(wasm_engine_new());
+        for (size_t i = 0; i < 4; i++)
+            (void)sigaction(signals[i], NULL, &kept[i]);
+        known = true;
+        return;
+    }
+    for (size_t i = 0; i < 4; i++)
+        (void)sigaction(signals[i], &kept[i], NULL);
 }
 
 static void note(void *arg, const struct viv_launch_event *event)
@@ -40,9 +58,17 @@ static void open_kernel(struct wasm_rig *rig)
     viv_env_limits_default(&limits);
     OK(viv_env_new(rig->kernel, 1, &limits, &rig->env));
     OK(viv_room_add_env(rig->cap, rig->env, NULL));
-    const struct viv_runtime_config config = {.kernel = rig->kernel, .room = rig->cap};
+    const struct viv_durable_config durable = {
+        .kernel = rig->kernel, .cap = rig->cap, .store = rig->store, .env_name = "test"};
+    OK(viv_durable_open(&durable, &rig->durable));
+    const struct viv_guest_module *const modules[] = {viv_durable_guest_module(rig->durable)};
+    const struct viv_runtime_config config = {.kernel = rig->kernel,
+                                              .room = rig->cap,
+                                              .guest_modules = modules,
+                                              .guest_module_count = VIV_COUNT_OF(modules)};
     OK(viv_runtime_new(&config, &rig->runtime));
     OK(viv_kernel_start(rig->kernel));
+    OK(viv_durable_start(rig->durable));
 }
 
 enum viv_err wasm_rig_open_worker(struct wasm_rig *rig)
@@ -93,9 +119,12 @@ int wasm_rig_tear_down(void **state)
 {
     struct wasm_rig *rig = *state;
     wasm_rig_close_worker(rig);
+    OK(viv_kernel_kill_all(rig->kernel, 10 * VIV_NS_PER_SEC));
+    viv_durable_stop(rig->durable);
     OK(viv_kernel_stop(rig->kernel, 10 * VIV_NS_PER_SEC));
     viv_room_close(rig->cap);
     viv_runtime_free(rig->runtime);
+    viv_durable_close(rig->durable);
     viv_kernel_free(rig->kernel);
     viv_store_close(rig->store);
     viv_mem_deinit(&rig->mem);
@@ -136,6 +165,7 @@ void rig_start(struct wasm_rig *rig, const char *id, const char *module, const c
 {
     char text[RIG_TEXT];
     struct viv_store_diag diag;
+    rig_signals();
     const int len =
         snprintf(text, sizeof text,
                  "{\"id\":\"%s\",\"disposition\":\"rerunnable\",\"input\":{\"type\":\"wasm\","

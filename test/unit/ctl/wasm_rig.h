@@ -5,6 +5,7 @@
 
 #include "cm.h"
 
+#include "ctl/durable.h"
 #include "ctl/launch_wasm.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -15,6 +16,7 @@ struct wasm_rig {
     struct viv_kernel *kernel;
     struct viv_room *cap;
     struct viv_env *env;
+    struct viv_durable *durable;
     struct viv_runtime *runtime;
     struct viv_store *store;
     struct viv_launch_wasm *launch;
@@ -26,6 +28,10 @@ struct wasm_rig {
     uint32_t slots;           // before the worker is opened
     int64_t bytes;
 };
+
+// cmocka takes the signals that the engine turns into traps, in each test: the first call, before
+// cmocka runs, keeps the engine's handlers; rig_start puts them back.
+void rig_signals(void);
 
 int wasm_rig_set_up(void **state);
 int wasm_rig_tear_down(void **state);
