@@ -80,10 +80,10 @@ bool viv_run_is_live(const struct viv_run *run);
 int64_t viv_run_live_until_ms(const struct viv_run *run); // on the worker's clock
 bool viv_run_is_draining(const struct viv_run *run);
 const struct viv_lease *viv_run_lease(const struct viv_run *run); // also: id, birth, attempt, guard
-int64_t viv_run_store_ms(const struct viv_run *run); // the store's time: that of the claim, moved on
+int64_t viv_run_store_ms(const struct viv_run *run); // the store's time, as of the claim
 // Whether a text can be the output of a run that ends by itself. Errors: as viv_store_complete.
 enum viv_err viv_run_check_output(struct viv_str output, struct viv_diag *diag) VIV_MUST_CHECK;
-struct viv_str viv_run_registration(const struct viv_run *run);   // JSON
+struct viv_str viv_run_registration(const struct viv_run *run); // JSON
 // By what its programs can be found and ended when this worker is no more: JSON, which the lease of
 // the next attempt shows, to be ended before that one runs. Only from prepare and spawn. Errors: as
 // viv_store_renew.

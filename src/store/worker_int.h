@@ -34,8 +34,8 @@ struct viv_run {
     uint32_t charged;
     int64_t kill_at_ms; // deadline or attempt timeout; INT64_MAX: none
     enum viv_run_why kill_why;
-    bool is_verdict; // not to be run: output is all that is to be written
-    void *data;      // the launcher's
+    bool is_verdict;         // not to be run: output is all that is to be written
+    void *data;              // the launcher's
     int64_t store_offset_ms; // the store's clock less the worker's, at the claim
     // Written by the store's thread, read by any:
     _Atomic int64_t live_until_ms;

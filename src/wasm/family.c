@@ -52,6 +52,13 @@ void viv_family_kill(struct viv_family *family)
     viv_kernel_each_proc(viv_env_kernel(family->env), kill_member, family);
 }
 
+bool viv_family_is_first(const struct viv_family *family, const struct viv_proc *proc)
+{
+    // Relaxed: the process itself wrote it, or who made it did.
+    return family != NULL &&
+           atomic_load_explicit(&family->first, memory_order_relaxed) == viv_proc_pid(proc).w;
+}
+
 struct viv_family *viv_family_of(const struct viv_proc *proc)
 {
     return viv_proc_word(proc, VIV_PROC_WORD_FAMILY);

@@ -42,6 +42,8 @@ static inline bool viv_family_is_live(const struct viv_family *family)
 void viv_family_close(struct viv_family *family);
 // And those that wait are woken, to end. The caller is a member. Thread: in a read section.
 void viv_family_kill(struct viv_family *family);
+// Whether the process is the first one; false without a family.
+bool viv_family_is_first(const struct viv_family *family, const struct viv_proc *proc);
 // Of a process; NULL: it belongs to none.
 struct viv_family *viv_family_of(const struct viv_proc *proc);
 

@@ -283,10 +283,7 @@ static bool release_inst(struct viv_proc *proc, void *state)
 // With the first one all of a family end.
 static void leave_family(struct viv_proc *proc, struct viv_family *family)
 {
-    // Relaxed: this process wrote it, or who made it did.
-    const bool is_first =
-        atomic_load_explicit(&family->first, memory_order_relaxed) == viv_proc_pid(proc).w;
-    if (is_first) {
+    if (viv_family_is_first(family, proc)) {
         const struct viv_reason *reason = viv_proc_reason(proc);
         family->reason = reason != NULL ? viv_reason_take(reason) : NULL;
         viv_family_kill(family);

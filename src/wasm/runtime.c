@@ -49,8 +49,10 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
         inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
     const char *hint = has_trace && !shown ? " (VIV_LOG=debug shows the backtrace)" : "";
     // A kill is somebody's will, not a surprise: a line of its own only for main.
+    // How the first of a family ends is told by whom it acts for.
     bool killed = viv_reason_kind(reason) == VIV_REASON_KILLED && !inst->run_start;
-    enum viv_log_level level = killed ? VIV_LOG_INFO : VIV_LOG_WARN;
+    enum viv_log_level level =
+        killed || viv_family_is_first(inst->family, proc) ? VIV_LOG_INFO : VIV_LOG_WARN;
     if (!viv_log_is_on(level)) return;
     viv_log_write_detail(level, detail, has_trace && shown ? detail_len : 0,
                          "process %s '%s' of %s failed: %s, %llu links told%s",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <viv/viv_durable.h>
 
 #define CHECK(holds)                                                                               \
@@ -199,6 +200,7 @@ static void case_beats(void)
     for (;;) {
         const int32_t got = viv_durable_append(TEXT("beat"), TEXT("1"), TEXT(""), &sequence);
         if (got != 0) exit(-got);
+        CHECK(usleep(1000) == 0);
     }
 }
 
