@@ -10,7 +10,8 @@
 void viv_durable_run_init(struct viv_durable_run *run, struct viv_run *of)
 {
     run->run = of;
-    run->is_cancelled = false;
+    run->is_cancelled = run->is_slotless = run->is_slot_asked = false;
+    run->parked = 0;
     viv_mutex_init(&run->mutex);
     viv_list_init(&run->waits);
     viv_buf_init(&run->output, VIV_TAG_CTL);
@@ -38,6 +39,57 @@ void viv_durable_run_wake(struct viv_durable_run *run)
     for (struct viv_list *at = run->waits.next; at != &run->waits; at = at->next)
         (void)viv_proc_wake_pid(kernel,
                                 VIV_CONTAINER_OF(at, struct viv_durable__op, run_node)->pid);
+    viv_mutex_unlock(&run->mutex);
+}
+
+// ---- slots ----
+
+// Relaxed: a process that is born meanwhile is not waiting, and parks in its turn.
+static void give_back_locked(struct viv_durable_run *run)
+{
+    const uint32_t procs = atomic_load_explicit(&run->family.procs, memory_order_relaxed);
+    if (run->is_slotless || run->parked == 0 || run->parked < procs) return;
+    run->is_slotless = true;
+    viv_run_park(run->run);
+}
+
+void viv_durable__park(struct viv_durable__op *op)
+{
+    struct viv_durable_run *run = op->run;
+    viv_mutex_lock(&run->mutex);
+    op->is_parked = true;
+    run->parked++;
+    give_back_locked(run);
+    viv_mutex_unlock(&run->mutex);
+}
+
+bool viv_durable__unpark(struct viv_durable__op *op)
+{
+    struct viv_durable_run *run = op->run;
+    if (run == NULL || !op->spec->is_wait) return true;
+    viv_mutex_lock(&run->mutex);
+    run->parked -= op->is_parked;
+    op->is_parked = false;
+    if (run->is_slotless && !run->is_slot_asked) {
+        run->is_slotless = !viv_run_unpark(run->run);
+        run->is_slot_asked = run->is_slotless;
+    }
+    const bool may = !run->is_slotless;
+    viv_mutex_unlock(&run->mutex);
+    return may;
+}
+
+void viv_durable_run_resume(struct viv_durable_run *run)
+{
+    viv_mutex_lock(&run->mutex);
+    run->is_slotless = run->is_slot_asked = false;
+    viv_mutex_unlock(&run->mutex);
+}
+
+void viv_durable_run_ended_one(struct viv_durable_run *run)
+{
+    viv_mutex_lock(&run->mutex);
+    give_back_locked(run);
     viv_mutex_unlock(&run->mutex);
 }
 

@@ -43,6 +43,9 @@ struct viv_durable_run {
     struct viv_buf output; // of finish; empty: none
     struct viv_buf reason; // of the request to cancel
     bool is_cancelled;
+    // Its slot is given back while all of its processes wait (durable.md 4.3).
+    uint32_t parked; // processes that do
+    bool is_slotless, is_slot_asked;
 };
 
 // Its family is the caller's to set up.
@@ -52,6 +55,10 @@ void viv_durable_run_deinit(struct viv_durable_run *run);
 // a read section.
 void viv_durable_run_cancel(struct viv_durable_run *run, struct viv_str reason);
 void viv_durable_run_wake(struct viv_durable_run *run);
+// It has a slot again; then wake.
+void viv_durable_run_resume(struct viv_durable_run *run);
+// One of its processes has ended. Thread: any.
+void viv_durable_run_ended_one(struct viv_durable_run *run);
 // The run that a process belongs to; NULL: none. Thread: its own.
 struct viv_durable_run *viv_durable_run_of(const struct viv_proc *proc);
 

@@ -123,17 +123,25 @@ static bool end_locked(struct viv_durable__op *op)
     return true;
 }
 
+// Its process waits no more; the mutex of durable is held.
+static void leave_waits_locked(struct viv_durable__op *op)
+{
+    struct viv_durable_run *run = op->run;
+    if (run == NULL || !op->spec->is_wait) return;
+    viv_mutex_lock(&run->mutex);
+    viv_list_remove(&op->run_node);
+    run->parked -= op->is_parked;
+    op->is_parked = false;
+    viv_mutex_unlock(&run->mutex);
+}
+
 void viv_durable__drop(VIV_OWN void *state)
 {
     struct viv_durable__op *op = state;
     struct viv_durable *durable = op->durable;
-    if (op->run != NULL && op->spec->is_wait) {
-        viv_mutex_lock(&op->run->mutex);
-        viv_list_remove(&op->run_node);
-        viv_mutex_unlock(&op->run->mutex);
-    }
     viv_mutex_lock(&durable->mutex);
     op->is_left = true;
+    leave_waits_locked(op);
     const bool is_free = !op->is_posted && end_locked(op);
     viv_mutex_unlock(&durable->mutex);
     if (is_free)
@@ -170,6 +178,8 @@ static void op_done(struct viv_job *job)
     const bool is_lost = !waits && has_lost(op, op->err);
     op->is_posted = false;
     op->is_done = op->is_done || !waits;
+    // The run is there: its family has a member still. Its mutex comes after ours.
+    if (family != NULL && !op->is_done && !op->is_left) viv_durable__park(op);
     const bool is_free = op->is_left && end_locked(op);
     viv_mutex_unlock(&durable->mutex);
     if (is_free) viv_durable__free(op);
@@ -348,18 +358,25 @@ static enum viv_err begin(struct viv_guest_call *call, const struct viv_durable_
     return VIV_E_AGAIN;
 }
 
+// A wait of a run that was asked to end meanwhile.
+static bool is_ended(struct viv_durable__op *op)
+{
+    if (op->run == NULL || !op->spec->is_wait || op->looks) return false;
+    viv_mutex_lock(&op->run->mutex);
+    const bool is_cancelled = op->run->is_cancelled;
+    viv_mutex_unlock(&op->run->mutex);
+    return is_cancelled;
+}
+
 static enum viv_err look(struct viv_guest_call *call, struct viv_durable__op *op,
                          const struct viv_durable__in *in)
 {
     viv_mutex_lock(&op->durable->mutex);
     const bool is_done = op->is_done;
     viv_mutex_unlock(&op->durable->mutex);
-    if (is_done) return answer(call, op, in);
-    if (op->run == NULL || !op->spec->is_wait || op->looks) return VIV_E_AGAIN;
-    viv_mutex_lock(&op->run->mutex);
-    const bool is_cancelled = op->run->is_cancelled;
-    viv_mutex_unlock(&op->run->mutex);
-    return is_cancelled ? VIV_E_CANCELLED : VIV_E_AGAIN;
+    if (!is_done && !is_ended(op)) return VIV_E_AGAIN;
+    if (!viv_durable__unpark(op)) return VIV_E_AGAIN;
+    return is_done ? answer(call, op, in) : VIV_E_CANCELLED;
 }
 
 enum viv_err viv_durable__call(struct viv_guest_call *call, const struct viv_durable__spec *spec)

@@ -80,11 +80,17 @@ struct viv_durable__op {
     viv_rights rights; // of a handle to `out`
     struct viv_store_wait *wait;
     struct viv_list run_node; // among the run's waits; its mutex
+    bool is_parked;           // counted among its run's; the run's mutex
     bool looks;               // its timeout is 0: no request to cancel ends it
     // Under the mutex of durable:
     struct viv_list node; // among told or ended
     bool is_posted, is_done, is_left;
 };
+
+// ---- durable.c: the slot of a run ----
+void viv_durable__park(struct viv_durable__op *op); // its process waits
+// Whether its process may go on: the run has a slot. False: it is woken when that may be so.
+bool viv_durable__unpark(struct viv_durable__op *op);
 
 // ---- durable_call.c ----
 // Reads the arguments that `takes` names. Errors: FAULT, TOOBIG.

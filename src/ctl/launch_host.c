@@ -253,6 +253,7 @@ bool viv_host_call_is_live(const struct viv_host_call *call)
 
 bool viv_host_call_is_cancelled(const struct viv_host_call *call)
 {
+    // Relaxed: as in order.
     return atomic_load_explicit(&call->is_cancelled, memory_order_relaxed);
 }
 

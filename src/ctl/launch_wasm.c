@@ -36,7 +36,7 @@ struct job {
     enum viv_err birth_err;
     char birth_text[sizeof(struct viv_diag)];
     // Orders, under the mutex:
-    bool kill, cancel, is_gone;
+    bool kill, wake, is_gone;
 };
 
 struct viv_launch_wasm {
@@ -92,6 +92,12 @@ static void note_gone(void *arg)
     // Within the mutex: the thread frees neither job nor launcher before it has it.
     wake(launch);
     viv_mutex_unlock(&launch->mutex);
+}
+
+static void note_ended(void *arg)
+{
+    struct job *job = arg;
+    viv_durable_run_ended_one(&job->durable);
 }
 
 static void note_settled(void *arg, enum viv_err err, viv_pid pid, const char *text)
@@ -200,14 +206,14 @@ static void end_job(VIV_OWN struct job *job)
 }
 
 struct orders {
-    bool start, kill, cancel, is_gone;
+    bool start, kill, wake, is_gone;
 };
 
 static void step(struct job *job, const struct orders *orders)
 {
     if (orders->start) start_job(job);
     if (orders->is_gone) return;
-    if (orders->cancel) viv_durable_run_wake(&job->durable);
+    if (orders->wake) viv_durable_run_wake(&job->durable);
     if (orders->kill) {
         leave_birth(job);
         viv_family_kill(&job->durable.family);
@@ -219,9 +225,9 @@ static struct job *next_locked(struct viv_launch_wasm *launch, struct orders *ou
 {
     for (struct viv_list *at = launch->jobs.next; at != &launch->jobs; at = at->next) {
         struct job *job = VIV_CONTAINER_OF(at, struct job, node);
-        *out = (struct orders){!job->is_started, job->kill, job->cancel, job->is_gone};
-        if (!out->start && !out->kill && !out->cancel && !out->is_gone) continue;
-        job->kill = job->cancel = false;
+        *out = (struct orders){!job->is_started, job->kill, job->wake, job->is_gone};
+        if (!out->start && !out->kill && !out->wake && !out->is_gone) continue;
+        job->kill = job->wake = false;
         if (job->is_gone) viv_list_remove(&job->node);
         return job;
     }
@@ -281,8 +287,11 @@ static struct job *make_job(struct viv_launch_wasm *launch, struct viv_run *run)
     if (job == NULL) return NULL;
     job->launch = launch;
     viv_list_init(&job->node);
-    job->durable.family = (struct viv_family){
-        .env = launch->config.env, .is_live = is_live, .gone = note_gone, .arg = job};
+    job->durable.family = (struct viv_family){.env = launch->config.env,
+                                              .is_live = is_live,
+                                              .gone = note_gone,
+                                              .ended = note_ended,
+                                              .arg = job};
     viv_family_init(&job->durable.family);
     viv_durable_run_init(&job->durable, run);
     return job;
@@ -343,7 +352,20 @@ static void cancel(void *arg, struct viv_run *run, struct viv_str reason)
     struct job *job = find_locked(launch, run);
     if (job != NULL) {
         viv_durable_run_cancel(&job->durable, reason);
-        job->cancel = true;
+        job->wake = true;
+    }
+    viv_mutex_unlock(&launch->mutex);
+    wake(launch);
+}
+
+static void resume(void *arg, struct viv_run *run)
+{
+    struct viv_launch_wasm *launch = arg;
+    viv_mutex_lock(&launch->mutex);
+    struct job *job = find_locked(launch, run);
+    if (job != NULL) {
+        viv_durable_run_resume(&job->durable);
+        job->wake = true;
     }
     viv_mutex_unlock(&launch->mutex);
     wake(launch);
@@ -356,7 +378,8 @@ void viv_launch_wasm_describe(struct viv_launch_wasm *launch, struct viv_launche
                                           .prepare = prepare,
                                           .spawn = spawn,
                                           .cancel = cancel,
-                                          .kill = kill_run};
+                                          .kill = kill_run,
+                                          .resume = resume};
 }
 
 uint32_t viv_launch_wasm_count(struct viv_launch_wasm *launch)

@@ -8,6 +8,7 @@
 void viv_family_init(struct viv_family *family)
 {
     atomic_init(&family->members, 1);
+    atomic_init(&family->procs, 0);
     atomic_init(&family->is_closed, false);
     atomic_init(&family->first, 0);
     family->reason = NULL;

@@ -18,9 +18,11 @@ struct viv_family {
     struct viv_env *env;
     bool (*is_live)(const void *arg); // any thread; cheap. Not called after gone
     void (*gone)(void *arg);          // once, by whoever was the last; it may free the family
+    void (*ended)(void *arg);         // a process of it has ended; NULL: nobody asks
     void *arg;
     // Its own.
     _Atomic uint32_t members;
+    _Atomic uint32_t procs; // members that are processes
     _Atomic bool is_closed;
     _Atomic uint64_t first;          // pid of the first process; 0: none yet
     const struct viv_reason *reason; // of its end; owned; NULL: it was not born

@@ -288,6 +288,9 @@ static void leave_family(struct viv_proc *proc, struct viv_family *family)
         family->reason = reason != NULL ? viv_reason_take(reason) : NULL;
         viv_family_kill(family);
     }
+    // Relaxed: as where it is counted up.
+    (void)atomic_fetch_sub_explicit(&family->procs, 1, memory_order_relaxed);
+    if (family->ended != NULL) family->ended(family->arg);
     viv_family_leave(family);
 }
 

@@ -204,6 +204,8 @@ static void join_family(const struct viv_spawn_spec *spec, struct viv_inst *inst
     inst->family = family_of(spec);
     if (inst->family == NULL) return;
     viv_family_enter(inst->family);
+    // Relaxed: a process that counts the others waits for none of them to be born.
+    (void)atomic_fetch_add_explicit(&inst->family->procs, 1, memory_order_relaxed);
     viv_proc_set_word(inst->proc, VIV_PROC_WORD_FAMILY, inst->family);
     if (spec->parent == NULL) // Relaxed: read by the process itself.
         atomic_store_explicit(&inst->family->first, viv_proc_pid(inst->proc).w,

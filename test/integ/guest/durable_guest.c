@@ -245,6 +245,34 @@ static void case_others(void)
     ERR(viv_durable_signal(kid, TEXT("late"), TEXT("1"), TEXT("")), VIV_E_TERMINAL);
 }
 
+// A chain of processes, each of which starts the next and awaits it; its value is its depth.
+static void case_deep(int depth, const char *module)
+{
+    char text[400];
+    uint64_t kid;
+    OK(viv_durable_self(buf, sizeof buf, &len));
+    if (depth > 0) {
+        const int size = snprintf(
+            text, sizeof text,
+            "{\"id\":\"%.*s-%d\",\"disposition\":\"rerunnable\",\"input\":{\"type\":\"wasm\","
+            "\"module\":\"%s\",\"function\":\"_start\",\"args\":[\"deep\",\"%d\",\"%s\"]}}",
+            (int)len, buf, depth - 1, module, depth - 1, module);
+        OK(viv_durable_start(text, (size_t)size, &kid));
+        OK(viv_durable_await(kid, VIV_FOREVER, buf, sizeof buf, &len));
+        const int out =
+            snprintf(text, sizeof text, "{\"type\":\"success\",\"value\":%d}", depth - 1);
+        CHECK(len == (uint32_t)out && memcmp(buf, text, len) == 0);
+    }
+    const int out = snprintf(buf, sizeof buf, "{\"type\":\"success\",\"value\":%d}", depth);
+    OK(viv_durable_finish(buf, (size_t)out));
+}
+
+static void case_go(void)
+{
+    uint64_t sequence;
+    OK(viv_durable_wait_signal(TEXT("go"), 0, VIV_FOREVER, &sequence, buf, sizeof buf, &len));
+}
+
 // What it sees was granted to it with fewer rights.
 static void case_rights(void)
 {
@@ -371,9 +399,14 @@ int main(int argc, char **argv)
         {"rights", case_rights},
         {"denied", case_denied},
         {"named", case_named},
+        {"go", case_go},
         {"pointers", case_pointers},
         {"family", case_family},
     };
+    if (argc == 4 && strcmp(argv[1], "deep") == 0) {
+        case_deep(atoi(argv[2]), argv[3]);
+        return 0;
+    }
     for (size_t i = 0; argc > 1 && i < sizeof cases / sizeof cases[0]; i++) {
         if (strcmp(cases[i].name, argv[1]) != 0) continue;
         cases[i].run();

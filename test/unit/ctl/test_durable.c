@@ -245,6 +245,72 @@ static void case_132_denied(void **state)
     rig_expect(*state, "named", RIG_NULL);
 }
 
+// ---- slots ----
+
+static void reopen_with(struct wasm_rig *rig, uint32_t slots, uint32_t resident)
+{
+    wasm_rig_close_worker(rig);
+    rig->slots = slots;
+    rig->resident = resident;
+    OK(wasm_rig_open_worker(rig));
+}
+
+// Each starts the next and awaits it, three deep.
+static void case_128_one_slot(void **state)
+{
+    struct wasm_rig *rig = *state;
+    char input[300];
+    reopen_with(rig, 1, 0);
+    (void)snprintf(input, sizeof input, "\"function\":\"_start\",\"args\":[\"deep\",\"%s\",\"%s\"]",
+                   "3", module_of(rig));
+    rig_start(rig, "deep3", module_of(rig), input, "");
+    rig_expect(rig, "deep3", "{\"type\":\"success\",\"value\":3}");
+    assert_int_equal(rig->starts, 4);
+}
+
+static void case_128_many_parents(void **state)
+{
+    enum { PARENTS = 8 };
+    struct wasm_rig *rig = *state;
+    char input[300], id[20];
+    reopen_with(rig, 2, 0);
+    for (int i = 0; i < PARENTS; i++) {
+        (void)snprintf(input, sizeof input,
+                       "\"function\":\"_start\",\"args\":[\"deep\",\"2\",\"%s\"]", module_of(rig));
+        (void)snprintf(id, sizeof id, "p%d", i);
+        rig_start(rig, id, module_of(rig), input, "");
+    }
+    for (int i = 0; i < PARENTS; i++) {
+        (void)snprintf(id, sizeof id, "p%d", i);
+        rig_expect(rig, id, "{\"type\":\"success\",\"value\":2}");
+    }
+    assert_int_equal(rig->starts, 3 * PARENTS);
+}
+
+// Parked ones are in memory, too: two of them are all that may be.
+static void resident_bounds_parked_runs(void **state)
+{
+    struct wasm_rig *rig = *state;
+    char id[20];
+    reopen_with(rig, 1, 2);
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(id, sizeof id, "w%d", i);
+        rig_start(rig, id, module_of(rig), "\"function\":\"_start\",\"args\":[\"go\"]", "");
+    }
+    CHECK_WAIT(atomic_load(&rig->starts) == 2, 20, (void)0);
+    viv_os_sleep_ns(200 * VIV_NS_PER_MS);
+    assert_int_equal(rig->starts, 2);
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(id, sizeof id, "w%d", i);
+        signal_it(rig, id, "1");
+    }
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(id, sizeof id, "w%d", i);
+        rig_expect(rig, id, RIG_NULL);
+    }
+    assert_int_equal(rig->starts, 4);
+}
+
 // ---- allocations ----
 
 static void each_allocation_of_its_calls_fails_once(void **state)
@@ -294,6 +360,9 @@ int main(void)
         RIG_CASE(case_132_others),
         RIG_CASE(case_132_rights),
         RIG_CASE(case_132_denied),
+        RIG_CASE(case_128_one_slot),
+        RIG_CASE(case_128_many_parents),
+        RIG_CASE(resident_bounds_parked_runs),
         RIG_CASE(each_allocation_of_its_calls_fails_once),
     };
     rig_signals();

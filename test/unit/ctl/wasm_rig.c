@@ -85,6 +85,7 @@ enum viv_err wasm_rig_open_worker(struct wasm_rig *rig)
     const struct viv_worker_opts opts = {.owner_id = {"n1", 2},
                                          .ttl_ms = RIG_TTL_MS,
                                          .slots = rig->slots,
+                                         .resident = rig->resident,
                                          .launchers = &rig->launcher,
                                          .launcher_count = 1,
                                          .boot_ms = boot_ms,

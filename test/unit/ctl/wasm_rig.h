@@ -25,7 +25,7 @@ struct wasm_rig {
     struct viv_mem mem;
     _Atomic int starts, ends;
     _Atomic int64_t ahead_ms; // the worker's clock before the host's
-    uint32_t slots;           // before the worker is opened
+    uint32_t slots, resident; // before the worker is opened
     int64_t bytes;
 };
 
