@@ -6,6 +6,7 @@
 #include "cli/job.h"
 #include "cli/worker_kernel.h"
 #include "ctl/launch_native.h"
+#include "ctl/launch_wasm.h"
 #include "os/file.h"
 #include "os/local.h"
 #include "os/signal.h"
@@ -35,6 +36,7 @@ struct worker {
     _Atomic bool has_store_failed;
     struct viv_worker_kernel kernel;
     struct viv_launch_native *launch;
+    struct viv_launch_wasm *modules;
     struct viv_worker *worker;
     char host[NODE_BYTES];
 };
@@ -111,7 +113,9 @@ static void wait_for_end(struct worker *self)
             is_draining = true;
         }
         if (atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return;
-        if (is_draining && viv_launch_native_count(self->launch) == 0) return;
+        if (is_draining && viv_launch_native_count(self->launch) == 0 &&
+            viv_launch_wasm_count(self->modules) == 0)
+            return;
         if (self->once && viv_worker_is_idle(self->worker)) return;
         viv_futex_wait(&events, seen, is_draining || self->once ? LOOK_NS : VIV_FOREVER_NS);
     }
@@ -120,9 +124,10 @@ static void wait_for_end(struct worker *self)
 static int run_worker(struct worker *self)
 {
     struct viv_str queues[VIV_CLI_LIST_MAX], kinds[VIV_CLI_LIST_MAX];
-    struct viv_launcher launcher;
+    struct viv_launcher launchers[2];
     struct viv_diag diag = {""};
-    viv_launch_native_describe(self->launch, &launcher);
+    viv_launch_native_describe(self->launch, &launchers[0]);
+    viv_launch_wasm_describe(self->modules, &launchers[1]);
     const struct viv_worker_opts opts = {
         .owner_id = viv_job_str(self->node != NULL ? self->node : self->host),
         .slots = (uint32_t)self->slots,
@@ -131,8 +136,8 @@ static int run_worker(struct worker *self)
         .queue_count = list_of(&self->queues, queues),
         .kinds = kinds,
         .kind_count = list_of(&self->kinds, kinds),
-        .launchers = &launcher,
-        .launcher_count = 1,
+        .launchers = launchers,
+        .launcher_count = VIV_COUNT_OF(launchers),
         .store_failed = note_failure,
         .failed_arg = self};
     enum viv_err err = viv_worker_new(self->job.store, &opts, &self->worker, &diag);
@@ -171,22 +176,10 @@ static bool open_again(struct worker *self)
     return true;
 }
 
-static int run_workers(struct worker *self)
+// With a kernel of its own: what it has of the store ends before that is closed.
+static int run_on_store(struct worker *self)
 {
-    for (;;) {
-        const int status = run_worker(self);
-        // Seq_cst: as it is set.
-        if (!atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return status;
-        if (!open_again(self)) return VIV_JOB_UNAVAILABLE;
-    }
-}
-
-static int run(struct worker *self)
-{
-    static const int numbers[] = {SIGINT, SIGTERM};
-    viv_os_ignore_sigpipe();
-    enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
-    if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel);
+    enum viv_err err = viv_worker_kernel_open(&self->kernel, self->job.store);
     const struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
         .native = self->kernel.native,
@@ -194,13 +187,42 @@ static int run(struct worker *self)
         .ttl_ms = self->ttl_ns == UINT64_MAX ? 0 : (int64_t)(self->ttl_ns / VIV_NS_PER_MS),
         .told = note_run,
         .arg = self};
+    const struct viv_launch_wasm_config modules = {.kernel = self->kernel.kernel,
+                                                   .cap = self->kernel.cap,
+                                                   .env = self->kernel.env,
+                                                   .runtime = self->kernel.runtime,
+                                                   .store = self->job.store,
+                                                   .is_quiet = self->job.json,
+                                                   .told = note_run,
+                                                   .arg = self};
     if (err == VIV_OK) err = viv_launch_native_open(&config, &self->launch);
-    const int status = err == VIV_OK ? run_workers(self)
+    if (err == VIV_OK) err = viv_launch_wasm_open(&modules, &self->modules);
+    const int status = err == VIV_OK ? run_worker(self)
                                      : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err,
                                                       "cannot start: %s", viv_err_text(err));
+    viv_launch_wasm_close(self->modules);
     viv_launch_native_close(self->launch);
     viv_worker_kernel_close(&self->kernel);
+    self->modules = NULL;
+    self->launch = NULL;
     return status;
+}
+
+static int run(struct worker *self)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    viv_os_ignore_sigpipe();
+    const enum viv_err err =
+        viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
+    if (err != VIV_OK)
+        return viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
+                              viv_err_text(err));
+    for (;;) {
+        const int status = run_on_store(self);
+        // Seq_cst: as it is set.
+        if (!atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return status;
+        if (!open_again(self)) return VIV_JOB_UNAVAILABLE;
+    }
 }
 
 // ---- the command ----

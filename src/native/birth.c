@@ -61,7 +61,7 @@ static void own(struct viv_program *program)
 static void tell_spawner(struct viv_program *program, enum viv_err err)
 {
     viv_native__audit_spawn(program, program->scope->unit, err, &program->launch_diag);
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_spin_lock(&program->care.lock);
     struct viv_native_call *call = program->spawner;
     program->spawner = NULL;

@@ -239,7 +239,7 @@ static void send_stdin(struct viv_program *program)
 static void complete_writer(struct viv_program *program, enum viv_err err)
 {
     struct viv_held *held = program->held;
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_buf_deinit(&held->sending);
     viv_buf_init(&held->sending, VIV_TAG_NATIVE);
     held->sent = 0;

@@ -153,7 +153,7 @@ void viv_program__complete_all(struct viv_program *program, struct viv_list *cal
 {
     bool is_empty;
     do {
-        struct viv_wakes wakes = {0};
+        struct viv_wake_list wakes = {0};
         viv_spin_lock(&program->care.lock);
         while (!viv_list_is_empty(calls) && !viv_wakes_are_full(&wakes))
             viv_native_call_complete_locked(VIV_CONTAINER_OF(calls->next, struct viv_op, queue),

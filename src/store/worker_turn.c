@@ -287,11 +287,14 @@ static void sweep(struct viv_worker *worker, uint32_t free_slots)
 }
 
 // Slots that a sweep may fill now; 0: no sweep.
-static uint32_t find_room_locked(struct viv_worker *worker)
+static uint32_t find_room_locked(const struct viv_worker *worker)
 {
+    const struct viv_worker_opts *opts = &worker->opts;
     const bool is_draining = worker->drain_end_ms != INT64_MAX;
-    if (is_draining || worker->busy_count >= worker->opts.slots) return 0;
-    return worker->opts.slots - worker->busy_count;
+    if (is_draining || worker->busy_count >= opts->slots || worker->run_count >= opts->resident)
+        return 0;
+    return (uint32_t)viv_min_u64(opts->slots - worker->busy_count,
+                                 opts->resident - worker->run_count);
 }
 
 void viv_worker__store_turn(struct viv_worker *worker)
@@ -307,11 +310,16 @@ void viv_worker__store_turn(struct viv_worker *worker)
     const bool is_renewal = viv_worker__now_ms(worker) >= worker->renew_at_ms;
     if (has_runs && (is_renewal || is_poked)) renew(worker, !is_renewal);
     if (is_to_tell) tell_all(worker);
+    const bool is_sweep = is_poked || viv_worker__now_ms(worker) >= worker->sweep_at_ms;
     viv_mutex_lock(&worker->mutex);
-    const uint32_t room = find_room_locked(worker);
+    const uint32_t room = is_sweep ? find_room_locked(worker) : 0;
+    worker->claiming = room;
     viv_mutex_unlock(&worker->mutex);
-    if (room > 0 && (is_poked || viv_worker__now_ms(worker) >= worker->sweep_at_ms))
-        sweep(worker, room);
+    if (room > 0) sweep(worker, room);
+    viv_mutex_lock(&worker->mutex);
+    worker->claiming = 0;
+    viv_run__give_slots_locked(worker);
+    viv_mutex_unlock(&worker->mutex);
 }
 
 int64_t viv_worker__store_wait_locked(struct viv_worker *worker)
@@ -359,9 +367,12 @@ void viv_worker__watch_turn_locked(struct viv_worker *worker)
         const bool is_over = run->phase != VIV_RUN_ENDED && !run->is_killed &&
                              limit_ms <= viv_worker__now_ms(worker);
         const bool is_entered = is_over && viv_run__kill_locked(run, why);
+        const bool is_resumed = viv_run__resume_locked(run);
         if (is_entered) viv_run__call_kill_locked(run);
+        if (is_resumed) viv_run__call_resume_locked(run);
         at = at->next; // it stays on the list while it is entered
         if (is_entered) viv_run__leave_locked(run);
+        if (is_resumed) viv_run__leave_locked(run);
     }
 }
 
@@ -371,7 +382,9 @@ int64_t viv_worker__watch_wait_locked(struct viv_worker *worker)
     for (struct viv_list *at = worker->runs.next; at != &worker->runs; at = at->next) {
         const struct viv_run *run = VIV_CONTAINER_OF(at, struct viv_run, node);
         enum viv_run_why why;
-        if (run->phase == VIV_RUN_ENDED || run->is_killed) continue;
+        if (run->phase == VIV_RUN_ENDED) continue;
+        if (run->is_to_resume) return 0;
+        if (run->is_killed) continue;
         at_ms = earlier(at_ms, find_limit(run, &why));
     }
     if (at_ms == INT64_MAX) return INT64_MAX;
