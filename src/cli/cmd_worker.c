@@ -5,6 +5,7 @@
 
 #include "cli/job.h"
 #include "cli/worker_kernel.h"
+#include "ctl/durable.h"
 #include "ctl/launch_native.h"
 #include "ctl/launch_wasm.h"
 #include "os/file.h"
@@ -77,6 +78,12 @@ static void notify(const char *text)
         VIV_IGNORE(viv_os_local_tell(path, text), "it is late then, not wrong");
 }
 
+static void note_change(void *arg)
+{
+    const struct worker *self = arg;
+    viv_durable_poke(self->kernel.durable);
+}
+
 // ---- the worker ----
 
 static size_t list_of(const struct viv_cli_list *from, struct viv_str *to)
@@ -122,6 +129,8 @@ static int run_worker(struct worker *self)
         .queue_count = list_of(&self->queues, queues),
         .kinds = kinds,
         .kind_count = list_of(&self->kinds, kinds),
+        .changed = note_change,
+        .changed_arg = self,
         .launchers = launchers,
         .launcher_count = VIV_COUNT_OF(launchers)};
     enum viv_err err = viv_worker_new(self->job.store, &opts, &self->worker, &diag);

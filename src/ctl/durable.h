@@ -28,6 +28,8 @@ enum viv_err viv_durable_start(struct viv_durable *durable) VIV_MUST_CHECK;
 // Once no process is left, before the kernel is stopped. Blocks.
 void viv_durable_stop(struct viv_durable *durable);
 void viv_durable_close(VIV_OWN struct viv_durable *durable); // the kernel is stopped
+// The store has changed: there may be wakes for who subscribed. Thread: any.
+void viv_durable_poke(struct viv_durable *durable);
 const struct viv_guest_module *viv_durable_guest_module(struct viv_durable *durable);
 
 // ---- runs ----

@@ -49,6 +49,9 @@ struct viv_worker_opts {
     size_t queue_count, kind_count;
     const struct viv_launcher *launchers;
     size_t launcher_count;
+    void (*changed)(
+        void *changed_arg); // after something in the store may have changed; NULL: nobody
+    void *changed_arg;      // asks. Called by the store's watch
     int64_t (*boot_ms)(void *clock_arg); // of tests; NULL: the host's CLOCK_BOOTTIME
     void *clock_arg;
 };

@@ -16,6 +16,8 @@
 #define ERR(call, code) CHECK((call) == -(int32_t)(code))
 #define TEXT(literal) literal, sizeof(literal) - 1
 
+#define BAD ((void *)0xFFFFFFF0u)
+
 static char buf[4096];
 static uint32_t len;
 
@@ -273,6 +275,31 @@ static void case_go(void)
     OK(viv_durable_wait_signal(TEXT("go"), 0, VIV_FOREVER, &sequence, buf, sizeof buf, &len));
 }
 
+// Acknowledges the wakes of a scope.
+static void case_wakes(void)
+{
+    struct viv_msg msg;
+    uint64_t sequence;
+    ERR(viv_durable_wakes(TEXT("bad%20"), 7), VIV_E_INVAL);
+    ERR(viv_durable_wakes(BAD, 100, 7), VIV_E_FAULT);
+    OK(viv_durable_wakes(TEXT("us%2Fer/main"), 7));
+    for (int i = 1; i <= 3; i++) {
+        OK(viv_receive(NULL, 0, VIV_FOREVER, buf, sizeof buf - 1, &msg));
+        CHECK(msg.tag == 7 && msg.size < sizeof buf);
+        buf[msg.size] = '\0';
+        const char *id = strstr(buf, "\"wake_id\":\"");
+        CHECK(id != NULL && strstr(buf, "\"process_id\":\"source\"") != NULL);
+        CHECK(strstr(buf, "\"deliveries\":1") != NULL && strstr(buf, "\"input\":") != NULL);
+        id += 11;
+        const char *end = strchr(id, '"');
+        CHECK(end != NULL);
+        OK(viv_durable_append(TEXT("beat"), TEXT("\"wake\""), TEXT(""), &sequence));
+        OK(viv_durable_wake_ack(id, (size_t)(end - id)));
+        OK(viv_durable_wake_ack(id, (size_t)(end - id)));
+    }
+    ERR(viv_durable_wake_ack(TEXT("wake:no")), VIV_E_NOTFOUND);
+}
+
 // What it sees was granted to it with fewer rights.
 static void case_rights(void)
 {
@@ -295,6 +322,7 @@ static void case_denied(void)
     ERR(viv_durable_open(TEXT("kid"), &sequence), VIV_E_DENIED);
     ERR(viv_durable_promise_settle(TEXT("x"), TEXT("1")), VIV_E_DENIED);
     ERR(viv_durable_wake_ack(TEXT("x")), VIV_E_DENIED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_DENIED);
     OK(viv_durable_append(TEXT("beat"), TEXT("1"), TEXT(""), &sequence)); // its own it may
 }
 
@@ -314,7 +342,6 @@ static void case_named(void)
 
 // ---- hostile ----
 
-#define BAD ((void *)0xFFFFFFF0u)
 static void case_pointers(void)
 {
     uint64_t word;
@@ -400,6 +427,7 @@ int main(int argc, char **argv)
         {"denied", case_denied},
         {"named", case_named},
         {"go", case_go},
+        {"wakes", case_wakes},
         {"pointers", case_pointers},
         {"family", case_family},
     };

@@ -245,6 +245,37 @@ static void case_132_denied(void **state)
     rig_expect(*state, "named", RIG_NULL);
 }
 
+// ---- wakes ----
+
+static void wake(struct wasm_rig *rig, const char *payload)
+{
+    const struct viv_append append = {.type = rig_str("alarm"), .payload = rig_str(payload)};
+    OK(viv_store_append(rig->store, rig_str("source"), &append, &rig->mem, NULL, NULL, NULL, NULL));
+}
+
+static void case_55_wakes_come_as_messages(void **state)
+{
+    static const char source[] =
+        "{\"id\":\"source\",\"disposition\":\"external\",\"input\":{\"type\":\"external\"},"
+        "\"wake_target\":{\"session\":\"us/er\",\"frame\":\"main\"},\"event_types\":[{\"name\":"
+        "\"alarm\",\"wake\":{\"input\":\"payload\"}}]}";
+    struct wasm_rig *rig = *state;
+    struct viv_wakes wakes;
+    const struct viv_wakes_query all = {.limit = 10, .visible_for_ms = 1};
+    OK(viv_store_register(rig->store, rig_str(source), &rig->mem, NULL, NULL, NULL));
+    wake(rig, "1"); // before anybody subscribes
+    run(rig, "wakes", "");
+    CHECK_WAIT(beats_of(rig, "wakes", NULL) == 1, 20, show(rig, "wakes"));
+    wake(rig, "2");
+    CHECK_WAIT(beats_of(rig, "wakes", NULL) == 2, 20, show(rig, "wakes"));
+    wake(rig, "3");
+    rig_expect(rig, "wakes", RIG_NULL);
+    OK(viv_store_wakes_take(rig->store, &all, &rig->mem, &wakes, NULL));
+    assert_int_equal(wakes.count, 0); // all are acknowledged
+    run(rig, "denied", "\"caps\":{\"use\":\"guest\"}");
+    rig_expect(rig, "denied", RIG_NULL);
+}
+
 // ---- slots ----
 
 static void reopen_with(struct wasm_rig *rig, uint32_t slots, uint32_t resident)
@@ -360,6 +391,7 @@ int main(void)
         RIG_CASE(case_132_others),
         RIG_CASE(case_132_rights),
         RIG_CASE(case_132_denied),
+        RIG_CASE(case_55_wakes_come_as_messages),
         RIG_CASE(case_128_one_slot),
         RIG_CASE(case_128_many_parents),
         RIG_CASE(resident_bounds_parked_runs),

@@ -43,6 +43,12 @@ static void note(void *arg, const struct viv_launch_event *event)
     atomic_fetch_add(event->is_end ? &rig->ends : &rig->starts, 1);
 }
 
+static void note_change(void *arg)
+{
+    struct wasm_rig *rig = arg;
+    viv_durable_poke(rig->durable);
+}
+
 static int64_t boot_ms(void *arg)
 {
     struct wasm_rig *rig = arg;
@@ -88,6 +94,8 @@ enum viv_err wasm_rig_open_worker(struct wasm_rig *rig)
                                          .resident = rig->resident,
                                          .launchers = &rig->launcher,
                                          .launcher_count = 1,
+                                         .changed = note_change,
+                                         .changed_arg = rig,
                                          .boot_ms = boot_ms,
                                          .clock_arg = rig};
     enum viv_err err = viv_worker_new(rig->store, &opts, &rig->worker, NULL);
