@@ -109,6 +109,7 @@ int32_t viv_durable_wait_signal(const char *name, size_t name_len, uint64_t afte
                                 uint32_t *out_len);
 
 // ---- others: needs class durable.start, durable.read or durable.control (DENIED) ----
+// Also of a process that is no durable run, if its host has a store (viv run --store; UNSUPPORTED).
 
 enum { // rights of a grant
     VIV_DURABLE_MAY_READ = 1,

@@ -17,8 +17,8 @@ struct viv_room;
 struct viv_durable_config {
     struct viv_kernel *kernel; // not yet started
     struct viv_room *cap;
-    struct viv_store *store;
-    const char *env_name; // whose processes are no durable runs: their scope is env:NAME
+    struct viv_store *store; // NULL: there is none, and nobody has durable processes
+    const char *env_name;    // whose processes are no durable runs: their scope is env:NAME
 };
 // Errors: EXHAUSTED, EXISTS (the kind of its handles is bound already).
 enum viv_err viv_durable_open(const struct viv_durable_config *config,

@@ -331,6 +331,7 @@ static enum viv_err begin(struct viv_guest_call *call, const struct viv_durable_
     struct viv_durable *durable = call->ctx;
     struct viv_durable_run *run = viv_durable_run_of(call->proc);
     if (spec->is_own && run == NULL) return VIV_E_NOTFOUND;
+    if (durable->config.store == NULL) return VIV_E_UNSUPPORTED;
     struct viv_durable__op *op = viv_try_calloc(1, sizeof *op, VIV_TAG_CTL);
     if (op == NULL) return VIV_E_EXHAUSTED;
     op->job = (struct viv_job){.run = run_op, .done = op_done};

@@ -220,6 +220,8 @@ enum viv_err viv_durable__subscribe(struct viv_guest_call *call)
             .facets = 1u << VIV_SCOPE_NAMES, .name = scope.session.p, .name_len = scope.session.n};
         err = viv_cap_check(call->proc, VIV_CAP_DURABLE_CONTROL, &query);
     }
+    const struct viv_durable *durable = call->ctx;
+    if (err == VIV_OK && durable->config.store == NULL) err = VIV_E_UNSUPPORTED;
     if (err == VIV_OK) err = subscribe(call, &scope, in.number[0]);
     viv_mem_deinit(&mem);
     return err;

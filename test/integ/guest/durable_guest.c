@@ -406,6 +406,56 @@ static void case_family(void)
         OK(viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg));
 }
 
+// ---- in a program that is no durable run ----
+
+static void check_own_calls(void)
+{
+    uint64_t word;
+    ERR(viv_durable_self(buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_attempt(), VIV_E_NOTFOUND);
+    ERR(viv_durable_input(buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    CHECK(viv_durable_now() == -VIV_E_NOTFOUND);
+    ERR(viv_durable_draining(), VIV_E_NOTFOUND);
+    ERR(viv_durable_finish(TEXT("{}")), VIV_E_NOTFOUND);
+    ERR(viv_durable_append(TEXT("beat"), TEXT("1"), TEXT(""), &word), VIV_E_NOTFOUND);
+    ERR(viv_durable_step_get(TEXT("k"), buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_sleep(TEXT("k"), 0), VIV_E_NOTFOUND);
+}
+
+static const char outer_job[] =
+    "{\"id\":\"outer\",\"disposition\":\"external\",\"input\":{\"type\":\"external\"}}";
+
+static void case_outside(void)
+{
+    uint64_t job, word;
+    check_own_calls();
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_NOTFOUND);
+    OK(viv_durable_start(TEXT(outer_job), &job));
+    OK(viv_durable_open(TEXT("outer"), &word));
+    ERR(viv_durable_await(job, 50, buf, sizeof buf, &len), VIV_E_TIMEOUT);
+    OK(viv_durable_signal(job, TEXT("ready"), TEXT("1"), TEXT("")));
+    OK(viv_durable_await(job, VIV_FOREVER, buf, sizeof buf, &len));
+    CHECK(is("{\"type\":\"success\",\"value\":5}"));
+}
+
+static void case_outside_denied(void)
+{
+    uint64_t word;
+    check_own_calls();
+    ERR(viv_durable_start(TEXT(outer_job), &word), VIV_E_DENIED);
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_DENIED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_DENIED);
+}
+
+static void case_outside_without_store(void)
+{
+    uint64_t word;
+    check_own_calls();
+    ERR(viv_durable_start(TEXT(outer_job), &word), VIV_E_UNSUPPORTED);
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_UNSUPPORTED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_UNSUPPORTED);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -428,6 +478,9 @@ int main(int argc, char **argv)
         {"named", case_named},
         {"go", case_go},
         {"wakes", case_wakes},
+        {"outside", case_outside},
+        {"outside-denied", case_outside_denied},
+        {"outside-without-store", case_outside_without_store},
         {"pointers", case_pointers},
         {"family", case_family},
     };
