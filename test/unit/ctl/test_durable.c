@@ -178,17 +178,21 @@ static void a_family_ends_with_its_first(void **state)
 
 // ---- fences ----
 
-// Another takes the lease over; who had it is ended by its next write.
+// Another takes the lease over; who had it is ended by its next write, long before its deadline.
 static void case_70_fenced(void **state)
 {
     struct wasm_rig *rig = *state;
-    struct viv_complete complete = {.output = rig_str("{\"type\":\"success\",\"value\":0}"),
-                                    .authority = rig_str("{\"type\":\"host\",\"reason\":\"t\"}"),
-                                    .flags = VIV_COMPLETE_FORCE};
+    const struct viv_owner other = {.owner_id = rig_str("n2"), .incarnation = rig_str("i")};
     run(rig, "beats", "");
     CHECK_WAIT(beats_of(rig, "beats", NULL) > 10, 20, show(rig, "beats"));
-    OK(viv_store_complete(rig->store, rig_str("beats"), &complete, &rig->mem, NULL, NULL));
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS);
+    OK(viv_store_claim(rig->store, rig_str("beats"), &other, 60000, 0, &rig->mem, NULL, NULL));
+    const uint64_t began_ns = viv_os_boot_ns();
+    const size_t count = beats_of(rig, "beats", NULL);
     CHECK_WAIT(viv_launch_wasm_count(rig->launch) == 0, 20, (void)0);
+    assert_true(viv_os_boot_ns() - began_ns < (uint64_t)RIG_TTL_MS * VIV_NS_PER_MS / 3);
+    assert_int_equal(beats_of(rig, "beats", NULL), count);
+    assert_int_equal(rig->ends, 1);
 }
 
 static void case_120_no_write_past_the_deadline(void **state)
@@ -196,6 +200,7 @@ static void case_120_no_write_past_the_deadline(void **state)
     struct wasm_rig *rig = *state;
     run(rig, "beats", "\"max_attempts\":2");
     CHECK_WAIT(beats_of(rig, "beats", NULL) > 10, 20, show(rig, "beats"));
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS); // no renewal helps
     atomic_store(&rig->ahead_ms, 2 * RIG_TTL_MS);
     viv_os_sleep_ns(50 * VIV_NS_PER_MS);
     const size_t count = beats_of(rig, "beats", NULL);

@@ -176,6 +176,7 @@ static void case_120_no_effect_past_the_deadline(void **state)
     make_dir(dir);
     start_writer(rig, "a", dir);
     const int64_t jumped_ns = (int64_t)viv_os_boot_ns();
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS); // no renewal helps
     atomic_store(&rig->ahead_ms, 2 * RIG_TTL_MS);
     viv_os_sleep_ns(20 * VIV_NS_PER_MS); // what was under way is done
     const off_t size = beats_in(dir);
