@@ -282,7 +282,7 @@ static enum viv_err fill_op(struct viv_durable__op *op, const struct viv_durable
     size_t scope_len;
     char *scope;
     const struct viv_lease *lease = op->run != NULL ? viv_run_lease(op->run->run) : NULL;
-    if (op->spec->is_own) {
+    if (lease != NULL && op->spec->is_own) {
         id = lease->id;
         op->fence = &lease->f;
     }
