@@ -183,7 +183,8 @@ static void case_120_no_effect_past_the_deadline(void **state)
     viv_os_sleep_ns(100 * VIV_NS_PER_MS);
     const off_t later = beats_in(dir);
     // The watcher looks once a second: that it was not it who ended it shows in the time.
-    if (viv_os_boot_ns() - (uint64_t)jumped_ns < 400 * VIV_NS_PER_MS) assert_int_equal(later, size);
+    if (viv_os_boot_ns() - (uint64_t)jumped_ns < 400 * VIV_NS_PER_MS)
+        assert_true(later - size <= 2); // a line that was under way
     CHECK_WAIT(viv_launch_wasm_count(rig->launch) == 0, 20, (void)0);
     remove_dir(dir);
 }
