@@ -78,7 +78,7 @@ class GuestopsTest(unittest.TestCase):
         self.assertEqual(status, 0)
         for line in ("VIV_GUESTOP_A = 1, // first", "VIV_GUESTOP_A_ARGS_BYTES = 8,", "VIV_GUESTOP_A_ARGS_Z_AT = 5,",
                      "VIV_GUESTOP_A_RESULT_BYTES = 0,", "VIV_GUESTOP_B = 5, // last", "VIV_GUESTOP_B_ARGS_BYTES = 8,",
-                     "VIV_GUESTOP_B_RESULT_V_AT = 0,"):
+                     "VIV_GUESTOP_B_RESULT_V_AT = 0,", 'return "a";', 'return "b";', 'return "host";'):
             self.assertIn(line, text)
 
     def test_broken(self):

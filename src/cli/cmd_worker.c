@@ -19,6 +19,8 @@
 #include <unistd.h>
 
 #define LOOK_NS (50 * VIV_NS_PER_MS)
+#define RETRY_NS (50 * VIV_NS_PER_MS)
+#define RETRY_NS_MAX (5 * VIV_NS_PER_SEC)
 enum { SLOTS = 64, TTL_MS_MIN = 3000, NODE_BYTES = 256 };
 
 // Signal handlers need static storage; one worker a program.
@@ -31,6 +33,8 @@ struct worker {
     struct viv_cli_list queues, kinds;
     const char *node, *tier;
     bool once, shows_lines;
+    enum viv_tier least;
+    _Atomic bool has_store_failed;
     struct viv_worker_kernel kernel;
     struct viv_launch_native *launch;
     struct viv_launch_wasm *modules;
@@ -93,7 +97,16 @@ static size_t list_of(const struct viv_cli_list *from, struct viv_str *to)
     return from->count;
 }
 
-// Waits for signals: the first drains, a second one does not wait for it.
+static void note_failure(void *arg)
+{
+    struct worker *self = arg;
+    // Seq_cst: as where signals are counted.
+    atomic_store_explicit(&self->has_store_failed, true, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&events, 1, memory_order_seq_cst);
+    viv_futex_wake(&events, UINT32_MAX);
+}
+
+// Waits for signals: the first drains, a second one does not wait for it. Or for the store to fail.
 static void wait_for_end(struct worker *self)
 {
     bool is_draining = false;
@@ -106,6 +119,7 @@ static void wait_for_end(struct worker *self)
             if (!is_draining) notify("STOPPING=1");
             is_draining = true;
         }
+        if (atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return;
         if (is_draining && viv_launch_native_count(self->launch) == 0 &&
             viv_launch_wasm_count(self->modules) == 0)
             return;
@@ -132,7 +146,9 @@ static int run_worker(struct worker *self)
         .changed = note_change,
         .changed_arg = self,
         .launchers = launchers,
-        .launcher_count = VIV_COUNT_OF(launchers)};
+        .launcher_count = VIV_COUNT_OF(launchers),
+        .store_failed = note_failure,
+        .failed_arg = self};
     enum viv_err err = viv_worker_new(self->job.store, &opts, &self->worker, &diag);
     if (err != VIV_OK)
         return viv_job_refuse(&self->job, VIV_STATUS_USAGE, err, "%s",
@@ -146,12 +162,33 @@ static int run_worker(struct worker *self)
     return err == VIV_OK ? VIV_STATUS_OK : viv_job_failed(&self->job, err);
 }
 
-static int run(struct worker *self)
+// After the device or the file of the store failed: opened again, later and later, until it works
+// or somebody wants the end.
+static bool open_again(struct worker *self)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
-    viv_os_ignore_sigpipe();
-    enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
-    if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel, self->job.store);
+    uint64_t wait_ns = RETRY_NS;
+    (void)viv_cli_error(0, "the store failed; it is opened again");
+    for (;;) {
+        const uint32_t seen = atomic_load_explicit(&events, memory_order_seq_cst);
+        if (atomic_load_explicit(&last_signal, memory_order_seq_cst) != 0) return false;
+        viv_futex_wait(&events, seen, wait_ns);
+        wait_ns = viv_min_u64(2 * wait_ns, RETRY_NS_MAX);
+        viv_store_close(self->job.store);
+        self->job.store = NULL;
+        const struct viv_store_opts opts = {.create = false};
+        if (viv_store_open(viv_job_str(self->job.found_url), &opts, &self->job.store, NULL) ==
+                VIV_OK &&
+            viv_store_tier(self->job.store) >= self->least)
+            break;
+    }
+    atomic_store_explicit(&self->has_store_failed, false, memory_order_seq_cst);
+    return true;
+}
+
+// With a kernel of its own: what it has of the store ends before that is closed.
+static int run_on_store(struct worker *self)
+{
+    enum viv_err err = viv_worker_kernel_open(&self->kernel, self->job.store);
     const struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
         .native = self->kernel.native,
@@ -175,7 +212,26 @@ static int run(struct worker *self)
     viv_launch_wasm_close(self->modules);
     viv_launch_native_close(self->launch);
     viv_worker_kernel_close(&self->kernel);
+    self->modules = NULL;
+    self->launch = NULL;
     return status;
+}
+
+static int run(struct worker *self)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    viv_os_ignore_sigpipe();
+    const enum viv_err err =
+        viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
+    if (err != VIV_OK)
+        return viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
+                              viv_err_text(err));
+    for (;;) {
+        const int status = run_on_store(self);
+        // Seq_cst: as it is set.
+        if (!atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return status;
+        if (!open_again(self)) return VIV_JOB_UNAVAILABLE;
+    }
 }
 
 // ---- the command ----
@@ -218,13 +274,12 @@ int viv_cli_worker(int count, char **args)
                                            {"tier", 0, VIV_CLI_TEXT, &self.tier},
                                            {"once", 0, VIV_CLI_FLAG, &self.once}};
     const struct viv_cli_command command = {"worker", table, VIV_COUNT_OF(table), 0, 0, "no words"};
-    enum viv_tier tier;
     if (viv_cli_parse_args(&command, count, args) < 0) return VIV_STATUS_USAGE;
     self.shows_lines = !self.job.json && viv_os_isatty(STDERR_FILENO);
-    int status = check(&self, &tier);
+    int status = check(&self, &self.least);
     if (status != VIV_STATUS_OK) return status;
     status = viv_job_open(&self.job, true);
-    if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < tier)
+    if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < self.least)
         status = viv_job_refuse(&self.job, VIV_STATUS_FAILED, VIV_STORE_TIER,
                                 "the store keeps less than a disk does (--tier allows it)");
     if (status == VIV_STATUS_OK) status = run(&self);

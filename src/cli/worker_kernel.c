@@ -71,4 +71,5 @@ void viv_worker_kernel_close(struct viv_worker_kernel *self)
     if (self->native != NULL) viv_native_close(self->native);
     if (self->durable != NULL) viv_durable_close(self->durable);
     if (self->kernel != NULL) viv_kernel_free(self->kernel);
+    *self = (struct viv_worker_kernel){.kernel = NULL};
 }

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TTL_MS = 30000, LOOKS_OF_TTL = 12, OUTPUT_BYTES = 1 << 20 };
 
@@ -21,6 +22,7 @@ struct job {
     struct viv_list node;
     struct viv_run *run;
     struct viv_buf block;
+    enum viv_launch_bounds bounds; // which it asks for
     enum viv_launch_result result;
     struct viv_native_call call;
     struct viv_native_ref ref;
@@ -46,6 +48,7 @@ struct viv_launch_native {
     struct viv_list jobs;
     uint32_t count;
     bool is_closing;
+    enum viv_launch_bounds bounds; // of the next job
 };
 
 static void wake(struct viv_launch_native *launch)
@@ -89,12 +92,27 @@ static void refuse_locked(struct viv_launch_native *launch, struct job *job, enu
     viv_cond_broadcast(&launch->gated);
 }
 
+// Where no group may be made, its block asks for a namespace from now on; root has none as itself.
+static bool try_namespace_locked(struct viv_launch_native *launch, struct job *job,
+                                 enum viv_err err)
+{
+    const bool wants_guard = err == VIV_E_UNSUPPORTED && strcmp(job->call.diag.text, "guard") == 0;
+    if (!wants_guard || job->bounds == VIV_BOUNDS_NAMESPACE || geteuid() == 0) return false;
+    launch->bounds = job->bounds = VIV_BOUNDS_NAMESPACE;
+    viv_buf_clear(&job->block);
+    if (!viv_launch__block(job->run, job->bounds, &job->block, &job->result, &job->refusal))
+        return false;
+    job->state = NEW;
+    wake(launch);
+    return true;
+}
+
 static void note_spawned_locked(struct viv_launch_native *launch, struct job *job, enum viv_err err)
 {
     struct viv_native_info info;
     if (err == VIV_E_AGAIN) return;
     if (err != VIV_OK) {
-        refuse_locked(launch, job, err);
+        if (!try_namespace_locked(launch, job, err)) refuse_locked(launch, job, err);
         return;
     }
     job->ref = (struct viv_native_ref){.kind = VIV_NATIVE_PID, .u.pid = job->call.spawned.pid};
@@ -327,7 +345,10 @@ static void spawn(void *arg, struct viv_run *run)
     viv_buf_init(&job->block, VIV_TAG_CTL);
     job->run = run;
     job->deadman_ms = viv_run_live_until_ms(run);
-    if (viv_launch__block(run, &job->block, &job->result, &job->refusal))
+    viv_mutex_lock(&launch->mutex);
+    job->bounds = launch->bounds;
+    viv_mutex_unlock(&launch->mutex);
+    if (viv_launch__block(run, job->bounds, &job->block, &job->result, &job->refusal))
         post_and_wait(launch, job);
     if (job->refusal.code != NULL) {
         tell_refusal(launch, job);

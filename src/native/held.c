@@ -293,7 +293,7 @@ void viv_held__take_state(struct viv_program *program, const struct viv_hold_sta
     if (!is_over) care->phase = (enum viv_native_phase)state->phase; // else when all is due
     care->ready_flag = care->ready_flag || (state->flags & VIV_HOLD_STATE_READY) != 0;
     care->unkillable = (state->flags & VIV_HOLD_STATE_UNKILLABLE) != 0;
-    care->leader = state->leader;
+    care->shown = state->leader;
     copy_stdin_locked(program, state);
     if ((state->flags & VIV_HOLD_STATE_EXIT) != 0)
         care->has_exit = viv_hold_exit_unpack(&state->exit, &care->exit);

@@ -37,8 +37,10 @@ static enum viv_err refuse(struct viv_diag *diag, enum viv_err err, const char *
 enum viv_err viv_store__event_check(const struct viv_store__event *event, struct viv_diag *diag)
 {
     static const char reserved[] = "viv:";
+    enum viv_authority_kind kind;
     if (event->type.n > TYPE_BYTES) return refuse(diag, VIV_E_TOOBIG, "type: more than 128 bytes");
     VIV_TRY(viv_store__check_id(event->type, "type", diag));
+    VIV_TRY(viv_store__authority_read(event->authority, &kind, diag));
     if (event->key.p == NULL || event->is_core_call) return VIV_OK;
     if (event->key.n > KEY_BYTES) return refuse(diag, VIV_E_TOOBIG, "key: more than 512 bytes");
     if (event->key.n == 0) return refuse(diag, VIV_E_INVAL, "key: empty");
@@ -328,8 +330,7 @@ static enum viv_err check_authority(struct viv_store__txn *txn, const struct viv
         !is_evidence_fit(kind, row, meaning->output))
         return refuse(diag, VIV_STORE_AUTHORITY, "authority: it may not end this process so");
     VIV_TRY(viv_store__know_now(txn));
-    if (kind == VIV_AUTH_HOST && event->fence == NULL && !event->is_forced &&
-        viv_row_is_leased(txn, row))
+    if (kind == VIV_AUTH_HOST && !event->is_forced && viv_row_is_leased(txn, row))
         return refuse(diag, VIV_STORE_LEASED, "a lease is live");
     return VIV_OK;
 }

@@ -33,7 +33,8 @@ struct viv_store__event {
     bool is_replayed, has_new_state;
 };
 
-// Checks what can be checked without a store: type, key. Errors: INVAL, TOOBIG, STORE_UTF8.
+// Checks what can be checked without a store: type, authority, key. Errors: INVAL, TOOBIG,
+// STORE_UTF8.
 enum viv_err viv_store__event_check(const struct viv_store__event *event,
                                     struct viv_diag *diag) VIV_MUST_CHECK;
 // Errors: INVAL, EXHAUSTED.

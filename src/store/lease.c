@@ -201,13 +201,14 @@ static json_t *pack_owner(const char *name, const struct viv_owner *owner)
     return value;
 }
 
-static enum viv_err note_first(struct viv_store__txn *txn, struct viv_store__row *row,
-                               const struct viv_owner *owner, struct viv_mem *mem)
+// At the time of the event that was just written: the times of a process never go back.
+static enum viv_err note_first(struct viv_store__row *row, const struct viv_owner *owner,
+                               struct viv_mem *mem)
 {
     struct viv_str text;
     if (viv_row_has(row, VIV_PROC_first_started)) return VIV_OK;
     json_t *first = json_pack("{sosI}", "owner", pack_owner("owner_id", owner), "at_ms",
-                              (json_int_t)txn->wall_ms);
+                              (json_int_t)viv_row_int(row, VIV_PROC_updated_ms));
     if (first == NULL) return VIV_E_EXHAUSTED;
     const enum viv_err err = viv_store__text(mem, first, &text);
     json_decref(first);
@@ -215,9 +216,8 @@ static enum viv_err note_first(struct viv_store__txn *txn, struct viv_store__row
     return err;
 }
 
-// One that nobody closed is lost; then the next, and who runs it.
-static enum viv_err begin_attempt(struct viv_store__txn *txn, struct viv_store__row *row,
-                                  const struct viv_owner *owner, struct viv_mem *mem)
+enum viv_err viv_store__attempt_begin(struct viv_store__txn *txn, struct viv_store__row *row,
+                                      const struct viv_owner *owner, struct viv_mem *mem)
 {
     const struct viv_store__attempt_end lost = {.outcome = "lost", .delay_ms = -1};
     VIV_TRY(viv_store__attempt_end(txn, row, &lost, mem));
@@ -225,17 +225,17 @@ static enum viv_err begin_attempt(struct viv_store__txn *txn, struct viv_store__
     viv_row_set_int(row, VIV_PROC_attempt, attempt);
     viv_row_set_int(row, VIV_PROC_charged, viv_row_int(row, VIV_PROC_charged) + 1);
     viv_row_set_int(row, VIV_PROC_open_attempt, attempt);
-    VIV_TRY(note_first(txn, row, owner, mem));
     json_t *started = pack_owner("owner", owner);
     viv_json_put(&started, "attempt", json_integer(attempt));
     viv_json_put(&started, "fence", json_integer(viv_row_int(row, VIV_PROC_fence)));
-    return note_attempt(txn, row, "started", started, mem);
+    VIV_TRY(note_attempt(txn, row, "started", started, mem));
+    return note_first(row, owner, mem);
 }
 
 enum viv_err viv_store__lease_take(struct viv_store__txn *txn, struct viv_store__row *row,
                                    const struct viv_store__claim *claim, struct viv_mem *mem)
 {
     VIV_TRY(set_lease(txn, row, claim, mem));
-    return (claim->flags & VIV_CLAIM_BEGIN) == 0 ? VIV_OK
-                                                 : begin_attempt(txn, row, claim->owner, mem);
+    if ((claim->flags & VIV_CLAIM_BEGIN) == 0) return VIV_OK;
+    return viv_store__attempt_begin(txn, row, claim->owner, mem);
 }

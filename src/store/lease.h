@@ -21,8 +21,7 @@ enum viv_err viv_store__claim_check(const struct viv_store__claim *claim,
                                     struct viv_diag *diag) VIV_MUST_CHECK;
 enum viv_err viv_store__ttl_check(int64_t ttl_ms, struct viv_diag *diag) VIV_MUST_CHECK;
 
-// A new lease, and with BEGIN the next attempt; one that nobody closed is lost. The row is still to
-// be put.
+// A new lease, and with BEGIN the next attempt. The row is still to be put.
 enum viv_err viv_store__lease_take(struct viv_store__txn *txn, struct viv_store__row *row,
                                    const struct viv_store__claim *claim,
                                    struct viv_mem *mem) VIV_MUST_CHECK;
@@ -35,6 +34,11 @@ enum viv_err viv_store__claim(struct viv_store__txn *txn, struct viv_store__row 
 enum viv_err viv_store__lease_read(const struct viv_store__row *row, struct viv_mem *mem,
                                    bool with_token, struct viv_lease *out_lease) VIV_MUST_CHECK;
 
+// The next attempt, of who has the lease; one that nobody closed is lost. The row is still to be
+// put.
+enum viv_err viv_store__attempt_begin(struct viv_store__txn *txn, struct viv_store__row *row,
+                                      const struct viv_owner *owner,
+                                      struct viv_mem *mem) VIV_MUST_CHECK;
 // How an attempt ended that did not end the process; no attempt is open: nothing.
 struct viv_store__attempt_end {
     const char *outcome; // failed, lost, handed_back

@@ -87,6 +87,7 @@ enum viv_err viv_store_append(struct viv_store *store, struct viv_str id,
 struct ending {
     json_t *output, *authority, *payload;
     char type[64], key[96];
+    bool is_forced; // which means something for authority host only
 };
 
 static void end_ending(struct ending *ending)
@@ -105,6 +106,7 @@ static enum viv_err read_ending(const struct viv_complete *complete, struct endi
     VIV_TRY(viv_store__parse(complete->authority, AUTHORITY_BYTES, "authority", &ending->authority,
                              diag));
     VIV_TRY(viv_store__authority_read(ending->authority, &kind, diag));
+    ending->is_forced = kind == VIV_AUTH_HOST && (complete->flags & VIV_COMPLETE_FORCE) != 0;
     // What is recorded of it: of a lease the fence, not the token.
     json_t *recorded = json_deep_copy(ending->authority);
     if (recorded != NULL && kind == VIV_AUTH_LEASE && complete->fence != NULL &&
@@ -129,17 +131,21 @@ enum viv_err viv_store_complete(struct viv_store *store, struct viv_str id,
 {
     struct ending ending = {.output = NULL};
     enum viv_err result = read_ending(complete, &ending, err == NULL ? NULL : &err->d);
-    struct op_append self = {
-        .op = {.load = load_append, .run = run_append, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .event = {.type = viv_str_of(ending.type),
-                  .key = viv_str_of(ending.key),
-                  .payload = ending.payload,
-                  .authority = ending.authority,
-                  .fence = complete->fence,
-                  .is_forced = (complete->flags & VIV_COMPLETE_FORCE) != 0,
-                  .is_core_call = true},
-        .wants_record = true};
+    struct op_append self = {.op = {.load = load_append,
+                                    .run = run_append,
+                                    .is_write = true,
+                                    .is_vital = true,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .event = {.type = viv_str_of(ending.type),
+                                       .key = viv_str_of(ending.key),
+                                       .payload = ending.payload,
+                                       .authority = ending.authority,
+                                       .fence = complete->fence,
+                                       .is_forced = ending.is_forced,
+                                       .is_core_call = true},
+                             .wants_record = true};
     if (result == VIV_OK) result = do_append(store, &self);
     end_ending(&ending);
     VIV_TRY(result);

@@ -32,7 +32,8 @@ static enum viv_err load_lease(struct viv_store__op *op, struct viv_store__txn *
 
 // ---- claim ----
 
-// Re-entry of the same incarnation: token and fence stay, the lease only grows longer.
+// Re-entry of the same incarnation: token and fence stay, the lease only grows longer, and an
+// attempt that runs is not begun again.
 static bool is_own(const struct viv_store__row *row, const struct viv_owner *owner)
 {
     return owner->incarnation.n > 0 &&
@@ -68,6 +69,11 @@ static enum viv_err reenter(struct viv_store__txn *txn, struct viv_store__row *r
 {
     (void)viv_row_limit_lease(txn, row);
     prolong(txn, row, self->claim.ttl_ms);
+    if ((self->claim.flags & VIV_CLAIM_BEGIN) != 0 &&
+        viv_row_int(row, VIV_PROC_open_attempt) == 0) {
+        VIV_TRY(viv_store__attempt_begin(txn, row, self->claim.owner, self->op.mem));
+        VIV_TRY(viv_store__row_put(txn, row));
+    }
     VIV_TRY(put_expiry(txn, row));
     return viv_store__lease_read(row, self->op.mem, true, &self->lease);
 }
@@ -217,6 +223,7 @@ enum viv_err viv_store_renew(struct viv_store *store, struct viv_lease *lease, i
     struct op_lease self = {.op = {.load = load_lease,
                                    .run = run_renew,
                                    .is_write = true,
+                                   .is_vital = true,
                                    .process = lease->id,
                                    .diag = err},
                             .id = lease->id,
@@ -275,6 +282,7 @@ enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *
     struct op_lease self = {.op = {.load = load_lease,
                                    .run = run_release,
                                    .is_write = true,
+                                   .is_vital = true,
                                    .process = lease->id,
                                    .diag = err,
                                    .mem = &mem},

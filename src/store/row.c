@@ -172,9 +172,10 @@ enum viv_err viv_store__row_put_log(struct viv_store__txn *txn, struct viv_store
 
 // ---- the record ----
 
-// A member of an event's JSON, in canonical text; which column of the event.
+// The JSON of the event that a column names: the semantics of the last one, or the payload.
 static enum viv_err find_in_event(struct viv_store__txn *txn, struct viv_store__row *row,
-                                  enum viv_proc_column seq_column, json_t **out_event)
+                                  enum viv_proc_column seq_column, json_t **out_event,
+                                  int64_t *out_at_ms)
 {
     struct viv_db_rows rows;
     VIV_TRY(viv_store__send(txn, VIV_STMT_EVENT_BY_SEQ, "ii", viv_row_int(row, VIV_PROC_birth),
@@ -182,10 +183,12 @@ static enum viv_err find_in_event(struct viv_store__txn *txn, struct viv_store__
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count != 1) return VIV_STORE_CORRUPT;
     const enum {
+        AT_MS = 4,
         PAYLOAD = 5,
         SEMANTICS = 6
     } column = seq_column == VIV_PROC_terminal_seq ? SEMANTICS : PAYLOAD;
     const struct viv_str text = rows.values[column].text;
+    *out_at_ms = rows.values[AT_MS].number;
     const enum viv_err err = viv_cjson_parse(text.p, text.n, out_event, NULL);
     return err == VIV_OK || err == VIV_E_EXHAUSTED ? err : VIV_STORE_CORRUPT;
 }
@@ -194,8 +197,9 @@ enum viv_err viv_store__row_output(struct viv_store__txn *txn, struct viv_store_
                                    struct viv_mem *mem, struct viv_str *out_text)
 {
     json_t *semantics;
+    int64_t at_ms;
     if (!viv_row_has(row, VIV_PROC_terminal_seq)) return VIV_OK;
-    VIV_TRY(find_in_event(txn, row, VIV_PROC_terminal_seq, &semantics));
+    VIV_TRY(find_in_event(txn, row, VIV_PROC_terminal_seq, &semantics, &at_ms));
     json_t *output = json_object_get(json_object_get(semantics, "terminal"), "await_output");
     const enum viv_err err =
         output == NULL ? VIV_STORE_CORRUPT : viv_store__text(mem, output, out_text);
@@ -207,12 +211,13 @@ static enum viv_err read_cancel(struct viv_store__txn *txn, struct viv_store__ro
                                 struct viv_mem *mem, struct viv_str *out_text)
 {
     json_t *request;
+    int64_t at_ms;
     if (!viv_row_has(row, VIV_PROC_cancel_seq)) return VIV_OK;
-    VIV_TRY(find_in_event(txn, row, VIV_PROC_cancel_seq, &request));
-    const int failed = json_object_set_new(request, "sequence",
-                                           json_integer(viv_row_int(row, VIV_PROC_cancel_seq)));
-    const enum viv_err err =
-        failed != 0 ? VIV_E_EXHAUSTED : viv_store__text(mem, request, out_text);
+    VIV_TRY(find_in_event(txn, row, VIV_PROC_cancel_seq, &request, &at_ms));
+    const int64_t sequence = viv_row_int(row, VIV_PROC_cancel_seq);
+    const bool is_whole = json_object_set_new(request, "sequence", json_integer(sequence)) == 0 &&
+                          json_object_set_new(request, "at_ms", json_integer(at_ms)) == 0;
+    const enum viv_err err = is_whole ? viv_store__text(mem, request, out_text) : VIV_E_EXHAUSTED;
     json_decref(request);
     return err;
 }

@@ -50,6 +50,10 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
 void viv_store_close(VIV_OWN struct viv_store *store);
 enum viv_tier viv_store_tier(const struct viv_store *store); // what it keeps, as found at opening
 
+// The device failed, or the file was moved or replaced: every call is IO until the store is closed
+// and opened again. A store that is only damaged can be read.
+bool viv_store_has_failed(const struct viv_store *store);
+
 // ---- registration and reading (2.1) ----
 
 // Errors: TOOBIG, STORE_UTF8, STORE_JSON, INVAL; STORE_REGISTRATION: the id has another.

@@ -49,9 +49,14 @@ struct viv_worker_opts {
     size_t queue_count, kind_count;
     const struct viv_launcher *launchers;
     size_t launcher_count;
-    void (*changed)(
-        void *changed_arg); // after something in the store may have changed; NULL: nobody
-    void *changed_arg;      // asks. Called by the store's watch
+    // Something in the store may have changed; called by the store's watch. NULL: nobody asks.
+    void (*changed)(void *changed_arg);
+    void *changed_arg;
+    // The store has failed for good (viv_store_has_failed): all runs are killed, nothing is
+    // written. To be freed, and made anew on a store that was opened again. Once, by a thread of
+    // the worker, which it must not block; may be NULL.
+    void (*store_failed)(void *failed_arg);
+    void *failed_arg;
     int64_t (*boot_ms)(void *clock_arg); // of tests; NULL: the host's CLOCK_BOOTTIME
     void *clock_arg;
 };

@@ -69,6 +69,7 @@ struct viv_worker {
     struct viv_list settling;
     int64_t offset_max_ms, spare_until_ms; // the store's clock, less ours; 3.4
     bool is_offset_known;
+    bool has_failed; // the store: nothing is begun or written any more
     struct viv_rng rng;
     struct viv_thread *store_thread, *watch_thread;
     // Any thread:

@@ -187,6 +187,29 @@ static void tell_all(struct viv_worker *worker)
     viv_mutex_unlock(&worker->mutex);
 }
 
+// ---- a store that has failed (4.5) ----
+
+// Nothing can be written any more, and nothing is: runs are killed as if their leases were lost.
+// Who made the worker closes the store.
+static void give_up(struct viv_worker *worker)
+{
+    viv_mutex_lock(&worker->mutex);
+    const bool is_first = !worker->has_failed;
+    worker->has_failed = true;
+    struct viv_list *at = worker->runs.next;
+    while (at != &worker->runs) {
+        struct viv_run *run = VIV_CONTAINER_OF(at, struct viv_run, node);
+        viv_mutex_unlock(&worker->mutex);
+        run->retry_at_ms = 0;
+        lose(worker, run); // this thread is the only one that takes runs off the list
+        viv_mutex_lock(&worker->mutex);
+        at = at->next;
+    }
+    viv_mutex_unlock(&worker->mutex);
+    if (is_first && worker->opts.store_failed != NULL)
+        worker->opts.store_failed(worker->opts.failed_arg);
+}
+
 // ---- 4. sweep ----
 
 static void take(struct viv_worker *worker, const struct viv_claimed *claimed,
@@ -276,7 +299,9 @@ static uint32_t find_room_locked(const struct viv_worker *worker)
 
 void viv_worker__store_turn(struct viv_worker *worker)
 {
+    if (viv_store_has_failed(worker->store)) give_up(worker);
     settle(worker);
+    if (worker->has_failed) return;
     viv_mutex_lock(&worker->mutex);
     const bool is_poked = worker->is_poked, has_runs = worker->run_count > 0;
     const bool is_to_tell = worker->drain_end_ms != INT64_MAX && !worker->is_drain_told;
@@ -301,7 +326,9 @@ int64_t viv_worker__store_wait_locked(struct viv_worker *worker)
 {
     const bool is_draining = worker->drain_end_ms != INT64_MAX;
     const uint32_t room = find_room_locked(worker);
-    if (worker->is_poked || !viv_list_is_empty(&worker->ended)) return 0;
+    if (!viv_list_is_empty(&worker->ended)) return 0;
+    if (worker->has_failed) return INT64_MAX;
+    if (worker->is_poked) return 0;
     if (is_draining && !worker->is_drain_told) return 0;
     int64_t at_ms = worker->settle_at_ms;
     if (worker->run_count > 0) at_ms = earlier(at_ms, worker->renew_at_ms);

@@ -184,12 +184,19 @@ class Again(ModuleTest):
         beats = self.dir / "beats"
         self.until(lambda: beats.exists() and beats.stat().st_size > 20, "it writes")
         worker.send_signal(signal.SIGSTOP)
+        self.until(lambda: is_stopped(worker.pid), "all of its threads stand still")
         size = beats.stat().st_size
         time.sleep(6)
         worker.send_signal(signal.SIGCONT)
         time.sleep(1)
         self.assertLessEqual(beats.stat().st_size - size, 2)  # one that was under way
         self.drained(worker)
+
+
+def is_stopped(pid):
+    """Every thread has noticed that it is to stop."""
+    states = [path.read_text(encoding="ascii").rpartition(")")[2].split()[0] for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
 
 
 class Ends(ModuleTest):

@@ -127,6 +127,37 @@ static enum viv_err make_feed(struct backend *backend, struct viv_diag *diag)
     return ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &nothing, diag);
 }
 
+// Positions are numbers of transactions: those of a dump that was restored into another cluster may
+// lie ahead of what that one has given out.
+static enum viv_err find_order(struct backend *backend, bool *out_is_there, struct viv_diag *diag)
+{
+    int64_t ahead = 0;
+    VIV_TRY(ask_number(backend,
+                       "SELECT count(*) FROM (SELECT max(position) AS last FROM proc UNION ALL "
+                       "SELECT max(position) FROM tomb) AS ends "
+                       "WHERE last>=pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
+                       NULL, &ahead, diag));
+    *out_is_there = ahead == 0;
+    return VIV_OK;
+}
+
+// All at the start, where they lie in order of births and sequences; with a new epoch, as no cursor
+// that was given out leads anywhere now.
+static enum viv_err make_order(struct backend *backend, struct viv_diag *diag)
+{
+    static const char *const texts[] = {
+        "UPDATE proc SET position=0", "UPDATE event SET position=0", "UPDATE tomb SET position=0",
+        "UPDATE meta SET value='0' WHERE key='tomb_low'"};
+    uint8_t bytes[8];
+    char hex[2 * sizeof bytes + 1];
+    int64_t nothing;
+    VIV_TRY(viv_os_random(bytes, sizeof bytes));
+    viv_hex_encode(bytes, sizeof bytes, hex);
+    for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
+        VIV_TRY(ask_number(backend, texts[i], NULL, &nothing, diag));
+    return ask_number(backend, "UPDATE meta SET value=$1 WHERE key='epoch'", hex, &nothing, diag);
+}
+
 // Who makes something holds a lock that ends with the transaction; the others find it made.
 static enum viv_err make(struct backend *backend,
                          enum viv_err (*find)(struct backend *, bool *, struct viv_diag *),
@@ -160,6 +191,8 @@ static enum viv_err look_at(struct backend *backend, const struct viv_store_opts
                             "the store has version %lld; this program knows %d", (long long)version,
                             VIV_PG_VERSION);
     if (version < 1) return viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version");
+    VIV_TRY(find_order(backend, &is_there, diag));
+    if (!is_there) VIV_TRY(make(backend, find_order, make_order, diag));
     if (!opts->event_feed) return VIV_OK;
     VIV_TRY(find_feed(backend, &is_there, diag));
     return is_there ? VIV_OK : make(backend, find_feed, make_feed, diag);

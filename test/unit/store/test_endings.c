@@ -98,7 +98,12 @@ static void case_041_every_pair_of_authority_and_disposition(struct rig *rig)
             rig_register(rig, id, dispositions[j], "");
             RIG_OK(rig_claim(rig, id, "me", NULL, 1000, &lease));
             const enum viv_err wanted = rows[i].may[j] ? VIV_OK : VIV_STORE_AUTHORITY;
-            RIG_ERR(rig_complete(rig, id, SUCCESS, rows[i].authority, &lease.f), wanted);
+            const struct viv_complete complete = {.output = str(SUCCESS),
+                                                  .authority = str(rows[i].authority),
+                                                  .fence = &lease.f,
+                                                  .flags = VIV_COMPLETE_FORCE}; // of a host
+            RIG_ERR(viv_store_complete(rig->store, str(id), &complete, &rig->mem, NULL, &rig->diag),
+                    wanted);
             assert_int_equal(rig_get(rig, id).state,
                              wanted == VIV_OK ? VIV_COMPLETED : VIV_RUNNING);
         }
@@ -131,11 +136,34 @@ static void case_042_host_and_a_live_lease(struct rig *rig)
     rig_register(rig, "a", "rerunnable", "");
     RIG_OK(rig_claim(rig, "a", "me", NULL, 1000, &lease));
     RIG_ERR(rig_complete(rig, "a", SUCCESS, HOST, NULL), VIV_STORE_LEASED);
+    RIG_ERR(rig_complete(rig, "a", SUCCESS, HOST, &lease.f), VIV_STORE_LEASED);
     const struct viv_complete forced = {
         .output = str(SUCCESS), .authority = str(HOST), .flags = VIV_COMPLETE_FORCE};
     RIG_OK(viv_store_complete(rig->store, str("a"), &forced, &rig->mem, NULL, &rig->diag));
     RIG_ERR(viv_store_renew(rig->store, &lease, 1000, (struct viv_str){0}, &rig->diag),
             VIV_STORE_FENCED);
+}
+
+static void case_071_only_a_host_forces_a_strict_process(struct rig *rig)
+{
+    struct viv_lease lease;
+    rig_register(rig, "a", "rerunnable", "\"policy\":{\"strict\":true}");
+    RIG_OK(rig_claim(rig, "a", "me", NULL, 1000, &lease));
+    struct viv_complete forced = {
+        .output = str(SUCCESS), .authority = str(ENGINE), .flags = VIV_COMPLETE_FORCE};
+    RIG_ERR(viv_store_complete(rig->store, str("a"), &forced, &rig->mem, NULL, &rig->diag),
+            VIV_STORE_FENCE_REQUIRED);
+    forced.authority = str(HOST);
+    RIG_OK(viv_store_complete(rig->store, str("a"), &forced, &rig->mem, NULL, &rig->diag));
+}
+
+static void a_malformed_authority_is_refused_before_all_else(struct rig *rig)
+{
+    struct viv_append append = {
+        .type = str("e"), .payload = str("1"), .authority = str("{\"type\":\"other\"}")};
+    RIG_ERR(
+        viv_store_append(rig->store, str("a"), &append, &rig->mem, NULL, NULL, NULL, &rig->diag),
+        VIV_E_INVAL); // there is no such process either
 }
 
 static void case_045_nothing_after_the_end(struct rig *rig)
@@ -295,6 +323,32 @@ static void a_begun_attempt_is_recorded(struct rig *rig)
         rig_expect_text(events.items[i].payload, wanted[i]);
 }
 
+static void case_066_a_reentry_begins_what_did_not_run(struct rig *rig)
+{
+    const struct viv_owner owner = {.owner_id = str("me"), .incarnation = str("1")};
+    struct viv_lease lease;
+    rig_register(rig, "a", "rerunnable", "");
+    RIG_OK(rig_claim(rig, "a", "me", "1", 1000, &lease));
+    for (int i = 0; i < 2; i++) { // once
+        RIG_OK(viv_store_claim(rig->store, str("a"), &owner, 1000, VIV_CLAIM_BEGIN, &rig->mem,
+                               &lease, &rig->diag));
+        assert_int_equal(lease.f.fence, 1);
+        assert_int_equal(lease.attempt, 1);
+        assert_int_equal(rig_get(rig, "a").last_seq, 1);
+    }
+}
+
+static void the_time_of_a_start_does_not_go_back(struct rig *rig)
+{
+    const struct viv_owner owner = {.owner_id = str("me")};
+    rig_register(rig, "a", "rerunnable", "");
+    atomic_fetch_sub(&rig->wall_ms, 3600000);
+    RIG_OK(viv_store_claim(rig->store, str("a"), &owner, 1000, VIV_CLAIM_BEGIN, &rig->mem, NULL,
+                           &rig->diag));
+    rig_expect_text(rig_get(rig, "a").first_started,
+                    "{\"at_ms\":1700000000000,\"owner\":{\"owner_id\":\"me\"}}");
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
@@ -304,6 +358,8 @@ int main(void)
         RIG_CASE(case_041_every_pair_of_authority_and_disposition),
         RIG_CASE(evidence_of_abandonment_must_fit),
         RIG_CASE(case_042_host_and_a_live_lease),
+        RIG_CASE(case_071_only_a_host_forces_a_strict_process),
+        RIG_CASE(a_malformed_authority_is_refused_before_all_else),
         RIG_CASE(case_045_nothing_after_the_end),
         RIG_CASE(case_065_and_66_who_may_claim),
         RIG_CASE(case_067_to_69_expiry_renewal_release),
@@ -311,6 +367,8 @@ int main(void)
         RIG_CASE(case_077_and_78_odd_claims),
         RIG_CASE(case_080_tokens_are_distinct),
         RIG_CASE(a_begun_attempt_is_recorded),
+        RIG_CASE(case_066_a_reentry_begins_what_did_not_run),
+        RIG_CASE(the_time_of_a_start_does_not_go_back),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

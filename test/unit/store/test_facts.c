@@ -107,7 +107,8 @@ static void case_046_requests_to_cancel(struct rig *rig)
     RIG_OK(cancel(rig, "a", "other", 0, &other));
     assert_int_equal(other, 2);
     const struct viv_record record = rig_get(rig, "a");
-    rig_expect_text(record.cancel_request, "{\"reason\":\"late\",\"sequence\":1}");
+    rig_expect_text(record.cancel_request,
+                    "{\"at_ms\":1700000000000,\"reason\":\"late\",\"sequence\":1}");
     assert_int_equal(record.state, VIV_RUNNING);
     RIG_OK(rig_complete(rig, "a", SUCCESS, HOST, NULL));
     RIG_OK(cancel(rig, "a", "late", 0, &again)); // a replay
@@ -133,7 +134,8 @@ static void case_047_cancel_at_once(struct rig *rig)
     assert_int_equal(record.state, VIV_CANCELLED);
     assert_int_equal(record.last_seq, 2);
     rig_expect_text(record.await_output, "{\"message\":\"r\",\"type\":\"cancelled\"}");
-    rig_expect_text(record.cancel_request, "{\"reason\":\"r\",\"sequence\":1}");
+    rig_expect_text(record.cancel_request,
+                    "{\"at_ms\":1700000000000,\"reason\":\"r\",\"sequence\":1}");
 }
 
 // ---- grants ----

@@ -754,6 +754,54 @@ static void positions_grow(struct rig *rig)
                  "THEN RAISE 'position'; END IF; END $$");
 }
 
+static uint64_t read_changes(struct rig *rig, struct viv_feed_query *query)
+{
+    struct viv_changes page;
+    RIG_OK(viv_store_changes(rig->store, query, &rig->mem, &page, &rig->diag));
+    query->after = page.next;
+    return page.count;
+}
+
+static void case_096_a_dump_in_a_cluster_with_lower_numbers(struct rig *rig)
+{
+    struct viv_feed_query changes = {.limit = 10}, events = {.limit = 10};
+    struct viv_changes page;
+    struct viv_feed feed;
+    rig->opts.event_feed = true;
+    rig_reopen(rig);
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    rig_register(rig, "b", "rerunnable", RIG_TYPES);
+    for (int i = 0; i < 3; i++)
+        RIG_OK(append_to(rig, i == 1 ? "b" : "a", NULL));
+    assert_int_equal(read_changes(rig, &changes), 2);
+    rig_reopen(rig); // in the same cluster nothing happens to cursors
+    assert_int_equal(read_changes(rig, &changes), 0);
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 3);
+    events.after = feed.next;
+    // As if this cluster had begun later than the one of the dump.
+    run_sql(rig, "DO $$ BEGIN UPDATE proc SET position=position+1000000000000;"
+                 "UPDATE event SET position=position+1000000000000; END $$");
+    rig_reopen(rig);
+    RIG_ERR(viv_store_changes(rig->store, &changes, &rig->mem, &page, &rig->diag),
+            VIV_STORE_CURSOR);
+    RIG_ERR(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag),
+            VIV_STORE_CURSOR);
+    changes = events = (struct viv_feed_query){.limit = 10};
+    assert_int_equal(read_changes(rig, &changes), 2);
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 3);
+    events.after = feed.next;
+    // What comes now is behind all that was there.
+    RIG_OK(append_to(rig, "b", NULL));
+    RIG_OK(viv_store_changes(rig->store, &changes, &rig->mem, &page, &rig->diag));
+    assert_int_equal(page.count, 1);
+    rig_expect_text(page.items[0].record.id, "b");
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 1);
+    rig_expect_text(feed.items[0].id, "b");
+}
+
 #define CASE(function) RIG_ONLY_CASE(function, RIG_POSTGRES)
 
 int main(void)
@@ -781,6 +829,7 @@ int main(void)
         CASE(case_114_the_server_steps_back),
         CASE(case_115_only_the_server_decides),
         CASE(positions_grow),
+        CASE(case_096_a_dump_in_a_cluster_with_lower_numbers),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }
