@@ -129,6 +129,7 @@ class Again(ModuleTest):
         """Not while it has the lock of a file, which nobody else could write then."""
         while True:
             worker.send_signal(signal.SIGSTOP)
+            self.until(lambda: is_stopped(worker.pid), "all of its threads stand still")
             lock = self.dir / "s.db.lock"
             if not lock.exists():
                 return
