@@ -18,7 +18,7 @@
 #include "ctl/durable_int.h"
 #include <string.h>
 
-enum { TEXT_BYTES = 64 << 20, REGISTRATION_BYTES = 256 << 10 };
+enum { TEXT_BYTES = 4 << 20, REGISTRATION_BYTES = 256 << 10 }; // a checkpoint is the longest
 
 // ---- arguments ----
 

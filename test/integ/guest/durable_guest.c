@@ -18,6 +18,7 @@
 
 #define BAD ((void *)0xFFFFFFF0u)
 
+static char large[(4 << 20) + 1];
 static char buf[4096];
 static uint32_t len;
 
@@ -88,6 +89,11 @@ static void case_log(void)
     OK(viv_durable_step_get(TEXT("s"), buf, sizeof buf, &len));
     CHECK(is("{\"x\":1}"));
     ERR(viv_durable_checkpoint_get(&again, buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_checkpoint_put(1, large, sizeof large), VIV_E_TOOBIG);
+    ERR(viv_durable_append(TEXT("beat"), large, sizeof large - 1, TEXT(""), &again), VIV_E_TOOBIG);
+    OK(viv_durable_checkpoint_put(1, large, sizeof large - 1));
+    ERR(viv_durable_checkpoint_get(&again, buf, sizeof buf, &len), VIV_E_DURABLE_TOOSMALL);
+    CHECK(len == sizeof large - 1);
     OK(viv_durable_checkpoint_put(3, TEXT("a\0b")));
     OK(viv_durable_checkpoint_put(3, TEXT("a\0b")));
     ERR(viv_durable_checkpoint_put(3, TEXT("c")), VIV_E_KEY_CONFLICT);

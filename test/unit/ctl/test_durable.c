@@ -3,6 +3,7 @@
 // numbers are its cases). What a guest saw is in its output: a failing check is exited(line).
 #include "wasm_rig.h"
 
+#include "cap/room.h"
 #include "harness/check.h"
 #include "os/clock.h"
 #include "store/list.h"
@@ -377,6 +378,47 @@ static void each_allocation_of_its_calls_fails_once(void **state)
     assert_true(n < NTH_MAX && n > 100);
 }
 
+// Opening the module, and the launchers beside it.
+static enum viv_err open_once(struct viv_kernel *kernel, struct viv_room *room, uint64_t n)
+{
+    struct viv_durable *durable;
+    struct viv_launch_wasm *launch;
+    const struct viv_durable_config config = {.kernel = kernel, .cap = room, .env_name = "e"};
+    const struct viv_launch_wasm_config launcher = {.kernel = kernel, .cap = room};
+    viv_alloc_fail_nth(n);
+    enum viv_err err = viv_durable_open(&config, &durable);
+    if (err != VIV_OK) return err;
+    err = viv_durable_start(durable);
+    if (err == VIV_OK) err = viv_launch_wasm_open(&launcher, &launch);
+    viv_alloc_fail_nth(0);
+    if (err == VIV_OK) viv_launch_wasm_close(launch);
+    viv_durable_stop(durable);
+    viv_durable_close(durable);
+    return err;
+}
+
+static void each_allocation_of_opening_fails_once(void **state)
+{
+    (void)state;
+    const struct viv_kernel_config config = {.worker_count = 1};
+    const int64_t bytes = viv_alloc_live_bytes_all();
+    enum viv_err err = VIV_E_EXHAUSTED;
+    uint64_t n = 1;
+    for (; err != VIV_OK; n++) {
+        struct viv_kernel *kernel;
+        struct viv_room *room;
+        OK(viv_kernel_new(&config, &kernel));
+        OK(viv_room_open(kernel, &room));
+        err = open_once(kernel, room, n);
+        viv_alloc_fail_nth(0);
+        assert_true(err == VIV_OK || err == VIV_E_EXHAUSTED);
+        viv_room_close(room);
+        viv_kernel_free(kernel);
+        assert_int_equal(viv_alloc_live_bytes_all(), bytes);
+    }
+    assert_true(n > 4 && n < 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +443,7 @@ int main(void)
         RIG_CASE(case_128_many_parents),
         RIG_CASE(resident_bounds_parked_runs),
         RIG_CASE(each_allocation_of_its_calls_fails_once),
+        cmocka_unit_test(each_allocation_of_opening_fails_once),
     };
     rig_signals();
     return cmocka_run_group_tests(tests, NULL, NULL);
