@@ -106,8 +106,8 @@ const char viv_help_store[] =
 const char viv_help_worker[] =
     "viv worker [options]\n"
     "\n"
-    "Runs durable processes that are commands or modules (viv job start -- COMMAND, --wasm FILE)\n"
-    "until SIGTERM or SIGINT: then it takes nothing more, and what still runs after --drain goes\n"
+    "Runs durable processes that are commands or WebAssembly modules (viv job start), until\n"
+    "SIGTERM or SIGINT: then it takes nothing more, and what still runs after --drain goes\n"
     "back to the queue, for another worker; a second signal does that at once. Several workers\n"
     "share a store. What runs ends with its worker, however that ends, and is run again.\n"
     "\n"
