@@ -26,7 +26,7 @@ _viv()
     case $command in
     run) options='--dir --no-dir --env --no-env --no-net --module --entry --bench --max-memory
         --max-fuel --max-time --mailbox --engine --workers --no-cache
-        --use --policy --allow --limit --audit --require-audit
+        --use --policy --allow --limit --audit --require-audit --store
         --detach --cwd --label --key --json --cpu-time --cpu --pids --files --file-size --output
         --idle --grace --stop-signal --retain --ring --merge --overflow --spill
         --sandbox --net --ro --rw --hide --accept --user --survive' ;;
@@ -41,7 +41,7 @@ _viv()
     kill) options='--json' ;;
     release) options='--all --json' ;;
     daemon) options='--foreground --idle --stop --json --audit --require-audit --held-ok' ;;
-    job) options='--id --wasm --entry --beam --external --once --queue --at --deadline --timeout --retry --label --kind
+    job) options='--id --wasm --entry --beam --external --once --queue --at --deadline --timeout --retry --policy --label --kind
         --cwd --env --result --type --grant --wait --status --phase --since --lines --after --follow --any --key --reason --now
         --force --rights --revoke --transfer --cancel --drop-wakes --before --cursor --dry-run --store --json' ;;
     store) options='--grace --to --store --json' ;;

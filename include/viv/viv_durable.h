@@ -109,6 +109,7 @@ int32_t viv_durable_wait_signal(const char *name, size_t name_len, uint64_t afte
                                 uint32_t *out_len);
 
 // ---- others: needs class durable.start, durable.read or durable.control (DENIED) ----
+// Also of a process that is no durable run, if its host has a store (viv run --store; UNSUPPORTED).
 
 enum { // rights of a grant
     VIV_DURABLE_MAY_READ = 1,
@@ -150,6 +151,11 @@ int32_t viv_durable_grant(uint64_t handle, const char *scope, size_t scope_len, 
 VIV_DURABLE_IMPORT("promise_settle")
 int32_t viv_durable_promise_settle(const char *token, size_t token_len, const char *outcome,
                                    size_t outcome_len);
+// Wakes of a scope (SESSION[/FRAME], as above) come as messages with this tag from now on: a JSON
+// object with wake_id, process_id, sequence, type, input and deliveries. One that is not
+// acknowledged within 30 seconds comes again. Errors: DENIED, QUOTA, INVAL.
+VIV_DURABLE_IMPORT("wakes")
+int32_t viv_durable_wakes(const char *scope, size_t scope_len, int64_t tag);
 // A wake was dealt with: it is not delivered again. Errors: NOTFOUND, DENIED.
 VIV_DURABLE_IMPORT("wake_ack")
 int32_t viv_durable_wake_ack(const char *wake_id, size_t wake_id_len);

@@ -5,6 +5,7 @@
 
 #include "cli/job.h"
 #include "cli/worker_kernel.h"
+#include "ctl/durable.h"
 #include "ctl/launch_native.h"
 #include "ctl/launch_wasm.h"
 #include "os/file.h"
@@ -81,6 +82,12 @@ static void notify(const char *text)
         VIV_IGNORE(viv_os_local_tell(path, text), "it is late then, not wrong");
 }
 
+static void note_change(void *arg)
+{
+    const struct worker *self = arg;
+    viv_durable_poke(self->kernel.durable);
+}
+
 // ---- the worker ----
 
 static size_t list_of(const struct viv_cli_list *from, struct viv_str *to)
@@ -136,6 +143,8 @@ static int run_worker(struct worker *self)
         .queue_count = list_of(&self->queues, queues),
         .kinds = kinds,
         .kind_count = list_of(&self->kinds, kinds),
+        .changed = note_change,
+        .changed_arg = self,
         .launchers = launchers,
         .launcher_count = VIV_COUNT_OF(launchers),
         .store_failed = note_failure,

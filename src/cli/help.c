@@ -63,6 +63,7 @@ static const char run_help[] =
     "  --allow CLASS[=P,…]   a class of actions, as far as a pattern admits the object\n"
     "  --limit NAME=VALUE    memory, cpu, cpu_time, wall, processes, handles, output, …\n"
     "  --audit FILE          write what was denied and granted, as lines of JSON\n"
+    "  --store URL           where its durable processes are (--allow durable.start and the like)\n"
     "\n"
     "Limits (each process; a child never gets more than its parent)\n"
     "  --max-memory SIZE     64K, 10M, 1G (default 4294967295 bytes)\n"

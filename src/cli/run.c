@@ -12,11 +12,13 @@
 #include "cli/run_audit.h"
 #include "cli/run_options.h"
 #include "cli/run_policy.h"
+#include "ctl/durable.h"
 #include "native/guest.h"
 #include "os/file.h"
 #include "os/signal.h"
 #include "os/thread.h"
 #include "sched/dirty.h"
+#include "store/wait.h"
 #include "wasm/cache.h"
 #include "wasm/compile.h"
 #include "wasm/runtime.h"
@@ -39,6 +41,8 @@ struct run {
     struct viv_room *room;
     struct viv_native *native; // guests may start programs, as far as the policy says
     struct viv_env *env;
+    struct viv_store *store; // NULL: none
+    struct viv_durable *durable;
     struct viv_runtime *runtime;
     struct viv_module *module;
     struct viv_config *config;
@@ -255,6 +259,18 @@ static _Noreturn void leave_at_once(int status)
     _Exit(status);
 }
 
+static void note_change(void *durable)
+{
+    viv_durable_poke(durable);
+}
+
+static enum viv_err start_durable(struct run *run)
+{
+    if (run->store == NULL) return VIV_OK;
+    VIV_TRY(viv_durable_start(run->durable));
+    return viv_store_watch(run->store, note_change, run->durable);
+}
+
 static int start_and_wait(struct run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -262,6 +278,7 @@ static int start_and_wait(struct run *run)
     enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
     viv_kernel_on_ended(run->kernel, on_ended, run);
     if (err == VIV_OK) err = viv_kernel_start(run->kernel);
+    if (err == VIV_OK) err = start_durable(run);
     if (err != VIV_OK)
         return viv_cli_error(VIV_STATUS_FAILED, "cannot start: %s", viv_err_text(err));
     const char *entry = run->options.entry != NULL ? run->options.entry : "_start";
@@ -290,6 +307,7 @@ static int start_and_wait(struct run *run)
     viv_run_audit_write(&run->audit, viv_room_audit(run->room), true);
     // A compile that a guest asked for may go on for long, and nobody waits for it any more.
     if (viv_dirty_pending(viv_kernel_sched(run->kernel)) > 0) leave_at_once(status);
+    viv_durable_stop(run->durable);
     (void)viv_kernel_stop(run->kernel, 0); // there is no process that could be late
     return status;
 }
@@ -337,6 +355,22 @@ static enum viv_err make_native(struct run *run)
     return viv_native_add_env(run->native, run->env, cwd);
 }
 
+// False after a line.
+static bool open_store(struct run *run)
+{
+    struct viv_store_diag diag = {.retryable = false};
+    const char *url = run->options.store;
+    if (url == NULL) return true;
+    const struct viv_store_opts opts = {.create = false};
+    const enum viv_err err =
+        viv_store_open((struct viv_str){url, strlen(url)}, &opts, &run->store, &diag);
+    if (err == VIV_OK) return true;
+    const char *why = diag.d.text[0] != '\0' ? diag.d.text : viv_err_text(err);
+    if (err == VIV_E_NOTFOUND) why = "no store is there (viv store init makes one)";
+    (void)viv_cli_error(VIV_STATUS_FAILED, "--store %s: %s", url, why);
+    return false;
+}
+
 static enum viv_err make_runtime(struct run *run, const char *cache_dir)
 {
     struct viv_kernel_config kernel_config = {.worker_count = run->options.worker_count};
@@ -348,7 +382,11 @@ static enum viv_err make_runtime(struct run *run, const char *cache_dir)
     VIV_TRY(viv_room_open(run->kernel, &run->room));
     VIV_TRY(viv_room_add_env(run->room, run->env, run->policy));
     VIV_TRY(make_native(run));
-    const struct viv_guest_module *const modules[] = {viv_native_guest_module(run->native)};
+    const struct viv_durable_config durable = {
+        .kernel = run->kernel, .cap = run->room, .store = run->store, .env_name = "main"};
+    VIV_TRY(viv_durable_open(&durable, &run->durable));
+    const struct viv_guest_module *const modules[] = {viv_native_guest_module(run->native),
+                                                      viv_durable_guest_module(run->durable)};
     struct viv_runtime_config config = {.kernel = run->kernel,
                                         .room = run->room,
                                         .cache_dir = cache_dir,
@@ -369,6 +407,7 @@ int viv_cli_run(int count, char **args)
     run.policy = viv_run_policy_make(&run.options, NULL);
     if (run.policy == NULL) return VIV_STATUS_USAGE;
     if (!viv_run_audit_open(&run.audit, run.options.audit)) return VIV_STATUS_USAGE;
+    if (!open_store(&run)) return VIV_STATUS_FAILED;
     int status = make_config(&run);
     char cache_dir[4096];
     bool cached = !run.options.no_cache && viv_cache_default_dir(cache_dir, sizeof(cache_dir));
@@ -381,6 +420,8 @@ int viv_cli_run(int count, char **args)
     viv_module_drop(run.module);
     if (run.room != NULL) viv_room_close(run.room);
     if (run.runtime != NULL) viv_runtime_free(run.runtime); // flushes what the program wrote
+    if (run.durable != NULL) viv_durable_close(run.durable);
+    if (run.store != NULL) viv_store_close(run.store);
     if (run.native != NULL) viv_native_close(run.native);
     if (run.kernel != NULL) viv_kernel_free(run.kernel);
     viv_run_audit_close(&run.audit);

@@ -100,6 +100,13 @@ static bool set_policy(struct viv_run_options *options, const char *value)
     return true;
 }
 
+static bool set_store(struct viv_run_options *options, const char *value)
+{
+    if (value[0] == '\0') return bad_value("store", value, "want a URL");
+    options->store = value;
+    return true;
+}
+
 static bool set_audit(struct viv_run_options *options, const char *value)
 {
     if (value[0] == '\0') return bad_value("audit", value, "want a FILE");
@@ -200,6 +207,7 @@ static const struct option {
     {"allow", true, set_policy},
     {"limit", true, set_policy},
     {"audit", true, set_audit},
+    {"store", true, set_store},
     {"listen", true, set_listen},
     {"entry", true, set_entry},
     {"max-memory", true, set_max_memory},

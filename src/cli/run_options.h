@@ -25,6 +25,7 @@ struct viv_run_options {
     struct viv_run_policy_option policy[VIV_RUN_POLICY_MAX];
     uint32_t policy_count;
     const char *audit; // file; NULL: none
+    const char *store; // URL; NULL: none
     const char *entry;
     uint64_t max_fuel_units; // 0: not given
     bool has_mailbox;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "cap/room.h"
 #include "ctl/durable_int.h"
+#include "os/clock.h"
 
 // ---- runs ----
 
@@ -146,14 +147,23 @@ static void wake_told(struct viv_durable *durable)
 static bool is_over(struct viv_durable *durable)
 {
     viv_mutex_lock(&durable->mutex);
-    const bool over = durable->is_stopping && durable->op_count == 0;
+    const bool over = durable->is_stopping && durable->op_count == 0 && !durable->wakes.is_running;
     viv_mutex_unlock(&durable->mutex);
     return over;
+}
+
+static bool has_subs(struct viv_durable *durable)
+{
+    viv_mutex_lock(&durable->mutex);
+    const bool has = durable->sub_count > 0;
+    viv_mutex_unlock(&durable->mutex);
+    return has;
 }
 
 static void run_thread(void *arg)
 {
     struct viv_durable *durable = arg;
+    uint64_t looked_ns = viv_os_now_ns();
     struct viv_qsbr_member *member;
     const enum viv_err err = viv_sched_enter(viv_kernel_sched(durable->config.kernel), &member);
     // Seq_cst: who starts waits for it.
@@ -166,9 +176,14 @@ static void run_thread(void *arg)
         wake_told(durable);
         end_waits(durable, member);
         if (is_over(durable)) break;
+        const bool looks = has_subs(durable);
         viv_qsbr_offline(member);
-        viv_futex_wait(&durable->word, seen, VIV_FOREVER_NS);
+        viv_futex_wait(&durable->word, seen, looks ? VIV_DURABLE_LOOK_NS : VIV_FOREVER_NS);
         viv_qsbr_online(member);
+        if (looks && viv_os_now_ns() - looked_ns >= VIV_DURABLE_LOOK_NS) {
+            looked_ns = viv_os_now_ns();
+            viv_durable_poke(durable);
+        }
     }
     viv_sched_leave(member);
 }
@@ -185,6 +200,7 @@ enum viv_err viv_durable_open(const struct viv_durable_config *config,
     viv_mutex_init(&durable->mutex);
     viv_list_init(&durable->told);
     viv_list_init(&durable->ended);
+    viv_list_init(&durable->subs);
     *out_durable = durable;
     return VIV_OK;
 }
@@ -215,6 +231,7 @@ void viv_durable_stop(struct viv_durable *durable)
 
 void viv_durable_close(VIV_OWN struct viv_durable *durable)
 {
-    VIV_ASSERT(durable->op_count == 0);
+    VIV_ASSERT(durable->op_count == 0 && !durable->wakes.is_running);
+    viv_durable__subs_free(durable);
     viv_free(durable, sizeof *durable, VIV_TAG_CTL);
 }

@@ -17,8 +17,8 @@ struct viv_room;
 struct viv_durable_config {
     struct viv_kernel *kernel; // not yet started
     struct viv_room *cap;
-    struct viv_store *store;
-    const char *env_name; // whose processes are no durable runs: their scope is env:NAME
+    struct viv_store *store; // NULL: there is none, and nobody has durable processes
+    const char *env_name;    // whose processes are no durable runs: their scope is env:NAME
 };
 // Errors: EXHAUSTED, EXISTS (the kind of its handles is bound already).
 enum viv_err viv_durable_open(const struct viv_durable_config *config,
@@ -28,6 +28,8 @@ enum viv_err viv_durable_start(struct viv_durable *durable) VIV_MUST_CHECK;
 // Once no process is left, before the kernel is stopped. Blocks.
 void viv_durable_stop(struct viv_durable *durable);
 void viv_durable_close(VIV_OWN struct viv_durable *durable); // the kernel is stopped
+// The store has changed: there may be wakes for who subscribed. Thread: any.
+void viv_durable_poke(struct viv_durable *durable);
 const struct viv_guest_module *viv_durable_guest_module(struct viv_durable *durable);
 
 // ---- runs ----

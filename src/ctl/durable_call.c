@@ -18,7 +18,7 @@
 #include "ctl/durable_int.h"
 #include <string.h>
 
-enum { TEXT_BYTES = 64 << 20, REGISTRATION_BYTES = 256 << 10 };
+enum { TEXT_BYTES = 4 << 20, REGISTRATION_BYTES = 256 << 10 }; // a checkpoint is the longest
 
 // ---- arguments ----
 
@@ -282,7 +282,7 @@ static enum viv_err fill_op(struct viv_durable__op *op, const struct viv_durable
     size_t scope_len;
     char *scope;
     const struct viv_lease *lease = op->run != NULL ? viv_run_lease(op->run->run) : NULL;
-    if (op->spec->is_own) {
+    if (lease != NULL && op->spec->is_own) {
         id = lease->id;
         op->fence = &lease->f;
     }
@@ -331,6 +331,7 @@ static enum viv_err begin(struct viv_guest_call *call, const struct viv_durable_
     struct viv_durable *durable = call->ctx;
     struct viv_durable_run *run = viv_durable_run_of(call->proc);
     if (spec->is_own && run == NULL) return VIV_E_NOTFOUND;
+    if (durable->config.store == NULL) return VIV_E_UNSUPPORTED;
     struct viv_durable__op *op = viv_try_calloc(1, sizeof *op, VIV_TAG_CTL);
     if (op == NULL) return VIV_E_EXHAUSTED;
     op->job = (struct viv_job){.run = run_op, .done = op_done};

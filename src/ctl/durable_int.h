@@ -6,6 +6,7 @@
 //   durable_module.c  the table, and functions that need no store
 //   durable_own.c     work of a run's own: its log, steps, checkpoints, promises, waits
 //   durable_other.c   work on other processes
+//   durable_wakes.c   wakes of scopes, as messages
 //
 //   call ──> op ──dirty pool──> work: calls of the store ─┬─> done ──wakes──> call: answers
 //                                                         └─> a wait ──told──> thread ──wakes──┘
@@ -20,7 +21,10 @@
 #include "store/wait.h"
 
 enum { VIV_DURABLE_TEXTS = 3, VIV_DURABLE_NUMBERS = 2 };
+enum { VIV_DURABLE_SUBS_MAX = 1024, VIV_DURABLE_SCOPE_BYTES = 2048 };
+#define VIV_DURABLE_LOOK_NS (10 * VIV_NS_PER_SEC) // for wakes that are visible again
 
+struct batch; // durable_wakes.c
 struct viv_durable__op;
 struct viv_durable {
     struct viv_durable_config config;
@@ -33,7 +37,14 @@ struct viv_durable {
     struct viv_list told;  // ops whose process is to be woken
     struct viv_list ended; // ops whose wait is to be cancelled, and that are to be freed
     uint32_t op_count;     // that are not freed
+    struct viv_list subs;  // subscriptions to wakes
+    uint32_t sub_count;
     bool is_stopping;
+    struct {
+        struct viv_job job;
+        struct batch *taken;       // by the job; its own
+        bool is_running, is_poked; // poked: it is to run once more
+    } wakes;
 };
 
 // Arguments of a call: texts lie in the guest's memory, the rest are numbers of call->args.
@@ -145,5 +156,12 @@ enum viv_err viv_durable__signal(struct viv_durable__op *op);
 enum viv_err viv_durable__cancel(struct viv_durable__op *op);
 enum viv_err viv_durable__grant(struct viv_durable__op *op);
 enum viv_err viv_durable__wake_ack(struct viv_durable__op *op);
+
+// ---- durable_wakes.c ----
+enum viv_err viv_durable__subscribe(struct viv_guest_call *call);
+void viv_durable__subs_free(struct viv_durable *durable);
+// SESSION[/FRAME], in which %25 is a % and %2F a slash; lies in mem. Errors: INVAL, EXHAUSTED.
+enum viv_err viv_durable__read_scope(struct viv_mem *mem, struct viv_str text,
+                                     struct viv_scope *out) VIV_MUST_CHECK;
 
 #endif

@@ -147,7 +147,8 @@ static const struct viv_guest_func guest_funcs[] = {
     PARKS(cancel, "Iii"),            // handle, reason
     PARKS(grant, "IiiI"),            // handle, scope, rights
     NOW(finish, "ii"),               // output
-    PARKS(wake_ack, "ii"),           // wake id
+    {"wakes", "iiI", false, false, viv_durable__subscribe, NULL}, // scope, tag
+    PARKS(wake_ack, "ii"),                                        // wake id
 };
 
 const struct viv_guest_module *viv_durable_guest_module(struct viv_durable *durable)

@@ -143,7 +143,6 @@ enum viv_err viv_durable__wake_ack(struct viv_durable__op *op)
     return viv_store_wakes_ack(store_of(op), op->text[0], (struct viv_str){NULL, 0}, &op->diag);
 }
 
-// One part of SESSION[/FRAME], in which %25 is a % and %2F a slash.
 static enum viv_err read_part(struct viv_mem *mem, struct viv_str part, struct viv_str *out)
 {
     char *text = viv_mem_try_copy(mem, part.p, part.n);
@@ -163,15 +162,23 @@ static enum viv_err read_part(struct viv_mem *mem, struct viv_str part, struct v
     return VIV_OK;
 }
 
-enum viv_err viv_durable__grant(struct viv_durable__op *op)
+enum viv_err viv_durable__read_scope(struct viv_mem *mem, struct viv_str text,
+                                     struct viv_scope *out)
 {
     struct viv_scope scope = {.frame = {NULL, 0}};
-    struct viv_str text = op->text[0];
     const char *slash = text.n > 0 ? memchr(text.p, '/', text.n) : NULL;
     const size_t head = slash != NULL ? (size_t)(slash - text.p) : text.n;
-    VIV_TRY(read_part(&op->mem, (struct viv_str){text.p, head}, &scope.session));
+    VIV_TRY(read_part(mem, (struct viv_str){text.p, head}, &scope.session));
     if (slash != NULL)
-        VIV_TRY(read_part(&op->mem, (struct viv_str){slash + 1, text.n - head - 1}, &scope.frame));
+        VIV_TRY(read_part(mem, (struct viv_str){slash + 1, text.n - head - 1}, &scope.frame));
+    *out = scope;
+    return VIV_OK;
+}
+
+enum viv_err viv_durable__grant(struct viv_durable__op *op)
+{
+    struct viv_scope scope;
+    VIV_TRY(viv_durable__read_scope(&op->mem, op->text[0], &scope));
     json_t *rights = json_array();
     for (size_t i = 0; i < VIV_COUNT_OF(grant_rights); i++)
         if ((op->number[0] >> i & 1) != 0) viv_json_add(&rights, json_string(grant_rights[i].name));

@@ -121,7 +121,9 @@ static void stop(struct viv_worker *worker)
 
 static void note_change(void *arg)
 {
-    viv_worker_poke(arg);
+    struct viv_worker *worker = arg;
+    viv_worker_poke(worker);
+    if (worker->opts.changed != NULL) worker->opts.changed(worker->opts.changed_arg);
 }
 
 enum viv_err viv_worker_start(struct viv_worker *worker)

@@ -49,6 +49,9 @@ struct viv_worker_opts {
     size_t queue_count, kind_count;
     const struct viv_launcher *launchers;
     size_t launcher_count;
+    // Something in the store may have changed; called by the store's watch. NULL: nobody asks.
+    void (*changed)(void *changed_arg);
+    void *changed_arg;
     // The store has failed for good (viv_store_has_failed): all runs are killed, nothing is
     // written. To be freed, and made anew on a store that was opened again. Once, by a thread of
     // the worker, which it must not block; may be NULL.

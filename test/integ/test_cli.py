@@ -138,7 +138,7 @@ class Help(CliTest):
         self.assertEqual(options_of(module) - {"--help"}, {
             "--dir", "--no-dir", "--env", "--no-env", "--no-net", "--entry", "--max-memory", "--max-fuel",
             "--max-time", "--mailbox", "--module", "--engine", "--workers", "--no-cache", "--bench",
-            "--use", "--policy", "--allow", "--limit", "--audit"})
+            "--use", "--policy", "--allow", "--limit", "--audit", "--store"})
         self.assertEqual(options_of(program), {
             "--detach", "--env", "--no-env", "--cwd", "--label", "--key", "--json", "--max-memory", "--max-time",
             "--cpu-time", "--cpu", "--pids", "--files", "--file-size", "--output", "--idle", "--grace",

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 from test_cli_worker import WorkerTest  # noqa: E402
-from viv_cli import GUESTS, RETURNS, SPINS  # noqa: E402
+from viv_cli import GUESTS, RETURNS, SECONDS, SPINS  # noqa: E402
 
 GUEST = str(GUESTS / "durable_guest.wasm")
 
@@ -129,6 +129,7 @@ class Again(ModuleTest):
         """Not while it has the lock of a file, which nobody else could write then."""
         while True:
             worker.send_signal(signal.SIGSTOP)
+            self.until(lambda: is_stopped(worker.pid), "all of its threads stand still")
             lock = self.dir / "s.db.lock"
             if not lock.exists():
                 return
@@ -244,6 +245,33 @@ class Two(ModuleTest):
     def test_118_each_once_on_a_server(self):
         self.on_server()
         self.each_once(12)
+
+
+class Outside(ModuleTest):
+    """Programs of viv run, which are no durable runs, with a store."""
+
+    ALLOWED = ("--use", "guest", "--allow", "durable.start", "--allow", "durable.read", "--allow", "durable.control")
+
+    def test_132_outside(self):
+        self.viv("store", "init")
+        program = self.start("run", "--store", self.url, *self.ALLOWED, GUEST, "outside")
+        self.until(lambda: self.viv("job", "events", "--type", "signal.ready", "outer").out, "it is awaited")
+        self.assertEqual(self.viv("job", "complete", "outer", '{"type":"success","value":5}').status, 0)
+        self.assertEqual(program.wait(timeout=SECONDS), 0)
+
+    def test_132_denied(self):
+        self.viv("store", "init")
+        for policy in ((), ("--use", "guest"), ("--use", "none")):
+            ended = self.viv("run", "--store", self.url, *policy, GUEST, "outside-denied")
+            self.assertEqual(ended.status, 0, ended)
+
+    def test_without_store(self):
+        ended = self.viv("run", *self.ALLOWED, GUEST, "outside-without-store")
+        self.assertEqual(ended.status, 0, ended)
+        for url in ("nonsense:x", "sqlite:/no/such/s.db", ""):
+            ended = self.viv("run", "--store", url, GUEST, "outside")
+            self.assertIn(ended.status, (1, 2), ended)
+            self.assertRegex(ended.err, r"\Aviv: .*--store.*\n\Z")
 
 
 WRITES = """(module

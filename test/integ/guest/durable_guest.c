@@ -16,6 +16,9 @@
 #define ERR(call, code) CHECK((call) == -(int32_t)(code))
 #define TEXT(literal) literal, sizeof(literal) - 1
 
+#define BAD ((void *)0xFFFFFFF0u)
+
+static char large[(4 << 20) + 1];
 static char buf[4096];
 static uint32_t len;
 
@@ -86,6 +89,11 @@ static void case_log(void)
     OK(viv_durable_step_get(TEXT("s"), buf, sizeof buf, &len));
     CHECK(is("{\"x\":1}"));
     ERR(viv_durable_checkpoint_get(&again, buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_checkpoint_put(1, large, sizeof large), VIV_E_TOOBIG);
+    ERR(viv_durable_append(TEXT("beat"), large, sizeof large - 1, TEXT(""), &again), VIV_E_TOOBIG);
+    OK(viv_durable_checkpoint_put(1, large, sizeof large - 1));
+    ERR(viv_durable_checkpoint_get(&again, buf, sizeof buf, &len), VIV_E_DURABLE_TOOSMALL);
+    CHECK(len == sizeof large - 1);
     OK(viv_durable_checkpoint_put(3, TEXT("a\0b")));
     OK(viv_durable_checkpoint_put(3, TEXT("a\0b")));
     ERR(viv_durable_checkpoint_put(3, TEXT("c")), VIV_E_KEY_CONFLICT);
@@ -273,6 +281,31 @@ static void case_go(void)
     OK(viv_durable_wait_signal(TEXT("go"), 0, VIV_FOREVER, &sequence, buf, sizeof buf, &len));
 }
 
+// Acknowledges the wakes of a scope.
+static void case_wakes(void)
+{
+    struct viv_msg msg;
+    uint64_t sequence;
+    ERR(viv_durable_wakes(TEXT("bad%20"), 7), VIV_E_INVAL);
+    ERR(viv_durable_wakes(BAD, 100, 7), VIV_E_FAULT);
+    OK(viv_durable_wakes(TEXT("us%2Fer/main"), 7));
+    for (int i = 1; i <= 3; i++) {
+        OK(viv_receive(NULL, 0, VIV_FOREVER, buf, sizeof buf - 1, &msg));
+        CHECK(msg.tag == 7 && msg.size < sizeof buf);
+        buf[msg.size] = '\0';
+        const char *id = strstr(buf, "\"wake_id\":\"");
+        CHECK(id != NULL && strstr(buf, "\"process_id\":\"source\"") != NULL);
+        CHECK(strstr(buf, "\"deliveries\":1") != NULL && strstr(buf, "\"input\":") != NULL);
+        id += 11;
+        const char *end = strchr(id, '"');
+        CHECK(end != NULL);
+        OK(viv_durable_append(TEXT("beat"), TEXT("\"wake\""), TEXT(""), &sequence));
+        OK(viv_durable_wake_ack(id, (size_t)(end - id)));
+        OK(viv_durable_wake_ack(id, (size_t)(end - id)));
+    }
+    ERR(viv_durable_wake_ack(TEXT("wake:no")), VIV_E_NOTFOUND);
+}
+
 // What it sees was granted to it with fewer rights.
 static void case_rights(void)
 {
@@ -295,6 +328,7 @@ static void case_denied(void)
     ERR(viv_durable_open(TEXT("kid"), &sequence), VIV_E_DENIED);
     ERR(viv_durable_promise_settle(TEXT("x"), TEXT("1")), VIV_E_DENIED);
     ERR(viv_durable_wake_ack(TEXT("x")), VIV_E_DENIED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_DENIED);
     OK(viv_durable_append(TEXT("beat"), TEXT("1"), TEXT(""), &sequence)); // its own it may
 }
 
@@ -314,7 +348,6 @@ static void case_named(void)
 
 // ---- hostile ----
 
-#define BAD ((void *)0xFFFFFFF0u)
 static void case_pointers(void)
 {
     uint64_t word;
@@ -379,6 +412,56 @@ static void case_family(void)
         OK(viv_receive(NULL, 0, VIV_FOREVER, NULL, 0, &msg));
 }
 
+// ---- in a program that is no durable run ----
+
+static void check_own_calls(void)
+{
+    uint64_t word;
+    ERR(viv_durable_self(buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_attempt(), VIV_E_NOTFOUND);
+    ERR(viv_durable_input(buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    CHECK(viv_durable_now() == -VIV_E_NOTFOUND);
+    ERR(viv_durable_draining(), VIV_E_NOTFOUND);
+    ERR(viv_durable_finish(TEXT("{}")), VIV_E_NOTFOUND);
+    ERR(viv_durable_append(TEXT("beat"), TEXT("1"), TEXT(""), &word), VIV_E_NOTFOUND);
+    ERR(viv_durable_step_get(TEXT("k"), buf, sizeof buf, &len), VIV_E_NOTFOUND);
+    ERR(viv_durable_sleep(TEXT("k"), 0), VIV_E_NOTFOUND);
+}
+
+static const char outer_job[] =
+    "{\"id\":\"outer\",\"disposition\":\"external\",\"input\":{\"type\":\"external\"}}";
+
+static void case_outside(void)
+{
+    uint64_t job, word;
+    check_own_calls();
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_NOTFOUND);
+    OK(viv_durable_start(TEXT(outer_job), &job));
+    OK(viv_durable_open(TEXT("outer"), &word));
+    ERR(viv_durable_await(job, 50, buf, sizeof buf, &len), VIV_E_TIMEOUT);
+    OK(viv_durable_signal(job, TEXT("ready"), TEXT("1"), TEXT("")));
+    OK(viv_durable_await(job, VIV_FOREVER, buf, sizeof buf, &len));
+    CHECK(is("{\"type\":\"success\",\"value\":5}"));
+}
+
+static void case_outside_denied(void)
+{
+    uint64_t word;
+    check_own_calls();
+    ERR(viv_durable_start(TEXT(outer_job), &word), VIV_E_DENIED);
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_DENIED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_DENIED);
+}
+
+static void case_outside_without_store(void)
+{
+    uint64_t word;
+    check_own_calls();
+    ERR(viv_durable_start(TEXT(outer_job), &word), VIV_E_UNSUPPORTED);
+    ERR(viv_durable_open(TEXT("outer"), &word), VIV_E_UNSUPPORTED);
+    ERR(viv_durable_wakes(TEXT("x"), 1), VIV_E_UNSUPPORTED);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -400,6 +483,10 @@ int main(int argc, char **argv)
         {"denied", case_denied},
         {"named", case_named},
         {"go", case_go},
+        {"wakes", case_wakes},
+        {"outside", case_outside},
+        {"outside-denied", case_outside_denied},
+        {"outside-without-store", case_outside_without_store},
         {"pointers", case_pointers},
         {"family", case_family},
     };

@@ -3,6 +3,7 @@
 // numbers are its cases). What a guest saw is in its output: a failing check is exited(line).
 #include "wasm_rig.h"
 
+#include "cap/room.h"
 #include "harness/check.h"
 #include "os/clock.h"
 #include "store/list.h"
@@ -178,17 +179,21 @@ static void a_family_ends_with_its_first(void **state)
 
 // ---- fences ----
 
-// Another takes the lease over; who had it is ended by its next write.
+// Another takes the lease over; who had it is ended by its next write, long before its deadline.
 static void case_70_fenced(void **state)
 {
     struct wasm_rig *rig = *state;
-    struct viv_complete complete = {.output = rig_str("{\"type\":\"success\",\"value\":0}"),
-                                    .authority = rig_str("{\"type\":\"host\",\"reason\":\"t\"}"),
-                                    .flags = VIV_COMPLETE_FORCE};
+    const struct viv_owner other = {.owner_id = rig_str("n2"), .incarnation = rig_str("i")};
     run(rig, "beats", "");
     CHECK_WAIT(beats_of(rig, "beats", NULL) > 10, 20, show(rig, "beats"));
-    OK(viv_store_complete(rig->store, rig_str("beats"), &complete, &rig->mem, NULL, NULL));
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS);
+    OK(viv_store_claim(rig->store, rig_str("beats"), &other, 60000, 0, &rig->mem, NULL, NULL));
+    const uint64_t began_ns = viv_os_boot_ns();
+    const size_t count = beats_of(rig, "beats", NULL);
     CHECK_WAIT(viv_launch_wasm_count(rig->launch) == 0, 20, (void)0);
+    assert_true(viv_os_boot_ns() - began_ns < (uint64_t)RIG_TTL_MS * VIV_NS_PER_MS / 3);
+    assert_int_equal(beats_of(rig, "beats", NULL), count);
+    assert_int_equal(rig->ends, 1);
 }
 
 static void case_120_no_write_past_the_deadline(void **state)
@@ -196,6 +201,7 @@ static void case_120_no_write_past_the_deadline(void **state)
     struct wasm_rig *rig = *state;
     run(rig, "beats", "\"max_attempts\":2");
     CHECK_WAIT(beats_of(rig, "beats", NULL) > 10, 20, show(rig, "beats"));
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS); // no renewal helps
     atomic_store(&rig->ahead_ms, 2 * RIG_TTL_MS);
     viv_os_sleep_ns(50 * VIV_NS_PER_MS);
     const size_t count = beats_of(rig, "beats", NULL);
@@ -243,6 +249,37 @@ static void case_132_denied(void **state)
         "\"caps\":{\"use\":\"guest\",\"allow\":{\"durable.start\":[\"kids.*\"],"
         "\"durable.read\":[\"others.*\"]}}");
     rig_expect(*state, "named", RIG_NULL);
+}
+
+// ---- wakes ----
+
+static void wake(struct wasm_rig *rig, const char *payload)
+{
+    const struct viv_append append = {.type = rig_str("alarm"), .payload = rig_str(payload)};
+    OK(viv_store_append(rig->store, rig_str("source"), &append, &rig->mem, NULL, NULL, NULL, NULL));
+}
+
+static void case_55_wakes_come_as_messages(void **state)
+{
+    static const char source[] =
+        "{\"id\":\"source\",\"disposition\":\"external\",\"input\":{\"type\":\"external\"},"
+        "\"wake_target\":{\"session\":\"us/er\",\"frame\":\"main\"},\"event_types\":[{\"name\":"
+        "\"alarm\",\"wake\":{\"input\":\"payload\"}}]}";
+    struct wasm_rig *rig = *state;
+    struct viv_wakes wakes;
+    const struct viv_wakes_query all = {.limit = 10, .visible_for_ms = 1};
+    OK(viv_store_register(rig->store, rig_str(source), &rig->mem, NULL, NULL, NULL));
+    wake(rig, "1"); // before anybody subscribes
+    run(rig, "wakes", "");
+    CHECK_WAIT(beats_of(rig, "wakes", NULL) == 1, 20, show(rig, "wakes"));
+    wake(rig, "2");
+    CHECK_WAIT(beats_of(rig, "wakes", NULL) == 2, 20, show(rig, "wakes"));
+    wake(rig, "3");
+    rig_expect(rig, "wakes", RIG_NULL);
+    OK(viv_store_wakes_take(rig->store, &all, &rig->mem, &wakes, NULL));
+    assert_int_equal(wakes.count, 0); // all are acknowledged
+    run(rig, "denied", "\"caps\":{\"use\":\"guest\"}");
+    rig_expect(rig, "denied", RIG_NULL);
 }
 
 // ---- slots ----
@@ -341,6 +378,47 @@ static void each_allocation_of_its_calls_fails_once(void **state)
     assert_true(n < NTH_MAX && n > 100);
 }
 
+// Opening the module, and the launchers beside it.
+static enum viv_err open_once(struct viv_kernel *kernel, struct viv_room *room, uint64_t n)
+{
+    struct viv_durable *durable;
+    struct viv_launch_wasm *launch;
+    const struct viv_durable_config config = {.kernel = kernel, .cap = room, .env_name = "e"};
+    const struct viv_launch_wasm_config launcher = {.kernel = kernel, .cap = room};
+    viv_alloc_fail_nth(n);
+    enum viv_err err = viv_durable_open(&config, &durable);
+    if (err != VIV_OK) return err;
+    err = viv_durable_start(durable);
+    if (err == VIV_OK) err = viv_launch_wasm_open(&launcher, &launch);
+    viv_alloc_fail_nth(0);
+    if (err == VIV_OK) viv_launch_wasm_close(launch);
+    viv_durable_stop(durable);
+    viv_durable_close(durable);
+    return err;
+}
+
+static void each_allocation_of_opening_fails_once(void **state)
+{
+    (void)state;
+    const struct viv_kernel_config config = {.worker_count = 1};
+    const int64_t bytes = viv_alloc_live_bytes_all();
+    enum viv_err err = VIV_E_EXHAUSTED;
+    uint64_t n = 1;
+    for (; err != VIV_OK; n++) {
+        struct viv_kernel *kernel;
+        struct viv_room *room;
+        OK(viv_kernel_new(&config, &kernel));
+        OK(viv_room_open(kernel, &room));
+        err = open_once(kernel, room, n);
+        viv_alloc_fail_nth(0);
+        assert_true(err == VIV_OK || err == VIV_E_EXHAUSTED);
+        viv_room_close(room);
+        viv_kernel_free(kernel);
+        assert_int_equal(viv_alloc_live_bytes_all(), bytes);
+    }
+    assert_true(n > 4 && n < 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,10 +438,12 @@ int main(void)
         RIG_CASE(case_132_others),
         RIG_CASE(case_132_rights),
         RIG_CASE(case_132_denied),
+        RIG_CASE(case_55_wakes_come_as_messages),
         RIG_CASE(case_128_one_slot),
         RIG_CASE(case_128_many_parents),
         RIG_CASE(resident_bounds_parked_runs),
         RIG_CASE(each_allocation_of_its_calls_fails_once),
+        cmocka_unit_test(each_allocation_of_opening_fails_once),
     };
     rig_signals();
     return cmocka_run_group_tests(tests, NULL, NULL);

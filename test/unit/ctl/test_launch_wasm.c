@@ -176,13 +176,15 @@ static void case_120_no_effect_past_the_deadline(void **state)
     make_dir(dir);
     start_writer(rig, "a", dir);
     const int64_t jumped_ns = (int64_t)viv_os_boot_ns();
+    atomic_store(&rig->store_ahead_ms, 2 * RIG_TTL_MS); // no renewal helps
     atomic_store(&rig->ahead_ms, 2 * RIG_TTL_MS);
     viv_os_sleep_ns(20 * VIV_NS_PER_MS); // what was under way is done
     const off_t size = beats_in(dir);
     viv_os_sleep_ns(100 * VIV_NS_PER_MS);
     const off_t later = beats_in(dir);
     // The watcher looks once a second: that it was not it who ended it shows in the time.
-    if (viv_os_boot_ns() - (uint64_t)jumped_ns < 400 * VIV_NS_PER_MS) assert_int_equal(later, size);
+    if (viv_os_boot_ns() - (uint64_t)jumped_ns < 400 * VIV_NS_PER_MS)
+        assert_true(later - size <= 2); // a line that was under way
     CHECK_WAIT(viv_launch_wasm_count(rig->launch) == 0, 20, (void)0);
     remove_dir(dir);
 }

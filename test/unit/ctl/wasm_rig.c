@@ -43,10 +43,28 @@ static void note(void *arg, const struct viv_launch_event *event)
     atomic_fetch_add(event->is_end ? &rig->ends : &rig->starts, 1);
 }
 
+static void note_change(void *arg)
+{
+    struct wasm_rig *rig = arg;
+    viv_durable_poke(rig->durable);
+}
+
 static int64_t boot_ms(void *arg)
 {
     struct wasm_rig *rig = arg;
     return (int64_t)(viv_os_boot_ns() / VIV_NS_PER_MS) + atomic_load(&rig->ahead_ms);
+}
+
+static int64_t wall_ms(void *arg)
+{
+    (void)arg;
+    return (int64_t)(viv_os_wall_ns() / VIV_NS_PER_MS);
+}
+
+static int64_t lease_ms(void *arg)
+{
+    struct wasm_rig *rig = arg;
+    return (int64_t)(viv_os_boot_ns() / VIV_NS_PER_MS) + atomic_load(&rig->store_ahead_ms);
 }
 
 static void open_kernel(struct wasm_rig *rig)
@@ -88,6 +106,8 @@ enum viv_err wasm_rig_open_worker(struct wasm_rig *rig)
                                          .resident = rig->resident,
                                          .launchers = &rig->launcher,
                                          .launcher_count = 1,
+                                         .changed = note_change,
+                                         .changed_arg = rig,
                                          .boot_ms = boot_ms,
                                          .clock_arg = rig};
     enum viv_err err = viv_worker_new(rig->store, &opts, &rig->worker, NULL);
@@ -108,8 +128,9 @@ int wasm_rig_set_up(void **state)
     static struct wasm_rig rig;
     rig = (struct wasm_rig){.bytes = viv_alloc_live_bytes_all()};
     viv_mem_init(&rig.mem, VIV_TAG_STORE);
-    OK(viv_store_open(rig_str("memory:"), &(struct viv_store_opts){.create = true}, &rig.store,
-                      NULL));
+    rig.clock = (struct viv_store_clock){.wall_ms = wall_ms, .lease_ms = lease_ms, .arg = &rig};
+    const struct viv_store_opts opts = {.create = true, .clock = &rig.clock};
+    OK(viv_store_open(rig_str("memory:"), &opts, &rig.store, NULL));
     open_kernel(&rig);
     OK(wasm_rig_open_worker(&rig));
     *state = &rig;

@@ -24,7 +24,9 @@ struct wasm_rig {
     struct viv_worker *worker;
     struct viv_mem mem;
     _Atomic int starts, ends;
-    _Atomic int64_t ahead_ms; // the worker's clock before the host's
+    _Atomic int64_t ahead_ms;       // the worker's clock before the host's
+    _Atomic int64_t store_ahead_ms; // the store's lease clock before the host's
+    struct viv_store_clock clock;
     uint32_t slots, resident; // before the worker is opened
     int64_t bytes;
 };

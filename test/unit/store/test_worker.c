@@ -79,6 +79,11 @@ static void kill_run(void *arg, struct viv_run *run)
     if (bench->ends_when_killed) viv_run_failed(run, "execution", "killed", "it was killed");
 }
 
+static void resume(void *arg, struct viv_run *run)
+{
+    note(arg, "resume", run);
+}
+
 static int64_t boot_ms(void *arg)
 {
     return atomic_load(&((struct rig *)arg)->lease_ms);
@@ -98,7 +103,8 @@ static void set_up(struct bench *bench, struct rig *rig, const char *owner)
                                          .spawn = spawn,
                                          .cancel = cancel,
                                          .drain = drain,
-                                         .kill = kill_run},
+                                         .kill = kill_run,
+                                         .resume = resume},
                             .opts = {.owner_id = str(owner),
                                      .ttl_ms = TTL_MS,
                                      .slots = 4,
@@ -789,6 +795,143 @@ static void what_is_registered_is_run_at_once(struct rig *rig)
     if (other != rig->store) viv_store_close(other);
 }
 
+// ---- slots ----
+
+static void end_run(struct viv_run *run)
+{
+    viv_run_ended(run, str(SUCCESS));
+}
+
+static void case_128_a_parked_run_has_no_slot(struct rig *rig)
+{
+    struct bench bench;
+    rig_register(rig, "a", "rerunnable", "");
+    rig_register(rig, "b", "rerunnable", "");
+    set_up(&bench, rig, "n1");
+    bench.worker->opts.slots = 1;
+    turn(&bench);
+    expect_told(&bench, "run a");
+    viv_run_park(bench.runs[0]);
+    viv_run_park(bench.runs[0]);
+    turn(&bench);
+    expect_told(&bench, "run b");
+    assert_false(viv_run_unpark(bench.runs[0]));
+    assert_false(viv_run_unpark(bench.runs[0]));
+    turn(&bench);
+    expect_told(&bench, "");
+    viv_run_park(bench.runs[1]); // gives it to who wants it, not to the queue
+    assert_int_equal(watch_wait(&bench), 0);
+    turn(&bench);
+    expect_told(&bench, "resume a");
+    assert_true(viv_run_unpark(bench.runs[0]));
+    assert_false(viv_run_unpark(bench.runs[1]));
+    end_run(bench.runs[0]);
+    turn(&bench);
+    expect_told(&bench, "resume b");
+    viv_run_park(bench.runs[1]);
+    assert_true(viv_run_unpark(bench.runs[1])); // at once: nobody is told
+    turn(&bench);
+    expect_told(&bench, "");
+    end_run(bench.runs[1]);
+    turn(&bench);
+    expect_end(rig, "b", VIV_COMPLETED, SUCCESS);
+    tear_down(&bench);
+}
+
+static void who_wants_a_slot_comes_before_the_queue(struct rig *rig)
+{
+    struct bench bench;
+    rig_register(rig, "a", "rerunnable", "");
+    rig_register(rig, "b", "rerunnable", "");
+    rig_register(rig, "c", "rerunnable", "");
+    set_up(&bench, rig, "n1");
+    bench.worker->opts.slots = 1;
+    turn(&bench);
+    viv_run_park(bench.runs[0]);
+    turn(&bench);
+    expect_told(&bench, "run a, run b");
+    assert_false(viv_run_unpark(bench.runs[0]));
+    end_run(bench.runs[1]);
+    turn(&bench);
+    expect_told(&bench, "resume a");
+    end_run(bench.runs[0]);
+    turn(&bench);
+    expect_told(&bench, "run c");
+    end_run(bench.runs[2]);
+    turn(&bench);
+    tear_down(&bench);
+}
+
+// One that ends while it is parked, or wants a slot, has none to give.
+static void ends_without_a_slot(struct rig *rig)
+{
+    struct bench bench;
+    rig_register(rig, "a", "rerunnable", "");
+    rig_register(rig, "b", "rerunnable", "");
+    rig_register(rig, "c", "rerunnable", "");
+    rig_register(rig, "d", "rerunnable", "");
+    set_up(&bench, rig, "n1");
+    bench.worker->opts.slots = 1;
+    turn(&bench);
+    viv_run_park(bench.runs[0]);
+    turn(&bench);
+    viv_run_park(bench.runs[1]);
+    turn(&bench);
+    expect_told(&bench, "run a, run b, run c");
+    assert_false(viv_run_unpark(bench.runs[0]));
+    end_run(bench.runs[0]);
+    end_run(bench.runs[1]);
+    turn(&bench);
+    expect_told(&bench, ""); // c has the slot
+    assert_int_equal(bench.worker->busy_count, 1);
+    end_run(bench.runs[2]);
+    turn(&bench);
+    expect_told(&bench, "run d");
+    end_run(bench.runs[3]);
+    turn(&bench);
+    assert_int_equal(bench.worker->busy_count, 0);
+    tear_down(&bench);
+}
+
+static void resident_bounds_parked_runs(struct rig *rig)
+{
+    struct bench bench;
+    rig_register(rig, "a", "rerunnable", "");
+    rig_register(rig, "b", "rerunnable", "");
+    rig_register(rig, "c", "rerunnable", "");
+    set_up(&bench, rig, "n1");
+    bench.worker->opts.slots = 1;
+    bench.worker->opts.resident = 2;
+    turn(&bench);
+    viv_run_park(bench.runs[0]);
+    turn(&bench);
+    viv_run_park(bench.runs[1]);
+    turn(&bench);
+    expect_told(&bench, "run a, run b");
+    end_run(bench.runs[0]);
+    turn(&bench);
+    expect_told(&bench, "run c");
+    end_run(bench.runs[1]);
+    end_run(bench.runs[2]);
+    turn(&bench);
+    tear_down(&bench);
+}
+
+// What is parked is killed at its deadline like any other.
+static void a_parked_run_is_killed(struct rig *rig)
+{
+    struct bench bench;
+    rig_register(rig, "a", "rerunnable", "\"policy\":{\"timeout_ms\":1000}");
+    set_up(&bench, rig, "n1");
+    turn(&bench);
+    viv_run_park(bench.runs[0]);
+    pass(rig, 1000);
+    turn(&bench);
+    expect_told(&bench, "run a, kill a");
+    assert_int_equal(rig_get(rig, "a").state, VIV_FAILED);
+    tear_down(&bench);
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
@@ -812,6 +955,11 @@ int main(void)
         RIG_CASE(options_are_checked),
         RIG_CASE(threads_kill_what_runs_too_long),
         RIG_CASE(what_is_registered_is_run_at_once),
+        RIG_CASE(case_128_a_parked_run_has_no_slot),
+        RIG_CASE(who_wants_a_slot_comes_before_the_queue),
+        RIG_CASE(ends_without_a_slot),
+        RIG_CASE(resident_bounds_parked_runs),
+        RIG_CASE(a_parked_run_is_killed),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }
