@@ -187,6 +187,11 @@ void pg_proxy_kill(struct pg_proxy *proxy, int os_pid, uint64_t nth)
     viv_mutex_unlock(&proxy->mutex);
 }
 
+const char pg_proxy_wait_for_victim[] =
+    "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS("
+    "SELECT FROM pg_stat_activity WHERE application_name='victim'); PERFORM pg_sleep(0.01); END "
+    "LOOP; END $$";
+
 void pg_proxy_hold(struct pg_proxy *proxy, bool is_on)
 {
     viv_mutex_lock(&proxy->mutex);
