@@ -89,7 +89,8 @@ static size_t allow(struct pg_proxy *proxy, enum pg_direction direction, size_t 
                     bool *out_is_cut)
 {
     viv_mutex_lock(&proxy->mutex);
-    if (proxy->kill_nth > 0 && --proxy->kill_nth == 0) CHECK(kill(proxy->victim, SIGKILL) == 0);
+    if (proxy->kill_nth == 1) CHECK(kill(proxy->victim, SIGKILL) == 0);
+    if (proxy->kill_nth > 0) proxy->kill_nth--;
     int64_t *left = &proxy->left[direction];
     *out_is_cut = *left >= 0 && (size_t)*left <= len;
     if (*out_is_cut) {

@@ -104,7 +104,7 @@ static void expect_right_or_corrupt(struct rig *rig, struct expected *expected, 
         return;
     }
     for (size_t i = 0; i < store_view_count(); i++) {
-        const char *text;
+        const char *text = "";
         const enum viv_err err = store_view(rig, i, &text);
         if (err == VIV_STORE_CORRUPT) {
             is_damaged = true;
