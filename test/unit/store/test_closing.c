@@ -3,6 +3,7 @@
 // text (durable.md 3.1).
 #include "store_ops.h"
 
+#include "base/alloc.h"
 #include "harness/check.h"
 #include "os/clock.h"
 #include "os/thread.h"
@@ -228,6 +229,28 @@ static void what_is_recorded_is_told(struct rig *rig)
     rig_expect_text(rig->diag.recorded, refs[0]);
 }
 
+// Without memory for it the refusal is the same.
+static void details_without_memory(struct rig *rig)
+{
+    bool was_hit = true;
+    int without = 0;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    RIG_OK(rig_claim(rig, "a", "me", "1", 60000, NULL));
+    RIG_ERR(rig_claim(rig, "a", "you", "2", 60000, NULL), VIV_STORE_LEASED);
+    for (uint64_t n = 1; was_hit; n++) {
+        viv_mem_deinit(&rig->mem); // else there is room
+        viv_alloc_fail_nth(n);
+        const enum viv_err err = rig_claim(rig, "a", "you", "2", 60000, NULL);
+        was_hit = viv_alloc_fail_hit();
+        viv_alloc_fail_nth(0);
+        assert_true(err == VIV_STORE_LEASED || (was_hit && err == VIV_E_EXHAUSTED));
+        without += err == VIV_STORE_LEASED && rig->diag.holder == NULL;
+    }
+    assert_true(without > 0);
+    RIG_ERR(rig_claim(rig, "a", "you", "2", 60000, NULL), VIV_STORE_LEASED);
+    assert_non_null(rig->diag.holder);
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
@@ -238,6 +261,7 @@ int main(void)
         RIG_KEPT_CASE(who_only_reads_is_told),
         RIG_CASE(the_holder_of_a_lease_is_told),
         RIG_CASE(what_is_recorded_is_told),
+        RIG_CASE(details_without_memory),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

@@ -8,6 +8,7 @@
 #include "shim_vfs.h"
 #include "store_ops.h"
 
+#include "base/alloc.h"
 #include "harness/check.h"
 #include "store/list.h"
 #include "store/migrate.h"
@@ -235,6 +236,34 @@ static void case_106_each_call_fails(struct rig *rig)
     store_open(rig);
 }
 
+// On a server the connection's own memory is not counted.
+static void case_106_each_allocation_fails(struct rig *rig)
+{
+    const char *made = make_old(rig);
+    char *dump = strdup(made);
+    CHECK(dump != NULL);
+    store_keep_template();
+    bool was_hit = true;
+    int failed = 0;
+    const uint64_t step = store_rounds(0) > 0 ? 1 : 11;
+    for (uint64_t n = 1; was_hit; n += step) {
+        store_copy_template();
+        viv_alloc_fail_nth(n);
+        const enum viv_err err = open_as(rig, &steps, true);
+        was_hit = viv_alloc_fail_hit();
+        viv_alloc_fail_nth(0);
+        if (err == VIV_OK) viv_store_close(rig->store);
+        if (err != VIV_OK) assert_int_equal(err, VIV_E_EXHAUSTED);
+        failed += err != VIV_OK;
+        expect_old_or_new(rig, dump);
+        viv_mem_reset(&rig->mem);
+    }
+    assert_true(failed > 20);
+    free(dump);
+    store_copy_template();
+    store_open(rig);
+}
+
 static void undo_on_server(struct rig *rig)
 {
     rig_server_run(rig->url, "SELECT 1");
@@ -383,6 +412,7 @@ int main(void)
         RIG_KEPT_CASE(case_098_stores_of_released_versions),
         RIG_ONLY_CASE(case_106_killed_at_each_call, RIG_SQLITE),
         RIG_ONLY_CASE(case_106_each_call_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(case_106_each_allocation_fails, RIG_SQLITE),
         RIG_ONLY_CASE(case_106_killed_at_each_piece_of_data, RIG_POSTGRES),
     };
     shim_install();
