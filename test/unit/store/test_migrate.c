@@ -371,9 +371,27 @@ static void load_text(struct rig *rig)
     rig_server_run(rig->url, text);
 }
 
+// Positions are numbers of transactions: small ones, so that every server has got that far.
+static void make_positions_small(struct rig *rig)
+{
+    char sql[1024];
+    const char *s = rig->schema;
+    (void)snprintf(sql, sizeof sql,
+                   "CREATE TABLE %s.rank AS SELECT position AS was, row_number() OVER (ORDER BY "
+                   "position) AS is_now FROM (SELECT position FROM %s.proc UNION SELECT position "
+                   "FROM %s.event UNION SELECT position FROM %s.tomb) all_of_them;"
+                   "UPDATE %s.proc SET position=is_now FROM %s.rank WHERE position=was;"
+                   "UPDATE %s.event SET position=is_now FROM %s.rank WHERE position=was;"
+                   "UPDATE %s.tomb SET position=is_now FROM %s.rank WHERE position=was;"
+                   "DROP TABLE %s.rank",
+                   s, s, s, s, s, s, s, s, s, s, s);
+    rig_server_run(rig->url, sql);
+}
+
 static void save_text(struct rig *rig)
 {
     char plain[RIG_URL_BYTES], command[2048];
+    make_positions_small(rig);
     rig_plain_url(rig->url, plain);
     (void)snprintf(command, sizeof command,
                    "$(pg_config --bindir)/pg_dump --inserts --no-owner --no-privileges -n %s '%s' "
