@@ -124,17 +124,25 @@ static int back_up(struct caring *self)
     return err == VIV_OK ? VIV_STATUS_OK : viv_job_failed(job, err);
 }
 
+// It was done when the store was opened.
+static int show_version(struct caring *self)
+{
+    struct viv_store_stats stats;
+    struct viv_job *job = &self->job;
+    const enum viv_err err = viv_store_stats(job->store, &stats, &job->diag);
+    if (err != VIV_OK) return viv_job_failed(job, err);
+    return print_numbers(job, json_pack("{sI}", "schema", (json_int_t)stats.schema));
+}
+
 // ---- the command ----
 
 static const struct {
     const char *name;
     int (*run)(struct caring *self);
-    bool may_create;
-} subcommands[] = {{"init", init, true},
-                   {"check", check, false},
-                   {"stats", show_stats, false},
-                   {"gc", collect, false},
-                   {"backup", back_up, false}};
+    bool may_create, migrates;
+} subcommands[] = {{"init", init, true, false},         {"check", check, false, false},
+                   {"stats", show_stats, false, false}, {"gc", collect, false, false},
+                   {"backup", back_up, false, false},   {"migrate", show_version, false, true}};
 
 int viv_cli_store(int count, char **args)
 {
@@ -144,7 +152,8 @@ int viv_cli_store(int count, char **args)
                                            {"grace", 0, VIV_CLI_DURATION, &self.grace_ns},
                                            {"to", 0, VIV_CLI_TEXT, &self.to}};
     const struct viv_cli_command command = {
-        "store", table, VIV_COUNT_OF(table), 1, 2, "init, check, stats, gc or backup, and a URL"};
+        "store", table, VIV_COUNT_OF(table),
+        1,       2,     "init, check, stats, gc, backup or migrate, and a URL"};
     const int words = viv_cli_parse_args(&command, count, args);
     if (words < 0) return VIV_STATUS_USAGE;
     size_t which = 0;
@@ -163,6 +172,7 @@ int viv_cli_store(int count, char **args)
     (void)snprintf(name, sizeof name, "store %s", subcommands[which].name);
     self.job.command = name;
     if (words == 2) self.job.url = args[1];
+    self.job.migrates = subcommands[which].migrates;
     int status = viv_job_open(&self.job, subcommands[which].may_create);
     if (status == VIV_STATUS_OK) status = subcommands[which].run(&self);
     viv_job_close(&self.job);

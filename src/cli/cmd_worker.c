@@ -282,6 +282,9 @@ int viv_cli_worker(int count, char **args)
     if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < self.least)
         status = viv_job_refuse(&self.job, VIV_STATUS_FAILED, VIV_STORE_TIER,
                                 "the store keeps less than a disk does (--tier allows it)");
+    if (status == VIV_STATUS_OK && viv_store_refusal(self.job.store) != VIV_OK)
+        status = viv_job_refuse(&self.job, VIV_JOB_UNAVAILABLE, viv_store_refusal(self.job.store),
+                                "%.300s: the store is of a newer version", self.job.found_url);
     if (status == VIV_STATUS_OK) status = run(&self);
     viv_job_close(&self.job);
     return status;

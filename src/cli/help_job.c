@@ -96,6 +96,8 @@ const char viv_help_store[] =
     "  --grace D             and that nobody uploaded for so long (default 24h)\n"
     "viv store backup [URL] --to FILE\n"
     "                        copy it while it is in use; the copy is a store of its own\n"
+    "viv store migrate [URL] bring an older one to the version of this program, while nobody\n"
+    "                        else uses it\n"
     "\n"
     "URL: sqlite:PATH (default: VIV_STORE, else store.db in ~/.local/state/viv).\n"
     "  --store URL           the same\n"

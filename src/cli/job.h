@@ -25,6 +25,7 @@ struct viv_job {
     const char *command; // "job start", for messages
     const char *url;     // --store; NULL: VIV_STORE, else the default
     bool json;
+    bool migrates;  // an older store is brought to this program's version
     const char *id; // of the process that it is about, for messages; NULL: of none
     struct viv_store *store;
     struct viv_mem mem;
@@ -56,6 +57,7 @@ int viv_job_grant(int count, char **args);
 int viv_job_scope_delete(int count, char **args);
 int viv_job_prune(int count, char **args);
 
+json_t *viv_job_holder(const struct viv_lease *lease); // as a member "holder"
 // Which store it is: job->found_url. Otherwise an exit status, after a line.
 int viv_job_find_url(struct viv_job *job, bool may_create);
 // Opens the store; OK, or an exit status after a line. To be closed in any case.

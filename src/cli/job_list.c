@@ -127,17 +127,6 @@ int viv_job_list(int count, char **args)
 
 // ---- show ----
 
-static json_t *holder_of(const struct viv_lease *lease)
-{
-    json_t *object = json_object();
-    viv_json_put(&object, "owner_id", viv_job_text(lease->owner.owner_id));
-    if (lease->owner.incarnation.n > 0)
-        viv_json_put(&object, "incarnation", viv_job_text(lease->owner.incarnation));
-    viv_json_put(&object, "fence", viv_json_u64(lease->f.fence));
-    viv_json_put(&object, "expires_ms", json_integer((json_int_t)lease->expires_ms));
-    return object;
-}
-
 static void print_line(const char *name, const json_t *object)
 {
     struct viv_buf text;
@@ -216,7 +205,7 @@ static int show(struct viv_job *job, const char *id_text)
     if (err != VIV_OK) return viv_job_failed(job, err);
     json_t *object = viv_job_record(&record);
     err = viv_store_get_lease(job->store, id, &job->mem, &lease, &job->diag);
-    if (err == VIV_OK) viv_json_put(&object, "holder", holder_of(&lease));
+    if (err == VIV_OK) viv_json_put(&object, "holder", viv_job_holder(&lease));
     if (err == VIV_OK || err == VIV_E_NOTFOUND)
         err = find_last_error(job, id, record.attempt, &object);
     if (err == VIV_OK) return print_record(job, object);

@@ -32,7 +32,7 @@ int viv_job_find_url(struct viv_job *job, bool may_create)
 
 int viv_job_open(struct viv_job *job, bool may_create)
 {
-    const struct viv_store_opts opts = {.create = may_create};
+    const struct viv_store_opts opts = {.create = may_create, .migrate = job->migrates};
     viv_mem_init(&job->mem, VIV_TAG_CLI);
     const int status = viv_job_find_url(job, may_create);
     if (status != VIV_STATUS_OK) return status;
@@ -73,21 +73,42 @@ static const char *name_of(enum viv_err err, char out[64])
     return out;
 }
 
-int viv_job_refuse(const struct viv_job *job, int status, enum viv_err err, const char *fmt, ...)
+json_t *viv_job_holder(const struct viv_lease *lease)
 {
-    char text[1200], name[64];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (!job->json) return viv_cli_error(status, "%s: %s", job->command, text);
     json_t *object = json_object();
+    viv_json_put(&object, "owner_id", viv_job_text(lease->owner.owner_id));
+    if (lease->owner.incarnation.n > 0)
+        viv_json_put(&object, "incarnation", viv_job_text(lease->owner.incarnation));
+    viv_json_put(&object, "fence", viv_json_u64(lease->f.fence));
+    viv_json_put(&object, "expires_ms", json_integer((json_int_t)lease->expires_ms));
+    return object;
+}
+
+// The object is owned; names of section 1 of the contract.
+static int tell(const struct viv_job *job, int status, enum viv_err err, const char *text,
+                VIV_OWN json_t *object)
+{
+    char name[64];
+    if (!job->json) {
+        json_decref(object);
+        return viv_cli_error(status, "%s: %s", job->command, text);
+    }
     viv_json_put(&object, "error", json_string(name_of(err, name)));
     viv_json_put(&object, "text", json_string(text));
     if (object == NULL || !viv_job_write(stderr, object))
         (void)fprintf(stderr, "{\"error\":\"exhausted\"}\n");
     json_decref(object);
     return status;
+}
+
+int viv_job_refuse(const struct viv_job *job, int status, enum viv_err err, const char *fmt, ...)
+{
+    char text[1200];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return tell(job, status, err, text, json_object());
 }
 
 // Those of the store, as 5.3 groups them.
@@ -115,6 +136,8 @@ static int status_of(enum viv_err err)
     case VIV_E_IO:
     case VIV_STORE_NO_SPACE:
     case VIV_STORE_CORRUPT:
+    case VIV_STORE_OLDER:
+    case VIV_STORE_NEWER:
     case VIV_STORE_UNAVAILABLE:
     case VIV_STORE_OUTCOME_UNKNOWN:
         return VIV_JOB_UNAVAILABLE;
@@ -130,5 +153,10 @@ int viv_job_failed(const struct viv_job *job, enum viv_err err)
     const char *text = job->diag.d.text[0] != '\0' ? job->diag.d.text : viv_err_text(err);
     if (err == VIV_E_NOTFOUND && job->id != NULL)
         return viv_job_refuse(job, VIV_JOB_NOT_FOUND, err, VIV_SHOWN ": no such process", job->id);
-    return viv_job_refuse(job, status_of(err), err, "%s", text);
+    const struct viv_str recorded = job->diag.recorded;
+    json_t *object = json_object(), *value = NULL;
+    if (job->diag.holder != NULL) viv_json_put(&object, "holder", viv_job_holder(job->diag.holder));
+    if (recorded.n > 0 && viv_cjson_parse(recorded.p, recorded.n, &value, NULL) == VIV_OK)
+        viv_json_put(&object, "recorded", value);
+    return tell(job, status_of(err), err, text, object);
 }

@@ -4,6 +4,7 @@
 #include "store/append.h"
 
 #include "base/text.h"
+#include "store/lease.h"
 #include "store/output.h"
 #include "store/schema.h"
 #include "store/select.h"
@@ -330,8 +331,10 @@ static enum viv_err check_authority(struct viv_store__txn *txn, const struct viv
         !is_evidence_fit(kind, row, meaning->output))
         return refuse(diag, VIV_STORE_AUTHORITY, "authority: it may not end this process so");
     VIV_TRY(viv_store__know_now(txn));
-    if (kind == VIV_AUTH_HOST && !event->is_forced && viv_row_is_leased(txn, row))
+    if (kind == VIV_AUTH_HOST && !event->is_forced && viv_row_is_leased(txn, row)) {
+        viv_store__tell_holder(txn->op, row);
         return refuse(diag, VIV_STORE_LEASED, "a lease is live");
+    }
     return VIV_OK;
 }
 
@@ -545,8 +548,10 @@ static enum viv_err append(struct viv_store__txn *txn, struct viv_store__row *ro
     VIV_TRY(hash_event(event, meaning->type != NULL && meaning->type->state != VIV_RUNNING,
                        meaning->hash));
     if (event->keyed.count > 0) {
-        if (!viv_str_is_equal(event->keyed.values[HASH].text, viv_str_of(meaning->hash)))
+        if (!viv_str_is_equal(event->keyed.values[HASH].text, viv_str_of(meaning->hash))) {
+            viv_store__tell_recorded(txn->op, event->keyed.values[PAYLOAD].text);
             return refuse(diag, VIV_STORE_KEY_CONFLICT, "the key holds another event");
+        }
         return replay(txn, row, event, mem);
     }
     VIV_TRY(find_meaning(event, row, meaning, mem, diag));

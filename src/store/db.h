@@ -93,7 +93,8 @@ struct viv_backend {
     // that waits.
     uint32_t look_ms;
     char lease_domain[40];
-    _Atomic int health; // enum viv_health
+    enum viv_err refusal; // of what writes; VIV_OK: it may
+    _Atomic int health;   // enum viv_health
 };
 
 // Of any thread.

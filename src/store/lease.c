@@ -129,6 +129,14 @@ enum viv_err viv_store__lease_read(const struct viv_store__row *row, struct viv_
     return VIV_OK;
 }
 
+void viv_store__tell_holder(const struct viv_store__op *op, const struct viv_store__row *row)
+{
+    if (op->diag == NULL || op->mem == NULL || op->is_mem_own) return;
+    struct viv_lease *holder = viv_mem_try_take(op->mem, sizeof *holder);
+    if (holder != NULL && viv_store__lease_read(row, op->mem, false, holder) == VIV_OK)
+        op->diag->holder = holder;
+}
+
 static enum viv_err set_lease(struct viv_store__txn *txn, struct viv_store__row *row,
                               const struct viv_store__claim *claim, struct viv_mem *mem)
 {

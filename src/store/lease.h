@@ -39,6 +39,8 @@ enum viv_err viv_store__lease_read(const struct viv_store__row *row, struct viv_
 enum viv_err viv_store__attempt_begin(struct viv_store__txn *txn, struct viv_store__row *row,
                                       const struct viv_owner *owner,
                                       struct viv_mem *mem) VIV_MUST_CHECK;
+// Whose lease is in the way, into the diagnosis, where there is room for it.
+void viv_store__tell_holder(const struct viv_store__op *op, const struct viv_store__row *row);
 // How an attempt ended that did not end the process; no attempt is open: nothing.
 struct viv_store__attempt_end {
     const char *outcome; // failed, lost, handed_back

@@ -45,9 +45,11 @@ static enum viv_err run_fact(struct viv_store__op *op, struct viv_store__txn *tx
     const bool is_there = viv_row_has(&row, self->column);
     const struct viv_str found = viv_row_text(&row, self->column);
     const bool stays = (self->is_once && is_there) || viv_str_is_equal(found, self->text);
-    if (stays && self->other != VIV_OK && !viv_str_is_equal(found, self->text))
+    if (stays && self->other != VIV_OK && !viv_str_is_equal(found, self->text)) {
+        viv_store__tell_recorded(op, found);
         return viv_diag_set(diag, self->other, "recorded: %.*s", (int)viv_min_u64(found.n, 200),
                             found.p);
+    }
     if (!stays) {
         VIV_TRY(viv_store__row_touch(txn, &row));
         viv_row_set_text(&row, self->column, self->text);

@@ -86,7 +86,9 @@ static enum viv_err refuse(struct viv_store__txn *txn, struct viv_store__row *ro
                             (int)holder.n, holder.p),
                "it is told after the commit");
     self->is_refused = true;
-    return viv_row_limit_lease(txn, row) ? put_expiry(txn, row) : VIV_OK;
+    if (viv_row_limit_lease(txn, row)) VIV_TRY(put_expiry(txn, row));
+    viv_store__tell_holder(&self->op, row);
+    return VIV_OK;
 }
 
 static bool is_observed(const struct viv_store__row *row, const struct viv_lease *observed)
@@ -285,7 +287,8 @@ enum viv_err viv_store_release(struct viv_store *store, const struct viv_lease *
                                    .is_vital = true,
                                    .process = lease->id,
                                    .diag = err,
-                                   .mem = &mem},
+                                   .mem = &mem,
+                                   .is_mem_own = true},
                             .id = lease->id,
                             .fence = lease->f,
                             .release = release};

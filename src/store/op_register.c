@@ -88,6 +88,7 @@ static enum viv_err compare(struct viv_store__txn *txn, struct viv_store__row *r
 {
     VIV_TRY(viv_store__row_know(txn, row));
     if (strcmp(row->reg->hash, reg->hash) == 0) return VIV_OK;
+    viv_store__tell_recorded(txn->op, (struct viv_str){row->reg->text, row->reg->text_len});
     return viv_diag_set(diag, VIV_STORE_REGISTRATION, "%s is registered with other content",
                         reg->id);
 }

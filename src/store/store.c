@@ -19,6 +19,7 @@
 #include "store/row.h"
 #include "store/waits.h"
 #include <string.h>
+#include <unistd.h>
 
 enum { BATCH_MAX = 256, SERVER_BATCH_MAX = 64, READERS_MAX = 16 };
 enum { TIMEOUT_MS = 15000, RETRY_MS = 5, RETRY_MS_MAX = 500 };
@@ -36,8 +37,11 @@ struct viv_store {
     struct viv_store__cache *cache;
     struct viv_store__waits *waits;
     struct viv_store_opts opts; // with its defaults
+    int os_pid;                 // whose it is
     struct viv_mutex mutex;     // of all below
-    struct viv_cond reader_free;
+    struct viv_cond reader_free, idle;
+    uint32_t running; // calls
+    bool is_shut;
     struct lane writer, readers[READERS_MAX];
     struct viv_store__op *first, **last; // wait for the writer
 };
@@ -71,6 +75,11 @@ bool viv_store_has_failed(const struct viv_store *store)
 {
     // Relaxed: see viv_backend_note.
     return atomic_load_explicit(&store->backend->health, memory_order_relaxed) == VIV_HEALTH_FAILED;
+}
+
+enum viv_err viv_store_refusal(const struct viv_store *store)
+{
+    return store->backend->refusal;
 }
 
 enum viv_tier viv_store_tier(const struct viv_store *store)
@@ -140,6 +149,9 @@ static enum viv_err check_health(struct viv_store *store, struct viv_db *db, boo
     if (health == VIV_HEALTH_FAILED)
         return viv_diag_set(&db->detail, VIV_E_IO,
                             "the store failed before, or its file was replaced: open it again");
+    if (is_write && store->backend->refusal != VIV_OK)
+        return viv_diag_set(&db->detail, store->backend->refusal,
+                            "the store was opened to be read only");
     if (health == VIV_HEALTH_DAMAGED && is_write)
         return viv_diag_set(&db->detail, VIV_STORE_CORRUPT,
                             "the store is damaged, and can only be read");
@@ -160,7 +172,7 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
         op->err = VIV_OK;
         op->loaded_count = op->loaded_next = 0;
-        if (op->diag != NULL) op->diag->d.text[0] = '\0';
+        if (op->diag != NULL) *op->diag = (struct viv_store_diag){.retryable = false};
     }
     const struct viv_backend_ops *backend_ops = store->backend->ops;
     txn.is_tight =
@@ -357,6 +369,30 @@ static void read_apart(struct viv_store *store, struct viv_store__op *op, uint64
     viv_mutex_unlock(&store->mutex);
 }
 
+bool viv_store__is_of_another(const struct viv_store *store)
+{
+    return getpid() != store->os_pid;
+}
+
+// Whether a call may begin; it is counted then.
+static bool enter(struct viv_store *store)
+{
+    if (viv_store__is_of_another(store)) return false; // its locks are as they were at the fork
+    viv_mutex_lock(&store->mutex);
+    const bool is_open = !store->is_shut;
+    store->running += is_open;
+    viv_mutex_unlock(&store->mutex);
+    return is_open;
+}
+
+static void leave(struct viv_store *store)
+{
+    viv_mutex_lock(&store->mutex);
+    store->running--;
+    if (store->is_shut && store->running == 0) viv_cond_broadcast(&store->idle);
+    viv_mutex_unlock(&store->mutex);
+}
+
 enum viv_err viv_store__do(struct viv_store *store, struct viv_store__op *op)
 {
     const uint64_t end_ns =
@@ -366,10 +402,15 @@ enum viv_err viv_store__do(struct viv_store *store, struct viv_store__op *op)
     op->err = VIV_OK;
     viv_cond_init(&op->done);
     if (op->diag != NULL) *op->diag = (struct viv_store_diag){.retryable = false};
-    if (op->is_write || store->backend->readers == 0)
-        wait_in_queue(store, op, end_ns);
-    else
-        read_apart(store, op, end_ns);
+    if (!enter(store)) {
+        op->err = VIV_E_CLOSED;
+    } else {
+        if (op->is_write || store->backend->readers == 0)
+            wait_in_queue(store, op, end_ns);
+        else
+            read_apart(store, op, end_ns);
+        leave(store);
+    }
     if (op->err == VIV_OK || op->diag == NULL) return op->err;
     op->diag->retryable = op->err == VIV_E_BUSY || op->err == VIV_STORE_UNAVAILABLE;
     if (op->diag->d.text[0] == '\0')
@@ -417,6 +458,8 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
     fill_defaults(&store->opts);
     viv_mutex_init(&store->mutex);
     viv_cond_init(&store->reader_free);
+    viv_cond_init(&store->idle);
+    store->os_pid = getpid();
     store->last = &store->first;
     if (err != NULL) *err = (struct viv_store_diag){.retryable = false};
     enum viv_err result = viv_store__core_new(&store->core);
@@ -435,10 +478,22 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
     return VIV_OK;
 }
 
+void viv_store_shut(struct viv_store *store)
+{
+    if (viv_store__is_of_another(store)) return;
+    viv_mutex_lock(&store->mutex);
+    store->is_shut = true;
+    while (store->running > 0)
+        (void)viv_cond_wait(&store->idle, &store->mutex, VIV_FOREVER_NS);
+    viv_mutex_unlock(&store->mutex);
+    if (store->waits != NULL) viv_store__waits_stop(store->waits);
+}
+
 void viv_store_close(VIV_OWN struct viv_store *store)
 {
-    if (store == NULL) return;
-    viv_store__waits_close(store->waits); // which still reads
+    if (store == NULL || viv_store__is_of_another(store)) return;
+    viv_store_shut(store);
+    viv_store__waits_close(store->waits);
     VIV_ASSERT(store->first == NULL && !store->writer.is_busy);
     if (store->writer.db != NULL) store->writer.db->ops->close(store->writer.db);
     for (size_t i = 0; i < READERS_MAX; i++)

@@ -16,10 +16,15 @@
 #include "store/types.h"
 
 struct viv_store;
+struct viv_store__steps;
 
 struct viv_store_diag {
     struct viv_diag d;
     bool retryable;
+    // In the memory of the call, where it has one:
+    const struct viv_lease *holder; // STORE_LEASED: whose lease is live, without its token; or NULL
+    struct viv_str recorded; // JSON of what is there instead: STORE_EXTERNAL_REF, _REGISTRATION,
+                             // _KEY_CONFLICT (an event's payload); n == 0: none
 };
 
 // Clocks of tests; NULL functions: the host's.
@@ -36,23 +41,34 @@ struct viv_store_opts {
     uint64_t max_events;    // of one process; 0: 1,000,000
     uint64_t max_log_bytes; // of one process; 0: 1 GiB
     bool create;            // make it when it is not there
+    bool migrate;           // bring an older one to this program's version; nobody else may use it
+    bool read_only;         // nothing of it is written; what would is UNSUPPORTED
     bool event_feed;        // viv_store_events_feed works
     // Of a server behind a pooler, which passes no notifications on: a url that leads to it
     // straight; for one connection. n == 0: the store's own.
     struct viv_str listen_url;
     const struct viv_store_clock *clock;
+    const struct viv_store__steps *steps; // of tests; NULL: the program's (store/migrate.h)
 };
 
 // "memory:[NAME]": in this OS process, for tests; stores of one name are one. "sqlite:PATH".
 // Errors: INVAL (url), NOTFOUND (not there, and create is off), STORE_TIER, STORE_CORRUPT,
-// STORE_NEWER, IO, EXHAUSTED.
+// STORE_OLDER, STORE_NEWER, IO, EXHAUSTED. A newer store that this program can read is opened to be
+// read: what would write is STORE_NEWER.
 enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opts,
                             struct viv_store **out_store,
                             struct viv_store_diag *err) VIV_MUST_CHECK;
-// No call may be running, and none may come.
+// From now on calls are CLOSED; those that run have ended when it returns, and waits were told
+// CANCELLED. Any thread; again: nothing.
+void viv_store_shut(struct viv_store *store);
+// The same, and the handle is gone: no call may come any more. After fork a child may do nothing
+// with a handle but this, which then does nothing; other calls are CLOSED there.
 void viv_store_close(VIV_OWN struct viv_store *store);
 enum viv_tier viv_store_tier(const struct viv_store *store); // what it keeps, as found at opening
 
+// What a call that writes is refused with, of a handle that only reads: UNSUPPORTED, STORE_NEWER;
+// else VIV_OK.
+enum viv_err viv_store_refusal(const struct viv_store *store);
 // The device failed, or the file was moved or replaced: every call is IO until the store is closed
 // and opened again. A store that is only damaged can be read.
 bool viv_store_has_failed(const struct viv_store *store);

@@ -47,6 +47,7 @@ struct viv_store__op {
     struct viv_str process; // the only one whose row it locks, all in load; n == 0: unknown
     struct viv_store_diag *diag; // NULL: nobody asks
     struct viv_mem *mem;         // the caller's; where results lie
+    bool is_mem_own;             // or not: it ends with the call
     // What load asked for, where that is received ahead of run:
     struct viv_db_rows loaded[VIV_STORE_LOADS_MAX];
     uint32_t loaded_count, loaded_next;
@@ -60,6 +61,8 @@ struct viv_store__op {
 // Runs it, alone or together with others that wait, and waits for the end. Errors: its own; BUSY.
 enum viv_err viv_store__do(struct viv_store *store, struct viv_store__op *op) VIV_MUST_CHECK;
 
+// It was opened by a process that this one was forked from.
+bool viv_store__is_of_another(const struct viv_store *store);
 const struct viv_store__core *viv_store__core_of(const struct viv_store *store);
 const struct viv_store_opts *viv_store__opts_of(const struct viv_store *store);
 const char *viv_store__lease_domain(const struct viv_store *store);
@@ -91,6 +94,8 @@ enum viv_err viv_store__settle(struct viv_store__txn *txn, enum viv_err err) VIV
 // The operation at hand found that the store is damaged: it is only read from now on, and its
 // diagnosis says where.
 void viv_store__note_damage(struct viv_store__txn *txn, struct viv_backend *backend);
+// What is there instead, into the diagnosis, where there is room for it.
+void viv_store__tell_recorded(const struct viv_store__op *op, struct viv_str recorded);
 // Who waits for the process is told after the commit, here and elsewhere. Errors: EXHAUSTED.
 enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id) VIV_MUST_CHECK;
 // Fills wall_ms and lease_ms.

@@ -123,6 +123,14 @@ enum viv_err viv_store__know_now(struct viv_store__txn *txn)
     return VIV_OK;
 }
 
+// ---- details of an error ----
+
+void viv_store__tell_recorded(const struct viv_store__op *op, struct viv_str recorded)
+{
+    if (op->diag == NULL || op->mem == NULL || op->is_mem_own) return;
+    VIV_IGNORE(viv_store__copy(op->mem, recorded, &op->diag->recorded), "then without");
+}
+
 // ---- damage ----
 
 #define SQL_OF(name, sql) [VIV_STMT_##name] = (sql),

@@ -244,12 +244,13 @@ static void cancel_all_locked(struct viv_store__waits *waits)
     }
 }
 
-void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits)
+void viv_store__waits_stop(struct viv_store__waits *waits)
 {
-    if (waits == NULL) return;
     viv_mutex_lock(&waits->mutex);
+    const bool is_first = !waits->is_closing;
     waits->is_closing = true;
     viv_mutex_unlock(&waits->mutex);
+    if (!is_first) return;
     viv_poller_wake(waits->poller);
     if (waits->thread != NULL) viv_thread_join(waits->thread);
     if (waits->outgoing.len_bytes > 0) // of a call just before
@@ -259,6 +260,12 @@ void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits)
     waits->thread_id = viv_thread_id(); // it tells from now on
     cancel_all_locked(waits);
     viv_mutex_unlock(&waits->mutex);
+}
+
+void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits)
+{
+    if (waits == NULL) return;
+    viv_store__waits_stop(waits);
     drop_ref(waits);
 }
 
@@ -308,6 +315,7 @@ enum viv_err viv_store_wait_start(struct viv_store *store, const struct viv_wait
                                   struct viv_store_wait **out_wait)
 {
     struct viv_store__waits *waits = viv_store__waits_of(store);
+    if (viv_store__is_of_another(store)) return VIV_E_CLOSED;
     VIV_TRY(check_spec(spec));
     if (spec->name.n > VIV_WAIT_NAME_BYTES_MAX) return VIV_E_TOOBIG;
     struct viv_store_wait *wait = viv_try_alloc(sizeof *wait + spec->name.n, VIV_TAG_STORE);
@@ -356,6 +364,7 @@ void viv_store_wait_cancel(VIV_OWN struct viv_store_wait *wait)
 enum viv_err viv_store_watch(struct viv_store *store, void (*fn)(void *arg), void *arg)
 {
     struct viv_store__waits *waits = viv_store__waits_of(store);
+    if (viv_store__is_of_another(store)) return VIV_E_CLOSED;
     viv_mutex_lock(&waits->mutex);
     const enum viv_err err = fn == NULL ? VIV_OK : need_thread_locked(waits);
     if (err == VIV_OK) {

@@ -11,7 +11,9 @@ struct viv_store__waits;
 // Its thread starts with the first wait. backend, which outlives it, tells of others' commits.
 enum viv_err viv_store__waits_new(struct viv_store *store, struct viv_backend *backend,
                                   struct viv_store__waits **out_waits) VIV_MUST_CHECK;
-// All are told CANCELLED; blocks until the thread has ended. NULL is allowed.
+// All are told CANCELLED; blocks until the thread has ended. Any thread; again: nothing.
+void viv_store__waits_stop(struct viv_store__waits *waits);
+// The same. NULL is allowed.
 void viv_store__waits_close(VIV_OWN struct viv_store__waits *waits);
 // After a commit: the processes that it changed, each id with a final 0.
 void viv_store__waits_changed(struct viv_store__waits *waits, const char *ids, size_t bytes);

@@ -11,9 +11,11 @@ enum { BELL = 1 };                     // token of the back end's
 
 // ---- looking ----
 
+// CLOSED: the store is being shut, and tells all that still wait.
 static bool is_passing(enum viv_err err)
 {
-    return err == VIV_E_BUSY || err == VIV_E_EXHAUSTED || err == VIV_STORE_UNAVAILABLE;
+    return err == VIV_E_BUSY || err == VIV_E_CLOSED || err == VIV_E_EXHAUSTED ||
+           err == VIV_STORE_UNAVAILABLE;
 }
 
 // What is found out about one wait: over, or when it is to be looked at again at the latest.

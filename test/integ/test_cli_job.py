@@ -287,6 +287,8 @@ class Act(JobTest):
         self.assertEqual(self.lines("show", "a")[0]["holder"]["owner_id"], "o")
         self.assertEqual([row["phase"] for row in self.lines("list")], ["running"])
         self.errs(7, "leased", "job", "complete", "a", SUCCESS)
+        told = json.loads(self.viv("job", "complete", "--json", "a", SUCCESS).err)
+        self.assertEqual(told["holder"], {"owner_id": "o", "fence": 1, "expires_ms": 9223372036854775807})
         self.job("complete", "a", SUCCESS, "--force")
 
     def test_abandon(self):
@@ -367,6 +369,19 @@ class Store(JobTest):
         ended = self.viv("store", "check", "--json")
         self.assertEqual((ended.status, ended.err), (1, ""))
         self.assertEqual(json.loads(ended.out), {"rule": "I1", "text": "a: its log has a gap"})
+
+    def test_versions(self):
+        self.external("a")
+        self.assertEqual(json.loads(self.viv("store", "migrate", "--json").out), {"schema": 1})
+        with sqlite3.connect(self.dir / "s.db") as store:
+            store.execute("UPDATE meta SET value=2 WHERE key='schema'")
+        self.assertEqual([row["id"] for row in self.lines("list")], ["a"])  # it can be read, and not written
+        self.errs(8, "newer", "job", "cancel", "a")
+        self.refused(self.viv("worker", "--once"), 8, "newer")
+        with sqlite3.connect(self.dir / "s.db") as store:
+            store.execute("UPDATE meta SET value=2 WHERE key='min_reader'")
+        self.errs(8, "newer", "job", "list")
+        self.refused(self.viv("store", "migrate"), 8, "version 2")
 
     def test_gc(self):
         module = b"\0asm\1\0\0\0"

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "os/clock.h"
 #include "os/rand.h"
+#include "store/migrate.h"
 #include "store/postgres/schema.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 enum { READERS = 4, LOOK_MS = 5000 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
+#define STEP_NS (600 * VIV_NS_PER_SEC) // an index may be made
 
 struct backend {
     struct viv_backend base;
@@ -161,39 +163,88 @@ static enum viv_err make_order(struct backend *backend, struct viv_diag *diag)
     return ask_number(backend, "UPDATE meta SET value=$1 WHERE key='epoch'", hex, &nothing, diag);
 }
 
+static const char take_lock[] =
+    "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended('vivarium:'||$1,0))";
+
 // Who makes something holds a lock that ends with the transaction; the others find it made.
 static enum viv_err make(struct backend *backend,
                          enum viv_err (*find)(struct backend *, bool *, struct viv_diag *),
                          enum viv_err (*work)(struct backend *, struct viv_diag *),
                          struct viv_diag *diag)
 {
-    static const char lock[] =
-        "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended('vivarium:'||$1,0))";
     int64_t nothing;
     bool is_there;
     VIV_TRY(ask_number(backend, "BEGIN", NULL, &nothing, diag));
-    VIV_TRY(ask_number(backend, lock, backend->target.schema, &nothing, diag));
+    VIV_TRY(ask_number(backend, take_lock, backend->target.schema, &nothing, diag));
     VIV_TRY(find(backend, &is_there, diag));
     if (!is_there) VIV_TRY(work(backend, diag));
     return ask_number(backend, "COMMIT", NULL, &nothing, diag);
+}
+
+// ---- migrations: see store/migrate.h ----
+
+static enum viv_err begin_step(void *arg, struct viv_diag *diag)
+{
+    struct backend *backend = arg;
+    int64_t nothing;
+    VIV_TRY(ask_number(backend, "BEGIN", NULL, &nothing, diag));
+    VIV_TRY(ask_number(backend, "SET LOCAL statement_timeout=0", NULL, &nothing, diag));
+    return ask_number(backend, take_lock, backend->target.schema, &nothing, diag);
+}
+
+static enum viv_err commit_step(void *arg, struct viv_diag *diag)
+{
+    int64_t nothing;
+    return ask_number(arg, "COMMIT", NULL, &nothing, diag);
+}
+
+static void roll_back_step(void *arg)
+{
+    int64_t nothing;
+    VIV_IGNORE(ask_number(arg, "ROLLBACK", NULL, &nothing, NULL), "the connection ends soon");
+}
+
+static enum viv_err ask_step(void *arg, const char *sql, int64_t *out_number, struct viv_diag *diag)
+{
+    return ask_number(arg, sql, NULL, out_number, diag);
+}
+
+static enum viv_err run_step(void *arg, const char *sql, int64_t *out_changed,
+                             struct viv_diag *diag)
+{
+    struct backend *backend = arg;
+    const struct viv_pg__question question = {.sql = sql};
+    PGresult *result;
+    VIV_TRY(viv_pg__ask(backend->first, &question, viv_os_now_ns() + STEP_NS, &result, diag));
+    *out_changed = strtoll(PQcmdTuples(result), NULL, 10);
+    PQclear(result);
+    return VIV_OK;
 }
 
 static enum viv_err look_at(struct backend *backend, const struct viv_store_opts *opts,
                             struct viv_diag *diag)
 {
     bool is_there;
-    int64_t version;
     VIV_TRY(find_store(backend, &is_there, diag));
-    if (!is_there && !opts->create)
+    if (!is_there && (!opts->create || opts->read_only))
         return viv_diag_set(diag, VIV_E_NOTFOUND, "no store is in schema %s",
                             backend->target.schema);
     if (!is_there) VIV_TRY(make(backend, find_store, make_tables, diag));
-    VIV_TRY(ask_number(backend, "SELECT value FROM meta WHERE key='schema'", NULL, &version, diag));
-    if (version > VIV_PG_VERSION)
-        return viv_diag_set(diag, VIV_STORE_NEWER,
-                            "the store has version %lld; this program knows %d", (long long)version,
-                            VIV_PG_VERSION);
-    if (version < 1) return viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version");
+    const struct viv_store__migrator migrator = {.dialect = VIV_DIALECT_POSTGRES,
+                                                 .arg = backend,
+                                                 .begin = begin_step,
+                                                 .commit = commit_step,
+                                                 .rollback = roll_back_step,
+                                                 .ask = ask_step,
+                                                 .run = run_step};
+    struct viv_store_opts own = *opts;
+    own.migrate = opts->migrate || !is_there;
+    bool only_reads;
+    VIV_TRY(viv_store__version_settle(&migrator, &own, &only_reads, diag));
+    backend->base.refusal = only_reads        ? VIV_STORE_NEWER
+                            : opts->read_only ? VIV_E_UNSUPPORTED
+                                              : VIV_OK;
+    if (backend->base.refusal != VIV_OK) return VIV_OK;
     VIV_TRY(find_order(backend, &is_there, diag));
     if (!is_there) VIV_TRY(make(backend, find_order, make_order, diag));
     if (!opts->event_feed) return VIV_OK;

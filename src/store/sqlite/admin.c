@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 
 enum { FINDINGS_MAX = 100, EPOCH_BYTES = 8, BUSY_MS = 15000 };
 
@@ -108,6 +109,26 @@ static enum viv_err copy_to(sqlite3 *handle, const char *path, struct viv_store_
     return result;
 }
 
+// A copy that is larger than SQLite's cache was begun before its header was there, which asks for
+// seals.
+static enum viv_err seal_copy(const char *path)
+{
+    uint8_t page[VIV_SEAL_PAGE_BYTES];
+    const struct iovec part = {page, sizeof page};
+    const int fd = viv_os_open(path, O_RDWR, 0);
+    if (fd < 0) return VIV_E_IO;
+    ssize_t len;
+    for (off_t at = 0; (len = viv_os_preadv(fd, &part, 1, at)) == (ssize_t)sizeof page;
+         at += VIV_SEAL_PAGE_BYTES) {
+        if (!viv_seal_page(page, at)) continue;
+        len = viv_os_pwritev(fd, &part, 1, at);
+        if (len != (ssize_t)sizeof page) break;
+    }
+    VIV_IGNORE(viv_os_close(fd), "it is synced later");
+    if (len == -ENOSPC) return VIV_STORE_NO_SPACE;
+    return len == 0 ? VIV_OK : VIV_E_IO;
+}
+
 // A copy is another store, as far as cursors go; writing that also brings it to the disk.
 static enum viv_err renew_epoch(const char *path, struct viv_store_diag *err)
 {
@@ -152,6 +173,7 @@ enum viv_err viv_store_backup(struct viv_str url, struct viv_str path, struct vi
     (void)viv_os_unlinkat(AT_FDCWD, part, 0); // of a copy that was broken off
     enum viv_err result = copy_to(handle, part, err);
     (void)sqlite3_close(handle);
+    if (result == VIV_OK) result = seal_copy(part);
     if (result == VIV_OK) result = renew_epoch(part, err);
     if (result == VIV_OK) result = sync_file(part);
     if (result == VIV_OK && viv_os_renameat(AT_FDCWD, part, AT_FDCWD, to) < 0) result = VIV_E_IO;

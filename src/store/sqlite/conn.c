@@ -371,7 +371,7 @@ enum viv_err viv_sqlite__connect(struct viv_sqlite *store, int flags,
     forget_rows(conn);
     int code =
         sqlite3_open_v2(store->path, &conn->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI,
-                        store->lock_fd < 0 ? NULL : VIV_SEAL_VFS);
+                        store->is_file ? VIV_SEAL_VFS : NULL);
     if (code == SQLITE_OK) code = configure(conn);
     if (code != SQLITE_OK) {
         const enum viv_err result = viv_sqlite__fail(err, conn->handle, code, "opening the store");

@@ -71,6 +71,16 @@ static int break_seal(uint8_t *page, sqlite3_int64 at)
     return is_good ? SQLITE_OK : SQLITE_IOERR_DATA;
 }
 
+bool viv_seal_page(uint8_t *page, int64_t at)
+{
+    static const uint8_t none[VIV_SEAL_BYTES];
+    uint8_t *seal = page + VIV_SEAL_PAGE_BYTES - VIV_SEAL_BYTES;
+    const uint64_t sum = sum_of(page, at);
+    if (memcmp(seal, none, VIV_SEAL_BYTES) != 0) return false;
+    memcpy(seal, &sum, VIV_SEAL_BYTES);
+    return true;
+}
+
 // ---- a file ----
 
 static int do_close(sqlite3_file *base)

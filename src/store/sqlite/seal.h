@@ -11,6 +11,9 @@
 #define VIV_SEAL_VFS "viv-seal"
 enum viv_err viv_seal_register(void) VIV_MUST_CHECK;
 
+// A page as it is in a file. True: it had no seal, and has one now.
+bool viv_seal_page(uint8_t *page, int64_t at);
+
 // A new database has room for seals if it is made with these.
 enum { VIV_SEAL_BYTES = 8, VIV_SEAL_PAGE_BYTES = 4096 };
 enum { VIV_SQLITE_APPLICATION = 0x56697653 }; // "VivS", in a store's header

@@ -11,9 +11,11 @@
 #include "os/file.h"
 #include "os/local.h"
 #include "os/rand.h"
+#include "store/migrate.h"
 #include "store/sqlite/memory.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/seal.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +43,8 @@ static enum viv_err connect_base(struct viv_backend *base, bool is_write, struct
 {
     struct viv_sqlite__conn *conn = NULL;
     (void)is_write;
-    VIV_TRY(viv_sqlite__connect(store_of(base), SQLITE_OPEN_READWRITE, &conn, err));
+    const int flags = store_of(base)->is_read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    VIV_TRY(viv_sqlite__connect(store_of(base), flags, &conn, err));
     if (!viv_sqlite__are_files_there(store_of(base))) { // it may be connected to another
         viv_backend_note(base, VIV_HEALTH_FAILED);
         conn->base.ops->close(&conn->base);
@@ -134,26 +137,83 @@ static enum viv_err create(struct viv_sqlite__conn *conn, struct viv_store_diag 
                              : viv_sqlite__fail(err, conn->handle, code, "making the store");
 }
 
-// Nothing is written to a file that is not ours.
-static enum viv_err look_at(struct viv_sqlite__conn *conn, bool *out_is_new,
-                            struct viv_store_diag *err)
+// ---- versions ----
+
+static enum viv_err told(const struct viv_sqlite__conn *conn, int code, struct viv_diag *diag)
 {
-    struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    int64_t application = 0, tables = 0, version = 0;
+    const enum viv_err err = viv_sqlite__translate(code);
+    return err == VIV_OK ? err : viv_diag_set(diag, err, "%s", sqlite3_errmsg(conn->handle));
+}
+
+static enum viv_err begin_step(void *arg, struct viv_diag *diag)
+{
+    struct viv_sqlite__conn *conn = arg; // which holds the writer's lock
+    const int code = sqlite3_exec(conn->handle, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    return told(conn, code, diag);
+}
+
+static enum viv_err commit_step(void *arg, struct viv_diag *diag)
+{
+    struct viv_sqlite__conn *conn = arg;
+    const int code = sqlite3_exec(conn->handle, "COMMIT", NULL, NULL, NULL);
+    return told(conn, code, diag);
+}
+
+static void roll_back_step(void *arg)
+{
+    struct viv_sqlite__conn *conn = arg;
+    if (!sqlite3_get_autocommit(conn->handle))
+        (void)sqlite3_exec(conn->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static enum viv_err ask_step(void *arg, const char *sql, int64_t *out_number, struct viv_diag *diag)
+{
+    struct viv_sqlite__conn *conn = arg;
+    const enum viv_err err = ask_number(conn->handle, sql, out_number);
+    return err == VIV_OK ? err : viv_diag_set(diag, err, "%s", sqlite3_errmsg(conn->handle));
+}
+
+static enum viv_err run_step(void *arg, const char *sql, int64_t *out_changed,
+                             struct viv_diag *diag)
+{
+    struct viv_sqlite__conn *conn = arg;
+    const int before = sqlite3_total_changes(conn->handle);
+    const int code = sqlite3_exec(conn->handle, sql, NULL, NULL, NULL);
+    *out_changed = sqlite3_total_changes(conn->handle) - before;
+    return told(conn, code, diag);
+}
+
+// Nothing is written to a file that is not ours.
+static enum viv_err look_at(struct viv_sqlite__conn *conn, bool *out_is_new, struct viv_diag *diag)
+{
+    int64_t application = 0, tables = 0;
     sqlite3 *handle = conn->handle;
     enum viv_err result = ask_number(handle, "PRAGMA application_id", &application);
     if (result == VIV_OK)
         result = ask_number(handle, "SELECT count(*) FROM sqlite_schema", &tables);
     if (result != VIV_OK) return viv_diag_set(diag, result, "not a database, or a damaged one");
     *out_is_new = application == 0 && tables == 0;
-    if (*out_is_new) return VIV_OK;
-    if (application != VIV_SQLITE_APPLICATION)
-        return viv_diag_set(diag, VIV_STORE_CORRUPT, "a database, but not a store");
-    VIV_TRY(ask_number(handle, "SELECT value FROM meta WHERE key='schema'", &version));
-    if (version > VIV_SQLITE_VERSION)
-        return viv_diag_set(diag, VIV_STORE_NEWER,
-                            "the store has version %lld; this program knows %d", (long long)version,
-                            VIV_SQLITE_VERSION);
+    if (*out_is_new || application == VIV_SQLITE_APPLICATION) return VIV_OK;
+    return viv_diag_set(diag, VIV_STORE_CORRUPT, "a database, but not a store");
+}
+
+// Of a store that is there or was just made.
+static enum viv_err settle_version(struct viv_sqlite__conn *conn, struct viv_store_opts opts,
+                                   bool is_new, struct viv_diag *diag)
+{
+    bool only_reads;
+    const struct viv_store__migrator migrator = {.dialect = VIV_DIALECT_SQLITE,
+                                                 .arg = conn,
+                                                 .begin = begin_step,
+                                                 .commit = commit_step,
+                                                 .rollback = roll_back_step,
+                                                 .ask = ask_step,
+                                                 .run = run_step};
+    opts.migrate = opts.migrate || is_new;
+    VIV_TRY(viv_store__version_settle(&migrator, &opts, &only_reads, diag));
+    if (!only_reads) return VIV_OK;
+    conn->store->is_read_only = true;
+    conn->store->base.refusal = VIV_STORE_NEWER;
     return VIV_OK;
 }
 
@@ -168,27 +228,45 @@ static enum viv_err make_room_for_seals(struct viv_sqlite__conn *conn, struct vi
     return code == SQLITE_OK ? VIV_OK : viv_sqlite__fail(err, conn->handle, code, "its pages");
 }
 
+static enum viv_err make(struct viv_sqlite__conn *conn, struct viv_store_diag *err)
+{
+    VIV_TRY(make_room_for_seals(conn, err));
+    const int code = conn->store->is_file
+                         ? sqlite3_exec(conn->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL)
+                         : SQLITE_OK;
+    if (code != SQLITE_OK) return viv_sqlite__fail(err, conn->handle, code, "write-ahead log");
+    return create(conn, err);
+}
+
+// What one that was not made now may lack.
+static enum viv_err complete(struct viv_sqlite__conn *conn, const struct viv_store_opts *opts,
+                             struct viv_store_diag *err)
+{
+    int code = SQLITE_OK;
+    if (conn->store->is_file) // a copy has no log yet
+        code = sqlite3_exec(conn->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+    if (code == SQLITE_OK && opts->event_feed)
+        code = sqlite3_exec(conn->handle, VIV_STORE_FEED_INDEX, NULL, NULL, NULL);
+    return code == SQLITE_OK ? VIV_OK
+                             : viv_sqlite__fail(err, conn->handle, code, "preparing the store");
+}
+
 static enum viv_err prepare_file(struct viv_sqlite__conn *conn, const struct viv_store_opts *opts,
                                  struct viv_store_diag *err)
 {
     bool is_new = false;
-    VIV_TRY(look_at(conn, &is_new, err));
-    if (is_new && !opts->create)
-        return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_NOTFOUND, "no store is there");
-    if (is_new) VIV_TRY(make_room_for_seals(conn, err));
-    if (conn->store->lock_fd >= 0) {
-        const int code = sqlite3_exec(conn->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
-        if (code != SQLITE_OK) return viv_sqlite__fail(err, conn->handle, code, "write-ahead log");
-    }
-    if (is_new) VIV_TRY(create(conn, err));
-    const int code = opts->event_feed
-                         ? sqlite3_exec(conn->handle, VIV_STORE_FEED_INDEX, NULL, NULL, NULL)
-                         : SQLITE_OK;
-    if (code != SQLITE_OK) return viv_sqlite__fail(err, conn->handle, code, "feed of events");
-    if (conn->store->lock_fd < 0) return VIV_OK;
+    struct viv_diag *diag = err == NULL ? NULL : &err->d;
+    VIV_TRY(look_at(conn, &is_new, diag));
+    if (is_new && (!opts->create || opts->read_only))
+        return viv_diag_set(diag, VIV_E_NOTFOUND, "no store is there");
+    if (is_new) VIV_TRY(make(conn, err));
+    VIV_TRY(settle_version(conn, *opts, is_new, diag));
+    if (!conn->store->is_read_only) VIV_TRY(complete(conn, opts, err));
+    if (!conn->store->is_file) return VIV_OK;
     int64_t rows; // the first read makes the log and its index
     VIV_TRY(ask_number(conn->handle, "SELECT count(*) FROM meta", &rows));
-    return viv_sqlite__know_files(conn->store);
+    const enum viv_err known = viv_sqlite__know_files(conn->store);
+    return conn->store->is_read_only ? VIV_OK : known; // there may be no log
 }
 
 static struct viv_sqlite *new_backend(const struct viv_store_opts *opts)
@@ -245,36 +323,61 @@ enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_
     return VIV_OK;
 }
 
+// The lock beside the file, and what the file system keeps.
+static enum viv_err find_place(struct viv_sqlite *store, const struct viv_store_opts *opts,
+                               struct viv_diag *diag)
+{
+    static const uint64_t tmpfs = 0x01021994, ramfs = 0x858458F6;
+    struct stat found; // the lock of a store that is there is made again when it is missing
+    uint64_t type = 0;
+    const bool is_there = viv_os_fstatat(AT_FDCWD, store->path, &found, 0) == 0;
+    if (!is_there && opts->read_only)
+        return viv_diag_set(diag, VIV_E_NOTFOUND, "%s: no store is there", store->path);
+    if (!opts->read_only)
+        VIV_TRY(viv_sqlite__open_lock(store, opts->create || is_there, &type, diag));
+    if (type == tmpfs || type == ramfs) store->is_synced = false;
+    store->base.tier = store->is_synced ? VIV_TIER_DURABLE : VIV_TIER_PROCESS;
+    return VIV_OK;
+}
+
+static enum viv_err open_file(struct viv_sqlite *store, const struct viv_store_opts *opts,
+                              struct viv_store_diag *err)
+{
+    const int flags = opts->read_only ? SQLITE_OPEN_READONLY
+                      : opts->create  ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                      : SQLITE_OPEN_READWRITE;
+    enum viv_err result = open_first(store, opts, flags, err);
+    if (result == VIV_STORE_NO_SPACE && viv_sqlite__free_reserve(store)) { // for the log's index
+        store->first->base.ops->close(&store->first->base);
+        store->first = NULL;
+        result = open_first(store, opts, flags, err);
+    }
+    if (store->is_read_only) return result;
+    if (result == VIV_OK && opts->create) result = viv_sqlite__sync_folder(store->path);
+    if (result == VIV_OK) viv_sqlite__make_reserve(store);
+    if (result == VIV_OK) viv_notice_open(&store->notice, store->path);
+    return result;
+}
+
 enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_opts *opts,
                                     struct viv_backend **out_backend, struct viv_store_diag *err)
 {
-    static const uint64_t tmpfs = 0x01021994, ramfs = 0x858458F6;
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
-    uint64_t fs_type = 0;
     if (path.n == 0 || path.n + 32 > VIV_SQLITE_PATH_BYTES || memchr(path.p, '\0', path.n) != NULL)
         return viv_diag_set(diag, VIV_E_INVAL, "sqlite: not a path");
     VIV_TRY(viv_seal_register());
     struct viv_sqlite *store = new_backend(opts);
     if (store == NULL) return VIV_E_EXHAUSTED;
-    store->is_synced = opts->tier != VIV_TIER_PROCESS;
-    store->base.readers = READERS;
     (void)snprintf(store->path, sizeof store->path, "%.*s", (int)path.n, path.p);
-    struct stat found; // the lock of a store that is there is made again when it is missing
-    const bool is_there = viv_os_fstatat(AT_FDCWD, store->path, &found, 0) == 0;
-    enum viv_err result = viv_sqlite__open_lock(store, opts->create || is_there, &fs_type, diag);
-    if (fs_type == tmpfs || fs_type == ramfs) store->is_synced = false;
-    store->base.tier = store->is_synced ? VIV_TIER_DURABLE : VIV_TIER_PROCESS;
-    const int flags = SQLITE_OPEN_READWRITE | (opts->create ? SQLITE_OPEN_CREATE : 0);
-    if (result == VIV_OK) result = open_first(store, opts, flags, err);
-    if (result == VIV_STORE_NO_SPACE && viv_sqlite__free_reserve(store)) { // for the log's index
-        store->first->base.ops->close(&store->first->base);
-        result = open_first(store, opts, flags, err);
-    }
-    if (result == VIV_OK) viv_sqlite__make_reserve(store);
-    if (result == VIV_OK && opts->create) result = viv_sqlite__sync_folder(store->path);
-    if (result == VIV_OK) result = viv_os_boot_id(store->base.lease_domain);
+    store->is_synced = opts->tier != VIV_TIER_PROCESS;
+    store->is_file = true;
+    store->is_read_only = opts->read_only;
+    store->base.readers = READERS;
+    store->base.refusal = opts->read_only ? VIV_E_UNSUPPORTED : VIV_OK;
     store->base.ops = &file_ops;
-    if (result == VIV_OK) viv_notice_open(&store->notice, store->path);
+    enum viv_err result = find_place(store, opts, diag);
+    if (result == VIV_OK) result = open_file(store, opts, err);
+    if (result == VIV_OK) result = viv_os_boot_id(store->base.lease_domain);
     if (result != VIV_OK) {
         close_backend(&store->base);
         return result;

@@ -28,6 +28,8 @@ struct viv_sqlite {
     char path[VIV_SQLITE_PATH_BYTES]; // or the URI of a database in memory
     struct viv_sqlite__conn *first;   // keeps a database in memory alive, and a file checked
     int lock_fd;                      // -1: in memory. Of who leads
+    bool is_file;                     // else in memory
+    bool is_read_only;                // nothing is written, no file beside it is made
     bool is_tight;                    // the reserve is gone. Of who leads
     bool is_synced;                   // every commit reaches the disk
     struct viv_sqlite__file files[VIV_SQLITE_FILES];

@@ -89,7 +89,8 @@ static size_t allow(struct pg_proxy *proxy, enum pg_direction direction, size_t 
                     bool *out_is_cut)
 {
     viv_mutex_lock(&proxy->mutex);
-    if (proxy->kill_nth > 0 && --proxy->kill_nth == 0) CHECK(kill(proxy->victim, SIGKILL) == 0);
+    if (proxy->kill_nth == 1) CHECK(kill(proxy->victim, SIGKILL) == 0);
+    if (proxy->kill_nth > 0) proxy->kill_nth--;
     int64_t *left = &proxy->left[direction];
     *out_is_cut = *left >= 0 && (size_t)*left <= len;
     if (*out_is_cut) {
@@ -186,6 +187,11 @@ void pg_proxy_kill(struct pg_proxy *proxy, int os_pid, uint64_t nth)
     proxy->kill_nth = nth;
     viv_mutex_unlock(&proxy->mutex);
 }
+
+const char pg_proxy_wait_for_victim[] =
+    "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS("
+    "SELECT FROM pg_stat_activity WHERE application_name='victim'); PERFORM pg_sleep(0.01); END "
+    "LOOP; END $$";
 
 void pg_proxy_hold(struct pg_proxy *proxy, bool is_on)
 {

@@ -19,6 +19,8 @@ bool pg_proxy_cut(struct pg_proxy *proxy, enum pg_direction direction, int64_t a
 bool pg_proxy_was_cut(struct pg_proxy *proxy);
 // Kills the OS process when the nth piece of data from now passes, in either direction; 0: nobody.
 void pg_proxy_kill(struct pg_proxy *proxy, int os_pid, uint64_t nth);
+// SQL that waits until the server knows that connections with application_name=victim are gone.
+extern const char pg_proxy_wait_for_victim[];
 // While it is on, a cut lets nobody connect again.
 void pg_proxy_hold(struct pg_proxy *proxy, bool is_on);
 

@@ -62,6 +62,13 @@ void store_furnish(struct rig *rig)
     atomic_fetch_add(&rig->wall_ms, 1000);
 }
 
+void store_furnish_free(struct rig *rig)
+{
+    store_furnish(rig);
+    RIG_OK(viv_store_release(rig->store, &kept.held, NULL, NULL, &rig->diag));
+    RIG_OK(viv_store_release(rig->store, &kept.dead, NULL, NULL, &rig->diag));
+}
+
 // ---- operations ----
 
 static enum viv_err do_register(struct rig *rig)

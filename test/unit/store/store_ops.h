@@ -18,6 +18,8 @@ extern const size_t store_op_count;
 // Processes that wait, that run, that have ended; grants, a wake, a promise, a blob. What
 // operations need of it (fences, tokens) is kept until the next furnishing, over closing and forks.
 void store_furnish(struct rig *rig);
+// The same, without leases: what a store looks like on whatever host it is opened.
+void store_furnish_free(struct rig *rig);
 // The same text for the same state; in the rig's memory. A view is a part of it, by one kind of
 // read.
 const char *store_dump(struct rig *rig);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stores whose OS process is killed while it writes, and stores that several OS processes write at
-// once (as cases 100 and 109 ask, without counting each call yet): what was acknowledged is there,
-// logs have no gap, a retry under the same key is one event.
+// Stores whose OS process is killed while it writes, at any time: what was acknowledged is there,
+// logs have no gap, a retry under the same key is one event. Killed at each call: test_kill.c.
 #include "store_rig.h"
 
 #include "harness/check.h"
@@ -13,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KILLS = 25, PROCESSES = 3, APPENDS = 60 };
+enum { KILLS = 25 };
 
 static void append_key(struct rig *rig, uint64_t number)
 {
@@ -111,43 +110,10 @@ static void case_100_killed_while_it_appends(struct rig *rig)
     RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
 }
 
-static void case_109_several_os_processes(struct rig *rig)
-{
-    pid_t children[PROCESSES];
-    rig_register(rig, "a", "rerunnable", RIG_TYPES);
-    viv_store_close(rig->store);
-    for (int i = 0; i < PROCESSES; i++) {
-        children[i] = fork();
-        CHECK(children[i] >= 0);
-        if (children[i] != 0) continue;
-        CHECK(viv_store_open(str(rig->url), &rig->opts, &rig->store, NULL) == VIV_OK);
-        for (int n = 0; n < APPENDS; n++) {
-            CHECK(rig_append(rig, "a", "e", "1", NULL, NULL) == VIV_OK);
-            viv_mem_reset(&rig->mem);
-        }
-        (void)kill(getpid(), SIGKILL); // all is acknowledged: nothing may be missing
-    }
-    for (int i = 0; i < PROCESSES; i++) {
-        int status;
-        CHECK(waitpid(children[i], &status, 0) == children[i]);
-        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    }
-    RIG_OK(viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag));
-    assert_int_equal(rig_get(rig, "a").last_seq, PROCESSES * APPENDS);
-    struct viv_events events;
-    RIG_OK(viv_store_events_recent(rig->store, str("a"), PROCESSES * APPENDS, &rig->mem, &events,
-                                   &rig->diag));
-    for (size_t i = 0; i < events.count; i++)
-        assert_int_equal(events.items[i].seq, i + 1);
-    assert_int_equal(events.count, PROCESSES * APPENDS);
-    expect_sound_file();
-}
-
 int main(void)
 {
     static const struct rig_named cases[] = {
         RIG_KEPT_CASE(case_100_killed_while_it_appends),
-        RIG_ONLY_CASE(case_109_several_os_processes, RIG_SQLITE),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

@@ -104,7 +104,7 @@ static void expect_right_or_corrupt(struct rig *rig, struct expected *expected, 
         return;
     }
     for (size_t i = 0; i < store_view_count(); i++) {
-        const char *text;
+        const char *text = "";
         const enum viv_err err = store_view(rig, i, &text);
         if (err == VIV_STORE_CORRUPT) {
             is_damaged = true;
@@ -116,6 +116,7 @@ static void expect_right_or_corrupt(struct rig *rig, struct expected *expected, 
             fail_msg("%s: view %zu: %s: %s", what, i, viv_err_name(err), rig->diag.d.text);
         } else {
             expected->right++;
+            CHECK(expected->views[i] != NULL);
             if (strcmp(text, expected->views[i]) != 0)
                 fail_msg("%s: view %zu: %s, not %s", what, i, text, expected->views[i]);
         }

@@ -4,10 +4,17 @@
 #include "shim_vfs.h"
 #include "store_ops.h"
 
+#include "os/fault.h"
 #include "store/wait.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+static void run(const char *command)
+{
+    if (system(command) != 0) fail_msg("%s", command);
+}
 
 // ---- 103 ----
 
@@ -155,12 +162,60 @@ static void case_103_a_checkpoint_fails(struct rig *rig)
     }
 }
 
-// ---- files that are moved ----
+// ---- the system's own calls: files beside the database ----
 
-static void run(const char *command)
+// Opened or not, nothing is lost or left behind, and the next one works.
+static void each_system_call_of_opening_fails_once(struct rig *rig)
 {
-    if (system(command) != 0) fail_msg("%s", command);
+    bool was_hit = true;
+    int failed = 0;
+    store_make_template(rig);
+    for (uint64_t n = 1; was_hit; n++) {
+        assert_true(n < 200);
+        store_copy_template();
+        if (n % 2 == 0) run("rm store/s.db.lock store/s.db.reserve store/s.db.wake");
+        viv_fault_set("*", n, n % 3 == 0 ? ENOSPC : EIO);
+        const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &rig->store, &rig->diag);
+        was_hit = viv_fault_hit();
+        viv_fault_set("*", 0, 0);
+        failed += err != VIV_OK;
+        if (err != VIV_OK)
+            assert_true(was_hit && (err == VIV_E_IO || err == VIV_STORE_NO_SPACE));
+        else
+            viv_store_close(rig->store);
+        store_open(rig);
+        RIG_OK(rig_append(rig, "idle", "f", "1", NULL, NULL));
+        assert_int_equal(access("store/s.db.reserve", F_OK), 0);
+        viv_store_close(rig->store);
+        viv_mem_reset(&rig->mem);
+    }
+    assert_true(failed >= 4); // the lock, its file system, the files, the boot
+    store_copy_template();
+    store_open(rig);
 }
+
+static void each_system_call_of_an_append_fails_once(struct rig *rig)
+{
+    bool was_hit = true;
+    int failed = 0;
+    uint64_t done = 0;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    for (uint64_t n = 1; was_hit; n++) {
+        assert_true(n < 100);
+        viv_fault_set("*", n, EIO);
+        const enum viv_err err = rig_append(rig, "a", "e", "1", NULL, NULL);
+        was_hit = viv_fault_hit();
+        viv_fault_set("*", 0, 0);
+        done += err == VIV_OK;
+        failed += err != VIV_OK;
+        if (err != VIV_OK) RIG_ERR(err, VIV_E_IO);
+        rig_reopen(rig); // a file that cannot be looked at is taken to be another
+        assert_int_equal(rig_get(rig, "a").last_seq, done);
+    }
+    assert_true(failed >= 4); // the lock, and a look at each file
+}
+
+// ---- files that are moved ----
 
 static void a_file_is_moved_or_replaced(struct rig *rig)
 {
@@ -242,6 +297,8 @@ int main(void)
         RIG_ONLY_CASE(case_102_no_write_finds_space_any_more, RIG_SQLITE),
         RIG_ONLY_CASE(case_103_a_sync_fails, RIG_SQLITE),
         RIG_ONLY_CASE(case_103_a_checkpoint_fails, RIG_SQLITE),
+        RIG_ONLY_CASE(each_system_call_of_opening_fails_once, RIG_SQLITE),
+        RIG_ONLY_CASE(each_system_call_of_an_append_fails_once, RIG_SQLITE),
         RIG_ONLY_CASE(a_file_is_moved_or_replaced, RIG_SQLITE),
         RIG_ONLY_CASE(a_waiter_hears_that_the_file_is_another, RIG_SQLITE),
         RIG_ONLY_CASE(a_lock_file_that_is_removed_is_made_again, RIG_SQLITE),

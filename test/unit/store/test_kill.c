@@ -128,12 +128,6 @@ static void case_100_killed_while_the_log_is_moved(struct rig *rig)
 
 // ---- a server ----
 
-// Until the server knows that the killed process is gone.
-static const char wait_for_server[] =
-    "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS("
-    "SELECT FROM pg_stat_activity WHERE application_name='victim'); PERFORM pg_sleep(0.01); END "
-    "LOOP; END $$";
-
 static void empty_server(struct rig *rig)
 {
     char sql[512];
@@ -169,7 +163,7 @@ static void kill_on_server(struct rig *rig, struct pg_proxy *proxy, const char *
     pg_proxy_kill(proxy, 0, 0);
     close(fds[0]);
     close(fds[1]);
-    rig_server_run(rig->url, wait_for_server);
+    rig_server_run(rig->url, pg_proxy_wait_for_victim);
     const char *found = store_dump(rig);
     const bool is_before = strcmp(found, before) == 0;
     store_expect_sound(rig);

@@ -94,7 +94,7 @@ static void urls_that_lead_nowhere(struct rig *rig)
 static void case_098_a_store_of_a_later_version(struct rig *rig)
 {
     const struct viv_store_opts opts = {.create = true};
-    run_sql(rig, "UPDATE meta SET value='2' WHERE key='schema'");
+    run_sql(rig, "UPDATE meta SET value='2' WHERE key IN('schema','min_reader')");
     assert_int_equal(try_open(rig, rig->url, &opts), VIV_STORE_NEWER);
     run_sql(rig, "DELETE FROM meta WHERE key='schema'");
     assert_int_equal(try_open(rig, rig->url, &opts), VIV_STORE_CORRUPT);

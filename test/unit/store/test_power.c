@@ -65,6 +65,7 @@ static void make_history(struct rig *rig, struct history *history)
     size_t order[STEPS_MAX];
     for (size_t i = 0; i < store_op_count; i++) {
         const size_t at = (size_t)rand() % (i + 1);
+        order[i] = i;
         order[i] = order[at];
         order[at] = i;
     }
