@@ -118,7 +118,8 @@ class NativeTest(unittest.TestCase):
                      "struct viv_native_list list;"):
             self.assertIn(line, files["native.h"])
         for line in ("VIV_NATIVE_ROW_REQUIRED | VIV_NATIVE_ROW_PROBE", ".max = UINT64_C(4194304)", ".ceiling = UINT64_C(120000)",
-                     ".by_default = UINT64_C(5)", ".max = UINT64_C(18446744073709551615)", ".count_max = 7"):
+                     ".by_default = UINT64_C(5)", ".max = UINT64_C(18446744073709551615)", ".count_max = 7",
+                     'words_how[] = {"a", "b", NULL}'):
             self.assertIn(line, files["native.c"])
 
     def test_refused(self):

@@ -37,6 +37,9 @@ struct viv_store_opts {
     uint64_t max_log_bytes; // of one process; 0: 1 GiB
     bool create;            // make it when it is not there
     bool event_feed;        // viv_store_events_feed works
+    // Of a server behind a pooler, which passes no notifications on: a url that leads to it
+    // straight; for one connection. n == 0: the store's own.
+    struct viv_str listen_url;
     const struct viv_store_clock *clock;
 };
 

@@ -8,6 +8,7 @@
 #include "store/postgres/schema.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { READERS = 4, LOOK_MS = 5000 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
@@ -15,6 +16,7 @@ enum { READERS = 4, LOOK_MS = 5000 };
 struct backend {
     struct viv_backend base;
     struct viv_pg__target target;
+    struct viv_pg__target listen; // url NULL: the same
     PGconn *first;                // made when the store was opened; the writer's. NULL: taken
     struct viv_pg__server server; // of the first
     struct viv_pg__notice notice; // of the thread of waits
@@ -45,6 +47,7 @@ static void close_backend(VIV_OWN struct viv_backend *base)
     PQfinish(backend->first);
     viv_pg__notice_deinit(&backend->notice);
     viv_pg__target_deinit(&backend->target);
+    viv_pg__target_deinit(&backend->listen);
     viv_free(backend, sizeof *backend, VIV_TAG_STORE);
 }
 
@@ -198,6 +201,24 @@ static enum viv_err look_at(struct backend *backend, const struct viv_store_opts
     return is_there ? VIV_OK : make(backend, find_feed, make_feed, diag);
 }
 
+// Where it listens is the same database, whatever leads there: its schema is the store's.
+static enum viv_err init_listen(struct backend *backend, const struct viv_store_opts *opts,
+                                struct viv_diag *diag)
+{
+    static const char *const schemes[] = {"postgres:", "postgresql:"};
+    const struct viv_str url = opts->listen_url;
+    for (size_t i = 0; i < VIV_COUNT_OF(schemes); i++) {
+        const size_t len = strlen(schemes[i]);
+        if (url.n < len || memcmp(url.p, schemes[i], len) != 0) continue;
+        const struct viv_str rest = {url.p + len, url.n - len};
+        VIV_TRY(viv_pg__target_init(&backend->listen, rest, opts, diag));
+        memcpy(backend->listen.schema, backend->target.schema, sizeof backend->listen.schema);
+        backend->notice.target = &backend->listen;
+        return VIV_OK;
+    }
+    return viv_diag_set(diag, VIV_E_INVAL, "listen_url: not postgres://…");
+}
+
 enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,
                                       struct viv_backend **out_backend, struct viv_store_diag *err)
 {
@@ -208,6 +229,7 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
         .ops = &backend_ops, .readers = READERS, .is_server = true, .look_ms = LOOK_MS};
     backend->notice.target = &backend->target;
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
+    if (result == VIV_OK && opts->listen_url.n > 0) result = init_listen(backend, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
                                  &backend->server, diag);
