@@ -4,6 +4,7 @@
 #include "cli/cmd_worker.h"
 
 #include "cli/job.h"
+#include "cli/worker_door.h"
 #include "cli/worker_kernel.h"
 #include "ctl/launch_native.h"
 #include "os/file.h"
@@ -30,6 +31,7 @@ struct worker {
     const char *node, *tier;
     bool once, shows_lines;
     struct viv_worker_kernel kernel;
+    struct viv_worker_door *door;
     struct viv_launch_native *launch;
     struct viv_worker *worker;
     char host[NODE_BYTES];
@@ -135,21 +137,26 @@ static int run_worker(struct worker *self)
 static int run(struct worker *self)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
+    struct viv_diag diag = {""};
     viv_os_ignore_sigpipe();
     enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
     if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel);
-    const struct viv_launch_config config = {
+    if (err == VIV_OK) err = viv_worker_door_open(self->job.store, &self->door, &diag);
+    struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
         .native = self->kernel.native,
         .env = self->kernel.env,
         .ttl_ms = self->ttl_ns == UINT64_MAX ? 0 : (int64_t)(self->ttl_ns / VIV_NS_PER_MS),
         .told = note_run,
         .arg = self};
+    if (err == VIV_OK) viv_worker_door_describe(self->door, &config.door);
     if (err == VIV_OK) err = viv_launch_native_open(&config, &self->launch);
-    const int status = err == VIV_OK ? run_worker(self)
-                                     : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err,
-                                                      "cannot start: %s", viv_err_text(err));
+    const int status = err == VIV_OK
+                           ? run_worker(self)
+                           : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
+                                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
     viv_launch_native_close(self->launch);
+    viv_worker_door_close(self->door);
     viv_worker_kernel_close(&self->kernel);
     return status;
 }

@@ -26,8 +26,8 @@ void viv_launch__refuse(struct viv_launch_refusal *refusal, const char *class, c
 void viv_launch__refuse_err(struct viv_launch_refusal *refusal, enum viv_err err,
                             const char *detail);
 
-// Into the block, which is empty. False: it is refused.
-bool viv_launch__block(const struct viv_run *run, struct viv_buf *block,
+// Into the block, which is empty; address: VIV_JOB_SOCKET, "" for none. False: it is refused.
+bool viv_launch__block(const struct viv_run *run, const char *address, struct viv_buf *block,
                        enum viv_launch_result *out_result, struct viv_launch_refusal *refusal);
 
 // Of a program that has ended: the await output, appended to out. Errors: EXHAUSTED.

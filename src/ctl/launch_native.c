@@ -21,6 +21,7 @@ struct job {
     struct viv_list node;
     struct viv_run *run;
     struct viv_buf block;
+    char address[VIV_LAUNCH_ADDRESS_BYTES]; // of its door; "": none is open
     enum viv_launch_result result;
     struct viv_native_call call;
     struct viv_native_ref ref;
@@ -70,6 +71,20 @@ static void tell_refusal(const struct viv_launch_native *launch, const struct jo
     char text[sizeof job->refusal.message + 64];
     (void)snprintf(text, sizeof text, "%s: %s", job->refusal.code, job->refusal.message);
     tell(launch, job, text);
+}
+
+static enum viv_err open_door(const struct viv_launch_native *launch, struct job *job)
+{
+    const struct viv_launch_door *door = &launch->config.door;
+    return door->open == NULL ? VIV_OK : door->open(door->arg, job->run, job->address);
+}
+
+// Before its run is told to have ended.
+static void close_door(const struct viv_launch_native *launch, struct job *job)
+{
+    const struct viv_launch_door *door = &launch->config.door;
+    if (job->address[0] != '\0') door->close(door->arg, job->run);
+    job->address[0] = '\0';
 }
 
 static void free_job(VIV_OWN struct job *job)
@@ -222,6 +237,7 @@ static void tell_end(const struct viv_launch_native *launch, const struct job *j
 // Off the list already: no order comes any more.
 static void end_job(struct viv_launch_native *launch, VIV_OWN struct job *job)
 {
+    close_door(launch, job);
     tell_end(launch, job);
     if (job->refusal.code != NULL)
         viv_run_failed(job->run, job->refusal.class, job->refusal.code, job->refusal.message);
@@ -327,15 +343,19 @@ static void spawn(void *arg, struct viv_run *run)
     viv_buf_init(&job->block, VIV_TAG_CTL);
     job->run = run;
     job->deadman_ms = viv_run_live_until_ms(run);
-    if (viv_launch__block(run, &job->block, &job->result, &job->refusal))
+    enum viv_err err = open_door(launch, job);
+    if (err != VIV_OK)
+        viv_launch__refuse(&job->refusal, "unavailable", "no_socket", "%s", viv_err_text(err));
+    else if (viv_launch__block(run, job->address, &job->block, &job->result, &job->refusal))
         post_and_wait(launch, job);
     if (job->refusal.code != NULL) {
+        close_door(launch, job);
         tell_refusal(launch, job);
         viv_run_failed(run, job->refusal.class, job->refusal.code, job->refusal.message);
         free_job(job);
         return;
     }
-    const enum viv_err err = store_guard(launch, job);
+    err = store_guard(launch, job);
     if (err == VIV_OK) tell(launch, job, NULL);
     if (err != VIV_OK)
         viv_launch__refuse(&job->refusal, "unavailable", "no_guard", "%s", viv_err_text(err));
