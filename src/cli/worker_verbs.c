@@ -40,7 +40,7 @@ static enum viv_err reach(const struct viv_door_call *call, const char *right,
     json_t *list;
     const struct viv_str id = arg(call, "id");
     *out_id = id;
-    if (id.n == call->id.n && memcmp(id.p, call->id.p, id.n) == 0) return VIV_OK;
+    if (id.p != NULL && id.n == call->id.n && memcmp(id.p, call->id.p, id.n) == 0) return VIV_OK;
     VIV_TRY(own_scope(call, &scope));
     VIV_TRY(viv_store_has_grant(call->store, &scope, id, call->mem, &has, &rights, call->diag));
     if (!has) return VIV_E_NOTFOUND;
