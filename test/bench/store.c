@@ -272,6 +272,8 @@ const struct bench store_benches[] = {
     {"store", "parked", {.count = 10000}, bench_parked, false},
     {"store", "sweep", {.count = 1000000}, bench_sweep, false},
     {"store", "log", {.count = 1000000}, bench_log, false},
+    {"store", "lease_postgres", {.count = 500}, bench_lease_postgres, false},
     {"store", "restart", {.count = 10000}, bench_restart, false},
+    {"store", "takeover", {.count = 10000}, bench_takeover, false},
     {0},
 };

@@ -43,6 +43,8 @@ void bench_wait(const struct bench_options *options);
 void bench_parked(const struct bench_options *options);
 void bench_sweep(const struct bench_options *options);
 void bench_log(const struct bench_options *options);
+void bench_lease_postgres(const struct bench_options *options);
+void bench_takeover(const struct bench_options *options);
 void bench_restart(const struct bench_options *options);
 
 void bench_append_postgres(const struct bench_options *options);

@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claims, ends and renewals of leases, and writers beside a reader of the feed (durable.md 8).
-#include "store.h"
+#include "store_lease.h"
 
 #include "os/clock.h"
 #include "os/thread.h"
 #include "store/list.h"
-#include "store/queue.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TTL_MS INT64_C(600000)
-#define OUTPUT                                                                                     \
-    "{\"type\":\"success\",\"value\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}"
-enum { WRITERS = 16, ID = 24 };
-
 static const struct viv_owner owner = {.owner_id = {"node", 4}};
 
 // ---- claim ----
 
-static double claim_through(const struct bench_options *options)
+double store_claim_through(const struct bench_options *options)
 {
     struct viv_mem mem;
     viv_mem_init(&mem, VIV_TAG_TEST);
@@ -66,21 +61,14 @@ void bench_claim(const struct bench_options *options)
 {
     store_open_file();
     const struct bench_result results[] = {
-        {"store.claim.rate", "1/s", bench_median(claim_through, options), 0, 0, false},
-        {"store.claim.of_raw", "", bench_median_ratio(claim_through, claim_raw, options), 0, 0.7,
-         true}};
+        {"store.claim.rate", "1/s", bench_median(store_claim_through, options), 0, 0, false},
+        {"store.claim.of_raw", "", bench_median_ratio(store_claim_through, claim_raw, options), 0,
+         0.7, true}};
     store_emit(options, "claim", results, VIV_COUNT_OF(results));
     store_close_file();
 }
 
 // ---- complete ----
-
-struct batch {
-    struct viv_mem mem; // of the leases
-    struct viv_lease *leases;
-    const struct viv_lease **pointers;
-    uint64_t count;
-};
 
 static struct viv_str registration_of(struct viv_mem *mem, int part, uint64_t number)
 {
@@ -94,8 +82,8 @@ static struct viv_str registration_of(struct viv_mem *mem, int part, uint64_t nu
 }
 
 struct starter {
-    struct batch *batch;
-    struct viv_mem mem;
+    struct store_batch *batch;
+    struct viv_mem *mem;
     int part;
     uint64_t from, to;
 };
@@ -106,54 +94,55 @@ static void start_some(void *arg)
     struct viv_start_lease lease = {.owner = owner, .ttl_ms = TTL_MS};
     for (uint64_t i = self->from; i < self->to; i++) {
         struct viv_started started;
-        const struct viv_start start = {.registration = registration_of(&self->mem, self->part, i),
+        const struct viv_start start = {.registration = registration_of(self->mem, self->part, i),
                                         .lease = &lease};
-        BENCH_TRY(viv_store_start(store, &start, &self->mem, &started, NULL));
+        BENCH_TRY(viv_store_start(store, &start, self->mem, &started, NULL));
         self->batch->leases[i] = started.lease;
         self->batch->pointers[i] = &self->batch->leases[i];
     }
 }
 
-// Processes that are leased; by several threads, whose transactions go together.
-static void make_batch(struct batch *batch, struct starter starters[WRITERS], uint64_t count)
+// By several threads, whose transactions go together.
+void store_make_batch(struct store_batch *batch, uint64_t count)
 {
     static int part; // ids of another batch are others
-    struct viv_thread *threads[WRITERS];
-    *batch = (struct batch){.count = count};
+    struct viv_thread *threads[STORE_STARTERS];
+    struct starter starters[STORE_STARTERS];
+    *batch = (struct store_batch){.count = count};
     batch->leases = calloc(count, sizeof *batch->leases);
     batch->pointers = calloc(count, sizeof *batch->pointers);
     if (batch->leases == NULL || batch->pointers == NULL) bench_die("memory", VIV_E_EXHAUSTED);
     part++;
-    for (uint64_t i = 0; i < WRITERS; i++) {
+    for (uint64_t i = 0; i < STORE_STARTERS; i++) {
+        viv_mem_init(&batch->mems[i], VIV_TAG_TEST);
         starters[i] = (struct starter){.batch = batch,
+                                       .mem = &batch->mems[i],
                                        .part = part,
-                                       .from = count * i / WRITERS,
-                                       .to = count * (i + 1) / WRITERS};
-        viv_mem_init(&starters[i].mem, VIV_TAG_TEST);
+                                       .from = count * i / STORE_STARTERS,
+                                       .to = count * (i + 1) / STORE_STARTERS};
         BENCH_TRY(viv_thread_start("starter", 0, start_some, &starters[i], &threads[i]));
     }
-    for (int i = 0; i < WRITERS; i++)
+    for (int i = 0; i < STORE_STARTERS; i++)
         viv_thread_join(threads[i]);
 }
 
-static void drop_batch(struct batch *batch, struct starter starters[WRITERS])
+void store_drop_batch(struct store_batch *batch)
 {
-    for (int i = 0; i < WRITERS; i++)
-        viv_mem_deinit(&starters[i].mem);
+    for (int i = 0; i < STORE_STARTERS; i++)
+        viv_mem_deinit(&batch->mems[i]);
     free(batch->leases);
     free(batch->pointers);
 }
 
-static double complete_through(const struct bench_options *options)
+double store_complete_through(const struct bench_options *options)
 {
-    struct batch batch;
-    struct starter starters[WRITERS];
+    struct store_batch batch;
     struct viv_mem mem;
-    make_batch(&batch, starters, options->count);
+    store_make_batch(&batch, options->count);
     viv_mem_init(&mem, VIV_TAG_TEST);
     const uint64_t begin_ns = viv_os_now_ns();
     for (uint64_t i = 0; i < options->count; i++) {
-        const struct viv_complete complete = {.output = store_str(OUTPUT),
+        const struct viv_complete complete = {.output = store_str(STORE_OUTPUT),
                                               .authority = store_str("{\"type\":\"lease\"}"),
                                               .fence = &batch.leases[i].f};
         BENCH_TRY(viv_store_complete(store, batch.leases[i].id, &complete, &mem, NULL, NULL));
@@ -161,13 +150,9 @@ static double complete_through(const struct bench_options *options)
     }
     const double rate = store_rate(options->count, begin_ns);
     viv_mem_deinit(&mem);
-    drop_batch(&batch, starters);
+    store_drop_batch(&batch);
     return rate;
 }
-
-#define RAW_PAYLOAD                                                                                \
-    "{\"await_output\":" OUTPUT ",\"completion_authority\":{\"fence\":1,\"type\":\"lease\"}}"
-#define RAW_SEMANTICS "{\"terminal\":{\"await_output\":" OUTPUT ",\"state\":\"completed\"}}"
 
 static double complete_raw(const struct bench_options *options)
 {
@@ -176,19 +161,18 @@ static double complete_raw(const struct bench_options *options)
         [BEGIN] = "BEGIN IMMEDIATE",
         [READ] = "SELECT birth,last_seq,lease_token,fence,lease_exp FROM proc WHERE id=?1",
         [POSITION] = "UPDATE meta SET value=value+1 WHERE key='position' RETURNING value",
-        [EVENT] =
-            "INSERT INTO event(birth,seq,type,key,hash,at_ms,position,payload,semantics) "
-            "SELECT birth,last_seq+1,'process.completed','viv:terminal:process.completed',"
-            "printf('%064d',0),?2,?3,'" RAW_PAYLOAD "','" RAW_SEMANTICS "' FROM proc WHERE id=?1",
+        [EVENT] = "INSERT INTO event(birth,seq,type,key,hash,at_ms,position,payload,semantics) "
+                  "SELECT birth,last_seq+1,'process.completed','viv:terminal:process.completed',"
+                  "printf('%064d',0),?2,?3,'" STORE_RAW_PAYLOAD "','" STORE_RAW_SEMANTICS
+                  "' FROM proc WHERE id=?1",
         [ROW] = "UPDATE proc SET state=1,exec=0,last_seq=last_seq+1,log_bytes=log_bytes+150,"
                 "updated_ms=?2,position=?3,lease_owner=NULL,lease_inc=NULL,lease_live=NULL,"
                 "lease_token=NULL,lease_claimed=NULL,lease_ttl=NULL,lease_exp=NULL,lease_dom=NULL,"
                 "wait=NULL,terminal_seq=last_seq+1 WHERE id=?1",
         [COMMIT] = "COMMIT"};
-    struct batch batch;
-    struct starter starters[WRITERS];
+    struct store_batch batch;
     sqlite3_stmt *stmts[COUNT];
-    make_batch(&batch, starters, options->count);
+    store_make_batch(&batch, options->count);
     sqlite3 *handle = store_connect();
     for (int s = 0; s < COUNT; s++)
         stmts[s] = store_prepare(handle, texts[s]);
@@ -206,7 +190,7 @@ static double complete_raw(const struct bench_options *options)
     for (int s = 0; s < COUNT; s++)
         (void)sqlite3_finalize(stmts[s]);
     (void)sqlite3_close(handle);
-    drop_batch(&batch, starters);
+    store_drop_batch(&batch);
     return rate;
 }
 
@@ -214,9 +198,9 @@ void bench_complete(const struct bench_options *options)
 {
     store_open_file();
     const struct bench_result results[] = {
-        {"store.complete.rate", "1/s", bench_median(complete_through, options), 0, 0, false},
-        {"store.complete.of_raw", "", bench_median_ratio(complete_through, complete_raw, options),
-         0, 0.7, true}};
+        {"store.complete.rate", "1/s", bench_median(store_complete_through, options), 0, 0, false},
+        {"store.complete.of_raw", "",
+         bench_median_ratio(store_complete_through, complete_raw, options), 0, 0.7, true}};
     store_emit(options, "complete", results, VIV_COUNT_OF(results));
     store_close_file();
 }
@@ -225,11 +209,10 @@ void bench_complete(const struct bench_options *options)
 
 static double measure_renewals(const struct bench_options *options)
 {
-    struct batch batch;
-    struct starter starters[WRITERS];
+    struct store_batch batch;
     double values[BENCH_RUNS];
     struct viv_renewed *renewed = calloc(options->count, sizeof *renewed);
-    make_batch(&batch, starters, options->count);
+    store_make_batch(&batch, options->count);
     const struct viv_renewal renewal = {batch.pointers, batch.count, TTL_MS};
     for (int i = 0; i < BENCH_RUNS; i++) {
         const uint64_t begin_ns = viv_os_now_ns();
@@ -238,7 +221,7 @@ static double measure_renewals(const struct bench_options *options)
         if (renewed[batch.count - 1].status != VIV_OK) bench_die("renewed", VIV_STORE_FENCED);
     }
     free(renewed);
-    drop_batch(&batch, starters);
+    store_drop_batch(&batch);
     return bench_sort_median(values, BENCH_RUNS);
 }
 
