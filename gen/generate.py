@@ -22,13 +22,13 @@ class TableError(Exception):
     """A row that breaks the rules of its table."""
 
 
-def rows(path, columns):
-    """Yields (line number, cells) of every row that is not a comment."""
+def rows(path, columns, optional=0):
+    """Yields (line number, cells) of every row that is not a comment; as many optional columns may follow."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) != columns:
+        if not columns <= len(cells) <= columns + optional:
             raise TableError(f"{path}:{number}: {len(cells)} columns where {columns} are due")
         if not all(cells):
             raise TableError(f"{path}:{number}: an empty column")

@@ -4,7 +4,7 @@
 
 Usage: guestops.py --tables DIR --out DIR
 
-Writes guestops.h (numbers, sizes of arguments and results, offsets of their fields). A row that breaks the rules of the
+Writes guestops.h (numbers and names, sizes of arguments and results, offsets of their fields). A row that breaks the rules of the
 table stops the build with file and line.
 """
 
@@ -56,7 +56,7 @@ def read_ops(path):
 
 
 def make_header(ops):
-    body = ["enum viv_guestop {"]
+    body = ['#include "base/defs.h"', "", "enum viv_guestop {"]
     body += [f"    VIV_GUESTOP_{op['name'].upper()} = {op['number']}, // {op['text']}" for op in ops]
     body += ["};", "", "// _BYTES: of all fields, without what follows; _AT: where a field begins.", "enum {"]
     for op in ops:
@@ -65,7 +65,10 @@ def make_header(ops):
             stem = f"VIV_GUESTOP_{op['name'].upper()}_{part.upper()}"
             body += [f"    {stem}_BYTES = {size},"]
             body += [f"    {stem}_{name.upper()}_AT = {offset}," for _, name, offset in fields]
-    body += ["};", ""]
+    body += ["};", "", "// \"host\": none of the table's.", "static inline const char *viv_guestop_name(uint32_t op)", "{",
+             "    switch (op) {"]
+    body += [f"    case VIV_GUESTOP_{op['name'].upper()}:\n        return \"{op['name']}\";" for op in ops]
+    body += ["    default:", "        return \"host\";", "    }", "}", ""]
     return header("guestops.tab", "VIV_GEN_GUESTOPS_H", "\n".join(body)).replace("generate.py", "guestops.py")
 
 

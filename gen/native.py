@@ -147,7 +147,7 @@ def make_source(fields):
     for row in fields:
         if row["words"]:
             words = ", ".join(c_string(word) for word in row["words"])
-            lines += [f"static const char *const words_{row['name']}[] = {{{words}}};"]
+            lines += [f"static const char *const words_{row['name']}[] = {{{words}, NULL}};"]
     lines += ["", "const struct viv_native_row viv_native_rows[VIV_NATIVE_KEYS_END] = {"]
     for row in fields:
         flags = " | ".join(f"VIV_NATIVE_ROW_{FLAGS[flag]}" for flag in row["flags"]) or "0"

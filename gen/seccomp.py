@@ -20,11 +20,11 @@ from generate import HEAD, TableError, header, rows
 NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
 NUMBER = re.compile(r"(0x[0-9a-f]+|[0-9]+)\Z")
 CONDITION = re.compile(r"arg([0-5])(?:/(0x[0-9a-f]+))?(?:=([0-9a-fx,]+))?\Z")
-LEVELS = ("default", "strict")
+LEVELS = ("default", "strict", "tcp")
 ARCHES = (("x86_64", 0xC000003E, 0x40000000), ("arm64", 0xC00000B7, None))  # AUDIT_ARCH_*; from where x32 starts
 NUMBER_END = 1024  # numbers of rows are below
 RETURNS = {"allow": 0x7FFF0000, "eperm": 0x00050000 | 1, "enosys": 0x00050000 | 38, "kill": 0x80000000}
-UNKNOWN = {"default": "allow", "strict": "enosys"}
+UNKNOWN = {"default": "allow", "strict": "enosys", "tcp": "allow"}
 # Instructions of classic BPF; offsets into struct seccomp_data.
 LOAD, AND, JUMP, JEQ, JGE, JSET, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
 NR_AT, ARCH_AT, ARGS_AT = 0, 4, 16
@@ -63,12 +63,13 @@ def read_calls(path):
     """{(arch, level): {number: verdict}}"""
     calls = {(arch, level): {} for arch, _, _ in ARCHES for level in LEVELS}
     names = set()
-    for line, (name, *numbers_and_cells) in rows(path, 5):
+    for line, (name, *numbers_and_cells) in rows(path, 5, 1):
         where = f"{path}:{line}"
         if not NAME.match(name) or name in names:
             raise TableError(f"{where}: not a new name of a call: {name}")
         names.add(name)
-        verdicts = [read_verdict(cell, where) for cell in numbers_and_cells[2:]]
+        cells = numbers_and_cells[2:]
+        verdicts = [read_verdict(cell, where) for cell in (*cells, cells[0])[:len(LEVELS)]]
         for (arch, _, _), text in zip(ARCHES, numbers_and_cells[:2]):
             if text == "-":
                 continue
@@ -184,7 +185,13 @@ SEARCH_NOTE = "// Each row: operation, distance if true, distance if false, oper
 HEADER = """#include "base/defs.h"
 #include <linux/filter.h>
 
-enum viv_seccomp_level {{ VIV_SECCOMP_DEFAULT, VIV_SECCOMP_STRICT, VIV_SECCOMP_LEVELS }};
+// TCP: default, and of the Internet's sockets those of TCP only, whose ports Landlock can see.
+enum viv_seccomp_level {{
+    VIV_SECCOMP_DEFAULT,
+    VIV_SECCOMP_STRICT,
+    VIV_SECCOMP_TCP,
+    VIV_SECCOMP_LEVELS
+}};
 enum viv_seccomp_arch {{ VIV_SECCOMP_X86_64, VIV_SECCOMP_ARM64, VIV_SECCOMP_ARCHES }};
 
 enum {{ VIV_SECCOMP_LENGTH_MAX = {longest} }};

@@ -78,7 +78,7 @@ class GuestopsTest(unittest.TestCase):
         self.assertEqual(status, 0)
         for line in ("VIV_GUESTOP_A = 1, // first", "VIV_GUESTOP_A_ARGS_BYTES = 8,", "VIV_GUESTOP_A_ARGS_Z_AT = 5,",
                      "VIV_GUESTOP_A_RESULT_BYTES = 0,", "VIV_GUESTOP_B = 5, // last", "VIV_GUESTOP_B_ARGS_BYTES = 8,",
-                     "VIV_GUESTOP_B_RESULT_V_AT = 0,"):
+                     "VIV_GUESTOP_B_RESULT_V_AT = 0,", 'return "a";', 'return "b";', 'return "host";'):
             self.assertIn(line, text)
 
     def test_broken(self):
@@ -118,7 +118,8 @@ class NativeTest(unittest.TestCase):
                      "struct viv_native_list list;"):
             self.assertIn(line, files["native.h"])
         for line in ("VIV_NATIVE_ROW_REQUIRED | VIV_NATIVE_ROW_PROBE", ".max = UINT64_C(4194304)", ".ceiling = UINT64_C(120000)",
-                     ".by_default = UINT64_C(5)", ".max = UINT64_C(18446744073709551615)", ".count_max = 7"):
+                     ".by_default = UINT64_C(5)", ".max = UINT64_C(18446744073709551615)", ".count_max = 7",
+                     'words_how[] = {"a", "b", NULL}'):
             self.assertIn(line, files["native.c"])
 
     def test_refused(self):

@@ -81,7 +81,7 @@ enum { VIV_CHAN_OP_READ, VIV_CHAN_OP_WRITE, VIV_CHAN_OP_DRAIN }; // viv_op.what
 
 // What one turn under the lock leaves to be done without it.
 struct viv_chan_turn {
-    struct viv_wakes wakes;
+    struct viv_wake_list wakes;
     bool is_more;          // there is more to settle
     bool is_over;          // an orphan that is drained
     bool needs_descs;      // … after growing

@@ -28,7 +28,7 @@ static struct viv_op *first_op(const struct viv_list *list)
 }
 
 // Off the queue, and counted so.
-static void complete(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+static void complete(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes)
 {
     if (op->what == VIV_CHAN_OP_DRAIN) {
         ((struct viv_chan *)op->obj)->drain_count--;
@@ -169,7 +169,7 @@ static void settle_obj(void *obj)
     viv_chan__finish_turn(end->chan, &turn);
 }
 
-static void fail_op(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+static void fail_op(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes)
 {
     struct viv_chan *chan = ((struct viv_chan_end *)op->obj)->chan;
     viv_spin_lock(&chan->lock);
@@ -179,7 +179,7 @@ static void fail_op(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes
 
 const struct viv_op_class viv_chan__end_class = {.fail = fail_op, .settle = settle_obj};
 
-static void fail_drain(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+static void fail_drain(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes)
 {
     struct viv_chan *chan = op->obj;
     viv_spin_lock(&chan->lock);
@@ -191,7 +191,7 @@ const struct viv_op_class viv_chan__drain_class = {.fail = fail_drain};
 
 // Parked operations of an end that closes; false: wakes are full, there are more.
 static bool fail_some_locked(const struct viv_chan *chan, struct viv_chan_end *end,
-                             struct viv_wakes *wakes)
+                             struct viv_wake_list *wakes)
 {
     struct viv_list *at = end->writer_id == 0 ? end->ops.next : chan->writes.next, *next;
     for (; end->op_count != 0; at = next) {

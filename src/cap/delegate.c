@@ -77,11 +77,12 @@ void viv_del__rehang(struct viv_delegation *delegation, struct viv_session *give
 static void stop_expiry(struct viv_delegation *delegation)
 {
     struct viv_later *later = delegation->expiry;
+    struct viv_reg *reg = later->reg;
     delegation->expiry = NULL;
-    viv_spin_lock(&later->reg->lock);
-    viv_later__drop(later);
-    viv_spin_unlock(&later->reg->lock);
-    viv_later__cancel(later);
+    viv_spin_lock(&reg->lock);
+    const bool is_started = viv_later__drop(later);
+    viv_spin_unlock(&reg->lock);
+    if (is_started) viv_later__cancel(later);
 }
 
 static void unlink_one(struct viv_delegation *delegation)

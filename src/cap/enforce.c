@@ -65,7 +65,9 @@ static const char *judge_pattern(const struct viv_enforce_probe *probe, enum how
     case BY_NET:
         if (!viv_address_is_tcp_ports(pattern))
             return "a program is held to TCP ports only, not to addresses, names or UDP";
-        return probe->landlock_abi >= LANDLOCK_NET ? NULL : "this kernel cannot filter TCP ports";
+        return probe->landlock_abi >= LANDLOCK_NET && probe->has_seccomp
+                   ? NULL
+                   : "this kernel cannot filter TCP ports";
     case BY_SIGNALS:
         return probe->has_seccomp ? NULL : "this kernel has no seccomp";
     case NEVER:

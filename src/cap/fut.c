@@ -115,6 +115,15 @@ bool viv_fut__ready(struct viv_fut *fut)
     return is_told;
 }
 
+bool viv_fut__is_pending(struct viv_fut *fut)
+{
+    viv_spin_lock(&fut->futs->lock);
+    const bool is_ready = fut->is_ready;
+    viv_spin_unlock(&fut->futs->lock);
+    // Relaxed: it says that there is a result, and none is read.
+    return !is_ready && !atomic_load_explicit(&fut->is_final, memory_order_relaxed);
+}
+
 void viv_fut__unready(struct viv_fut *fut)
 {
     viv_spin_lock(&fut->futs->lock);
@@ -127,7 +136,7 @@ static bool on_done(struct viv_op *op)
     return viv_fut__ready(VIV_CONTAINER_OF(op, struct viv_fut, op));
 }
 
-enum viv_err viv_fut__new(struct viv_htab *tab, const struct viv_fut_class *class,
+enum viv_err viv_fut__new(struct viv_htab *tab, uint32_t guestop, const struct viv_fut_class *class,
                           viv_handle *out_hdl, struct viv_fut **out_fut)
 {
     struct viv_futs *futs = viv_futs__of(tab);
@@ -139,6 +148,7 @@ enum viv_err viv_fut__new(struct viv_htab *tab, const struct viv_fut_class *clas
     fut->futs = futs;
     fut->tab = tab;
     fut->class = class;
+    fut->guestop = guestop;
     atomic_init(&fut->ref_count, 1);
     viv_op_init(&fut->op, futs->proc);
     fut->op.done = on_done;
@@ -163,7 +173,7 @@ static void close_fut(void *obj, enum viv_close_why why)
     struct viv_fut *fut = obj;
     (void)why;
     retire(fut);
-    if (!fut->is_final) (void)fut->class->drop(fut);
+    if (!viv_fut__is_final(fut)) (void)fut->class->drop(fut);
 }
 
 static void destroy_fut(void *obj)
@@ -202,7 +212,7 @@ struct viv_fut_result viv_fut_create(struct viv_htab *tab, struct viv_guest_mem 
 // The result of one that has it, or the next step.
 static enum viv_err step(struct viv_fut *fut, uint8_t *out, size_t cap_bytes, size_t *out_len)
 {
-    if (!fut->is_final) return fut->class->poll(fut, out, cap_bytes, out_len);
+    if (!viv_fut__is_final(fut)) return fut->class->poll(fut, out, cap_bytes, out_len);
     if (fut->err != VIV_OK) return fut->err;
     *out_len = fut->has_value ? sizeof(fut->value) : 0;
     if (*out_len > cap_bytes) return VIV_E_TOOSMALL;
@@ -254,7 +264,7 @@ struct viv_fut_result viv_fut_poll(struct viv_htab *tab, struct viv_guest_mem me
         if (err == VIV_E_TOOSMALL) return result_of(VIV_FUT_TOO_SMALL, len);
         if (err == VIV_E_AGAIN && register_task(fut, task)) return result_of(VIV_FUT_PENDING, 0);
     } while (err == VIV_E_AGAIN);
-    fut->is_final = true;
+    viv_fut__set_final(fut);
     take(tab, hdl);
     return err == VIV_OK ? result_of(VIV_FUT_READY, len) : failed(err);
 }
@@ -269,8 +279,8 @@ struct viv_fut_result viv_fut_drop(struct viv_htab *tab, struct viv_guest_mem me
     if (bytes == NULL) return failed(VIV_E_FAULT);
     size_t len = 0;
     unregister(fut);
-    bool has_happened = fut->is_final ? fut->err == VIV_OK : fut->class->drop(fut);
-    fut->is_final = true;
+    bool has_happened = viv_fut__is_final(fut) ? fut->err == VIV_OK : fut->class->drop(fut);
+    viv_fut__set_final(fut);
     if (has_happened && step(fut, bytes, cap_bytes, &len) != VIV_OK) { // not taken
         len = 0;
         has_happened = !fut->is_handle;
@@ -318,7 +328,7 @@ enum viv_err viv_fut_new(struct viv_htab *tab, viv_fut_late late, void *arg, viv
 {
     static const struct viv_fut_class class = {.poll = poll_outside, .drop = drop_outside};
     struct viv_fut *fut;
-    VIV_TRY(viv_fut__new(tab, &class, out_hdl, &fut));
+    VIV_TRY(viv_fut__new(tab, 0, &class, out_hdl, &fut));
     fut->late = late;
     fut->late_arg = arg;
     // Relaxed: the table holds one.

@@ -36,9 +36,10 @@ struct viv_fut {
     struct viv_futs *futs;             // counted; immutable
     struct viv_htab *tab;              // immutable
     const struct viv_fut_class *class; // immutable
+    uint32_t guestop;                  // enum viv_guestop; 0: the host's; immutable
     _Atomic uint32_t ref_count;
     // The instance's own thread:
-    bool is_final; // err and value are the result
+    _Atomic bool is_final; // err and value are the result; for listings, any thread's to read
     bool has_value, is_handle;
     enum viv_err err;
     uint32_t value;
@@ -58,11 +59,23 @@ struct viv_fut {
 };
 
 // A future of a class in the table; its operation has not begun.
-enum viv_err viv_fut__new(struct viv_htab *tab, const struct viv_fut_class *class,
+enum viv_err viv_fut__new(struct viv_htab *tab, uint32_t guestop, const struct viv_fut_class *class,
                           viv_handle *out_hdl, struct viv_fut **out_fut) VIV_MUST_CHECK;
+// Own thread.
+static inline bool viv_fut__is_final(const struct viv_fut *fut)
+{
+    return atomic_load_explicit(&fut->is_final, memory_order_relaxed); // relaxed: it wrote it
+}
+static inline void viv_fut__set_final(struct viv_fut *fut)
+{
+    // Relaxed: others ask whether, not with what.
+    atomic_store_explicit(&fut->is_final, true, memory_order_relaxed);
+}
 struct viv_futs *viv_futs__of(const struct viv_htab *tab); // NULL: not open
 // Of an instance that is pinned. Thread: any.
 void viv_futs__look(struct viv_htab *tab, struct viv_futures_info *out);
+// Whether it has no result yet. Thread: any, while its entry is live under the table's lock.
+bool viv_fut__is_pending(struct viv_fut *fut);
 // Marks it ready and lists it if a task waits; whether the process is to be woken. Any thread.
 bool viv_fut__ready(struct viv_fut *fut);
 void viv_fut__unready(struct viv_fut *fut); // it is to wait again

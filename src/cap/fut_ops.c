@@ -21,7 +21,7 @@ static uint32_t u32_at(const uint8_t *args, size_t at)
 
 static void finish(struct viv_fut *fut, enum viv_err err)
 {
-    fut->is_final = true;
+    viv_fut__set_final(fut);
     fut->err = err;
 }
 
@@ -351,7 +351,7 @@ enum viv_err viv_fut__start(struct viv_htab *tab, uint32_t op, const uint8_t *ar
     const struct op_row *row = &op_rows[op];
     VIV_TRY(check_args(row, args, args_bytes));
     struct viv_fut *fut;
-    VIV_TRY(viv_fut__new(tab, row->class, out_hdl, &fut));
+    VIV_TRY(viv_fut__new(tab, op, row->class, out_hdl, &fut));
     row->start(fut, args);
     return VIV_OK;
 }

@@ -28,7 +28,7 @@ struct viv_guest_call {
     // The function's:
     void *state;             // NULL at the first call of it
     uint64_t deadline_ns;    // with AGAIN; VIV_FOREVER_NS: none
-    int32_t result;          // with OK; not negative
+    int64_t result;          // with OK; not negative
     uint64_t charge_bytes;   // copied: a part of the slice
     struct viv_diag *detail; // of an error; empty: the error's own text
 };
@@ -37,6 +37,7 @@ struct viv_guest_func {
     const char *name;
     const char *params; // letters
     bool may_park;      // it may answer AGAIN
+    bool is_long;       // its result is I, else i
     enum viv_err (*call)(struct viv_guest_call *call);
     void (*drop)(VIV_OWN void *state); // NULL when it never leaves a state
 };
@@ -45,7 +46,7 @@ struct viv_guest_func {
 struct viv_guest_module {
     const char *name; // of the import module
     void *ctx;
-    const struct viv_guest_func *funcs; // each has one result: i, 0 or more, or -error
+    const struct viv_guest_func *funcs; // each has one result: 0 or more, or -error
     uint32_t count;
 };
 

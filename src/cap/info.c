@@ -65,25 +65,35 @@ static bool describe(struct viv_htab *tab, uint32_t index, struct viv_handle_inf
     return true;
 }
 
-static uint32_t index_end(const struct viv_htab *tab)
+static uint32_t index_end(const struct viv_htab_table *table)
 {
     // Acquire pairs with the release that published the directory.
-    const struct viv_htab_dir *dir = atomic_load_explicit(&tab->handles.dir, memory_order_acquire);
+    const struct viv_htab_dir *dir = atomic_load_explicit(&table->dir, memory_order_acquire);
     return dir != NULL ? dir->capacity * VIV_HTAB_PAGE_ENTRIES : 0;
+}
+
+// The instance of a process, pinned; NULL: it has none.
+static enum viv_err pin_instance(struct viv_reg *reg, viv_rid proc, struct viv_res **out_pinned)
+{
+    struct viv_res_meta meta;
+    *out_pinned = NULL;
+    VIV_TRY(viv_res_metadata(reg, proc, &meta));
+    if (meta.kind != VIV_KIND_PROCESS) return VIV_E_KIND;
+    const viv_rid inst = viv_res_process_instance(reg, proc);
+    if (inst.w == 0 || viv_res_pin(reg, inst, VIV_KIND_INSTANCE, out_pinned) != VIV_OK)
+        *out_pinned = NULL; // it has ended by now
+    return VIV_OK;
 }
 
 enum viv_err viv_res_handles(struct viv_reg *reg, viv_rid proc, uint32_t *cursor,
                              struct viv_handle_info *out, uint32_t n, uint32_t *out_count)
 {
-    struct viv_res_meta meta;
     struct viv_res *pinned;
-    VIV_TRY(viv_res_metadata(reg, proc, &meta));
-    if (meta.kind != VIV_KIND_PROCESS) return VIV_E_KIND;
     *out_count = 0;
-    const viv_rid inst = viv_res_process_instance(reg, proc);
-    if (inst.w == 0 || viv_res_pin(reg, inst, VIV_KIND_INSTANCE, &pinned) != VIV_OK) return VIV_OK;
+    VIV_TRY(pin_instance(reg, proc, &pinned));
+    if (pinned == NULL) return VIV_OK;
     struct viv_htab *tab = viv_res_obj(pinned);
-    const uint32_t end = index_end(tab);
+    const uint32_t end = index_end(&tab->handles);
     while (*cursor < end && *out_count < n) {
         const uint32_t index = (*cursor)++;
         if (describe(tab, index, &out[*out_count])) (*out_count)++;
@@ -159,15 +169,59 @@ enum viv_err viv_res_usage(struct viv_reg *reg, viv_rid rid,
 
 // ---- futures ----
 
+// The future at an index, with its resource; false: none that is pending. Its object stays while
+// its entry does (who takes it frees the entry first), and while the caller's read section lasts
+// (who ends it destroys it after that).
+static bool look_future(struct viv_htab *tab, uint32_t index, struct viv_future_info *out,
+                        viv_rid *out_rid)
+{
+    const struct viv_htab_entry *entry = viv_htab_entry_at(&tab->futures, index);
+    if (entry == NULL) return false;
+    viv_spin_lock(&tab->lock);
+    // Relaxed: written under the lock.
+    const uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    bool is_pending = (word & VIV_ENTRY_LIVE) != 0 && (word & VIV_ENTRY_RESERVED) == 0;
+    if (is_pending) {
+        const struct viv_res *res = viv_htab_entry_res(entry);
+        is_pending = viv_res__phase(viv_res__state(res)) == VIV_RES_LIVE;
+        if (is_pending) is_pending = viv_fut__is_pending(res->obj);
+        if (is_pending) out->op = viv_guestop_name(((const struct viv_fut *)res->obj)->guestop);
+        *out_rid = viv_res_id(res);
+    }
+    viv_spin_unlock(&tab->lock);
+    const uint32_t gen = (uint32_t)(word >> VIV_ENTRY_GEN_SHIFT) & 0x7FF;
+    out->hdl.w = index | gen << VIV_HANDLE_INDEX_BITS;
+    return is_pending;
+}
+
+enum viv_err viv_res_pending(struct viv_reg *reg, viv_rid proc, uint32_t *cursor,
+                             struct viv_future_info *out, uint32_t n, uint32_t *out_count)
+{
+    struct viv_res *pinned;
+    *out_count = 0;
+    VIV_TRY(pin_instance(reg, proc, &pinned));
+    if (pinned == NULL) return VIV_OK;
+    struct viv_htab *tab = viv_res_obj(pinned);
+    const uint32_t end = index_end(&tab->futures);
+    while (*cursor < end && *out_count < n) {
+        struct viv_future_info *info = &out[*out_count];
+        struct viv_res_meta meta;
+        viv_rid rid;
+        if (!look_future(tab, (*cursor)++, info, &rid)) continue;
+        if (viv_res_metadata(reg, rid, &meta) != VIV_OK) continue; // taken meanwhile
+        info->age_s = viv_res_age_s(reg, &meta);
+        (*out_count)++;
+    }
+    viv_res_unpin(pinned);
+    return VIV_OK;
+}
+
 enum viv_err viv_res_futures(struct viv_reg *reg, viv_rid proc, struct viv_futures_info *out)
 {
-    struct viv_res_meta meta;
     struct viv_res *pinned;
-    VIV_TRY(viv_res_metadata(reg, proc, &meta));
-    if (meta.kind != VIV_KIND_PROCESS) return VIV_E_KIND;
     *out = (struct viv_futures_info){0};
-    const viv_rid inst = viv_res_process_instance(reg, proc);
-    if (inst.w == 0 || viv_res_pin(reg, inst, VIV_KIND_INSTANCE, &pinned) != VIV_OK) return VIV_OK;
+    VIV_TRY(pin_instance(reg, proc, &pinned));
+    if (pinned == NULL) return VIV_OK;
     viv_futs__look(viv_res_obj(pinned), out);
     viv_res_unpin(pinned);
     return VIV_OK;

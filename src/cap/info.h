@@ -52,6 +52,15 @@ struct viv_futures_info {
     uint32_t ring_capacity; // of its wake ring; 0: none
     uint32_t parked_count;  // operations that wait
 };
+struct viv_future_info {
+    viv_handle hdl; // its number; apart from those of handles
+    const char *op; // name of the operation in gen/guestops.tab; "host": none of it
+    uint64_t age_s;
+};
+// Up to n futures of the process that have no result yet, else as viv_res_handles.
+enum viv_err viv_res_pending(struct viv_reg *reg, viv_rid proc, uint32_t *cursor,
+                             struct viv_future_info *out, uint32_t n,
+                             uint32_t *out_count) VIV_MUST_CHECK;
 // Errors: NOTFOUND, KIND.
 enum viv_err viv_res_futures(struct viv_reg *reg, viv_rid proc,
                              struct viv_futures_info *out) VIV_MUST_CHECK;

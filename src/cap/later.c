@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who frees one: a dropped one that was not started, whoever starts it; one whose timer has fired,
-// the action's run; any other, the cancel.
 #include "cap/later.h"
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -11,6 +9,17 @@ static void free_later(struct viv_later *later)
     viv_free(later, sizeof(*later), VIV_TAG_CAP);
 }
 
+// One of the two is through with it; the last frees it.
+static void leave(struct viv_later *later, bool *is_left, const bool *is_other_left)
+{
+    struct viv_reg *reg = later->reg;
+    viv_spin_lock(&reg->lock);
+    *is_left = true;
+    const bool is_last = *is_other_left;
+    viv_spin_unlock(&reg->lock);
+    if (is_last) free_later(later);
+}
+
 static void run(struct viv_qsbr_item *item)
 {
     struct viv_later *later = VIV_CONTAINER_OF(item, struct viv_later, item);
@@ -18,7 +27,7 @@ static void run(struct viv_qsbr_item *item)
     const bool is_dropped = later->is_dropped;
     viv_spin_unlock(&later->reg->lock);
     if (is_dropped || later->act(later))
-        free_later(later);
+        leave(later, &later->is_over, &later->is_let_go);
     else
         viv_qsbr_retire(viv_sched_member(), &later->item, run);
 }
@@ -50,17 +59,18 @@ void viv_later__start(struct viv_later *later, uint64_t deadline_ns)
     if (is_dropped) viv_later__cancel(later);
 }
 
-void viv_later__drop(struct viv_later *later)
+bool viv_later__drop(struct viv_later *later)
 {
     later->is_dropped = true;
+    return later->is_started;
 }
 
 void viv_later__cancel(struct viv_later *later)
 {
-    viv_spin_lock(&later->reg->lock);
-    const bool is_started = later->is_started;
-    viv_spin_unlock(&later->reg->lock);
-    if (is_started && viv_timer_cancel(later->reg->sched, &later->timer)) free_later(later);
+    if (viv_timer_cancel(later->reg->sched, &later->timer))
+        free_later(later); // there will be no run
+    else
+        leave(later, &later->is_let_go, &later->is_over);
 }
 
 void viv_later__discard(struct viv_later *later)

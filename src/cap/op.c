@@ -25,7 +25,7 @@ bool viv_op_is_parked(const struct viv_op *op)
     return state_of(op) == VIV_OP_PARKED;
 }
 
-void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes)
 {
     VIV_ASSERT(!viv_wakes_are_full(wakes));
     viv_list_remove(&op->queue);
@@ -39,7 +39,7 @@ void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wake
     wakes->procs[wakes->count++] = proc;
 }
 
-void viv_wakes_flush(struct viv_wakes *wakes)
+void viv_wakes_flush(struct viv_wake_list *wakes)
 {
     for (uint32_t i = 0; i < wakes->count; i++) {
         VIV_SIM_POINT();
@@ -102,7 +102,7 @@ static enum viv_err collect(struct viv_op *op)
 enum viv_err viv_op_cancel(struct viv_op *op, enum viv_err err)
 {
     if (viv_op_is_parked(op)) {
-        struct viv_wakes wakes = {0};
+        struct viv_wake_list wakes = {0};
         op->class->fail(op, err, &wakes); // nobody to be woken: this is its process
         VIV_SIM_POINT();
         if (op->class->settle != NULL) op->class->settle(op->obj);
@@ -137,7 +137,7 @@ struct unsettled {
 static bool fail_next(struct viv_htab *tab, viv_handle hdl, enum viv_err err,
                       struct unsettled *unsettled)
 {
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_spin_lock(&tab->lock);
     struct viv_op *op = next_parked(tab, hdl);
     const bool is_next = op != NULL && (unsettled->obj == NULL || unsettled->obj == op->obj);

@@ -25,7 +25,7 @@ enum viv_op_state { VIV_OP_IDLE, VIV_OP_PARKED, VIV_OP_DONE };
 
 // Processes to be woken once no lock is held. They are in place: this thread is in a read section,
 // and found each through an operation that was parked.
-struct viv_wakes {
+struct viv_wake_list {
     uint32_t count;
     struct viv_proc *procs[VIV_WAKES_MAX]; // may be NULL
 };
@@ -34,7 +34,7 @@ struct viv_wakes {
 struct viv_op_class {
     // Takes the object's lock; a parked operation is off the queue and complete with err, any other
     // stays as it is.
-    void (*fail)(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes);
+    void (*fail)(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes);
     // Serves the rest of the queue, and wakes; under no lock. May be NULL.
     void (*settle)(void *obj);
 };
@@ -80,11 +80,11 @@ void viv_ops_fail(struct viv_htab *tab, viv_handle hdl, enum viv_err err);
 enum viv_err viv_op_park(struct viv_htab *tab, viv_handle hdl, struct viv_op *op,
                          enum viv_err (*enqueue)(struct viv_op *op)) VIV_MUST_CHECK;
 // Takes it off the queue. Under the object's lock; there must be room in wakes.
-void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes);
-static inline bool viv_wakes_are_full(const struct viv_wakes *wakes)
+void viv_op_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes);
+static inline bool viv_wakes_are_full(const struct viv_wake_list *wakes)
 {
     return wakes->count == VIV_WAKES_MAX;
 }
-void viv_wakes_flush(struct viv_wakes *wakes); // under no lock; empty afterwards
+void viv_wakes_flush(struct viv_wake_list *wakes); // under no lock; empty afterwards
 
 #endif

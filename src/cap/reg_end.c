@@ -228,7 +228,7 @@ static void drop_ext(struct viv_reg *reg, struct viv_res *res)
     viv_res__lock_all(reg);
     struct viv_account *account = viv_res__ext(reg, res->ext)->account;
     struct viv_later *later = viv_res__ext(reg, res->ext)->later;
-    if (later != NULL) viv_later__drop(later);
+    if (later != NULL && !viv_later__drop(later)) later = NULL; // whoever starts it ends it
     char *label = viv_res__ext_put(reg, res);
     viv_res__unlock_all(reg);
     viv_res__free_label(label);

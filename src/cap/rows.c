@@ -90,6 +90,19 @@ uint32_t viv_res_rows(struct viv_reg *reg, uint64_t *cursor, struct viv_res_row 
     return count;
 }
 
+void viv_res_sum_kinds(struct viv_reg *reg, viv_rid env, uint64_t *cursor,
+                       struct viv_res_kind_sum kinds[VIV_KINDS_MAX])
+{
+    struct viv_res_row rows[16];
+    const uint32_t count = viv_res_rows(reg, cursor, rows, VIV_COUNT_OF(rows));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct viv_res_meta *meta = &rows[i].meta;
+        if (meta->phase != VIV_RES_LIVE || !viv_rid_eq(rows[i].env, env)) continue;
+        kinds[meta->kind].live++;
+        kinds[meta->kind].bytes += meta->charge_bytes;
+    }
+}
+
 enum viv_err viv_res_row(struct viv_reg *reg, viv_rid rid, struct viv_res_row *out)
 {
     uint64_t state;

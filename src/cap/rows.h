@@ -30,6 +30,15 @@ uint32_t viv_res_rows(struct viv_reg *reg, uint64_t *cursor, struct viv_res_row 
 // One of them. Errors: NOTFOUND.
 enum viv_err viv_res_row(struct viv_reg *reg, viv_rid rid, struct viv_res_row *out) VIV_MUST_CHECK;
 
+// What an environment's resources are, by kind: for whoever exports it by environment. Adds what
+// it finds from *cursor on to `kinds`, as viv_res_rows does. env: its resource; none: what is in no
+// environment.
+struct viv_res_kind_sum {
+    uint64_t live, bytes; // bytes: without their records
+};
+void viv_res_sum_kinds(struct viv_reg *reg, viv_rid env, uint64_t *cursor,
+                       struct viv_res_kind_sum kinds[VIV_KINDS_MAX]);
+
 // What its kind tells of it; nothing for most. Errors: those of viv_res_pin, of the kind.
 enum viv_err viv_res_stat(struct viv_reg *reg, viv_rid rid,
                           struct viv_res_stat *out) VIV_MUST_CHECK;

@@ -157,6 +157,12 @@ const struct viv_pattern *viv_patterns_gap(struct viv_patterns parent, struct vi
 
 // What a kernel can be told of a pattern: TCP ports with any address; a file with any arguments.
 bool viv_address_is_tcp_ports(const struct viv_pattern *pattern);
+// The i-th of its ranges, ascending and apart from each other; false: there are no more.
+struct viv_port_range {
+    uint16_t low, high; // both within
+};
+bool viv_address_port_range(const struct viv_pattern *pattern, size_t i,
+                            struct viv_port_range *out);
 bool viv_command_is_file(const struct viv_pattern *pattern);
 // Types whose pattern is a set: its text is words with commas between them.
 bool viv_scope_type_is_set(uint32_t type);

@@ -25,10 +25,6 @@ enum {
 
 enum { V4_BITS = 96 }; // in front of an IPv4 address
 
-struct port_range {
-    uint16_t low, high;
-};
-
 struct net {
     uint8_t addr[16];
     uint8_t bits, form;
@@ -204,10 +200,10 @@ static enum viv_err parse_port(struct viv_draft *draft, size_t *at, uint16_t *ou
 }
 
 // Sorts and joins what overlaps or touches; so a range is in a set when one range contains it.
-static size_t normalise_ports(struct port_range *ranges, size_t count)
+static size_t normalise_ports(struct viv_port_range *ranges, size_t count)
 {
     for (size_t i = 1; i < count; i++) { // insertion: there are few
-        struct port_range range = ranges[i];
+        struct viv_port_range range = ranges[i];
         size_t j = i;
         for (; j > 0 && ranges[j - 1].low > range.low; j--)
             ranges[j] = ranges[j - 1];
@@ -226,14 +222,14 @@ static size_t normalise_ports(struct port_range *ranges, size_t count)
 
 static enum viv_err parse_ports(struct viv_draft *draft, size_t at)
 {
-    struct port_range ranges[VIV_PORT_RANGES_MAX] = {{0, UINT16_MAX}};
+    struct viv_port_range ranges[VIV_PORT_RANGES_MAX] = {{0, UINT16_MAX}};
     const char *text = draft->source->text;
     size_t len = draft->source->len_bytes, count = 1;
     if (!(len - at == 1 && text[at] == '*')) {
         for (count = 0;; at++) { // at the separator, but for the first time
             if (count == VIV_PORT_RANGES_MAX)
                 return viv_draft__fail(draft, at, "more than 128 ranges of ports");
-            struct port_range *range = &ranges[count++];
+            struct viv_port_range *range = &ranges[count++];
             size_t from = at;
             VIV_TRY(parse_port(draft, &at, &range->low));
             range->high = range->low;
@@ -369,9 +365,9 @@ static enum viv_err print_net(const struct viv_pattern *pattern, struct viv_buf 
     return viv_buf_printf(out, "/%d", v4 ? pattern->bits - V4_BITS : pattern->bits);
 }
 
-static struct port_range range_at(const struct viv_pattern *pattern, size_t i)
+static struct viv_port_range range_at(const struct viv_pattern *pattern, size_t i)
 {
-    struct port_range range;
+    struct viv_port_range range;
     memcpy(&range, viv_pattern__more(pattern) + i * sizeof range, sizeof range);
     return range;
 }
@@ -379,7 +375,7 @@ static struct port_range range_at(const struct viv_pattern *pattern, size_t i)
 static enum viv_err print_ports(const struct viv_pattern *pattern, struct viv_buf *out)
 {
     for (size_t i = 0; i < pattern->count; i++) {
-        struct port_range range = range_at(pattern, i);
+        struct viv_port_range range = range_at(pattern, i);
         if (range.low == 0 && range.high == UINT16_MAX) return viv_buf_printf(out, ":*");
         VIV_TRY(viv_buf_printf(out, "%c%u", i == 0 ? ':' : '+', range.low));
         if (range.high != range.low) VIV_TRY(viv_buf_printf(out, "-%u", range.high));
@@ -414,7 +410,7 @@ enum viv_err viv_address__print(const struct viv_pattern *pattern, struct viv_bu
 static bool has_port(const struct viv_pattern *pattern, uint16_t port)
 {
     for (size_t i = 0; i < pattern->count; i++) {
-        struct port_range range = range_at(pattern, i);
+        struct viv_port_range range = range_at(pattern, i);
         if (port >= range.low && port <= range.high) return true;
     }
     return false;
@@ -455,10 +451,10 @@ bool viv_address__admits(const struct viv_pattern *pattern, const struct viv_cap
 static bool contains_ports(const struct viv_pattern *parent, const struct viv_pattern *child)
 {
     for (size_t i = 0; i < child->count; i++) {
-        struct port_range inner = range_at(child, i);
+        struct viv_port_range inner = range_at(child, i);
         bool is_inside = false;
         for (size_t j = 0; j < parent->count && !is_inside; j++) {
-            struct port_range outer = range_at(parent, j);
+            struct viv_port_range outer = range_at(parent, j);
             is_inside = inner.low >= outer.low && inner.high <= outer.high;
         }
         if (!is_inside) return false;
@@ -496,4 +492,11 @@ bool viv_address_is_tcp_ports(const struct viv_pattern *pattern)
 {
     return pattern->type == VIV_SCOPE_ADDRESS && pattern->value == VIV_NET_TCP &&
            pattern->form == FORM_ANY;
+}
+
+bool viv_address_port_range(const struct viv_pattern *pattern, size_t i, struct viv_port_range *out)
+{
+    if (i >= pattern->count) return false;
+    *out = range_at(pattern, i);
+    return true;
 }

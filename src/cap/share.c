@@ -53,7 +53,7 @@ void viv_share__pull(struct viv_reg *reg, struct viv_share *share, struct viv_sh
         *share->tab_at = share->tab_next;
         if (share->tab_next != NULL) share->tab_next->tab_at = share->tab_at;
     }
-    if (share->later != NULL) viv_later__drop(share->later);
+    if (share->later != NULL && !viv_later__drop(share->later)) share->later = NULL;
     share->res_next = scrap->shares;
     scrap->shares = share;
 }
@@ -129,11 +129,7 @@ static bool expire(struct viv_later *later)
     viv_spin_unlock(&reg->lock);
     if (!viv_grant__revoke_some(reg, expiring, later, &budget)) return false;
     viv_spin_lock(&reg->lock);
-    if (!later->is_dropped) {
-        struct viv_share *share = later->subject;
-        pull_whole(reg, share, &scrap);
-        share->later = NULL; // its run frees it
-    }
+    if (!later->is_dropped) pull_whole(reg, later->subject, &scrap);
     viv_spin_unlock(&reg->lock);
     viv_share__free(reg, &scrap);
     return true;

@@ -7,6 +7,7 @@
 #include "cli/worker_door.h"
 #include "cli/worker_kernel.h"
 #include "ctl/launch_native.h"
+#include "ctl/launch_wasm.h"
 #include "os/file.h"
 #include "os/local.h"
 #include "os/signal.h"
@@ -18,6 +19,8 @@
 #include <unistd.h>
 
 #define LOOK_NS (50 * VIV_NS_PER_MS)
+#define RETRY_NS (50 * VIV_NS_PER_MS)
+#define RETRY_NS_MAX (5 * VIV_NS_PER_SEC)
 enum { SLOTS = 64, TTL_MS_MIN = 3000, NODE_BYTES = 256 };
 
 // Signal handlers need static storage; one worker a program.
@@ -30,9 +33,12 @@ struct worker {
     struct viv_cli_list queues, kinds;
     const char *node, *tier;
     bool once, shows_lines;
+    enum viv_tier least;
+    _Atomic bool has_store_failed;
     struct viv_worker_kernel kernel;
     struct viv_worker_door *door;
     struct viv_launch_native *launch;
+    struct viv_launch_wasm *modules;
     struct viv_worker *worker;
     char host[NODE_BYTES];
 };
@@ -86,7 +92,16 @@ static size_t list_of(const struct viv_cli_list *from, struct viv_str *to)
     return from->count;
 }
 
-// Waits for signals: the first drains, a second one does not wait for it.
+static void note_failure(void *arg)
+{
+    struct worker *self = arg;
+    // Seq_cst: as where signals are counted.
+    atomic_store_explicit(&self->has_store_failed, true, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&events, 1, memory_order_seq_cst);
+    viv_futex_wake(&events, UINT32_MAX);
+}
+
+// Waits for signals: the first drains, a second one does not wait for it. Or for the store to fail.
 static void wait_for_end(struct worker *self)
 {
     bool is_draining = false;
@@ -99,7 +114,10 @@ static void wait_for_end(struct worker *self)
             if (!is_draining) notify("STOPPING=1");
             is_draining = true;
         }
-        if (is_draining && viv_launch_native_count(self->launch) == 0) return;
+        if (atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return;
+        if (is_draining && viv_launch_native_count(self->launch) == 0 &&
+            viv_launch_wasm_count(self->modules) == 0)
+            return;
         if (self->once && viv_worker_is_idle(self->worker)) return;
         viv_futex_wait(&events, seen, is_draining || self->once ? LOOK_NS : VIV_FOREVER_NS);
     }
@@ -108,9 +126,10 @@ static void wait_for_end(struct worker *self)
 static int run_worker(struct worker *self)
 {
     struct viv_str queues[VIV_CLI_LIST_MAX], kinds[VIV_CLI_LIST_MAX];
-    struct viv_launcher launcher;
+    struct viv_launcher launchers[2];
     struct viv_diag diag = {""};
-    viv_launch_native_describe(self->launch, &launcher);
+    viv_launch_native_describe(self->launch, &launchers[0]);
+    viv_launch_wasm_describe(self->modules, &launchers[1]);
     const struct viv_worker_opts opts = {
         .owner_id = viv_job_str(self->node != NULL ? self->node : self->host),
         .slots = (uint32_t)self->slots,
@@ -119,8 +138,10 @@ static int run_worker(struct worker *self)
         .queue_count = list_of(&self->queues, queues),
         .kinds = kinds,
         .kind_count = list_of(&self->kinds, kinds),
-        .launchers = &launcher,
-        .launcher_count = 1};
+        .launchers = launchers,
+        .launcher_count = VIV_COUNT_OF(launchers),
+        .store_failed = note_failure,
+        .failed_arg = self};
     enum viv_err err = viv_worker_new(self->job.store, &opts, &self->worker, &diag);
     if (err != VIV_OK)
         return viv_job_refuse(&self->job, VIV_STATUS_USAGE, err, "%s",
@@ -134,13 +155,34 @@ static int run_worker(struct worker *self)
     return err == VIV_OK ? VIV_STATUS_OK : viv_job_failed(&self->job, err);
 }
 
-static int run(struct worker *self)
+// After the device or the file of the store failed: opened again, later and later, until it works
+// or somebody wants the end.
+static bool open_again(struct worker *self)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
+    uint64_t wait_ns = RETRY_NS;
+    (void)viv_cli_error(0, "the store failed; it is opened again");
+    for (;;) {
+        const uint32_t seen = atomic_load_explicit(&events, memory_order_seq_cst);
+        if (atomic_load_explicit(&last_signal, memory_order_seq_cst) != 0) return false;
+        viv_futex_wait(&events, seen, wait_ns);
+        wait_ns = viv_min_u64(2 * wait_ns, RETRY_NS_MAX);
+        viv_store_close(self->job.store);
+        self->job.store = NULL;
+        const struct viv_store_opts opts = {.create = false};
+        if (viv_store_open(viv_job_str(self->job.found_url), &opts, &self->job.store, NULL) ==
+                VIV_OK &&
+            viv_store_tier(self->job.store) >= self->least)
+            break;
+    }
+    atomic_store_explicit(&self->has_store_failed, false, memory_order_seq_cst);
+    return true;
+}
+
+// With a kernel of its own: what it has of the store ends before that is closed.
+static int run_on_store(struct worker *self)
+{
     struct viv_diag diag = {""};
-    viv_os_ignore_sigpipe();
-    enum viv_err err = viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
-    if (err == VIV_OK) err = viv_worker_kernel_open(&self->kernel);
+    enum viv_err err = viv_worker_kernel_open(&self->kernel, self->job.store);
     if (err == VIV_OK) err = viv_worker_door_open(self->job.store, &self->door, &diag);
     struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
@@ -149,16 +191,46 @@ static int run(struct worker *self)
         .ttl_ms = self->ttl_ns == UINT64_MAX ? 0 : (int64_t)(self->ttl_ns / VIV_NS_PER_MS),
         .told = note_run,
         .arg = self};
+    const struct viv_launch_wasm_config modules = {.kernel = self->kernel.kernel,
+                                                   .cap = self->kernel.cap,
+                                                   .env = self->kernel.env,
+                                                   .runtime = self->kernel.runtime,
+                                                   .store = self->job.store,
+                                                   .is_quiet = self->job.json,
+                                                   .told = note_run,
+                                                   .arg = self};
     if (err == VIV_OK) viv_worker_door_describe(self->door, &config.door);
     if (err == VIV_OK) err = viv_launch_native_open(&config, &self->launch);
+    if (err == VIV_OK) err = viv_launch_wasm_open(&modules, &self->modules);
     const int status = err == VIV_OK
                            ? run_worker(self)
                            : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
                                             diag.text[0] != '\0' ? diag.text : viv_err_text(err));
+    viv_launch_wasm_close(self->modules);
     viv_launch_native_close(self->launch);
     viv_worker_door_close(self->door);
     viv_worker_kernel_close(&self->kernel);
+    self->modules = NULL;
+    self->launch = NULL;
+    self->door = NULL;
     return status;
+}
+
+static int run(struct worker *self)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    viv_os_ignore_sigpipe();
+    const enum viv_err err =
+        viv_os_on_signals(numbers, VIV_COUNT_OF(numbers), &last_signal, &events);
+    if (err != VIV_OK)
+        return viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
+                              viv_err_text(err));
+    for (;;) {
+        const int status = run_on_store(self);
+        // Seq_cst: as it is set.
+        if (!atomic_load_explicit(&self->has_store_failed, memory_order_seq_cst)) return status;
+        if (!open_again(self)) return VIV_JOB_UNAVAILABLE;
+    }
 }
 
 // ---- the command ----
@@ -201,13 +273,12 @@ int viv_cli_worker(int count, char **args)
                                            {"tier", 0, VIV_CLI_TEXT, &self.tier},
                                            {"once", 0, VIV_CLI_FLAG, &self.once}};
     const struct viv_cli_command command = {"worker", table, VIV_COUNT_OF(table), 0, 0, "no words"};
-    enum viv_tier tier;
     if (viv_cli_parse_args(&command, count, args) < 0) return VIV_STATUS_USAGE;
     self.shows_lines = !self.job.json && viv_os_isatty(STDERR_FILENO);
-    int status = check(&self, &tier);
+    int status = check(&self, &self.least);
     if (status != VIV_STATUS_OK) return status;
     status = viv_job_open(&self.job, true);
-    if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < tier)
+    if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < self.least)
         status = viv_job_refuse(&self.job, VIV_STATUS_FAILED, VIV_STORE_TIER,
                                 "the store keeps less than a disk does (--tier allows it)");
     if (status == VIV_STATUS_OK) status = run(&self);

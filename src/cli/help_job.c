@@ -19,6 +19,7 @@ const char viv_help_job[] =
     "  --deadline TIME   failed if it has not ended by then\n"
     "  --timeout D       the same, 10s, 2m, 1h from now\n"
     "  --retry N         run again up to N times, whatever the failure was\n"
+    "  --policy FILE     the rest of its policy, as JSON: limits, caps, backoff and the like\n"
     "  --label TEXT      for people\n"
     "  --kind TEXT       for programs\n"
     "  --cwd DIR         of a command\n"

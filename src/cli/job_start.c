@@ -19,7 +19,8 @@ enum {
 
 struct start {
     struct viv_job job;
-    const char *id, *wasm, *entry, *beam, *queue, *at, *deadline, *label, *kind, *cwd, *result;
+    const char *id, *wasm, *entry, *beam, *queue, *at, *deadline, *policy, *label, *kind, *cwd,
+        *result;
     uint64_t timeout_ns, retry; // UINT64_MAX: not given
     struct viv_cli_list types, grants, env;
     bool external, once, wait;
@@ -144,11 +145,34 @@ static bool put_time(struct start *self, json_t **policy, const char *option, co
     return true;
 }
 
+// What --policy says, or nothing; false after a line.
+static bool read_policy(struct start *self, json_t **out_policy)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct viv_diag diag = {""};
+    *out_policy = NULL;
+    if (self->policy == NULL) {
+        *out_policy = json_object();
+        return true;
+    }
+    enum viv_err err = viv_os_read_file(self->policy, TYPE_BYTES, VIV_TAG_CLI, &data, &len, &diag);
+    if (err == VIV_OK) err = viv_cjson_parse(data, len, out_policy, NULL);
+    if (data != NULL) viv_free(data, len, VIV_TAG_CLI);
+    if (err == VIV_OK && !json_is_object(*out_policy)) err = VIV_E_INVAL;
+    if (err == VIV_OK) return true;
+    json_decref(*out_policy);
+    *out_policy = NULL;
+    (void)viv_job_refuse(&self->job, VIV_STATUS_USAGE, err, "--policy " VIV_SHOWN ": %s",
+                         self->policy, viv_err_text(err));
+    return false;
+}
+
 // NULL with the status OK: out of memory.
 static json_t *policy_of(struct start *self, int *out_status)
 {
-    json_t *policy = json_object();
-    if (!put_time(self, &policy, "--at", self->at, "start_at_ms") ||
+    json_t *policy = NULL;
+    if (!read_policy(self, &policy) || !put_time(self, &policy, "--at", self->at, "start_at_ms") ||
         !put_time(self, &policy, "--deadline", self->deadline, "deadline_ms")) {
         json_decref(policy);
         *out_status = VIV_STATUS_USAGE;
@@ -350,6 +374,7 @@ int viv_job_start(int count, char **args)
                                            {"deadline", 0, VIV_CLI_TEXT, &self.deadline},
                                            {"timeout", 0, VIV_CLI_DURATION, &self.timeout_ns},
                                            {"retry", 0, VIV_CLI_COUNT, &self.retry},
+                                           {"policy", 0, VIV_CLI_TEXT, &self.policy},
                                            {"label", 0, VIV_CLI_TEXT, &self.label},
                                            {"kind", 0, VIV_CLI_TEXT, &self.kind},
                                            {"cwd", 0, VIV_CLI_TEXT, &self.cwd},

@@ -188,7 +188,7 @@ static enum viv_err fill_config(const struct run *run, struct viv_config *config
     const struct viv_run_options *options = &run->options;
     config->rights = VIV_RIGHT_ALL;
     config->max_memory_bytes = UINT64_MAX;
-    VIV_TRY(viv_run_policy_config(run->policy, config));
+    VIV_TRY(viv_config_apply_policy(run->policy, config));
     config->max_fuel_units = options->max_fuel_units;
     config->has_mailbox = options->has_mailbox;
     config->mailbox_count = options->mailbox_count;

@@ -13,11 +13,7 @@ struct viv_policy *viv_run_policy_make(const struct viv_run_options *options,
                                        const struct viv_scope_hooks *hooks);
 // Limits that the environment holds its processes to.
 void viv_run_policy_env(const struct viv_policy *policy, struct viv_env_limits *limits);
-// Limits of the first process, which its children cannot exceed, and the directories that it is
-// given by the policy. Errors: QUOTA, EXHAUSTED.
-enum viv_err viv_run_policy_config(const struct viv_policy *policy,
-                                   struct viv_config *config) VIV_MUST_CHECK;
-// What --dir names becomes part of the policy, after viv_run_policy_config has read that. Errors:
+// What --dir names becomes part of the policy, after viv_config_apply_policy has read that. Errors:
 // INVAL, EXHAUSTED, QUOTA.
 enum viv_err viv_run_policy_add_dirs(struct viv_policy *policy,
                                      const struct viv_run_options *options) VIV_MUST_CHECK;

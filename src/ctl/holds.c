@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a process holds, as the member `holds` of info: its session, what it uses, handles, owned
 // resources by kind, futures, log channel, denials. What may be much is read in pieces, a few a
-// step; the rest is bounded: 500 handles and 48 KiB of policy, so that it fits a frame.
+// step; the rest is bounded: 500 handles, 200 futures and 48 KiB of policy, so that it fits a
+// frame.
 #include "ctl/resources.h"
 
 #include "cap/gate.h"
@@ -10,7 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DENIALS_A_STEP = 512, OWNED_A_STEP = 64, HANDLES_MAX = 500, HANDLES = 16 };
+enum {
+    DENIALS_A_STEP = 512,
+    OWNED_A_STEP = 64,
+    HANDLES_MAX = 500,
+    FUTURES_MAX = 200,
+    HANDLES = 16
+};
 enum { POLICY_BYTES_MAX = 48 << 10 };
 
 struct place {
@@ -166,10 +173,32 @@ static json_t *denials_json(const struct viv_ctl_holds *holds)
     return value;
 }
 
+static json_t *pending_json(const struct place *place, viv_rid proc, bool *out_more)
+{
+    struct viv_future_info infos[HANDLES];
+    uint32_t cursor = 0, count, sum = 0;
+    json_t *value = json_array();
+    *out_more = false;
+    while (viv_res_pending(place->reg, proc, &cursor, infos, HANDLES, &count) == VIV_OK &&
+           count > 0) {
+        for (uint32_t i = 0; i < count && sum < FUTURES_MAX; i++, sum++) {
+            json_t *row = json_object();
+            viv_json_put(&row, "future", json_integer(infos[i].hdl.w));
+            viv_json_put(&row, "operation", json_string(infos[i].op));
+            viv_json_put(&row, "age_s", viv_json_u64(infos[i].age_s));
+            viv_json_add(&value, row);
+        }
+        *out_more = sum == FUTURES_MAX;
+        if (*out_more) break;
+    }
+    return value;
+}
+
 static void put_futures(const struct place *place, viv_rid proc, json_t **value)
 {
     char text[VIV_RID_TEXT_BYTES];
     struct viv_futures_info futures;
+    bool has_more;
     viv_rid log = VIV_RID_NONE;
     if (viv_res_futures(place->reg, proc, &futures) == VIV_OK) {
         json_t *ring = json_object();
@@ -177,6 +206,8 @@ static void put_futures(const struct place *place, viv_rid proc, json_t **value)
         viv_json_put(&ring, "waiting", json_integer(futures.waiting_count));
         viv_json_put(value, "ring", ring);
         viv_json_put(value, "parked", json_integer(futures.parked_count));
+        viv_json_put(value, "futures", pending_json(place, proc, &has_more));
+        viv_json_put(value, "has_more_futures", json_boolean(has_more));
     }
     if (viv_res_log_channel(place->reg, proc, &log) != VIV_OK) log = VIV_RID_NONE;
     viv_json_put(value, "log_channel",

@@ -6,13 +6,17 @@
 #include "ctl/launch_int.h"
 
 #include "native/block.h"
+#include "os/file.h"
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTPUT_RING = 1 << 20, SMALL_RING = 64 << 10, RETENTION_MS = 3600000 };
+enum { OUTPUT_RING = 1 << 20, SMALL_RING = 64 << 10, RETENTION_MS = 3600000, ENTRIES_BYTES = 4096 };
 
 void viv_launch__refuse(struct viv_launch_refusal *refusal, const char *class, const char *code,
                         const char *fmt, ...)
@@ -123,6 +127,49 @@ static enum viv_launch_result result_of(const json_t *input)
     return strcmp(text, "json") == 0 ? VIV_RESULT_JSON : VIV_RESULT_STDOUT;
 }
 
+// To be written to as far as its user may: a directory below the root, unless a namespace has it of
+// its own.
+static void put_grant(struct viv_buf *block, const struct dirent64 *entry, enum viv_err *err)
+{
+    static const char *const own[] = {".", "..", "dev", "proc", "sys"};
+    struct { // u32 mode, then the path without its end
+        uint32_t mode;
+        char path[NAME_MAX + 2];
+    } record = {VIV_NATIVE_GRANT_RW, "/"};
+    if (entry->d_type != DT_DIR) return;
+    for (size_t i = 0; i < VIV_COUNT_OF(own); i++)
+        if (strcmp(entry->d_name, own[i]) == 0) return;
+    const int len = snprintf(record.path, sizeof record.path, "/%s", entry->d_name);
+    put(block, VIV_NATIVE_KEY_PATH, &record, sizeof record.mode + (size_t)len, err);
+}
+
+static enum viv_err put_grants(struct viv_buf *block)
+{
+    _Alignas(struct dirent64) uint8_t entries[ENTRIES_BYTES];
+    enum viv_err err = VIV_OK;
+    ssize_t n = 1;
+    const int fd = viv_os_open("/", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return VIV_E_EXHAUSTED;
+    while (err == VIV_OK && (n = viv_os_getdents64(fd, entries, sizeof entries)) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+            put_grant(block, entry, &err);
+            at += entry->d_reclen;
+        }
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+    return n < 0 ? VIV_E_IO : err;
+}
+
+static void put_bounds(struct viv_buf *block, enum viv_launch_bounds bounds, enum viv_err *err)
+{
+    const bool is_group = bounds == VIV_BOUNDS_GROUP;
+    put_number(block, VIV_NATIVE_KEY_SANDBOX,
+               is_group ? VIV_NATIVE_SANDBOX_NONE : VIV_NATIVE_SANDBOX_DEFAULT, err);
+    if (is_group) return;
+    put_number(block, VIV_NATIVE_KEY_NET, VIV_NATIVE_NET_HOST, err);
+    if (*err == VIV_OK) *err = put_grants(block);
+}
+
 static void put_knobs(struct viv_buf *block, const struct viv_run *run,
                       enum viv_launch_result result, enum viv_err *err)
 {
@@ -130,7 +177,6 @@ static void put_knobs(struct viv_buf *block, const struct viv_run *run,
         enum viv_native_key key;
         uint64_t value;
     } knobs[] = {
-        {VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE},
         {VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_OWNER},
         {VIV_NATIVE_KEY_IDLE_MS, VIV_NATIVE_NONE},
         {VIV_NATIVE_KEY_RETENTION_MS, RETENTION_MS}, // it is released when its output was read
@@ -143,8 +189,8 @@ static void put_knobs(struct viv_buf *block, const struct viv_run *run,
 }
 
 static enum viv_err write_block(const struct viv_run *run, const char *address,
-                                const json_t *registration, struct viv_buf *block,
-                                enum viv_launch_result result)
+                                const json_t *registration, enum viv_launch_bounds bounds,
+                                struct viv_buf *block, enum viv_launch_result result)
 {
     size_t i;
     json_t *word;
@@ -158,6 +204,7 @@ static enum viv_err write_block(const struct viv_run *run, const char *address,
     const json_t *text = json_object_get(input, "stdin");
     if (json_string_length(text) > 0) put_text(block, VIV_NATIVE_KEY_STDIN, text, &err);
     put_variables(block, variables_of(input, viv_run_lease(run), address), &err);
+    put_bounds(block, bounds, &err);
     put_knobs(block, run, result, &err);
     if (json_object_get(limits, "wall") == NULL)
         put_number(block, VIV_NATIVE_KEY_MAX_LIFETIME_MS, VIV_NATIVE_NONE, &err);
@@ -166,7 +213,8 @@ static enum viv_err write_block(const struct viv_run *run, const char *address,
     return err;
 }
 
-bool viv_launch__block(const struct viv_run *run, const char *address, struct viv_buf *block,
+bool viv_launch__block(const struct viv_run *run, const char *address,
+                       enum viv_launch_bounds bounds, struct viv_buf *block,
                        enum viv_launch_result *out_result, struct viv_launch_refusal *refusal)
 {
     json_t *registration = NULL;
@@ -174,7 +222,7 @@ bool viv_launch__block(const struct viv_run *run, const char *address, struct vi
     enum viv_err err = viv_cjson_parse(text.p, text.n, &registration, NULL);
     const json_t *input = json_object_get(registration, "input");
     *out_result = result_of(input);
-    if (err == VIV_OK) err = write_block(run, address, registration, block, *out_result);
+    if (err == VIV_OK) err = write_block(run, address, registration, bounds, block, *out_result);
     json_decref(registration);
     if (err == VIV_OK) return true;
     if (err == VIV_E_INVAL)

@@ -26,8 +26,14 @@ void viv_launch__refuse(struct viv_launch_refusal *refusal, const char *class, c
 void viv_launch__refuse_err(struct viv_launch_refusal *refusal, enum viv_err err,
                             const char *detail);
 
-// Into the block, which is empty; address: VIV_JOB_SOCKET, "" for none. False: it is refused.
-bool viv_launch__block(const struct viv_run *run, const char *address, struct viv_buf *block,
+// By what a program and all that it starts can be ended from outside: a control group, or, where
+// none may be made, a pid namespace. That comes with a view of files, which has all of the host's
+// but what is the kernel's own (/dev, /proc, /sys), with the host's network.
+enum viv_launch_bounds { VIV_BOUNDS_GROUP, VIV_BOUNDS_NAMESPACE };
+// Into the block, which may have something; address: VIV_JOB_SOCKET, "" for none. False: it is
+// refused.
+bool viv_launch__block(const struct viv_run *run, const char *address,
+                       enum viv_launch_bounds bounds, struct viv_buf *block,
                        enum viv_launch_result *out_result, struct viv_launch_refusal *refusal);
 
 // Of a program that has ended: the await output, appended to out. Errors: EXHAUSTED.

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TTL_MS = 30000, LOOKS_OF_TTL = 12, OUTPUT_BYTES = 1 << 20 };
 
@@ -22,6 +23,7 @@ struct job {
     struct viv_run *run;
     struct viv_buf block;
     char address[VIV_LAUNCH_ADDRESS_BYTES]; // of its door; "": none is open
+    enum viv_launch_bounds bounds;          // which it asks for
     enum viv_launch_result result;
     struct viv_native_call call;
     struct viv_native_ref ref;
@@ -47,6 +49,7 @@ struct viv_launch_native {
     struct viv_list jobs;
     uint32_t count;
     bool is_closing;
+    enum viv_launch_bounds bounds; // of the next job
 };
 
 static void wake(struct viv_launch_native *launch)
@@ -104,12 +107,28 @@ static void refuse_locked(struct viv_launch_native *launch, struct job *job, enu
     viv_cond_broadcast(&launch->gated);
 }
 
+// Where no group may be made, its block asks for a namespace from now on; root has none as itself.
+static bool try_namespace_locked(struct viv_launch_native *launch, struct job *job,
+                                 enum viv_err err)
+{
+    const bool wants_guard = err == VIV_E_UNSUPPORTED && strcmp(job->call.diag.text, "guard") == 0;
+    if (!wants_guard || job->bounds == VIV_BOUNDS_NAMESPACE || geteuid() == 0) return false;
+    launch->bounds = job->bounds = VIV_BOUNDS_NAMESPACE;
+    viv_buf_clear(&job->block);
+    if (!viv_launch__block(job->run, job->address, job->bounds, &job->block, &job->result,
+                           &job->refusal))
+        return false;
+    job->state = NEW;
+    wake(launch);
+    return true;
+}
+
 static void note_spawned_locked(struct viv_launch_native *launch, struct job *job, enum viv_err err)
 {
     struct viv_native_info info;
     if (err == VIV_E_AGAIN) return;
     if (err != VIV_OK) {
-        refuse_locked(launch, job, err);
+        if (!try_namespace_locked(launch, job, err)) refuse_locked(launch, job, err);
         return;
     }
     job->ref = (struct viv_native_ref){.kind = VIV_NATIVE_PID, .u.pid = job->call.spawned.pid};
@@ -344,9 +363,13 @@ static void spawn(void *arg, struct viv_run *run)
     job->run = run;
     job->deadman_ms = viv_run_live_until_ms(run);
     enum viv_err err = open_door(launch, job);
+    viv_mutex_lock(&launch->mutex);
+    job->bounds = launch->bounds;
+    viv_mutex_unlock(&launch->mutex);
     if (err != VIV_OK)
         viv_launch__refuse(&job->refusal, "unavailable", "no_socket", "%s", viv_err_text(err));
-    else if (viv_launch__block(run, job->address, &job->block, &job->result, &job->refusal))
+    else if (viv_launch__block(run, job->address, job->bounds, &job->block, &job->result,
+                               &job->refusal))
         post_and_wait(launch, job);
     if (job->refusal.code != NULL) {
         close_door(launch, job);

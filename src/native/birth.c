@@ -61,7 +61,7 @@ static void own(struct viv_program *program)
 static void tell_spawner(struct viv_program *program, enum viv_err err)
 {
     viv_native__audit_spawn(program, program->scope->unit, err, &program->launch_diag);
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_spin_lock(&program->care.lock);
     struct viv_native_call *call = program->spawner;
     program->spawner = NULL;
@@ -86,6 +86,7 @@ static void take_launched(struct viv_program *program, uint64_t now_ns)
                               ? program->init_fd
                               : atomic_load_explicit(&launched->pidfd, memory_order_relaxed);
     program->care.leader = program->care.has_init ? 0 : launched->pid;
+    viv_care_show_leader(&program->care);
     program->init_fd = -1;
     program->care.exit.started_wall_ns = now_ns + program->care.wall_offset_ns;
     program->care.spawned_ns = now_ns;

@@ -6,7 +6,7 @@
 
 // ---- how an operation of ours is taken back ----
 
-static void fail_call(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+static void fail_call(struct viv_op *op, enum viv_err err, struct viv_wake_list *wakes)
 {
     struct viv_program *program = op->obj;
     viv_spin_lock(&program->care.lock);
@@ -19,7 +19,8 @@ static void fail_call(struct viv_op *op, enum viv_err err, struct viv_wakes *wak
 
 static const struct viv_op_class call_class = {.fail = fail_call};
 
-void viv_native_call_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes)
+void viv_native_call_complete_locked(struct viv_op *op, enum viv_err err,
+                                     struct viv_wake_list *wakes)
 {
     const struct viv_native_call *call = VIV_CONTAINER_OF(op, struct viv_native_call, op);
     _Atomic uint32_t *word = op->proc == NULL ? call->word : NULL;

@@ -14,6 +14,7 @@ void viv_native_call_park_locked(struct viv_native_call *call, enum viv_native_c
 // From now on; VIV_FOREVER_NS stays.
 uint64_t viv_native__deadline(const struct viv_native_ctx *ctx, uint64_t timeout_ns);
 // Done; tells who waits, as viv_op_complete_locked, or through its word. Under the program's lock.
-void viv_native_call_complete_locked(struct viv_op *op, enum viv_err err, struct viv_wakes *wakes);
+void viv_native_call_complete_locked(struct viv_op *op, enum viv_err err,
+                                     struct viv_wake_list *wakes);
 
 #endif

@@ -54,7 +54,7 @@ enum { // flags of a row
 };
 struct viv_native_row {
     const char *name; // in JSON, for BEAM, and as the detail of an error
-    const char *const *words;
+    const char *const *words; // NULL behind the last
     enum viv_native_type type;
     uint32_t flags;
     uint32_t at; // in struct viv_native_fields

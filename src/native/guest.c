@@ -7,9 +7,9 @@
 #include "native/guest_int.h"
 #include "native/native_int.h"
 
-#define NOW(name_, params_) {#name_, params_, false, viv_native__guest_##name_, NULL}
+#define NOW(name_, params_) {#name_, params_, false, false, viv_native__guest_##name_, NULL}
 #define PARKS(name_, params_)                                                                      \
-    {#name_, params_, true, viv_native__guest_##name_, viv_native__guest_drop}
+    {#name_, params_, true, false, viv_native__guest_##name_, viv_native__guest_drop}
 
 static const struct viv_guest_func guest_funcs[] = {
     PARKS(spawn, "iii"),          // block, len, spawned

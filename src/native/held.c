@@ -239,7 +239,7 @@ static void send_stdin(struct viv_program *program)
 static void complete_writer(struct viv_program *program, enum viv_err err)
 {
     struct viv_held *held = program->held;
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_buf_deinit(&held->sending);
     viv_buf_init(&held->sending, VIV_TAG_NATIVE);
     held->sent = 0;
@@ -293,7 +293,7 @@ void viv_held__take_state(struct viv_program *program, const struct viv_hold_sta
     if (!is_over) care->phase = (enum viv_native_phase)state->phase; // else when all is due
     care->ready_flag = care->ready_flag || (state->flags & VIV_HOLD_STATE_READY) != 0;
     care->unkillable = (state->flags & VIV_HOLD_STATE_UNKILLABLE) != 0;
-    care->leader = state->leader;
+    care->shown = state->leader;
     copy_stdin_locked(program, state);
     if ((state->flags & VIV_HOLD_STATE_EXIT) != 0)
         care->has_exit = viv_hold_exit_unpack(&state->exit, &care->exit);

@@ -375,7 +375,7 @@ enum viv_err viv_native_status(const struct viv_native_ctx *ctx, const struct vi
     out->has_exit = program->care.has_exit;
     out->unkillable = program->care.unkillable;
     out->is_suspended = program->is_suspended;
-    out->os_pid = program->care.has_exit ? 0 : program->care.leader;
+    out->os_pid = program->care.has_exit ? 0 : program->care.shown;
     if (program->care.has_exit) out->exit = program->care.exit;
     out->spill_errno = viv_spill_io_error(program);
     out->stdin_queued = viv_stdin_queued(&program->care.in);

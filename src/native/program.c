@@ -26,6 +26,7 @@ static void free_program(struct viv_qsbr_item *item)
     if (program->block != NULL) viv_free(program->block, program->block_bytes, VIV_TAG_NATIVE);
     viv_spill_io_free(program);
     viv_native_req_deinit(&program->req);
+    if (program->ports != NULL) viv_free(program->ports, sizeof *program->ports, VIV_TAG_NATIVE);
     if (program->exe != NULL) viv_free(program->exe, strlen(program->exe) + 1, VIV_TAG_NATIVE);
     viv_reason_drop(program->broken);
     viv_audit_detail_drop(program->audit);
@@ -152,7 +153,7 @@ void viv_program__complete_all(struct viv_program *program, struct viv_list *cal
 {
     bool is_empty;
     do {
-        struct viv_wakes wakes = {0};
+        struct viv_wake_list wakes = {0};
         viv_spin_lock(&program->care.lock);
         while (!viv_list_is_empty(calls) && !viv_wakes_are_full(&wakes))
             viv_native_call_complete_locked(VIV_CONTAINER_OF(calls->next, struct viv_op, queue),

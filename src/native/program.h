@@ -11,6 +11,7 @@
 #include "native/environ.h"
 #include "native/native_int.h"
 #include "native/owner.h"
+#include "native/ports.h"
 #include "native/spill_io.h"
 #include "sched/io.h"
 
@@ -53,9 +54,10 @@ struct viv_program {
     viv_rid resource; // 0: none
     char *exe;        // resolved
     struct viv_session *session;
-    uint32_t weak, left_out; // as the status
-    uint64_t unenforced;     // likewise
-    bool has_group;          // a control group
+    uint32_t weak, left_out;        // as the status
+    uint64_t unenforced;            // likewise
+    struct viv_native_ports *ports; // it is held to with the host's network; NULL: to none
+    bool has_group;                 // a control group
     uint64_t asked_ns;
     viv_pid caller; // who asked for it; none: no process
     uint32_t environment;

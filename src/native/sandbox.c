@@ -463,6 +463,11 @@ static void choose_namespaces(struct maker *maker)
     }
 }
 
+static bool is_held_to_ports(const struct viv_sandbox_request *request)
+{
+    return request->net == VIV_NATIVE_NET_HOST && !request->net_is_all && request->ports != NULL;
+}
+
 static enum viv_err choose_net(struct maker *maker)
 {
     const struct viv_sandbox_request *request = maker->request;
@@ -471,15 +476,14 @@ static enum viv_err choose_net(struct maker *maker)
     if (request->level == VIV_NATIVE_SANDBOX_STRICT)
         return viv_diag_set(maker->diag, VIV_E_UNSUPPORTED, "net: strict has its own");
     if (request->net_is_all) return VIV_OK;
-    const bool can_limit = has(maker, VIV_FEATURE_LANDLOCK) &&
-                           request->features->landlock_abi >= PORTS_ABI &&
-                           request->port_count <= VIV_PLAN_PORTS_MAX;
-    if (!request->net_is_ports || !can_limit)
+    const bool can_limit = has(maker, VIV_FEATURE_LANDLOCK) && has(maker, VIV_FEATURE_SECCOMP) &&
+                           request->features->landlock_abi >= PORTS_ABI;
+    if (!is_held_to_ports(request) || !can_limit)
         return viv_diag_set(maker->diag, VIV_E_UNSUPPORTED,
                             "net: this host cannot enforce those addresses");
-    plan->landlock.ports = VIV_LANDLOCK_BIND_TCP | VIV_LANDLOCK_CONNECT_TCP;
-    for (uint32_t i = 0; i < request->port_count; i++)
-        plan->ports[plan->port_count++] = request->ports[i];
+    plan->landlock.ports = request->ports->rights;
+    for (uint32_t i = 0; i < request->ports->count; i++)
+        plan->ports[plan->port_count++] = request->ports->ports[i];
     return VIV_OK;
 }
 
@@ -496,8 +500,9 @@ static void choose_confinement(struct maker *maker)
     }
     maker->all_rights = viv_os_landlock_file_rights(abi) & ~NODES;
     if (!has(maker, VIV_FEATURE_SECCOMP)) return;
-    const struct viv_seccomp_program *program =
-        &viv_seccomp_programs[OWN_ARCH][is_strict ? VIV_SECCOMP_STRICT : VIV_SECCOMP_DEFAULT];
+    enum viv_seccomp_level level = is_strict ? VIV_SECCOMP_STRICT : VIV_SECCOMP_DEFAULT;
+    if (is_held_to_ports(maker->request)) level = VIV_SECCOMP_TCP; // at strict there is no such net
+    const struct viv_seccomp_program *program = &viv_seccomp_programs[OWN_ARCH][level];
     plan->filter = program->code;
     plan->filter_length = program->length;
 }

@@ -8,6 +8,7 @@
 #include "native/feature.h"
 #include "native/field.h"
 #include "native/holder/plan.h"
+#include "native/ports.h"
 #include "native/request.h"
 
 #define VIV_SANDBOX_GRANTS_MAX 256 // as the spawn block
@@ -22,11 +23,10 @@ struct viv_sandbox_grant {
 struct viv_sandbox_request {
     enum viv_native_sandbox level;
     enum viv_native_net net;
-    // Of net=host: the classes admit every address, or these TCP ports and nothing else.
+    // Of net=host: the classes admit every address, or these TCP ports and nothing else; neither:
+    // something that nobody can be held to.
     bool net_is_all;
-    bool net_is_ports;
-    const struct viv_plan_port *ports;
-    uint32_t port_count;
+    const struct viv_native_ports *ports;
     const struct viv_sandbox_grant *grants;
     uint32_t grant_count;
     const char *const *hides; // absolute

@@ -64,8 +64,31 @@ static enum viv_err ask_spawn(struct viv_program *program, const struct viv_nati
     return ask(program, ctx, VIV_CAP_NATIVE_SPAWN, (struct viv_cap_query){0});
 }
 
-// A program with a network has all of it: a list of addresses or names can only be granted by who
-// has said that it is not enforced.
+static bool are_tcp_ports(struct viv_patterns patterns)
+{
+    VIV_PATTERNS_EACH(pattern, patterns)
+    {
+        if (!viv_address_is_tcp_ports(pattern)) return false;
+    }
+    return true;
+}
+
+static enum viv_err hold_to_ports(struct viv_program *program, enum viv_cap cap,
+                                  struct viv_patterns patterns, struct viv_diag *diag)
+{
+    const uint64_t right =
+        cap == VIV_CAP_NET_BIND ? VIV_LANDLOCK_BIND_TCP : VIV_LANDLOCK_CONNECT_TCP;
+    if (program->ports == NULL)
+        program->ports = viv_try_calloc(1, sizeof *program->ports, VIV_TAG_NATIVE);
+    if (program->ports == NULL) return VIV_E_EXHAUSTED;
+    if (viv_native_ports_add(program->ports, patterns, right) == VIV_OK) return VIV_OK;
+    return viv_diag_set(diag, VIV_E_UNENFORCEABLE,
+                        "net: a program is held to %d TCP ports at most, %s has more",
+                        VIV_PLAN_PORTS_MAX, viv_cap_rows[cap].name);
+}
+
+// A program with a network has all of it, or TCP ports of it: another list of addresses or names
+// can only be granted by who has said that it is not enforced.
 static enum viv_err ask_addresses(struct viv_program *program, const struct viv_native_ctx *ctx,
                                   enum viv_cap cap, struct viv_diag *diag)
 {
@@ -73,7 +96,10 @@ static enum viv_err ask_addresses(struct viv_program *program, const struct viv_
     const struct viv_capset *held = session != NULL ? viv_ses_held(session) : NULL;
     if (held == NULL || (held->listed >> cap & 1) == 0)
         return ask(program, ctx, cap, (struct viv_cap_query){0});
-    VIV_PATTERNS_EACH(pattern, viv_capset_patterns(held, cap))
+    const struct viv_patterns patterns = viv_capset_patterns(held, cap);
+    if (cap != VIV_CAP_NET_RESOLVE && are_tcp_ports(patterns))
+        return hold_to_ports(program, cap, patterns, diag);
+    VIV_PATTERNS_EACH(pattern, patterns)
     {
         if ((pattern->flags & VIV_PATTERN_UNENFORCED) == 0) {
             viv_native__note_refusal(program, session, cap);

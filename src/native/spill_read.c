@@ -38,7 +38,7 @@ static void finish_read(struct viv_job *base)
 {
     struct viv_spill_job *job = VIV_CONTAINER_OF(base, struct viv_spill_job, job);
     struct viv_program *program = job->program;
-    struct viv_wakes wakes = {0};
+    struct viv_wake_list wakes = {0};
     viv_spin_lock(&program->care.lock);
     struct viv_native_call *call = job->call;
     job->call = NULL;

@@ -154,7 +154,8 @@ static enum viv_err fill_wishes(struct viv_program *program, struct wishes *wish
     wishes->request = (struct viv_sandbox_request){
         .level = fields->sandbox,
         .net = fields->net,
-        .net_is_all = true, // the classes were asked for all addresses
+        .net_is_all = program->ports == NULL, // the classes were asked for all addresses
+        .ports = program->ports,
         .grants = wishes->grants,
         .grant_count = fields->path.count,
         .hides = wishes->hides,

@@ -107,7 +107,7 @@ void viv_program__init_care(struct viv_program *program)
 static void admit_writers(struct viv_program *program)
 {
     for (bool more = true; more;) {
-        struct viv_wakes wakes = {0};
+        struct viv_wake_list wakes = {0};
         more = false;
         viv_spin_lock(&program->care.lock);
         while (!viv_list_is_empty(&program->writers) && !(more = viv_wakes_are_full(&wakes))) {

@@ -279,6 +279,15 @@ int viv_os_fs_type(int fd, uint64_t *out_type)
     return 0;
 }
 
+int viv_os_fs_free(int fd, uint64_t *out_bytes)
+{
+    struct statfs found;
+    const int r = viv_os__is_faulted("fstatfs") ? -1 : fstatfs(fd, &found);
+    if (r < 0) return -errno;
+    *out_bytes = (uint64_t)found.f_bavail * (uint64_t)found.f_bsize;
+    return 0;
+}
+
 int viv_os_fsync(int fd)
 {
     int r;

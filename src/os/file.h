@@ -30,7 +30,8 @@ ssize_t viv_os_pwritev2(int fd, const struct iovec *iov, int count, off_t offset
 off_t viv_os_lseek(int fd, off_t offset, int whence);
 int viv_os_fstat(int fd, struct stat *out);
 int viv_os_fstatat(int dir_fd, const char *path, struct stat *out, int flags);
-int viv_os_fs_type(int fd, uint64_t *out_type); // f_type of statfs(2)
+int viv_os_fs_type(int fd, uint64_t *out_type);  // f_type of statfs(2)
+int viv_os_fs_free(int fd, uint64_t *out_bytes); // what who is not root may still fill
 int viv_os_fsync(int fd);
 int viv_os_fdatasync(int fd);
 int viv_os_ftruncate(int fd, off_t size);

@@ -79,6 +79,7 @@ uint64_t viv_env_proc_count(const struct viv_env *env);
 enum viv_proc_word {
     VIV_PROC_WORD_HOLDER,  // what room cap knows of it
     VIV_PROC_WORD_SESSION, // what it may do
+    VIV_PROC_WORD_FAMILY,  // whom it acts for, as long as it may (wasm/family.h)
     VIV_PROC_WORDS
 };
 void *viv_env_word(const struct viv_env *env, enum viv_proc_word word);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "store/stmt.h"
 #include "store/store.h"
+#include <stdatomic.h>
 
 enum viv_db_type { VIV_DB_NULL, VIV_DB_INT, VIV_DB_TEXT, VIV_DB_BLOB };
 
@@ -48,6 +49,14 @@ struct viv_db_ops {
 };
 struct viv_db {
     const struct viv_db_ops *ops;
+    struct viv_diag detail; // of the last error of this transaction, where there is more to say
+};
+
+// How good a store's file still is: it only gets worse, until the store is closed.
+enum viv_health {
+    VIV_HEALTH_GOOD,
+    VIV_HEALTH_DAMAGED, // it is read, and not written
+    VIV_HEALTH_FAILED   // the device failed, or the file is another: nothing of it is believed
 };
 
 // A back end's store: what its connections share.
@@ -65,6 +74,11 @@ struct viv_backend_ops {
     // Empties it, and calls told for what was heard; an empty id: it may be anything.
     void (*hear)(struct viv_backend *backend, void (*told)(void *arg, struct viv_str id),
                  void *arg);
+    // Of the one that writes, before a transaction: whether there is space for more than what is
+    // vital. After STORE_NO_SPACE: some may be had that was kept for this; true: what is vital is
+    // to be tried again. NULL: space is not this back end's business.
+    bool (*has_space)(struct viv_backend *backend);
+    bool (*free_space)(struct viv_backend *backend);
     void (*close)(VIV_OWN struct viv_backend *backend); // after its connections
 };
 struct viv_backend {
@@ -79,7 +93,19 @@ struct viv_backend {
     // that waits.
     uint32_t look_ms;
     char lease_domain[40];
+    _Atomic int health; // enum viv_health
 };
+
+// Of any thread.
+static inline void viv_backend_note(struct viv_backend *backend, enum viv_health health)
+{
+    // Relaxed: a number by itself, which only grows; what it forbids is forbidden a call later too.
+    int found = atomic_load_explicit(&backend->health, memory_order_relaxed);
+    while (found < (int)health &&
+           !atomic_compare_exchange_weak_explicit(&backend->health, &found, (int)health,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
 
 // Where the part of the url behind the scheme is what it names.
 enum viv_err viv_store__sqlite_open(struct viv_str path, const struct viv_store_opts *opts,

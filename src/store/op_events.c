@@ -131,17 +131,21 @@ enum viv_err viv_store_complete(struct viv_store *store, struct viv_str id,
 {
     struct ending ending = {.output = NULL};
     enum viv_err result = read_ending(complete, &ending, err == NULL ? NULL : &err->d);
-    struct op_append self = {
-        .op = {.load = load_append, .run = run_append, .is_write = true, .diag = err, .mem = mem},
-        .id = id,
-        .event = {.type = viv_str_of(ending.type),
-                  .key = viv_str_of(ending.key),
-                  .payload = ending.payload,
-                  .authority = ending.authority,
-                  .fence = complete->fence,
-                  .is_forced = ending.is_forced,
-                  .is_core_call = true},
-        .wants_record = true};
+    struct op_append self = {.op = {.load = load_append,
+                                    .run = run_append,
+                                    .is_write = true,
+                                    .is_vital = true,
+                                    .diag = err,
+                                    .mem = mem},
+                             .id = id,
+                             .event = {.type = viv_str_of(ending.type),
+                                       .key = viv_str_of(ending.key),
+                                       .payload = ending.payload,
+                                       .authority = ending.authority,
+                                       .fence = complete->fence,
+                                       .is_forced = ending.is_forced,
+                                       .is_core_call = true},
+                             .wants_record = true};
     if (result == VIV_OK) result = do_append(store, &self);
     end_ending(&ending);
     VIV_TRY(result);

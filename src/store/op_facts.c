@@ -295,6 +295,7 @@ enum viv_err viv_store_request_cancel(struct viv_store *store, struct viv_str id
     struct op_cancel self = {.op = {.load = load_cancel,
                                     .run = run_cancel,
                                     .is_write = true,
+                                    .is_vital = true,
                                     .process = id,
                                     .diag = err,
                                     .mem = mem},

@@ -206,10 +206,11 @@ enum viv_err viv_store_promise_settle(struct viv_store *store, const struct viv_
                                       struct viv_promise *promise, bool *won,
                                       struct viv_store_diag *err)
 {
-    struct op_promise self = {.op = {.run = run_look, .is_write = true, .diag = err, .mem = mem},
-                              .id = ref->id,
-                              .key = ref->key,
-                              .token = ref->token};
+    struct op_promise self = {
+        .op = {.run = run_look, .is_write = true, .is_vital = true, .diag = err, .mem = mem},
+        .id = ref->id,
+        .key = ref->key,
+        .token = ref->token};
     struct viv_diag *diag = viv_store__diag(&self.op);
     if (ref->token.p != NULL) {
         if (ref->token.n != 2 * (size_t)TOKEN_BYTES ||
@@ -236,7 +237,7 @@ enum viv_err viv_store_promise_get(struct viv_store *store, struct viv_str id, s
     VIV_TRY(check_key(key, viv_store__diag(&self.op)));
     VIV_TRY(viv_store__do(store, &self.op));
     if (self.is_due) { // looked at once more, to settle it
-        self.op.is_write = true;
+        self.op.is_write = self.op.is_vital = true;
         VIV_TRY(viv_store__do(store, &self.op));
     }
     if (promise != NULL) *promise = self.promise;

@@ -48,7 +48,8 @@ static enum viv_err prune_one(struct viv_store__txn *txn, struct viv_store__row 
                           viv_row_text(row, VIV_PROC_id), birth, txn->wall_ms);
 }
 
-// Tombstones that were there long enough go; a cursor older than they is refused from then on.
+// Tombstones that were there long enough go, with the wakes that were acknowledged after their
+// process had gone; a cursor older than they is refused from then on.
 static enum viv_err drop_tombs(struct viv_store__txn *txn)
 {
     char text[48];
@@ -61,6 +62,7 @@ static enum viv_err drop_tombs(struct viv_store__txn *txn)
     if (rows.count == 0) return VIV_OK;
     const int64_t position = rows.values[0].number, birth = rows.values[1].number;
     VIV_TRY(viv_store__meta_read(txn, &meta));
+    VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_WAKES, "i", before_ms));
     VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_DROP, "i", before_ms));
     // Of pruned ones, a later one may have gone before: the wall clock steps back.
     if (position < meta.tomb_position ||
@@ -127,8 +129,9 @@ enum viv_err viv_store_prune(struct viv_store *store, const struct viv_prune *pr
 {
     struct viv_mem own;
     const bool is_dry = (prune->flags & VIV_PRUNE_DRY) != 0;
-    struct op_prune self = {.op = {.run = run_prune, .is_write = !is_dry, .diag = err, .mem = &own},
-                            .prune = prune};
+    struct op_prune self = {
+        .op = {.run = run_prune, .is_write = !is_dry, .is_vital = true, .diag = err, .mem = &own},
+        .prune = prune};
     struct viv_diag *diag = viv_store__diag(&self.op);
     if (prune->limit > PROCESSES_MAX)
         return viv_diag_set(diag, VIV_E_TOOBIG, "limit: more than %d", PROCESSES_MAX);
@@ -168,7 +171,7 @@ static enum viv_err run_gc(struct viv_store__op *op, struct viv_store__txn *txn)
 enum viv_err viv_store_blob_gc(struct viv_store *store, int64_t grace_ms,
                                struct viv_blobs_gone *out_gone, struct viv_store_diag *err)
 {
-    struct op_gc self = {.op = {.run = run_gc, .is_write = true, .diag = err},
+    struct op_gc self = {.op = {.run = run_gc, .is_write = true, .is_vital = true, .diag = err},
                          .grace_ms = grace_ms < 0 ? GRACE_MS : grace_ms};
     VIV_TRY(viv_store__do(store, &self.op));
     if (out_gone != NULL) *out_gone = self.gone;

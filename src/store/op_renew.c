@@ -97,10 +97,12 @@ enum viv_err viv_store_renew_many(struct viv_store *store, const struct viv_rene
     const size_t count = renewal->count;
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
     struct viv_mem mem;
-    struct op_renew self = {
-        .op = {.run = run_renew_many, .is_write = renewal->ttl_ms >= 0, .diag = err},
-        .count = count,
-        .ttl_ms = renewal->ttl_ms};
+    struct op_renew self = {.op = {.run = run_renew_many,
+                                   .is_write = renewal->ttl_ms >= 0,
+                                   .is_vital = true,
+                                   .diag = err},
+                            .count = count,
+                            .ttl_ms = renewal->ttl_ms};
     if (count > VIV_LEASES_MAX)
         return viv_diag_set(diag, VIV_E_TOOBIG, "leases: more than %d", VIV_LEASES_MAX);
     if (self.ttl_ms != -1) VIV_TRY(viv_store__ttl_check(self.ttl_ms, diag));

@@ -217,6 +217,7 @@ static enum viv_err do_wake(struct viv_store *store, struct op_wake *self)
     struct viv_diag *diag = viv_store__diag(&self->op);
     self->op.run = run_wake;
     self->op.is_write = self->deed != EVENTS;
+    self->op.is_vital = self->deed == ACK || self->deed == ACK_ONE;
     if (self->deed <= ACK_ONE) VIV_TRY(viv_store__check_id(self->id, "id", diag));
     self->page.ops = self->deed == EVENTS ? &event_page : &wake_page;
     self->page.mem = self->op.mem;

@@ -84,6 +84,8 @@
     X(TOMB_PUT, "INSERT INTO tomb(position,id,birth,pruned_ms) VALUES($1,$2,$3,$4)")               \
     X(TOMB_OLD, "SELECT position,birth FROM tomb WHERE pruned_ms<$1 "                              \
                 "ORDER BY position DESC,birth DESC LIMIT 1")                                       \
+    X(TOMB_WAKES, "DELETE FROM wake WHERE state=2 AND birth IN "                                   \
+                  "(SELECT birth FROM tomb WHERE pruned_ms<$1)")                                   \
     X(TOMB_DROP, "DELETE FROM tomb WHERE pruned_ms<$1")                                            \
     X(SCOPE_PROCS,                                                                                 \
       "SELECT DISTINCT p.id,p.state,CAST(CASE WHEN EXISTS(SELECT 1 FROM grants o WHERE "           \

@@ -18,10 +18,9 @@
 #include "os/rand.h"
 #include "store/row.h"
 #include "store/waits.h"
-#include <stdarg.h>
 #include <string.h>
 
-enum { BATCH_MAX = 256, SERVER_BATCH_MAX = 64, READERS_MAX = 16, ARGS_MAX = 40 };
+enum { BATCH_MAX = 256, SERVER_BATCH_MAX = 64, READERS_MAX = 16 };
 enum { TIMEOUT_MS = 15000, RETRY_MS = 5, RETRY_MS_MAX = 500 };
 enum { PAYLOAD_BYTES = 262144, EVENTS_MAX = 1000000 };
 #define LOG_BYTES_MAX (UINT64_C(1) << 30)
@@ -68,106 +67,15 @@ struct viv_store__waits *viv_store__waits_of(struct viv_store *store)
     return store->waits;
 }
 
+bool viv_store_has_failed(const struct viv_store *store)
+{
+    // Relaxed: see viv_backend_note.
+    return atomic_load_explicit(&store->backend->health, memory_order_relaxed) == VIV_HEALTH_FAILED;
+}
+
 enum viv_tier viv_store_tier(const struct viv_store *store)
 {
     return store->backend->tier;
-}
-
-// ---- statements ----
-
-static enum viv_err settle(struct viv_store__txn *txn, enum viv_err err)
-{
-    if (err != VIV_OK && txn->db_err == VIV_OK) txn->db_err = err;
-    return err;
-}
-
-static size_t gather(const char *types, va_list args, struct viv_db_value values[ARGS_MAX])
-{
-    size_t count = 0;
-    for (; *types != '\0'; types++, count++) {
-        struct viv_db_value *value = &values[count];
-        VIV_ASSERT(count < ARGS_MAX);
-        *value = (struct viv_db_value){.type = VIV_DB_NULL};
-        if (*types == 'v') {
-            *value = *va_arg(args, const struct viv_db_value *);
-        } else if (*types == 'i') {
-            value->type = VIV_DB_INT;
-            value->number = va_arg(args, int64_t);
-        } else if (*types == 'z') {
-            value->text = viv_str_of(va_arg(args, const char *));
-            if (value->text.p != NULL) value->type = VIV_DB_TEXT;
-        } else {
-            VIV_ASSERT(*types == 's' || *types == 'b');
-            value->text = va_arg(args, struct viv_str);
-            value->type = *types == 's' ? VIV_DB_TEXT : VIV_DB_BLOB;
-            if (value->text.p == NULL) value->type = VIV_DB_NULL;
-        }
-    }
-    return count;
-}
-
-enum viv_err viv_store__send_values(struct viv_store__txn *txn, enum viv_stmt stmt,
-                                    const struct viv_db_value *values, size_t count)
-{
-    if (txn->is_loading) {
-        VIV_ASSERT(txn->op->loaded_count < VIV_STORE_LOADS_MAX);
-        txn->op->loaded_count++;
-    }
-    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, true));
-}
-
-enum viv_err viv_store__send(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
-{
-    struct viv_db_value values[ARGS_MAX];
-    va_list args;
-    va_start(args, types);
-    const size_t count = gather(types, args, values);
-    va_end(args);
-    return viv_store__send_values(txn, stmt, values, count);
-}
-
-enum viv_err viv_store__recv(struct viv_store__txn *txn, struct viv_db_rows *out_rows)
-{
-    struct viv_store__op *op = txn->op;
-    if (op->loaded_next < op->loaded_count) {
-        *out_rows = op->loaded[op->loaded_next++];
-        return VIV_OK;
-    }
-    return settle(txn, txn->db->ops->recv(txn->db, out_rows));
-}
-
-enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
-                                   const struct viv_db_value *values, size_t count)
-{
-    txn->has_written = true;
-    return settle(txn, txn->db->ops->send(txn->db, stmt, values, count, false));
-}
-
-enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, const char *types, ...)
-{
-    struct viv_db_value values[ARGS_MAX];
-    va_list args;
-    va_start(args, types);
-    const size_t count = gather(types, args, values);
-    va_end(args);
-    return viv_store__put_values(txn, stmt, values, count);
-}
-
-enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id)
-{
-    const size_t before = txn->changed.len_bytes;
-    enum viv_err err = viv_buf_append(&txn->changed, id.p, id.n);
-    if (err == VIV_OK) err = viv_buf_append(&txn->changed, "", 1);
-    if (err != VIV_OK) txn->changed.len_bytes = before;
-    return err;
-}
-
-enum viv_err viv_store__know_now(struct viv_store__txn *txn)
-{
-    if (txn->is_now_known) return VIV_OK;
-    VIV_TRY(settle(txn, txn->db->ops->now(txn->db, &txn->wall_ms, &txn->lease_ms)));
-    txn->is_now_known = true;
-    return VIV_OK;
 }
 
 // ---- one transaction ----
@@ -184,7 +92,7 @@ static enum viv_err load_ahead(struct viv_store__txn *txn, struct viv_store__op 
     }
     for (struct viv_store__op *op = ops; op != NULL; op = op->next)
         for (uint32_t i = 0; i < op->loaded_count; i++)
-            VIV_TRY(settle(txn, txn->db->ops->recv(txn->db, &op->loaded[i])));
+            VIV_TRY(viv_store__settle(txn, txn->db->ops->recv(txn->db, &op->loaded[i])));
     return VIV_OK;
 }
 
@@ -193,8 +101,15 @@ static bool run_op(struct viv_store__op *op, struct viv_store__txn *txn, bool is
 {
     txn->op = op;
     txn->has_written = false;
+    if (txn->is_tight && op->is_write && !op->is_vital) {
+        op->err =
+            viv_diag_set(viv_store__diag(op), VIV_STORE_NO_SPACE,
+                         "no space is left; only what ends, keeps or frees something is done");
+        return true;
+    }
     if (!is_loaded) op->err = op->load == NULL ? VIV_OK : op->load(op, txn);
     if (op->err == VIV_OK) op->err = op->run(op, txn);
+    if (op->err == VIV_STORE_CORRUPT) viv_store__note_damage(txn, txn->store->backend);
     return txn->db_err == VIV_OK && (op->err == VIV_OK || !txn->has_written);
 }
 
@@ -207,14 +122,33 @@ static bool run_all(struct viv_store__op *ops, struct viv_store__txn *txn, bool 
     return is_good;
 }
 
-static void fail_all(struct viv_store__op *ops, enum viv_err err)
+// Those that did not fail by themselves fail with the transaction.
+static void fail_all(struct viv_store__op *ops, const struct viv_store__txn *txn)
 {
-    for (struct viv_store__op *op = ops; op != NULL; op = op->next)
-        if (op->err == VIV_OK) op->err = err;
+    for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
+        if (op->err == VIV_OK) op->err = txn->db_err;
+        if (op->err == txn->db_err && op->diag != NULL && op->diag->d.text[0] == '\0')
+            op->diag->d = txn->db->detail;
+    }
 }
 
-// How a transaction ended: as it should; rolled back; rolled back, and it may work later.
-enum outcome { DONE, LOST, AGAIN };
+// What may still be done with the store's file.
+static enum viv_err check_health(struct viv_store *store, struct viv_db *db, bool is_write)
+{
+    // Relaxed: see viv_backend_note.
+    const int health = atomic_load_explicit(&store->backend->health, memory_order_relaxed);
+    if (health == VIV_HEALTH_FAILED)
+        return viv_diag_set(&db->detail, VIV_E_IO,
+                            "the store failed before, or its file was replaced: open it again");
+    if (health == VIV_HEALTH_DAMAGED && is_write)
+        return viv_diag_set(&db->detail, VIV_STORE_CORRUPT,
+                            "the store is damaged, and can only be read");
+    return VIV_OK;
+}
+
+// How a transaction ended: as it should; rolled back; rolled back, and it may work later; rolled
+// back, and there is space now that was not there.
+enum outcome { DONE, LOST, AGAIN, FREED };
 
 // Runs them in one transaction. Those that are lost have an error.
 static enum outcome run_together(struct viv_store *store, struct viv_db *db,
@@ -226,8 +160,13 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     for (struct viv_store__op *op = ops; op != NULL; op = op->next) {
         op->err = VIV_OK;
         op->loaded_count = op->loaded_next = 0;
+        if (op->diag != NULL) op->diag->d.text[0] = '\0';
     }
-    txn.db_err = db->ops->begin(db, is_write, deadline_ns);
+    const struct viv_backend_ops *backend_ops = store->backend->ops;
+    txn.is_tight =
+        is_write && backend_ops->has_space != NULL && !backend_ops->has_space(store->backend);
+    txn.db_err = check_health(store, db, is_write);
+    if (txn.db_err == VIV_OK) txn.db_err = db->ops->begin(db, is_write, deadline_ns);
     const bool is_ahead = store->backend->is_server && ops->next != NULL;
     bool is_good = txn.db_err == VIV_OK && run_all(ops, &txn, is_ahead);
     if (is_good) {
@@ -236,7 +175,7 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     }
     if (!is_good) {
         db->ops->rollback(db);
-        fail_all(ops, txn.db_err);
+        fail_all(ops, &txn);
     }
     viv_store__let_go(&txn, is_good);
     if (is_good && txn.changed.len_bytes > 0)
@@ -245,6 +184,8 @@ static enum outcome run_together(struct viv_store *store, struct viv_db *db,
     viv_buf_deinit(&txn.changed);
     // What may have happened is not done again.
     if (is_good || txn.db_err == VIV_STORE_OUTCOME_UNKNOWN) return DONE;
+    if (txn.db_err == VIV_STORE_NO_SPACE && backend_ops->free_space != NULL)
+        return backend_ops->free_space(store->backend) ? FREED : LOST;
     if (!store->backend->is_server) return LOST;
     return txn.db_err == VIV_STORE_UNAVAILABLE || (txn.db_err == VIV_E_BUSY && ops->next == NULL)
                ? AGAIN
@@ -276,11 +217,12 @@ static enum outcome run_until(struct viv_store *store, struct viv_db *db, struct
 static void run_batch(struct viv_store *store, struct viv_db *db, struct viv_store__op *ops,
                       bool is_write)
 {
-    if (run_until(store, db, ops, is_write) != LOST || ops->next == NULL) return;
+    const enum outcome outcome = run_until(store, db, ops, is_write);
+    if (outcome != FREED && (outcome != LOST || ops->next == NULL)) return;
     for (struct viv_store__op *op = ops, *next; op != NULL; op = next) {
         next = op->next;
         op->next = NULL;
-        (void)run_until(store, db, op, is_write);
+        (void)run_until(store, db, op, op->is_write);
         op->next = next;
     }
 }

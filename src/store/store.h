@@ -37,6 +37,9 @@ struct viv_store_opts {
     uint64_t max_log_bytes; // of one process; 0: 1 GiB
     bool create;            // make it when it is not there
     bool event_feed;        // viv_store_events_feed works
+    // Of a server behind a pooler, which passes no notifications on: a url that leads to it
+    // straight; for one connection. n == 0: the store's own.
+    struct viv_str listen_url;
     const struct viv_store_clock *clock;
 };
 
@@ -49,6 +52,10 @@ enum viv_err viv_store_open(struct viv_str url, const struct viv_store_opts *opt
 // No call may be running, and none may come.
 void viv_store_close(VIV_OWN struct viv_store *store);
 enum viv_tier viv_store_tier(const struct viv_store *store); // what it keeps, as found at opening
+
+// The device failed, or the file was moved or replaced: every call is IO until the store is closed
+// and opened again. A store that is only damaged can be read.
+bool viv_store_has_failed(const struct viv_store *store);
 
 // ---- registration and reading (2.1) ----
 

@@ -13,13 +13,23 @@
 #include "store/db.h"
 #include "store/regis.h"
 
+// The statement that was sent last, and its first argument.
+struct viv_store__asked {
+    enum viv_stmt stmt;
+    int64_t number;
+    size_t text_len; // 0: the number
+    char text[48];
+};
+
 struct viv_store__txn {
     struct viv_store *store;
     struct viv_db *db;
     struct viv_store__op *op; // the one at hand
     bool is_loading;          // ahead: what is sent is counted
     enum viv_err db_err;      // the first failure of the back end: the transaction is lost
-    bool has_written;         // the operation at hand
+    struct viv_store__asked asked;
+    bool has_written; // the operation at hand
+    bool is_tight;    // only what is vital is done
     bool is_now_known;
     int64_t wall_ms, lease_ms;
     int64_t position;       // 0: not asked yet
@@ -33,7 +43,8 @@ struct viv_store__op {
     enum viv_err (*load)(struct viv_store__op *op, struct viv_store__txn *txn); // NULL: nothing
     enum viv_err (*run)(struct viv_store__op *op, struct viv_store__txn *txn);
     bool is_write;
-    struct viv_str process;      // the only one whose row it locks, all in load; n == 0: unknown
+    bool is_vital;          // tried even where space is short: it ends, keeps or frees something
+    struct viv_str process; // the only one whose row it locks, all in load; n == 0: unknown
     struct viv_store_diag *diag; // NULL: nobody asks
     struct viv_mem *mem;         // the caller's; where results lie
     // What load asked for, where that is received ahead of run:
@@ -75,6 +86,11 @@ enum viv_err viv_store__put(struct viv_store__txn *txn, enum viv_stmt stmt, cons
                             ...) VIV_MUST_CHECK;
 enum viv_err viv_store__put_values(struct viv_store__txn *txn, enum viv_stmt stmt,
                                    const struct viv_db_value *values, size_t count) VIV_MUST_CHECK;
+// Notes the first failure of the back end; returns err.
+enum viv_err viv_store__settle(struct viv_store__txn *txn, enum viv_err err) VIV_MUST_CHECK;
+// The operation at hand found that the store is damaged: it is only read from now on, and its
+// diagnosis says where.
+void viv_store__note_damage(struct viv_store__txn *txn, struct viv_backend *backend);
 // Who waits for the process is told after the commit, here and elsewhere. Errors: EXHAUSTED.
 enum viv_err viv_store__note_changed(struct viv_store__txn *txn, struct viv_str id) VIV_MUST_CHECK;
 // Fills wall_ms and lease_ms.

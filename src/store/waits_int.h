@@ -59,6 +59,7 @@ struct viv_store__waits {
     bool is_changed;             // the watch is to be told
     uint64_t looked_ns;          // when others were last looked for without a sign of them
     bool is_heard;               // others may have committed
+    uint64_t scan_ns;            // not before: a look for that has failed
     bool has_mark;               // since it is set, what others commit is found
     struct viv_store__mark mark; // the thread's
     bool is_closing;

@@ -204,6 +204,14 @@ static void note_heard(void *arg, struct viv_str id)
     viv_mutex_unlock(&waits->mutex);
 }
 
+// All that wait are looked at anew.
+static void note_all_locked(struct viv_store__waits *waits)
+{
+    for (size_t i = 0; i < waits->heap_count; i++)
+        viv_waits__note_locked(waits, waits->heap[i]->entry);
+    waits->is_changed = true;
+}
+
 static void scan_locked(struct viv_store__waits *waits)
 {
     const bool has_mark = waits->has_mark;
@@ -213,13 +221,21 @@ static void scan_locked(struct viv_store__waits *waits)
     const enum viv_err err =
         has_mark ? viv_store__changed_after(waits->store, &waits->mark, note_id, waits)
                  : viv_store__mark_now(waits->store, &waits->mark);
-    if (err != VIV_OK) viv_os_sleep_ns(AGAIN_NS);
+    const bool is_for_good = err != VIV_OK && viv_store_has_failed(waits->store);
     viv_mutex_lock(&waits->mutex);
-    // What was committed between the beginning of a watch and its mark is not found.
-    if (err == VIV_OK && !has_mark) waits->is_changed = true;
-    if (err == VIV_OK) return;
+    // What was committed before the first mark, or before a failure, is not found by the next scan.
+    if ((err == VIV_OK && !has_mark) || is_for_good) note_all_locked(waits);
+    if (err == VIV_OK || is_for_good) return;
     waits->is_heard = true;
+    waits->scan_ns = viv_os_now_ns() + AGAIN_NS;
     if (!has_mark) waits->has_mark = false;
+}
+
+// Others may have committed; after a scan that failed, only when its pause is over.
+static bool wants_scan_locked(const struct viv_store__waits *waits)
+{
+    const bool listens = waits->count > 0 || waits->watch != NULL;
+    return listens && (waits->is_heard || !waits->has_mark) && viv_os_now_ns() >= waits->scan_ns;
 }
 
 // What was committed here, to others.
@@ -239,6 +255,7 @@ static uint64_t next_locked(struct viv_store__waits *waits, bool listens, uint64
 {
     const uint64_t look_ns = (uint64_t)waits->backend->look_ms * VIV_NS_PER_MS;
     const uint64_t clock_ns = waits->heap_count > 0 ? waits->heap[0]->at_ns : VIV_FOREVER_NS;
+    if (listens && waits->is_heard) return viv_min_u64(clock_ns, waits->scan_ns);
     if (!listens || look_ns == 0) return clock_ns;
     if (waits->looked_ns == 0) waits->looked_ns = now_ns;
     if (now_ns - waits->looked_ns >= look_ns) {
@@ -260,7 +277,7 @@ static void sleep_locked(struct viv_store__waits *waits)
         viv_mutex_unlock(&waits->mutex);
         bell = backend->ops->bell(backend, note_heard, waits);
         viv_mutex_lock(&waits->mutex);
-        if (waits->is_heard) return; // told by the bell itself
+        if (wants_scan_locked(waits)) return; // told by the bell itself
     }
     const uint64_t now_ns = viv_os_now_ns(), next_ns = next_locked(waits, listens, now_ns);
     viv_mutex_unlock(&waits->mutex);
@@ -283,8 +300,7 @@ void viv_waits__run(void *arg)
     waits->thread_id = viv_thread_id();
     while (!waits->is_closing) {
         run_clocks_locked(waits);
-        const bool listens = waits->count > 0 || waits->watch != NULL;
-        if (listens && (waits->is_heard || !waits->has_mark))
+        if (wants_scan_locked(waits))
             scan_locked(waits);
         else if (waits->is_changed)
             tell_watch_locked(waits);

@@ -9,7 +9,7 @@
 #include "store/wait.h"
 #include <string.h>
 
-enum { SLOTS = 64, TTL_MS = 30000, TTL_MS_MIN = 3000, INCARNATION_BYTES = 16 };
+enum { SLOTS = 64, RESIDENT = 10000, TTL_MS = 30000, TTL_MS_MIN = 3000, INCARNATION_BYTES = 16 };
 
 static void wait_locked(struct viv_worker *worker, struct viv_cond *cond, int64_t wait_ms)
 {
@@ -84,12 +84,14 @@ enum viv_err viv_worker_new(struct viv_store *store, const struct viv_worker_opt
     worker->store = store;
     worker->opts = *opts;
     if (worker->opts.slots == 0) worker->opts.slots = SLOTS;
+    if (worker->opts.resident == 0) worker->opts.resident = RESIDENT;
     if (worker->opts.ttl_ms == 0) worker->opts.ttl_ms = TTL_MS;
     viv_mutex_init(&worker->mutex);
     viv_cond_init(&worker->store_cond);
     viv_cond_init(&worker->watch_cond);
     viv_list_init(&worker->runs);
     viv_list_init(&worker->ended);
+    viv_list_init(&worker->wanting);
     viv_list_init(&worker->settling);
     worker->drain_end_ms = worker->settle_at_ms = INT64_MAX;
     const int64_t now_ms = viv_worker__now_ms(worker);

@@ -36,16 +36,24 @@ struct viv_launcher {
     void (*cancel)(void *arg, struct viv_run *run, struct viv_str reason); // asks; may be NULL
     void (*drain)(void *arg, struct viv_run *run);                         // tells; may be NULL
     void (*kill)(void *arg, struct viv_run *run); // after spawn; the run may have just ended
+    // It has a slot again, which viv_run_unpark did not have for it; NULL: it never parks.
+    void (*resume)(void *arg, struct viv_run *run);
 };
 
 struct viv_worker_opts {
     struct viv_str owner_id;
     uint32_t slots;                       // runs at a time; 0: 64
+    uint32_t resident;                    // runs in memory, parked ones too; 0: 10,000
     int64_t ttl_ms;                       // of a lease; 0: 30 s, at least 3 s
     const struct viv_str *queues, *kinds; // what it claims; none: all
     size_t queue_count, kind_count;
     const struct viv_launcher *launchers;
     size_t launcher_count;
+    // The store has failed for good (viv_store_has_failed): all runs are killed, nothing is
+    // written. To be freed, and made anew on a store that was opened again. Once, by a thread of
+    // the worker, which it must not block; may be NULL.
+    void (*store_failed)(void *failed_arg);
+    void *failed_arg;
     int64_t (*boot_ms)(void *clock_arg); // of tests; NULL: the host's CLOCK_BOOTTIME
     void *clock_arg;
 };
@@ -80,11 +88,18 @@ bool viv_run_is_live(const struct viv_run *run);
 int64_t viv_run_live_until_ms(const struct viv_run *run); // on the worker's clock
 bool viv_run_is_draining(const struct viv_run *run);
 const struct viv_lease *viv_run_lease(const struct viv_run *run); // also: id, birth, attempt, guard
-struct viv_str viv_run_registration(const struct viv_run *run);   // JSON
+int64_t viv_run_store_ms(const struct viv_run *run); // the store's time, as of the claim
+// Whether a text can be the output of a run that ends by itself. Errors: as viv_store_complete.
+enum viv_err viv_run_check_output(struct viv_str output, struct viv_diag *diag) VIV_MUST_CHECK;
+struct viv_str viv_run_registration(const struct viv_run *run); // JSON
 // By what its programs can be found and ended when this worker is no more: JSON, which the lease of
 // the next attempt shows, to be ended before that one runs. Only from prepare and spawn. Errors: as
 // viv_store_renew.
 enum viv_err viv_run_set_guard(struct viv_run *run, struct viv_str guard) VIV_MUST_CHECK;
+// A run that only waits gives its slot back, or one that waits for another could keep that from
+// running; it takes one before it goes on. Again: no effect. Thread: any.
+void viv_run_park(struct viv_run *run);
+bool viv_run_unpark(struct viv_run *run); // false: not now; its launcher's resume tells when
 void viv_run_set_data(struct viv_run *run, void *data); // the launcher's own
 void *viv_run_get_data(const struct viv_run *run);
 

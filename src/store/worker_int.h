@@ -23,6 +23,8 @@ enum viv_run_why { // it was killed
     VIV_WHY_DRAIN
 };
 
+enum viv_run_slot { VIV_SLOT_HAS, VIV_SLOT_NONE, VIV_SLOT_WANTED };
+
 struct viv_run {
     // Immutable once it is on the list:
     struct viv_worker *worker;
@@ -34,8 +36,9 @@ struct viv_run {
     uint32_t charged;
     int64_t kill_at_ms; // deadline or attempt timeout; INT64_MAX: none
     enum viv_run_why kill_why;
-    bool is_verdict; // not to be run: output is all that is to be written
-    void *data;      // the launcher's
+    bool is_verdict;         // not to be run: output is all that is to be written
+    void *data;              // the launcher's
+    int64_t store_offset_ms; // the store's clock less the worker's, at the claim
     // Written by the store's thread, read by any:
     _Atomic int64_t live_until_ms;
     // Under the worker's mutex:
@@ -44,6 +47,9 @@ struct viv_run {
     enum viv_run_phase phase;
     enum viv_run_why why;
     bool is_killed, is_cancelling, is_told; // told: to drain
+    enum viv_run_slot slot;
+    struct viv_list slot_node; // among wanting
+    bool is_to_resume;         // it got the slot that it wanted: its launcher is to be told
     int64_t grace_end_ms;
     uint32_t calls;        // of its launcher that are under way
     struct viv_buf output; // of its end
@@ -63,6 +69,7 @@ struct viv_worker {
     struct viv_list settling;
     int64_t offset_max_ms, spare_until_ms; // the store's clock, less ours; 3.4
     bool is_offset_known;
+    bool has_failed; // the store: nothing is begun or written any more
     struct viv_rng rng;
     struct viv_thread *store_thread, *watch_thread;
     // Any thread:
@@ -71,7 +78,9 @@ struct viv_worker {
     struct viv_mutex mutex;
     struct viv_cond store_cond, watch_cond;
     struct viv_list runs, ended;    // ended: nobody is in them
-    uint32_t run_count, busy_count; // busy: not ended
+    struct viv_list wanting;        // runs that go on once they have a slot, in their order
+    uint32_t run_count, busy_count; // busy: has a slot
+    uint32_t claiming;              // slots that a sweep may fill
     bool is_poked, is_stopping, is_drain_told, found_nothing, was_full;
     int64_t drain_end_ms; // INT64_MAX: it does not drain
 };
@@ -102,6 +111,10 @@ void viv_run__free(VIV_OWN struct viv_run *run); // takes it off the list
 bool viv_run__kill_locked(struct viv_run *run, enum viv_run_why why);
 void viv_run__call_kill_locked(struct viv_run *run);
 void viv_run__leave_locked(struct viv_run *run);
+void viv_run__give_slots_locked(struct viv_worker *worker); // to who wants one
+// As kill: true, its launcher is to be called, then it is left.
+bool viv_run__resume_locked(struct viv_run *run);
+void viv_run__call_resume_locked(struct viv_run *run);
 void viv_run__cancel(struct viv_run *run, struct viv_str reason); // reason: in its mem
 void viv_run__tell(struct viv_run *run);                          // that the worker drains
 

@@ -3,7 +3,10 @@
 #include "store/worker_int.h"
 
 #include "base/assert.h"
+#include "store/output.h"
 #include <string.h>
+
+enum { OUTPUT_BYTES_MAX = 1 << 20 };
 
 // ---- making and ending ----
 
@@ -62,6 +65,7 @@ enum viv_err viv_run__new(struct viv_worker *worker, const struct viv_claimed *c
     run->worker = worker;
     viv_list_init(&run->node);
     viv_list_init(&run->end_node);
+    viv_list_init(&run->slot_node);
     viv_mem_init(&run->mem, VIV_TAG_STORE);
     viv_buf_init(&run->output, VIV_TAG_STORE);
     const enum viv_err err = fill(run, claimed);
@@ -70,6 +74,7 @@ enum viv_err viv_run__new(struct viv_worker *worker, const struct viv_claimed *c
         return err;
     }
     run->charged = claimed->record.charged;
+    run->store_offset_ms = start->wall_ms - start->sent_ms;
     run->is_verdict = claimed->verdict != VIV_VERDICT_RUN;
     run->phase = run->is_verdict ? VIV_RUN_ENDED : VIV_RUN_STARTING;
     run->launcher = find_launcher(worker, run->reg->input_type);
@@ -80,6 +85,7 @@ enum viv_err viv_run__new(struct viv_worker *worker, const struct viv_claimed *c
     if (run->is_verdict) viv_list_append(&worker->ended, &run->end_node);
     worker->run_count++;
     worker->busy_count += !run->is_verdict;
+    run->slot = run->is_verdict ? VIV_SLOT_NONE : VIV_SLOT_HAS;
     viv_cond_signal(&worker->watch_cond);
     viv_mutex_unlock(&worker->mutex);
     *out_run = run;
@@ -198,6 +204,74 @@ void viv_run__tell(struct viv_run *run)
     leave(run);
 }
 
+// ---- slots ----
+
+void viv_run__give_slots_locked(struct viv_worker *worker)
+{
+    while (!viv_list_is_empty(&worker->wanting) &&
+           worker->busy_count + worker->claiming < worker->opts.slots) {
+        struct viv_run *run = VIV_CONTAINER_OF(worker->wanting.next, struct viv_run, slot_node);
+        viv_list_remove(&run->slot_node);
+        run->slot = VIV_SLOT_HAS;
+        run->is_to_resume = true;
+        worker->busy_count++;
+        viv_cond_signal(&worker->watch_cond);
+    }
+}
+
+static void give_back_locked(struct viv_run *run)
+{
+    struct viv_worker *worker = run->worker;
+    viv_list_remove(&run->slot_node);
+    worker->busy_count -= run->slot == VIV_SLOT_HAS;
+    run->slot = VIV_SLOT_NONE;
+    viv_run__give_slots_locked(worker);
+}
+
+bool viv_run__resume_locked(struct viv_run *run)
+{
+    const bool is_now =
+        run->is_to_resume && run->phase != VIV_RUN_ENDED && run->launcher->resume != NULL;
+    run->is_to_resume = false;
+    run->calls += is_now;
+    return is_now;
+}
+
+void viv_run__call_resume_locked(struct viv_run *run)
+{
+    struct viv_worker *worker = run->worker;
+    viv_mutex_unlock(&worker->mutex);
+    run->launcher->resume(run->launcher->arg, run);
+    viv_mutex_lock(&worker->mutex);
+}
+
+void viv_run_park(struct viv_run *run)
+{
+    struct viv_worker *worker = run->worker;
+    viv_mutex_lock(&worker->mutex);
+    if (run->phase != VIV_RUN_ENDED && run->slot == VIV_SLOT_HAS) {
+        give_back_locked(run);
+        worker->is_poked = true; // for the queue
+        viv_cond_signal(&worker->store_cond);
+    }
+    viv_mutex_unlock(&worker->mutex);
+}
+
+bool viv_run_unpark(struct viv_run *run)
+{
+    struct viv_worker *worker = run->worker;
+    viv_mutex_lock(&worker->mutex);
+    if (run->phase != VIV_RUN_ENDED && run->slot == VIV_SLOT_NONE) {
+        run->slot = VIV_SLOT_WANTED;
+        viv_list_append(&worker->wanting, &run->slot_node);
+        viv_run__give_slots_locked(worker);
+        if (run->slot == VIV_SLOT_HAS) run->is_to_resume = false; // its caller tells
+    }
+    const bool has_slot = run->slot != VIV_SLOT_WANTED;
+    viv_mutex_unlock(&worker->mutex);
+    return has_slot;
+}
+
 // ---- what launchers call ----
 
 void viv_run_ended(struct viv_run *run, struct viv_str output)
@@ -207,7 +281,7 @@ void viv_run_ended(struct viv_run *run, struct viv_str output)
     VIV_ASSERT(run->phase != VIV_RUN_ENDED);
     if (viv_buf_append(&run->output, output.p, output.n) != VIV_OK) viv_buf_clear(&run->output);
     run->phase = VIV_RUN_ENDED;
-    worker->busy_count--;
+    give_back_locked(run);
     note_end_locked(run);
     viv_mutex_unlock(&worker->mutex);
 }
@@ -241,6 +315,29 @@ bool viv_run_is_draining(const struct viv_run *run)
 {
     // Relaxed: a hint.
     return atomic_load_explicit(&run->worker->is_draining, memory_order_relaxed);
+}
+
+int64_t viv_run_store_ms(const struct viv_run *run)
+{
+    return viv_worker__now_ms(run->worker) + run->store_offset_ms;
+}
+
+enum viv_err viv_run_check_output(struct viv_str output, struct viv_diag *diag)
+{
+    json_t *value = NULL;
+    struct viv_cjson_error error = {0, ""};
+    if (output.n > OUTPUT_BYTES_MAX)
+        return viv_diag_set(diag, VIV_E_TOOBIG, "output: more than 1 MiB");
+    enum viv_err err = viv_cjson_parse(output.p, output.n, &value, &error);
+    if (err != VIV_OK)
+        return viv_diag_set(diag, err, "output: %s at byte %zu", error.what, error.offset_bytes);
+    const char *type = viv_json_get_text(value, "type");
+    if (type != NULL && strcmp(type, "abandoned") == 0)
+        err = viv_diag_set(diag, VIV_STORE_AUTHORITY, "output: of a run that is at work");
+    else
+        err = viv_store__shape_check(&viv_store__output_shape, value, "output", diag);
+    json_decref(value);
+    return err;
 }
 
 const struct viv_lease *viv_run_lease(const struct viv_run *run)

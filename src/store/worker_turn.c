@@ -187,6 +187,29 @@ static void tell_all(struct viv_worker *worker)
     viv_mutex_unlock(&worker->mutex);
 }
 
+// ---- a store that has failed (4.5) ----
+
+// Nothing can be written any more, and nothing is: runs are killed as if their leases were lost.
+// Who made the worker closes the store.
+static void give_up(struct viv_worker *worker)
+{
+    viv_mutex_lock(&worker->mutex);
+    const bool is_first = !worker->has_failed;
+    worker->has_failed = true;
+    struct viv_list *at = worker->runs.next;
+    while (at != &worker->runs) {
+        struct viv_run *run = VIV_CONTAINER_OF(at, struct viv_run, node);
+        viv_mutex_unlock(&worker->mutex);
+        run->retry_at_ms = 0;
+        lose(worker, run); // this thread is the only one that takes runs off the list
+        viv_mutex_lock(&worker->mutex);
+        at = at->next;
+    }
+    viv_mutex_unlock(&worker->mutex);
+    if (is_first && worker->opts.store_failed != NULL)
+        worker->opts.store_failed(worker->opts.failed_arg);
+}
+
 // ---- 4. sweep ----
 
 static void take(struct viv_worker *worker, const struct viv_claimed *claimed,
@@ -264,16 +287,21 @@ static void sweep(struct viv_worker *worker, uint32_t free_slots)
 }
 
 // Slots that a sweep may fill now; 0: no sweep.
-static uint32_t find_room_locked(struct viv_worker *worker)
+static uint32_t find_room_locked(const struct viv_worker *worker)
 {
+    const struct viv_worker_opts *opts = &worker->opts;
     const bool is_draining = worker->drain_end_ms != INT64_MAX;
-    if (is_draining || worker->busy_count >= worker->opts.slots) return 0;
-    return worker->opts.slots - worker->busy_count;
+    if (is_draining || worker->busy_count >= opts->slots || worker->run_count >= opts->resident)
+        return 0;
+    return (uint32_t)viv_min_u64(opts->slots - worker->busy_count,
+                                 opts->resident - worker->run_count);
 }
 
 void viv_worker__store_turn(struct viv_worker *worker)
 {
+    if (viv_store_has_failed(worker->store)) give_up(worker);
     settle(worker);
+    if (worker->has_failed) return;
     viv_mutex_lock(&worker->mutex);
     const bool is_poked = worker->is_poked, has_runs = worker->run_count > 0;
     const bool is_to_tell = worker->drain_end_ms != INT64_MAX && !worker->is_drain_told;
@@ -282,18 +310,25 @@ void viv_worker__store_turn(struct viv_worker *worker)
     const bool is_renewal = viv_worker__now_ms(worker) >= worker->renew_at_ms;
     if (has_runs && (is_renewal || is_poked)) renew(worker, !is_renewal);
     if (is_to_tell) tell_all(worker);
+    const bool is_sweep = is_poked || viv_worker__now_ms(worker) >= worker->sweep_at_ms;
     viv_mutex_lock(&worker->mutex);
-    const uint32_t room = find_room_locked(worker);
+    const uint32_t room = is_sweep ? find_room_locked(worker) : 0;
+    worker->claiming = room;
     viv_mutex_unlock(&worker->mutex);
-    if (room > 0 && (is_poked || viv_worker__now_ms(worker) >= worker->sweep_at_ms))
-        sweep(worker, room);
+    if (room > 0) sweep(worker, room);
+    viv_mutex_lock(&worker->mutex);
+    worker->claiming = 0;
+    viv_run__give_slots_locked(worker);
+    viv_mutex_unlock(&worker->mutex);
 }
 
 int64_t viv_worker__store_wait_locked(struct viv_worker *worker)
 {
     const bool is_draining = worker->drain_end_ms != INT64_MAX;
     const uint32_t room = find_room_locked(worker);
-    if (worker->is_poked || !viv_list_is_empty(&worker->ended)) return 0;
+    if (!viv_list_is_empty(&worker->ended)) return 0;
+    if (worker->has_failed) return INT64_MAX;
+    if (worker->is_poked) return 0;
     if (is_draining && !worker->is_drain_told) return 0;
     int64_t at_ms = worker->settle_at_ms;
     if (worker->run_count > 0) at_ms = earlier(at_ms, worker->renew_at_ms);
@@ -332,9 +367,12 @@ void viv_worker__watch_turn_locked(struct viv_worker *worker)
         const bool is_over = run->phase != VIV_RUN_ENDED && !run->is_killed &&
                              limit_ms <= viv_worker__now_ms(worker);
         const bool is_entered = is_over && viv_run__kill_locked(run, why);
+        const bool is_resumed = viv_run__resume_locked(run);
         if (is_entered) viv_run__call_kill_locked(run);
+        if (is_resumed) viv_run__call_resume_locked(run);
         at = at->next; // it stays on the list while it is entered
         if (is_entered) viv_run__leave_locked(run);
+        if (is_resumed) viv_run__leave_locked(run);
     }
 }
 
@@ -344,7 +382,9 @@ int64_t viv_worker__watch_wait_locked(struct viv_worker *worker)
     for (struct viv_list *at = worker->runs.next; at != &worker->runs; at = at->next) {
         const struct viv_run *run = VIV_CONTAINER_OF(at, struct viv_run, node);
         enum viv_run_why why;
-        if (run->phase == VIV_RUN_ENDED || run->is_killed) continue;
+        if (run->phase == VIV_RUN_ENDED) continue;
+        if (run->is_to_resume) return 0;
+        if (run->is_killed) continue;
         at_ms = earlier(at_ms, find_limit(run, &why));
     }
     if (at_ms == INT64_MAX) return INT64_MAX;

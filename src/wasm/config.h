@@ -68,6 +68,11 @@ enum viv_err viv_config_add_env(struct viv_config *config, const char *key, size
                                 const char *value, size_t value_len) VIV_MUST_CHECK;
 enum viv_err viv_config_add_dir(struct viv_config *config, const char *host, size_t host_len,
                                 const char *guest, size_t guest_len) VIV_MUST_CHECK;
+// Limits of a policy, where they are lower, and the directories of its class fs. Errors: QUOTA,
+// EXHAUSTED.
+struct viv_policy;
+enum viv_err viv_config_apply_policy(const struct viv_policy *policy,
+                                     struct viv_config *config) VIV_MUST_CHECK;
 // What may be done below the directory that was added last.
 void viv_config_limit_dir(struct viv_config *config, uint32_t dir_rights);
 // The config a child gets: `config` with rights and limits cut to the parent's. Errors: EXHAUSTED.

@@ -33,7 +33,7 @@ static void fill_call(struct viv_inst *inst, const uint64_t *args, struct viv_di
 }
 
 // The number that the guest gets.
-static int32_t finish_call(struct viv_inst *inst, const struct viv_guest_call *call,
+static int64_t finish_call(struct viv_inst *inst, const struct viv_guest_call *call,
                            enum viv_err err)
 {
     viv_host_charge_bytes(inst, call->charge_bytes);
@@ -130,7 +130,7 @@ static void fill_row(const struct viv_guest_module *module, const struct viv_gue
     *out = (struct viv_import){.module = module->name,
                                .name = func->name,
                                .params = func->params,
-                               .result = "i",
+                               .result = func->is_long ? "I" : "i",
                                .module_len = (uint8_t)strlen(module->name),
                                .name_len = (uint8_t)strlen(func->name),
                                .param_count = (uint8_t)param_count,

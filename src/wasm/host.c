@@ -43,6 +43,14 @@ static wasm_trap_t *make_trap(const struct viv_inst *inst)
 
 // ---- trampolines ----
 
+// False: it belongs to a family whose time is over, and ends here.
+static bool may_act(struct viv_inst *inst)
+{
+    if (VIV_LIKELY(inst->family == NULL) || viv_family_is_live(inst->family)) return true;
+    viv_proc_set_reason(inst->proc, viv_reason_of(VIV_REASON_KILLED));
+    return false;
+}
+
 static struct viv_inst *inst_of_caller(wasmtime_caller_t *caller)
 {
     return wasmtime_context_get_data(wasmtime_caller_context(caller));
@@ -57,6 +65,7 @@ wasm_trap_t *viv_host__call_sync(void *env, wasmtime_caller_t *caller,
     inst->import = import;
     inst->start_caller = caller;
     viv_host_charge(inst, SYNC_COST);
+    if (VIV_UNLIKELY(!may_act(inst))) return make_trap(inst);
     enum viv_host result = import->sync(inst, args_and_results);
     return VIV_LIKELY(result == VIV_HOST_OK) ? NULL : make_trap(inst);
 }
@@ -72,7 +81,7 @@ static bool resume_op(void *env)
     struct viv_wait *op = env;
     op->inst->import = op->import;
     op->inst->start_caller = op->caller;
-    enum viv_host result = op->resume(op);
+    enum viv_host result = may_act(op->inst) ? op->resume(op) : VIV_HOST_TRAP;
     if (result == VIV_HOST_WAIT) return false;
     if (result == VIV_HOST_TRAP) *op->trap = make_trap(op->inst);
     return true;
@@ -108,7 +117,7 @@ void viv_host__call_async(void *env, wasmtime_caller_t *caller, const wasmtime_v
     result->kind = import->result[0] == 'I' ? WASMTIME_I64 : WASMTIME_I32;
     *continuation_ret = (wasmtime_async_continuation_t){.callback = is_finished};
     struct viv_wait *before = inst->op;
-    enum viv_host outcome = import->async(inst, args, result);
+    enum viv_host outcome = may_act(inst) ? import->async(inst, args, result) : VIV_HOST_TRAP;
     if (outcome == VIV_HOST_OK) return;
     if (outcome == VIV_HOST_TRAP) {
         *trap_ret = make_trap(inst);
@@ -256,13 +265,14 @@ enum { BG_RUNNING, BG_DONE, BG_LEFT };
 static void run_bg(struct viv_job *job)
 {
     struct viv_bg *bg = VIV_CONTAINER_OF(job, struct viv_bg, job);
-    bg->run(bg);
+    if (bg->family == NULL || viv_family_is_live(bg->family)) bg->run(bg);
 }
 
 static void done_bg(struct viv_job *job)
 {
     struct viv_bg *bg = VIV_CONTAINER_OF(job, struct viv_bg, job);
     struct viv_proc *proc = bg->proc;
+    struct viv_family *family = bg->family;
     uint32_t running = BG_RUNNING;
     // Seq_cst: publishes the result before the wake; pairs with viv_bg_is_done and viv_bg_leave.
     // Who is alive here stays readable for this grace period, which is why a process that is not
@@ -272,6 +282,7 @@ static void done_bg(struct viv_job *job)
         viv_proc_wake(proc);
     else
         bg->dispose(bg);
+    if (family != NULL) viv_family_leave(family);
 }
 
 enum viv_err viv_bg_start(struct viv_inst *inst, enum viv_dirty pool, struct viv_bg *bg)
@@ -279,8 +290,13 @@ enum viv_err viv_bg_start(struct viv_inst *inst, enum viv_dirty pool, struct viv
     bg->job.run = run_bg;
     bg->job.done = done_bg;
     bg->proc = inst->proc;
+    bg->family = inst->family;
     atomic_init(&bg->state, BG_RUNNING);
-    return viv_dirty_post(viv_kernel_sched(viv_proc_kernel(inst->proc)), pool, &bg->job);
+    if (bg->family != NULL) viv_family_enter(bg->family);
+    const enum viv_err err =
+        viv_dirty_post(viv_kernel_sched(viv_proc_kernel(inst->proc)), pool, &bg->job);
+    if (err != VIV_OK && inst->family != NULL) viv_family_leave(inst->family);
+    return err;
 }
 
 bool viv_bg_is_done(struct viv_bg *bg)

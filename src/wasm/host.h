@@ -116,6 +116,7 @@ void viv_wait_yield(struct viv_inst *inst);
 struct viv_bg {
     struct viv_job job;
     struct viv_proc *proc;              // woken at the end; alive while the state is RUNNING
+    struct viv_family *family;          // a member of it; run is skipped once that may not act
     void (*run)(struct viv_bg *bg);     // on a pool thread; touches only what bg owns
     void (*dispose)(struct viv_bg *bg); // frees bg and what it owns; by whoever comes last
     _Atomic uint32_t state;

@@ -219,6 +219,10 @@ static enum viv_step step_inst(struct viv_proc *proc, void *state, struct viv_sl
     struct viv_sched *sched = viv_kernel_sched(viv_proc_kernel(proc));
     struct viv_worker *worker = viv_worker_current();
     inst->slice = slice;
+    if (VIV_UNLIKELY(inst->family != NULL) && !viv_family_is_live(inst->family)) {
+        viv_proc_set_reason(proc, viv_reason_of(VIV_REASON_KILLED));
+        return VIV_STEP_DONE;
+    }
     if (is_limit_reached(inst)) return VIV_STEP_DONE;
     if (!viv_cpu_share_begin(inst) || viv_proc_is_paused(proc)) return VIV_STEP_WAIT;
     if (VIV_UNLIKELY(viv_lost_close(&inst->lost, proc))) {
@@ -276,6 +280,20 @@ static bool release_inst(struct viv_proc *proc, void *state)
     return true;
 }
 
+// With the first one all of a family end.
+static void leave_family(struct viv_proc *proc, struct viv_family *family)
+{
+    if (viv_family_is_first(family, proc)) {
+        const struct viv_reason *reason = viv_proc_reason(proc);
+        family->reason = reason != NULL ? viv_reason_take(reason) : NULL;
+        viv_family_kill(family);
+    }
+    // Relaxed: as where it is counted up.
+    (void)atomic_fetch_sub_explicit(&family->procs, 1, memory_order_relaxed);
+    if (family->ended != NULL) family->ended(family->arg);
+    viv_family_leave(family);
+}
+
 static void destroy_inst(struct viv_proc *proc, void *state)
 {
     struct viv_inst *inst = state;
@@ -290,7 +308,9 @@ static void destroy_inst(struct viv_proc *proc, void *state)
     viv_config_drop(inst->config);
     viv_module_drop(inst->module);
     viv_module_drop(inst->origin);
+    struct viv_family *family = inst->family;
     viv_free(inst, sizeof(*inst), VIV_TAG_WASM);
+    if (family != NULL) leave_family(proc, family);
 }
 
 const struct viv_body viv_wasm_body = {

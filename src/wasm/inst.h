@@ -6,6 +6,7 @@
 
 #include "cap/lost.h"
 #include "wasm/config.h"
+#include "wasm/family.h"
 #include "wasm/held.h"
 #include "wasm/host.h"
 #include "wasm/ids.h"
@@ -28,6 +29,7 @@ struct viv_inst {
     struct viv_module *module;
     struct viv_module *origin; // of its first ancestor: the unit that it belongs to
     struct viv_config *config;
+    struct viv_family *family; // NULL: it may always act
     struct viv_slot_account account;
     struct viv_engine *engine;
     wasmtime_store_t *store;

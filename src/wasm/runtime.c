@@ -3,6 +3,7 @@
 // the controlling thread; look-ups from any; modules are added before the kernel starts.
 #include "wasm/runtime.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "wasm/guest.h"
 #include "wasm/held.h"
@@ -48,8 +49,10 @@ static void log_failure(void *arg, struct viv_proc *proc, const struct viv_reaso
         inst->run_start || viv_log_is_on(VIV_LOG_DEBUG); // main's backtrace always follows its line
     const char *hint = has_trace && !shown ? " (VIV_LOG=debug shows the backtrace)" : "";
     // A kill is somebody's will, not a surprise: a line of its own only for main.
+    // How the first of a family ends is told by whom it acts for.
     bool killed = viv_reason_kind(reason) == VIV_REASON_KILLED && !inst->run_start;
-    enum viv_log_level level = killed ? VIV_LOG_INFO : VIV_LOG_WARN;
+    enum viv_log_level level =
+        killed || viv_family_is_first(inst->family, proc) ? VIV_LOG_INFO : VIV_LOG_WARN;
     if (!viv_log_is_on(level)) return;
     viv_log_write_detail(level, detail, has_trace && shown ? detail_len : 0,
                          "process %s '%s' of %s failed: %s, %llu links told%s",
@@ -156,6 +159,16 @@ enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *nam
 enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_program *program,
                                struct viv_birth **out_birth)
 {
+    wasmtime_val_t args[VIV_PROGRAM_ARGS_MAX];
+    VIV_ASSERT(program->arg_count <= VIV_PROGRAM_ARGS_MAX);
+    for (uint32_t i = 0; i < program->arg_count; i++) {
+        const struct viv_program_arg *arg = &program->args[i];
+        args[i].kind = arg->is_long ? WASMTIME_I64 : WASMTIME_I32;
+        if (arg->is_long)
+            args[i].of.i64 = arg->value;
+        else
+            args[i].of.i32 = (int32_t)arg->value;
+    }
     struct viv_spawn_spec spec = {
         .runtime = runtime,
         .env = program->env,
@@ -163,7 +176,12 @@ enum viv_err viv_runtime_start(struct viv_runtime *runtime, const struct viv_pro
         .config = program->config,
         .entry = program->entry,
         .entry_len = strlen(program->entry),
-        .run_start = true,
+        .args = args,
+        .arg_count = program->arg_count,
+        .family = program->family,
+        .session = program->session,
+        .strict_entry = program->is_strict,
+        .run_start = !program->initialises,
         .settled = program->settled,
         .settled_arg = program->arg,
     };

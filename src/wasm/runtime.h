@@ -40,12 +40,23 @@ enum viv_err viv_runtime_add_module(struct viv_runtime *runtime, const char *nam
 struct viv_module *viv_runtime_find_module(const struct viv_runtime *runtime, const char *name,
                                            size_t len); // NULL; borrowed
 
+enum { VIV_PROGRAM_ARGS_MAX = 32 };
+struct viv_program_arg {
+    bool is_long; // i64, else i32
+    int64_t value;
+};
 // The first process of a program.
 struct viv_program {
     struct viv_env *env;
     struct viv_module *module;
     struct viv_config *config;
-    const char *entry; // an export without parameters
+    const char *entry;                  // an export with the parameters that args are for
+    const struct viv_program_arg *args; // of a function that is not checked to have none
+    uint32_t arg_count;
+    struct viv_family *family;   // NULL: it may always act
+    struct viv_session *session; // NULL: that of the environment
+    bool initialises;            // _initialize is called first, if there is one
+    bool is_strict;              // a bad entry fails the birth, else the process ends with an error
     // Called once, on a worker: VIV_OK when it has been born, before its first instruction; else
     // why it could not be; text is borrowed.
     void (*settled)(void *arg, enum viv_err err, viv_pid pid, const char *text);

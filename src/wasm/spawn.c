@@ -73,6 +73,11 @@ static struct viv_module *origin_of(const struct viv_spawn_spec *spec)
     return is_child ? viv_inst_of(spec->parent)->origin : spec->module;
 }
 
+static struct viv_family *family_of(const struct viv_spawn_spec *spec)
+{
+    return spec->parent != NULL ? viv_family_of(spec->parent) : spec->family;
+}
+
 static struct viv_inst *new_inst(const struct viv_spawn_spec *spec)
 {
     struct viv_inst *inst = viv_try_calloc(1, sizeof(*inst), VIV_TAG_WASM);
@@ -153,19 +158,24 @@ static enum viv_err tie(const struct viv_spawn_spec *spec, struct viv_proc *chil
     return err;
 }
 
+static struct viv_session *session_above(const struct viv_spawn_spec *spec)
+{
+    if (spec->session != NULL) return spec->session;
+    return spec->parent != NULL ? viv_ses_of(spec->parent)
+                                : viv_env_word(spec->env, VIV_PROC_WORD_SESSION);
+}
+
 // The child's session is its parent's, or one below it without the classes that its config takes
 // away. The last one that was made is kept, since one parent often spawns many of a kind. Errors:
 // those of viv_ses_derive and viv_room_admit.
 static enum viv_err admit(const struct viv_spawn_spec *spec, struct viv_proc *child)
 {
     enum { ATTEMPTS = 8 };
-    struct viv_session *above = spec->parent != NULL
-                                    ? viv_ses_of(spec->parent)
-                                    : viv_env_word(spec->env, VIV_PROC_WORD_SESSION);
+    struct viv_session *above = session_above(spec);
     uint64_t removed = above == NULL ? 0
                                      : viv_classes_without(spec->config->rights) &
                                            viv_capset_held(viv_ses_held(above));
-    if (removed == 0) return viv_room_admit(child, spec->parent, NULL);
+    if (removed == 0) return viv_room_admit(child, spec->parent, spec->session);
     struct viv_inst *parent = spec->parent != NULL && viv_proc_body(spec->parent) == &viv_wasm_body
                                   ? viv_inst_of(spec->parent)
                                   : NULL;
@@ -188,6 +198,20 @@ static enum viv_err admit(const struct viv_spawn_spec *spec, struct viv_proc *ch
     return err;
 }
 
+// It leaves when its state is destroyed, whatever becomes of it.
+static void join_family(const struct viv_spawn_spec *spec, struct viv_inst *inst)
+{
+    inst->family = family_of(spec);
+    if (inst->family == NULL) return;
+    viv_family_enter(inst->family);
+    // Relaxed: a process that counts the others waits for none of them to be born.
+    (void)atomic_fetch_add_explicit(&inst->family->procs, 1, memory_order_relaxed);
+    viv_proc_set_word(inst->proc, VIV_PROC_WORD_FAMILY, inst->family);
+    if (spec->parent == NULL) // Relaxed: read by the process itself.
+        atomic_store_explicit(&inst->family->first, viv_proc_pid(inst->proc).w,
+                              memory_order_relaxed);
+}
+
 enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out_birth)
 {
     enum viv_err err = VIV_E_EXHAUSTED;
@@ -208,6 +232,7 @@ enum viv_err viv_spawn(const struct viv_spawn_spec *spec, struct viv_birth **out
     err = viv_proc_new(&proc_spec, &child);
     if (err != VIV_OK) goto fail_proc;
     inst->proc = child;
+    join_family(spec, inst);
     err = admit(spec, child);
     if (err == VIV_OK) err = tie(spec, child);
     if (err != VIV_OK) {

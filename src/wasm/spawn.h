@@ -29,9 +29,11 @@ struct viv_birth {
 struct viv_spawn_spec {
     struct viv_runtime *runtime;
     struct viv_env *env;
-    struct viv_proc *parent;   // NULL: none
-    struct viv_module *module; // a reference is taken
-    struct viv_config *config; // a reference is taken; already cut to the parent's
+    struct viv_proc *parent;     // NULL: none
+    struct viv_module *module;   // a reference is taken
+    struct viv_config *config;   // a reference is taken; already cut to the parent's
+    struct viv_family *family;   // without a parent: whom it acts for; NULL: nobody
+    struct viv_session *session; // of a process without parent; NULL: that of its environment
     struct viv_dirs
         *dirs; // a reference is taken; from viv_wasi_check_dirs; NULL: none, or no parent
     const char *entry;

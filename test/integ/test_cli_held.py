@@ -47,18 +47,16 @@ class HeldTest(DaemonTest):
         self.assertEqual(self.files(), [])
 
     def holders(self):
-        """Holders whose socket is in this test's folder, known by the name of their record."""
-        names = [path.stem for path in self.hold_dir().glob("*.sock")] if self.hold_dir().is_dir() else []
-        with open("/proc/net/unix", encoding="utf-8") as table:
-            inodes = [line.split()[6] for line in table if any(f"/{name}.sock" in line for name in names)]
-        return [pid for pid in alive("hold") if any(f"socket:[{inode}]" in self.sockets(pid) for inode in inodes)]
-
-    @staticmethod
-    def sockets(pid):
-        try:
-            return [os.readlink(path) for path in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
-        except OSError:
-            return []
+        """Who listens at the sockets of this test's folder."""
+        found = []
+        for path in self.hold_dir().glob("*.sock"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+                try:
+                    stranger.connect(str(path))
+                except ConnectionRefusedError:
+                    continue
+                found.append(struct.unpack("3i", stranger.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        return found
 
     def held(self, script, options=(), **more):
         """A held shell whose name is the test's mark; the reference that outlives its pid."""

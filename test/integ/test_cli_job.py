@@ -82,6 +82,15 @@ class Start(JobTest):
                                             "retry_on": ["*"], "start_at_ms": 1896091200000, "on_lapse": "abandon"})
         self.assertEqual((record["phase"], record["due_ms"]), ("scheduled", 1896091200000))
 
+    def test_policy(self):
+        policy = {"limits": {"memory": "1M"}, "caps": {"use": "none"}, "backoff": {"initial_ms": 5, "factor": 3}}
+        path = self.file("p.json", json.dumps(policy).encode())
+        self.job("start", "--id", "a", "--policy", path, "--queue", "q", "--", "true")
+        self.assertEqual(self.lines("show", "a")[0]["policy"], dict(policy, queue="q"))
+        for bad, status, error in ((b"[]", 2, "invalid"), (b"{", 2, "json"), (b'{"wishes": 1}', 2, "invalid")):
+            self.errs(status, error, "job", "start", "--policy", self.file("b.json", bad), "--", "true")
+        self.errs(2, "not_found", "job", "start", "--policy", "no-such-file", "--", "true")
+
     def test_times(self):
         before = time.time() * 1000
         self.external("a", "--deadline", "+10m")

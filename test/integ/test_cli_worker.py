@@ -200,6 +200,18 @@ class Again(WorkerTest):
         self.assertEqual(self.record("a")["attempt"], 2)
         self.assertEqual(self.record("a")["status"], "completed")
 
+    def test_a_store_that_fails_is_opened_again(self):
+        """4.5: its file is moved away: programs are killed, and run again once it is back."""
+        self.start_job("a", script='echo $$ >> pids; [ $VIV_ATTEMPT = 2 ] || exec sleep 1000')
+        worker = self.worker()
+        pid = int(self.lines_of("pids")[0])
+        (self.dir / "s.db").rename(self.dir / "away")
+        self.until(lambda: not lives(pid), "the program outlives the store")
+        (self.dir / "away").rename(self.dir / "s.db")
+        self.assertEqual(self.output("a", 0), {"exit_status": 0})
+        ended = self.interrupted(worker, signal.SIGTERM)
+        self.assertEqual((ended.status, ended.err), (0, "viv: the store failed; it is opened again\n"), ended)
+
     def test_longer_than_a_lease(self):
         """Its dead man's switch is moved on with the lease."""
         self.start_job("a", script="sleep 6")

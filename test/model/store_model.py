@@ -1092,6 +1092,9 @@ class Model:
             old = [tomb for tomb in self.tombs if tomb[3] < self.wall - 7 * DAY_MS]
             self.tomb_low = max([self.tomb_low, *(tomb[:2] for tomb in old)])
             self.tombs = [tomb for tomb in self.tombs if tomb not in old]
+            births = {tomb[1] for tomb in old}  # with what was acknowledged after they had gone
+            self.wakes = {name: wake for name, wake in self.wakes.items()
+                          if wake["birth"] not in births or wake["state"] != "acked"}
             for row in gone:
                 del self.rows[row.id]
                 self.tombs.append((self.position, row.birth, row.id, self.wall))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Beginning and end of taking care, and what has no better place.
 #include "native/care/care.h"
+#include "os/tree.h"
 #include <string.h>
 
 void viv_care_init(struct viv_care *care, const struct viv_care_host *host)
@@ -22,6 +23,15 @@ void viv_care_deinit(struct viv_care *care)
         viv_log_ring_deinit(&care->streams[i].ring);
     viv_stdin_deinit(&care->in);
     viv_readiness_deinit(&care->readiness);
+}
+
+void viv_care_show_leader(struct viv_care *care)
+{
+    pid_t number = care->leader;
+    if (number == 0 && care->leader_fd >= 0) number = viv_os_pidfd_number(care->leader_fd);
+    viv_spin_lock(&care->lock);
+    care->shown = number > 0 ? number : 0;
+    viv_spin_unlock(&care->lock);
 }
 
 uint64_t viv_care_knob(struct viv_care *care, uint32_t index)

@@ -94,6 +94,8 @@ struct viv_care {
     struct viv_init_link link;
     struct viv_readiness readiness;
     pid_t leader; // 0 with init
+    pid_t shown;  // the leader's number for others, under `lock`; 0: not known. With init it may be
+                  // another's by now: nothing is done by it
     int cgroup_fd;
     uint64_t cgroup_cpu_us;    // used before it was this program's
     bool is_group_used_up;     // it was killed once
@@ -144,8 +146,9 @@ uint64_t viv_care_tend_pipes(struct viv_care *care, uint64_t now_ns);
 // What is to be waited for now: descriptor, and whether for room to write. False: nothing.
 bool viv_care_wants(const struct viv_care *care, uint32_t ready_bit, int *out_fd,
                     bool *out_is_writing);
-void viv_care_forget_all(struct viv_care *care); // nothing of it is waited for any more
-void viv_care_close_link(struct viv_care *care); // to init, which kills what it has
+void viv_care_forget_all(struct viv_care *care);  // nothing of it is waited for any more
+void viv_care_show_leader(struct viv_care *care); // leader or leader_fd is known now
+void viv_care_close_link(struct viv_care *care);  // to init, which kills what it has
 void viv_care_close_all(struct viv_care *care);
 // Activity that holds the idle clock, if the program counts it. on: VIV_NATIVE_IDLE_ON_ bits.
 void viv_care_touch(struct viv_care *care, uint32_t on, uint64_t now_ns);

@@ -14,7 +14,11 @@
 #define TREE_PAUSE_MAX_NS (50 * VIV_NS_PER_MS)
 #define SESSION_PAUSE_MAX_NS (250 * VIV_NS_PER_MS) // a look at it is a look at all processes
 #define TRACED_PAUSE_NS (50 * VIV_NS_PER_MS)
-enum { PIPE_BYTES_MAX = 1 << 20 }; // as much as a pipe can hold (io.c)
+enum {
+    PIPE_BYTES_MAX = 1 << 20, // as much as a pipe can hold (io.c)
+    MS_PER_S = 1000,
+    US_PER_S = 1000000,
+};
 
 static bool leader_has_ended(const struct viv_care *care)
 {
@@ -79,6 +83,18 @@ static void close_pidfd(struct viv_care *care)
     care->pidfd = -1;
 }
 
+// Where no group counts, the system ends who has used up its time (RLIMIT_CPU): at so many seconds
+// by SIGXCPU, a second later by SIGKILL. It counts ticks, which may be more than what was used.
+static bool is_out_of_cpu(const struct viv_care *care, const struct viv_child_end *end)
+{
+    const uint64_t max_ms = care->limits.max_cpu_ms;
+    if (max_ms == VIV_NATIVE_NONE || care->cgroup_fd >= 0 || !end->signaled) return false;
+    const uint64_t seconds = max_ms / MS_PER_S + (max_ms % MS_PER_S != 0);
+    const uint64_t used_s_twice = (end->user_us + end->system_us) / (US_PER_S / 2);
+    return (end->code == SIGXCPU && used_s_twice >= seconds) ||
+           (end->code == SIGKILL && used_s_twice / 2 >= seconds);
+}
+
 // How the leader ended, and the cause if nothing else was one. lost: nobody can tell.
 static void latch_leader(struct viv_care *care, const struct viv_child_end *end, bool lost,
                          uint64_t now_ns)
@@ -87,7 +103,10 @@ static void latch_leader(struct viv_care *care, const struct viv_child_end *end,
     care->leader_end_ns = now_ns;
     care->tree_check_ns = now_ns;
     care->tree_pause_ns = TREE_PAUSE_FIRST_NS;
-    if (care->cause == VIV_CAUSE_NONE) care->cause = lost ? VIV_CAUSE_LOST : VIV_CAUSE_SELF;
+    if (care->cause == VIV_CAUSE_NONE)
+        care->cause = lost                       ? VIV_CAUSE_LOST
+                      : is_out_of_cpu(care, end) ? VIV_CAUSE_CPU
+                                                 : VIV_CAUSE_SELF;
     viv_spin_lock(&care->lock);
     struct viv_native_exit *exit = &care->exit;
     exit->leader = *end;
@@ -181,6 +200,7 @@ static void note_started(struct viv_care *care, int leader_fd)
 {
     if (care->leader_fd >= 0) VIV_IGNORE(viv_os_close(care->leader_fd), "a pidfd");
     care->leader_fd = leader_fd;
+    viv_care_show_leader(care);
     care->news |= VIV_NEWS_STARTED;
 }
 

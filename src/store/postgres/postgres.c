@@ -8,6 +8,7 @@
 #include "store/postgres/schema.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { READERS = 4, LOOK_MS = 5000 };
 #define OPEN_NS (15 * VIV_NS_PER_SEC)
@@ -15,6 +16,7 @@ enum { READERS = 4, LOOK_MS = 5000 };
 struct backend {
     struct viv_backend base;
     struct viv_pg__target target;
+    struct viv_pg__target listen; // url NULL: the same
     PGconn *first;                // made when the store was opened; the writer's. NULL: taken
     struct viv_pg__server server; // of the first
     struct viv_pg__notice notice; // of the thread of waits
@@ -45,6 +47,7 @@ static void close_backend(VIV_OWN struct viv_backend *base)
     PQfinish(backend->first);
     viv_pg__notice_deinit(&backend->notice);
     viv_pg__target_deinit(&backend->target);
+    viv_pg__target_deinit(&backend->listen);
     viv_free(backend, sizeof *backend, VIV_TAG_STORE);
 }
 
@@ -127,6 +130,37 @@ static enum viv_err make_feed(struct backend *backend, struct viv_diag *diag)
     return ask_number(backend, VIV_STORE_FEED_INDEX, NULL, &nothing, diag);
 }
 
+// Positions are numbers of transactions: those of a dump that was restored into another cluster may
+// lie ahead of what that one has given out.
+static enum viv_err find_order(struct backend *backend, bool *out_is_there, struct viv_diag *diag)
+{
+    int64_t ahead = 0;
+    VIV_TRY(ask_number(backend,
+                       "SELECT count(*) FROM (SELECT max(position) AS last FROM proc UNION ALL "
+                       "SELECT max(position) FROM tomb) AS ends "
+                       "WHERE last>=pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
+                       NULL, &ahead, diag));
+    *out_is_there = ahead == 0;
+    return VIV_OK;
+}
+
+// All at the start, where they lie in order of births and sequences; with a new epoch, as no cursor
+// that was given out leads anywhere now.
+static enum viv_err make_order(struct backend *backend, struct viv_diag *diag)
+{
+    static const char *const texts[] = {
+        "UPDATE proc SET position=0", "UPDATE event SET position=0", "UPDATE tomb SET position=0",
+        "UPDATE meta SET value='0' WHERE key='tomb_low'"};
+    uint8_t bytes[8];
+    char hex[2 * sizeof bytes + 1];
+    int64_t nothing;
+    VIV_TRY(viv_os_random(bytes, sizeof bytes));
+    viv_hex_encode(bytes, sizeof bytes, hex);
+    for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
+        VIV_TRY(ask_number(backend, texts[i], NULL, &nothing, diag));
+    return ask_number(backend, "UPDATE meta SET value=$1 WHERE key='epoch'", hex, &nothing, diag);
+}
+
 // Who makes something holds a lock that ends with the transaction; the others find it made.
 static enum viv_err make(struct backend *backend,
                          enum viv_err (*find)(struct backend *, bool *, struct viv_diag *),
@@ -160,9 +194,29 @@ static enum viv_err look_at(struct backend *backend, const struct viv_store_opts
                             "the store has version %lld; this program knows %d", (long long)version,
                             VIV_PG_VERSION);
     if (version < 1) return viv_diag_set(diag, VIV_STORE_CORRUPT, "the store has no version");
+    VIV_TRY(find_order(backend, &is_there, diag));
+    if (!is_there) VIV_TRY(make(backend, find_order, make_order, diag));
     if (!opts->event_feed) return VIV_OK;
     VIV_TRY(find_feed(backend, &is_there, diag));
     return is_there ? VIV_OK : make(backend, find_feed, make_feed, diag);
+}
+
+// Where it listens is the same database, whatever leads there: its schema is the store's.
+static enum viv_err init_listen(struct backend *backend, const struct viv_store_opts *opts,
+                                struct viv_diag *diag)
+{
+    static const char *const schemes[] = {"postgres:", "postgresql:"};
+    const struct viv_str url = opts->listen_url;
+    for (size_t i = 0; i < VIV_COUNT_OF(schemes); i++) {
+        const size_t len = strlen(schemes[i]);
+        if (url.n < len || memcmp(url.p, schemes[i], len) != 0) continue;
+        const struct viv_str rest = {url.p + len, url.n - len};
+        VIV_TRY(viv_pg__target_init(&backend->listen, rest, opts, diag));
+        memcpy(backend->listen.schema, backend->target.schema, sizeof backend->listen.schema);
+        backend->notice.target = &backend->listen;
+        return VIV_OK;
+    }
+    return viv_diag_set(diag, VIV_E_INVAL, "listen_url: not postgres://…");
 }
 
 enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_store_opts *opts,
@@ -175,6 +229,7 @@ enum viv_err viv_store__postgres_open(struct viv_str rest, const struct viv_stor
         .ops = &backend_ops, .readers = READERS, .is_server = true, .look_ms = LOOK_MS};
     backend->notice.target = &backend->target;
     enum viv_err result = viv_pg__target_init(&backend->target, rest, opts, diag);
+    if (result == VIV_OK && opts->listen_url.n > 0) result = init_listen(backend, opts, diag);
     if (result == VIV_OK)
         result = viv_pg__connect(&backend->target, viv_os_now_ns() + OPEN_NS, &backend->first,
                                  &backend->server, diag);

@@ -6,55 +6,40 @@
 #include "base/hash.h"
 #include "os/file.h"
 #include "os/rand.h"
+#include "store/sqlite/seal.h"
+#include "store/sqlite/sqlite_int.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096, FINDINGS_MAX = 100, EPOCH_BYTES = 8, BUSY_MS = 15000 };
+enum { FINDINGS_MAX = 100, EPOCH_BYTES = 8, BUSY_MS = 15000 };
 
 static enum viv_err fail(struct viv_store_diag *err, sqlite3 *handle, int code)
 {
-    enum viv_err result = VIV_E_IO;
-    switch (code & 0xff) {
-    case SQLITE_NOMEM:
-        result = VIV_E_EXHAUSTED;
-        break;
-    case SQLITE_FULL:
-        result = VIV_STORE_NO_SPACE;
-        break;
-    case SQLITE_BUSY:
-        result = VIV_E_BUSY;
-        break;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        result = VIV_STORE_CORRUPT;
-        break;
-    default:
-        break;
-    }
-    return viv_diag_set(err == NULL ? NULL : &err->d, result, "%s",
+    return viv_diag_set(err == NULL ? NULL : &err->d, viv_sqlite__translate(code), "%s",
                         handle == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(handle));
 }
 
-static enum viv_err path_of(struct viv_str url, char out[PATH_BYTES], struct viv_store_diag *err)
+static enum viv_err path_of(struct viv_str url, char out[VIV_SQLITE_PATH_BYTES],
+                            struct viv_store_diag *err)
 {
     static const char scheme[] = "sqlite:";
     const size_t len = sizeof scheme - 1;
     if (url.n <= len || memcmp(url.p, scheme, len) != 0)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_UNSUPPORTED,
                             "only of a store in a file of SQLite");
-    if (url.n - len >= PATH_BYTES || memchr(url.p, '\0', url.n) != NULL)
+    if (url.n - len >= VIV_SQLITE_PATH_BYTES || memchr(url.p, '\0', url.n) != NULL)
         return viv_diag_set(err == NULL ? NULL : &err->d, VIV_E_INVAL, "sqlite: not a path");
-    (void)snprintf(out, PATH_BYTES, "%.*s", (int)(url.n - len), url.p + len);
+    (void)snprintf(out, VIV_SQLITE_PATH_BYTES, "%.*s", (int)(url.n - len), url.p + len);
     return VIV_OK;
 }
 
 static enum viv_err open_at(const char *path, int flags, sqlite3 **out_handle,
                             struct viv_store_diag *err)
 {
-    const int code = sqlite3_open_v2(path, out_handle, flags, NULL);
+    VIV_TRY(viv_seal_register());
+    const int code = sqlite3_open_v2(path, out_handle, flags, VIV_SEAL_VFS);
     if (code == SQLITE_OK) {
         (void)sqlite3_busy_timeout(*out_handle, BUSY_MS);
         // The log stays: who closes last would move it, without the writer's lock.
@@ -91,7 +76,7 @@ static enum viv_err read_findings(sqlite3_stmt *stmt, struct viv_mem *mem,
 enum viv_err viv_store_check_file(struct viv_str url, struct viv_mem *mem,
                                   struct viv_findings *out_findings, struct viv_store_diag *err)
 {
-    char path[PATH_BYTES];
+    char path[VIV_SQLITE_PATH_BYTES];
     sqlite3 *handle = NULL;
     sqlite3_stmt *stmt = NULL;
     struct viv_findings findings = {.count = 0};
@@ -149,18 +134,9 @@ static enum viv_err sync_file(const char *path)
     return r < 0 ? VIV_E_IO : VIV_OK;
 }
 
-static enum viv_err sync_folder(const char *path)
-{
-    char folder[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    (void)snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 1 : (int)(slash - path + 1),
-                   slash == NULL ? "." : path);
-    return sync_file(folder);
-}
-
 enum viv_err viv_store_backup(struct viv_str url, struct viv_str path, struct viv_store_diag *err)
 {
-    char from[PATH_BYTES], to[PATH_BYTES], part[PATH_BYTES + 8];
+    char from[VIV_SQLITE_PATH_BYTES], to[VIV_SQLITE_PATH_BYTES], part[VIV_SQLITE_PATH_BYTES + 8];
     struct stat found;
     sqlite3 *handle = NULL;
     struct viv_diag *diag = err == NULL ? NULL : &err->d;
@@ -183,7 +159,7 @@ enum viv_err viv_store_backup(struct viv_str url, struct viv_str path, struct vi
         (void)viv_os_unlinkat(AT_FDCWD, part, 0);
         return result;
     }
-    result = sync_folder(to);
+    result = viv_sqlite__sync_folder(to);
     if (result != VIV_OK) (void)viv_os_unlinkat(AT_FDCWD, to, 0); // nobody was told of it
     return result;
 }

@@ -74,6 +74,40 @@ static void each_resource_is_a_row(void **state)
     assert_int_equal(read_rows(rig.res.reg, VIV_RID_NONE, &row), before);
 }
 
+static void kinds_of_an_environment(void **state)
+{
+    (void)state;
+    static struct viv_res_kind_sum kinds[3][VIV_KINDS_MAX];
+    static struct thing things[6];
+    const viv_rid envs[3] = {
+        VIV_RID_NONE,
+        res_rig_add(&rig.res, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_RID_NONE, &things[0]),
+        res_rig_add(&rig.res, VIV_KIND_ENVIRONMENT, VIV_RID_NONE, VIV_RID_NONE, &things[1])};
+    viv_rid rids[3];
+    for (int i = 0; i < 3; i++) { // two files in the first, one in the second
+        const struct viv_res_spec spec = {
+            .kind = VIV_KIND_FILE, .owner = envs[i < 2 ? 1 : 2], .charge_bytes = 64};
+        OK(viv_res_add(rig.res.reg, &spec, &things[2 + i], &rids[i]));
+    }
+    memset(kinds, 0, sizeof kinds);
+    for (int i = 0; i < 3; i++)
+        for (uint64_t cursor = 0; cursor != VIV_RES_ROWS_END;)
+            viv_res_sum_kinds(rig.res.reg, envs[i], &cursor, kinds[i]);
+    assert_int_equal(kinds[0][VIV_KIND_FILE].live, 0);
+    assert_int_equal(kinds[1][VIV_KIND_FILE].live, 2);
+    assert_int_equal(kinds[1][VIV_KIND_FILE].bytes, 128);
+    assert_int_equal(kinds[2][VIV_KIND_FILE].live, 1);
+    assert_int_equal(kinds[2][VIV_KIND_FILE].bytes, 64);
+    assert_int_equal(kinds[2][VIV_KIND_TIMER].live, 0);
+    for (int i = 1; i < 3; i++)
+        OK(viv_res_discard(rig.res.reg, envs[i])); // with what they own
+    res_rig_quiet(&rig.res);
+    memset(kinds, 0, sizeof kinds);
+    for (uint64_t cursor = 0; cursor != VIV_RES_ROWS_END;)
+        viv_res_sum_kinds(rig.res.reg, envs[1], &cursor, kinds[1]);
+    assert_int_equal(kinds[1][VIV_KIND_FILE].live, 0);
+}
+
 static void shares_derivation_and_label(void **state)
 {
     (void)state;
@@ -202,6 +236,56 @@ static void what_a_process_uses(void **state)
     ERR(viv_res_usage(rig.res.reg, VIV_RID_NONE, rows, &count), NOTFOUND);
 }
 
+static uint32_t read_pending(struct viv_future_info *out, uint32_t n)
+{
+    uint32_t cursor = 0, count = 0, sum = 0;
+    do { // one by one
+        OK(viv_res_pending(rig.res.reg, rig.proc[0], &cursor, out + sum, 1, &count));
+        sum += count;
+    } while (count > 0 && sum < n);
+    return sum;
+}
+
+static void pending_futures_by_operation_and_age(void **state)
+{
+    (void)state;
+    static uint64_t memory[32];
+    const struct viv_guest_mem mem = {(uint8_t *)memory, sizeof(memory)};
+    struct viv_future_info infos[8];
+    viv_handle host;
+    struct viv_fut *fut;
+    uint32_t cursor = 0, count;
+    assert_int_equal(read_pending(infos, 8), 0); // not open
+    OK(viv_futs_open(rig.t, NULL));
+    assert_int_equal(read_pending(infos, 8), 0);
+    memset(memory, 0xFF, 8); // sleeps for ever
+    const struct viv_fut_result sleep = viv_fut_create(rig.t, mem, VIV_GUESTOP_SLEEP, 0, 8);
+    assert_int_equal(sleep.status, VIV_FUT_READY);
+    const viv_handle reader = chan_reader(&rig, chan_make(&rig, 64, 0, 0), VIV_CHAN_STRONG);
+    memcpy(memory, &reader.w, sizeof(reader.w));
+    const struct viv_fut_result read = viv_fut_create(rig.t, mem, VIV_GUESTOP_CHAN_READ, 0, 4);
+    assert_int_equal(read.status, VIV_FUT_READY);
+    memset(memory, 0, 16); // a channel of no capacity: refused at once, hence not pending
+    const struct viv_fut_result made = viv_fut_create(rig.t, mem, VIV_GUESTOP_CHAN_CREATE, 0, 12);
+    assert_int_equal(made.status, VIV_FUT_READY);
+    OK(viv_fut_new(rig.t, NULL, NULL, &host, &fut));
+    assert_int_equal(read_pending(infos, 8), 3);
+    assert_int_equal(infos[0].hdl.w, sleep.value);
+    assert_string_equal(infos[0].op, "sleep");
+    assert_int_equal(infos[1].hdl.w, read.value);
+    assert_string_equal(infos[1].op, "chan_read");
+    assert_int_equal(infos[2].hdl.w, host.w);
+    assert_string_equal(infos[2].op, "host");
+    assert_true(infos[0].age_s < 60);
+    viv_fut_resolve(fut, VIV_OK, NULL); // has a result, not taken
+    assert_int_equal(read_pending(infos, 8), 2);
+    viv_fut_drop(rig.t, mem, (viv_handle){sleep.value}, 0, 0);
+    assert_int_equal(read_pending(infos, 8), 1);
+    assert_string_equal(infos[0].op, "chan_read");
+    ERR(viv_res_pending(rig.res.reg, rid_of(reader), &cursor, infos, 8, &count), KIND);
+    ERR(viv_res_pending(rig.res.reg, VIV_RID_NONE, &cursor, infos, 8, &count), NOTFOUND);
+}
+
 static void futures_and_ring(void **state)
 {
     (void)state;
@@ -255,11 +339,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(each_resource_is_a_row),
+        TEST(kinds_of_an_environment),
         TEST(shares_derivation_and_label),
         TEST(what_is_ending_is_shown),
         TEST(many_come_in_pieces),
         TEST(a_kind_tells_of_its_objects),
         TEST(what_a_process_uses),
+        TEST(pending_futures_by_operation_and_age),
         TEST(futures_and_ring),
         cmocka_unit_test(rids_as_text),
     };

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "cap/grant.h"
 #include "cap/holder.h"
+#include "cap/later.h"
 #include "cap/share.h"
 #include "proc/host.h"
 #include "res_rig.h"
@@ -421,6 +422,58 @@ static void remove_is_whole(void **state)
     assert_int_equal(top.closes, 0);
 }
 
+// ---- what is done at a time ----
+
+static uint32_t acted;
+
+static bool act_once(struct viv_later *later)
+{
+    (void)later;
+    acted++;
+    return true;
+}
+
+static bool drop(struct viv_later *later)
+{
+    viv_spin_lock(&reg->lock);
+    const bool is_started = viv_later__drop(later);
+    viv_spin_unlock(&reg->lock);
+    return is_started;
+}
+
+// Its time comes, and with `runs` its grace period passes.
+static void let_fire(bool runs)
+{
+    struct viv_qsbr_member *member = viv_sched_member();
+    now_ns += VIV_NS_PER_SEC;
+    for (uint32_t i = 0; viv_qsbr_pending(member) == 0 && acted == 0 && i < 1000; i++)
+        turn();
+    if (runs) run();
+}
+
+// Subject and run let go of it in every order; the last frees it, which the teardown sees.
+static void a_later_is_freed_by_who_is_last(void **state)
+{
+    (void)state;
+    enum { BEFORE_ITS_TIME, BETWEEN, AFTER_ITS_RUN, AFTER_IT_ACTED, BEFORE_ITS_START, ORDERS };
+    const int64_t bytes = viv_alloc_live_bytes(VIV_TAG_CAP);
+    for (int order = 0; order < ORDERS; order++) {
+        acted = 0;
+        struct viv_later *later = viv_later__new(reg, act_once);
+        assert_non_null(later);
+        if (order == BEFORE_ITS_START) assert_false(drop(later));
+        viv_later__start(later, now_ns + VIV_NS_PER_SEC / 2);
+        if (order == BETWEEN || order == AFTER_ITS_RUN) let_fire(false);
+        if (order == AFTER_IT_ACTED) let_fire(true);
+        if (order != BEFORE_ITS_START) assert_true(drop(later));
+        if (order == AFTER_ITS_RUN) run(); // of another worker, between drop and cancel
+        if (order != BEFORE_ITS_START) viv_later__cancel(later);
+        let_fire(true);
+        assert_int_equal(acted, order == AFTER_IT_ACTED);
+        assert_int_equal(viv_alloc_live_bytes(VIV_TAG_CAP), bytes);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -435,6 +488,7 @@ int main(void)
         TEST(kills_go_on_too),
         TEST(no_memory_ends_it_at_once),
         TEST(remove_is_whole),
+        TEST(a_later_is_freed_by_who_is_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

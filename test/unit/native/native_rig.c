@@ -4,13 +4,16 @@
 #include "base/alloc.h"
 #include "harness/check.h"
 #include "native/anchor.h"
+#include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +72,21 @@ void rig_open_policy(struct native_rig *rig, const char *policy,
     assert_int_equal(viv_sched_enter(viv_kernel_sched(rig->kernel), &rig->member), VIV_OK);
     rig->ctx = (struct viv_native_ctx){
         .native = rig->native, .env = rig->env, .unit = "", .is_operator = policy == NULL};
+}
+
+bool rig_has_groups(void)
+{
+    char path[PATH_MAX + 32];
+    if (viv_cgroup_own(path, PATH_MAX) != VIV_OK) return false;
+    (void)snprintf(path + strlen(path), 32, "/viv-test-%d", (int)getpid());
+    if (mkdir(path, 0700) != 0) return false;
+    CHECK(rmdir(path) == 0);
+    return true;
+}
+
+void rig_contain(struct native_rig *rig)
+{
+    if (!rig_has_groups()) rig->level = VIV_NATIVE_SANDBOX_DEFAULT;
 }
 
 void rig_open(struct native_rig *rig)

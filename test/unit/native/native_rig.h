@@ -80,6 +80,10 @@ void rig_await_output(struct native_rig *rig, const struct viv_native_ref *ref, 
 enum viv_err rig_read_since(struct native_rig *rig, const struct viv_native_ref *ref,
                             const struct viv_native_read *read, struct viv_log_chunk *out_chunk);
 void rig_sleep(struct native_rig *rig, uint64_t ns);
+// Whether control groups can be made here; an ordinary user often may not.
+bool rig_has_groups(void);
+// For requests of what can be ended from outside: where there are no groups, a namespace.
+void rig_contain(struct native_rig *rig);
 int rig_count_fds(void);
 
 #endif

@@ -114,7 +114,9 @@ static void n84_a_full_queue_is_closed(void **state)
     CHECK(write_stdin(VIV_STDIN_SOME, 0, "x").err == VIV_E_CLOSED);
     stop(0, 0);
     end();
-    CHECK(how()->stdin_accepted == sum && how()->stdin_delivered == answer.delivered);
+    // Its pipe may have taken more between the answer and the close.
+    CHECK(how()->stdin_accepted == sum && how()->stdin_delivered >= answer.delivered);
+    CHECK(how()->stdin_delivered <= sum);
     hold_release(&rig, &one);
 }
 

@@ -183,7 +183,7 @@ static void n94_probes_tell_what_is_missing(void **state)
     for (size_t i = 0; i < VIV_COUNT_OF(rows); i++) {
         const struct viv_probe probe = {.holder_fd = box.holder_fd,
                                         .cgroup_fd = -1,
-                                        .has_user = true,
+                                        .has_user = geteuid() == 0,
                                         .uid = BOX_NOBODY,
                                         .gid = BOX_NOBODY};
         struct viv_features features;
@@ -321,7 +321,7 @@ static void n94_probes_without_memory(void **state)
     for (uint64_t nth = 1; nth < 400; nth++) {
         const struct viv_probe probe = {.holder_fd = box.holder_fd,
                                         .cgroup_fd = -1,
-                                        .has_user = true,
+                                        .has_user = geteuid() == 0,
                                         .uid = BOX_NOBODY,
                                         .gid = BOX_NOBODY};
         const uint32_t all = VIV_FEATURE_BIT(VIV_FEATURES_OF_LEVELS) - 1;
@@ -340,7 +340,6 @@ static void n94_probes_without_memory(void **state)
 
 int main(void)
 {
-    if (geteuid() != 0) return 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(n23_allocations_fail),
         cmocka_unit_test(n23_calls_of_the_kernel_fail),

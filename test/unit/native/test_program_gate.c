@@ -36,6 +36,7 @@ static enum viv_err start(const struct viv_native_ref *ref)
 
 static void request(enum viv_native_start start, const char *script)
 {
+    rig_contain(&rig);
     held_request(&rig, script);
     rig_put_u64(&rig, VIV_NATIVE_KEY_START, start);
 }
@@ -216,6 +217,7 @@ static void case_011_a_start_that_fails(void **state)
         struct viv_native_exit exit;
         make_script();
         held_open(&rig);
+        rig_contain(&rig);
         rig_request(&rig, path, NULL);
         rig_put_u64(&rig, VIV_NATIVE_KEY_SURVIVE, VIV_NATIVE_SURVIVE_KERNEL);
         rig_put_u64(&rig, VIV_NATIVE_KEY_START, ways[i]);
@@ -248,6 +250,7 @@ static uint64_t boot_ms(void)
 
 static void beat(struct told *told)
 {
+    rig_contain(&rig);
     held_request(&rig, "echo up; sleep 1000");
     rig_put_u64(&rig, VIV_NATIVE_KEY_DEADMAN, boot_ms() + 5000);
     held_begin(&rig, told);

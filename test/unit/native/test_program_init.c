@@ -142,6 +142,7 @@ static void case_108_117_held_and_gated(void **state)
         struct viv_native_status status;
         char out[OUTPUT];
         rig_open(&rig);
+        rig_contain(&rig);
         (void)unlink("ran");
         rig_shell(&rig, "echo yes > ran; echo ran");
         rig_put_u64(&rig, VIV_NATIVE_KEY_START, ways[i]);
@@ -167,6 +168,44 @@ static void case_108_117_held_and_gated(void **state)
     }
 }
 
+// What others see as the leader's number is the one it has outside of its namespace.
+static void case_080_the_leader_of_init_has_a_number(void **state)
+{
+    (void)state;
+    const enum viv_native_start ways[] = {VIV_NATIVE_START_NOW, VIV_NATIVE_START_HELD};
+    for (size_t i = 0; i < VIV_COUNT_OF(ways); i++) {
+        struct native_rig rig;
+        struct viv_native_status status;
+        struct viv_native_exit exit;
+        char path[64], line[64] = "";
+        rig_open(&rig);
+        rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+        rig_request(&rig, "/bin/sleep", "1000", NULL);
+        rig_put_u64(&rig, VIV_NATIVE_KEY_START, ways[i]);
+        struct viv_native_ref ref = rig_start(&rig);
+        rig_status(&rig, &ref, &status);
+        if (ways[i] == VIV_NATIVE_START_HELD) {
+            assert_int_equal(status.os_pid, 0);
+            assert_int_equal(start(&rig, &ref), VIV_OK);
+            rig_status(&rig, &ref, &status);
+        }
+        assert_true(status.os_pid > 1);
+        (void)snprintf(path, sizeof path, "/proc/%d/comm", status.os_pid);
+        const uint64_t end_ns = viv_os_now_ns() + RIG_TIMEOUT_NS;
+        while (strcmp(line, "sleep\n") != 0) { // the name changes a moment after the start is told
+            assert_true(viv_os_now_ns() < end_ns);
+            FILE *file = fopen(path, "r");
+            assert_non_null(file);
+            assert_non_null(fgets(line, sizeof line, file));
+            assert_int_equal(fclose(file), 0);
+        }
+        assert_int_equal(rig_kill(&rig, &ref, &exit), VIV_OK);
+        rig_status(&rig, &ref, &status);
+        assert_int_equal(status.os_pid, 0);
+        rig_close(&rig);
+    }
+}
+
 static uint64_t boot_ms(void)
 {
     struct timespec now;
@@ -180,6 +219,7 @@ static void case_118_a_dead_mans_switch(void **state)
     struct native_rig rig;
     struct viv_native_exit exit;
     rig_open(&rig);
+    rig_contain(&rig);
     rig_request(&rig, "sleep", "100", NULL);
     rig_put_u64(&rig, VIV_NATIVE_KEY_DEADMAN, boot_ms() + 600);
     const struct viv_native_ref ref = rig_start(&rig);
@@ -190,6 +230,32 @@ static void case_118_a_dead_mans_switch(void **state)
     assert_int_equal(exit.cause, VIV_CAUSE_DEADMAN);
     assert_int_equal(exit.leader.code, SIGKILL);
     rig_close(&rig);
+}
+
+// Where no group counts, the system's limit of each process does.
+static void without_groups(struct viv_native_config *config)
+{
+    config->cgroup = "/no/such/directory";
+}
+
+static void case_060_cpu_without_groups(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {"while :; do :; done",
+                                          "trap '' XCPU; while :; do :; done", "kill -XCPU $$"};
+    for (size_t i = 0; i < VIV_COUNT_OF(scripts); i++) {
+        struct native_rig rig;
+        struct viv_native_exit exit;
+        rig_open_with(&rig, without_groups);
+        rig_shell(&rig, scripts[i]);
+        rig_put_u64(&rig, VIV_NATIVE_KEY_MAX_CPU_MS, 200); // a second, that is
+        const struct viv_native_ref ref = rig_start(&rig);
+        assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
+        assert_int_equal(exit.cause, i < 2 ? VIV_CAUSE_CPU : VIV_CAUSE_SELF);
+        assert_int_equal(exit.leader.code, i == 1 ? SIGKILL : SIGXCPU);
+        assert_int_equal(viv_native_exit_status(&exit), i < 2 ? 137 : 128 + SIGXCPU);
+        rig_close(&rig);
+    }
 }
 
 static void case_037_the_end_of_init_is_the_end_of_all(void **state)
@@ -238,7 +304,9 @@ int main(void)
         cmocka_unit_test(case_081_087_input_and_terminal),
         cmocka_unit_test(case_049_trees_end_at_every_level),
         cmocka_unit_test(case_108_117_held_and_gated),
+        cmocka_unit_test(case_080_the_leader_of_init_has_a_number),
         cmocka_unit_test(case_118_a_dead_mans_switch),
+        cmocka_unit_test(case_060_cpu_without_groups),
         cmocka_unit_test(case_037_the_end_of_init_is_the_end_of_all),
         cmocka_unit_test(case_096_root_needs_a_user),
     };

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a policy lets the processes of an environment do with programs: which commands, directories,
-// words and limits, and who sees which program (N5, N7, N9, N10, N17, N19; case 60 of the contract
-// on resources).
+// words and limits, and who sees which program (N5, N7, N9, N10, N17, N19; cases 47, 57 and 60 of
+// the contract on resources).
 #include "native_rig.h"
 
 #include "harness/check.h"
 #include "native/metrics.h"
+#include "os/confine.h"
+#include <arpa/inet.h>
+#include <limits.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -142,6 +147,94 @@ static void case_057_hosts_cannot_be_enforced(void **state)
     rig_close(&rig);
 }
 
+static int listen_on(uint16_t *out_port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 8) == 0);
+    CHECK(getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+    *out_port = ntohs(at.sin_port);
+    return fd;
+}
+
+// A line a try: what was tried, and how it ended.
+#define TRIES                                                                                      \
+    "import errno, socket, sys\n"                                                                  \
+    "ours, other = int(sys.argv[1]), int(sys.argv[2])\n"                                           \
+    "def tried(what, act):\n"                                                                      \
+    "    try:\n"                                                                                   \
+    "        act(); print(what, 'ok')\n"                                                           \
+    "    except OSError as error:\n"                                                               \
+    "        print(what, errno.errorcode[error.errno])\n"                                          \
+    "def tcp(proto=0): return socket.socket(socket.AF_INET, socket.SOCK_STREAM, proto)\n"          \
+    "def udp(): return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"                         \
+    "at = lambda port: ('127.0.0.1', port)\n"                                                      \
+    "tried('connect', lambda: tcp().connect(at(ours)))\n"                                          \
+    "tried('other', lambda: tcp().connect(at(other)))\n"                                           \
+    "tried('udp', lambda: udp().sendto(b'x', at(ours)))\n"                                         \
+    "tried('mptcp', lambda: tcp(262).connect(at(other)))\n"                                        \
+    "tried('fastopen', lambda: tcp().sendto(b'x', socket.MSG_FASTOPEN, at(other)))\n"              \
+    "tried('bind', lambda: tcp().bind(at(ours)))\n"                                                \
+    "tried('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))\n"
+
+// Case 57: TCP ports are what a program can be held to.
+static void case_057_tcp_ports_are_enforced(void **state)
+{
+    (void)state;
+    uint16_t port, other_port;
+    const int server = listen_on(&port), other = listen_on(&other_port);
+    char policy[TEXT], words[2][16], out[TEXT];
+    struct viv_native_exit exit;
+    assert_true(snprintf(policy, sizeof policy,
+                         "use none\nallow native.spawn\nallow native.mode=user\n"
+                         "allow net.bind=tcp:any:1\nallow net.connect=tcp:any:%u+1\n",
+                         port) < (int)sizeof policy);
+    open_policy(policy);
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    assert_true(snprintf(words[0], sizeof words[0], "%u", port) > 0 &&
+                snprintf(words[1], sizeof words[1], "%u", other_port) > 0);
+    rig_request(&rig, "/usr/bin/python3", "-c", TRIES, words[0], words[1], NULL);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_NET, VIV_NATIVE_NET_HOST);
+    if (viv_os_landlock_abi() < 4) { // it says so
+        expect_spawn(VIV_E_UNSUPPORTED, "net: this host cannot enforce those addresses");
+    } else {
+        rig_run(&rig, &exit, out, sizeof out);
+        assert_string_equal(out, "connect ok\nother EACCES\nudp EPERM\nmptcp EPERM\n"
+                                 "fastopen EPERM\nbind EACCES\nraw EPERM\n");
+    }
+    rig_close(&rig);
+    // Every port, but of TCP only; and more ports than can be told.
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\n"
+                "allow net.bind=tcp:any:1\nallow net.connect=tcp:any:*\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    rig_request(&rig, "/usr/bin/python3", "-c", TRIES, words[0], words[1], NULL);
+    rig_put_u64(&rig, VIV_NATIVE_KEY_NET, VIV_NATIVE_NET_HOST);
+    if (viv_os_landlock_abi() >= 4) {
+        rig_run(&rig, &exit, out, sizeof out);
+        assert_string_equal(out, "connect ok\nother ok\nudp EPERM\nmptcp EPERM\n"
+                                 "fastopen EPERM\nbind EACCES\nraw EPERM\n");
+    }
+    rig_close(&rig);
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\n"
+                "allow net.bind=tcp:any:1\nallow net.connect=tcp:any:1-64\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    struct viv_native_spawned spawned;
+    assert_int_equal(spawn_with_network(&spawned), VIV_OK);
+    const struct viv_native_ref ref = {.kind = VIV_NATIVE_PID, .u.pid = spawned.pid};
+    assert_int_equal(rig_wait(&rig, &ref, &exit), VIV_OK);
+    assert_int_equal(viv_native_release(&rig.ctx, &ref), VIV_OK);
+    rig_close(&rig);
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\n"
+                "allow net.bind=tcp:any:1\nallow net.connect=tcp:any:2-65\n");
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    assert_int_equal(spawn_with_network(&spawned), VIV_E_UNENFORCEABLE);
+    assert_non_null(strstr(rig.diag.text, "net.connect has more"));
+    rig_close(&rig);
+    close(server);
+    close(other);
+}
+
 static void case_057_unenforced_runs_and_is_shown(void **state)
 {
     (void)state;
@@ -259,7 +352,7 @@ static void terminal(void)
 static void words_of_native_mode_one_by_one(void **state)
 {
     (void)state;
-    static const struct {
+    const struct {
         const char *line; // what is needed besides native.spawn
         void (*request)(void);
         const char *detail;
@@ -271,7 +364,7 @@ static void words_of_native_mode_one_by_one(void **state)
         {"native.mode=scope", scope, "scope", VIV_OK},
         {"native.mode=env", env, "env", VIV_OK},
         {"native.mode=path", path, "cwd", VIV_OK},
-        {"native.mode=user", user, "user", VIV_OK},
+        {"native.mode=user", user, "user", geteuid() == 0 ? VIV_OK : VIV_E_INVAL},
         {"native.tty", terminal, "native.tty", VIV_OK},
     };
     for (size_t i = 0; i < VIV_COUNT_OF(cases); i++) {
@@ -346,6 +439,118 @@ static void limit_native_of_a_session(void **state)
     assert_int_equal(rig_kill(&rig, &refs[0], NULL), VIV_OK);
     rig_request(&rig, "/bin/sleep", "1000", NULL);
     (void)rig_start(&rig);
+    rig_close(&rig);
+}
+
+// ---- every class ----
+
+// How a program meets a class that its environment does not have. Those of the runtime it does not
+// meet: it holds no descriptor but its streams, and no handle.
+enum meets { UNTOLD, RUNTIME, AT_SPAWN, INSIDE, NOT_WITHHELD };
+static const uint8_t meetings[VIV_CAP_COUNT] = {
+    [VIV_CAP_PROC_SPAWN... VIV_CAP_CAP_AUDIT] = RUNTIME,
+    [VIV_CAP_NET_BIND] = AT_SPAWN,
+    [VIV_CAP_NET_CONNECT] = AT_SPAWN, // and inside: its network is its own
+    [VIV_CAP_NET_RESOLVE... VIV_CAP_NET_TLS] = INSIDE,
+    [VIV_CAP_FS] = INSIDE,
+    [VIV_CAP_DB_OPEN] = RUNTIME,
+    [VIV_CAP_TIME_READ... VIV_CAP_ENTROPY] = NOT_WITHHELD,
+    [VIV_CAP_ENV_READ] = RUNTIME, // which makes its environment
+    [VIV_CAP_SYS_INFO] = NOT_WITHHELD,
+    [VIV_CAP_MOD_LOAD... VIV_CAP_NIF_LOAD] = RUNTIME,
+    [VIV_CAP_NATIVE_SPAWN] = AT_SPAWN,
+    [VIV_CAP_NATIVE_SIGNAL] = INSIDE,
+    [VIV_CAP_NATIVE_TTY] = AT_SPAWN,
+    [VIV_CAP_DURABLE_START... VIV_CAP_CTL_HALT] = RUNTIME,
+    [VIV_CAP_NATIVE_MODE] = AT_SPAWN,
+};
+
+static void ask_tty(void)
+{
+    static const uint32_t size[2] = {25, 80};
+    assert_int_equal(viv_block_put(&rig.block, VIV_NATIVE_KEY_PTY, size, sizeof size), VIV_OK);
+}
+static void ask_net(void)
+{
+    rig_put_u64(&rig, VIV_NATIVE_KEY_NET, VIV_NATIVE_NET_HOST);
+}
+static void ask_unsandboxed(void)
+{
+    rig_put_u64(&rig, VIV_NATIVE_KEY_SANDBOX, VIV_NATIVE_SANDBOX_NONE);
+}
+static void ask_nothing(void)
+{
+}
+
+// Refused before anything runs, by the class alone: the environment has all others.
+static void try_at_spawn(enum viv_cap cap)
+{
+    static const struct {
+        enum viv_cap cap;
+        void (*ask)(void);
+        const char *detail;
+    } rows[] = {{VIV_CAP_NET_BIND, ask_net, "net"},
+                {VIV_CAP_NET_CONNECT, ask_net, "net"},
+                {VIV_CAP_NATIVE_SPAWN, ask_nothing, "native.spawn"},
+                {VIV_CAP_NATIVE_TTY, ask_tty, "native.tty"},
+                {VIV_CAP_NATIVE_MODE, ask_unsandboxed, "unsandboxed"}};
+    char policy[TEXT] = "use none\n";
+    size_t len = strlen(policy), row = 0;
+    for (int i = 0; i < VIV_CAP_COUNT; i++)
+        if (i != (int)cap)
+            len += (size_t)snprintf(policy + len, sizeof policy - len, "allow %s\n",
+                                    viv_cap_rows[i].name);
+    assert_true(len < sizeof policy);
+    while (rows[row].cap != cap)
+        row++;
+    open_policy(policy);
+    rig.level = VIV_NATIVE_SANDBOX_DEFAULT;
+    rig_request(&rig, "/bin/true", NULL);
+    rows[row].ask();
+    expect_spawn(VIV_E_DENIED, rows[row].detail);
+    rig_close(&rig);
+}
+
+#define INSIDE_TRIES                                                                               \
+    "import errno, os, signal, socket, sys\n"                                                      \
+    "def refused(what, errors, act):\n"                                                            \
+    "    try:\n"                                                                                   \
+    "        act(); print(what, 'was admitted')\n"                                                 \
+    "    except OSError as error:\n"                                                               \
+    "        name = errno.errorcode.get(error.errno, error.errno)\n"                               \
+    "        print(what, 'ok' if name in errors or error.errno < 0 else name)\n"                   \
+    "files = ('ENOENT', 'EACCES', 'EPERM', 'EROFS')\n"                                             \
+    "refused('fs', files, lambda: open(sys.argv[1]))\n"                                            \
+    "refused('fs', files, lambda: open(sys.argv[1], 'w'))\n"                                       \
+    "refused('fs', files, lambda: open('/etc/shadow'))\n"                                          \
+    "refused('native.signal', ('ESRCH', 'EPERM'), lambda: os.kill(int(sys.argv[2]), 0))\n"         \
+    "refused('net.resolve', (), lambda: socket.getaddrinfo('example.com', 80))\n"                  \
+    "refused('net.connect', ('ENETUNREACH', 'EPERM', 'EACCES'),\n"                                 \
+    "        lambda: socket.socket().connect(('192.0.2.1', 443)))\n"                               \
+    "print('fds', *[n for n in range(3, 64) if os.path.exists('/proc/self/fd/%d' % n)])\n"         \
+    "print('env', *[n for n in os.environ if n.startswith('VIV')])\n"
+
+// Case 47 of the contract on resources, for programs: every class of the table.
+static void case_047_every_class_is_withheld_from_programs(void **state)
+{
+    (void)state;
+    char own_pid[16], secret[PATH_MAX], out[TEXT];
+    struct viv_native_exit exit;
+    for (int i = 0; i < VIV_CAP_COUNT; i++) {
+        if (meetings[i] == UNTOLD) fail_msg("nobody said how %s is met", viv_cap_rows[i].name);
+        if (meetings[i] == AT_SPAWN) try_at_spawn((enum viv_cap)i);
+    }
+    open_policy("use none\nallow native.spawn\nallow native.mode=user\n");
+    rig.level = VIV_NATIVE_SANDBOX_STRICT; // at default it may read what its user may
+    // Readable for everybody, and not below the root of the environment: this program.
+    const ssize_t len = readlink("/proc/self/exe", secret, sizeof secret - 1);
+    assert_true(len > 0);
+    secret[len] = '\0';
+    assert_true(snprintf(own_pid, sizeof own_pid, "%d", (int)getpid()) > 0);
+    rig_request(&rig, "/usr/bin/python3", "-c", INSIDE_TRIES, secret, own_pid, NULL);
+    rig_run(&rig, &exit, out, sizeof out);
+    assert_string_equal(out, "fs ok\nfs ok\nfs ok\nnative.signal ok\nnet.resolve ok\n"
+                             "net.connect ok\nfds\nenv VIV_PROGRAM VIV_PID\n");
     rig_close(&rig);
 }
 
@@ -497,6 +702,8 @@ int main(void)
         cmocka_unit_test(case_019_only_the_resolved_path_runs),
         cmocka_unit_test(case_060_arguments_are_matched_one_by_one),
         cmocka_unit_test(case_057_hosts_cannot_be_enforced),
+        cmocka_unit_test(case_057_tcp_ports_are_enforced),
+        cmocka_unit_test(case_047_every_class_is_withheld_from_programs),
         cmocka_unit_test(case_057_unenforced_runs_and_is_shown),
         cmocka_unit_test(case_017_absolute_directories_need_a_right),
         cmocka_unit_test(words_of_native_mode_one_by_one),

@@ -15,7 +15,7 @@ enum { ROWS_MAX = 512, NUMBERS = 1024, X32 = 0x40000000, AF_NETLINK_VALUE = 16 }
 struct row {
     char name[32];
     long number[VIV_SECCOMP_ARCHES]; // -1: none
-    char cell[VIV_SECCOMP_LEVELS][96];
+    char cell[VIV_SECCOMP_LEVELS][128];
 };
 static struct row rows[ROWS_MAX];
 static size_t row_count;
@@ -36,11 +36,11 @@ static char *trimmed(char *text)
 
 static void read_row(char *line)
 {
-    char *cells[5], *rest = line;
-    for (int i = 0; i < 5; i++) {
+    char *cells[6], *rest = line;
+    for (int i = 0; i < 6; i++) {
         cells[i] = strsep(&rest, "|");
-        CHECK(cells[i] != NULL);
-        cells[i] = trimmed(cells[i]);
+        CHECK(cells[i] != NULL || i == 5);
+        cells[i] = cells[i] != NULL ? trimmed(cells[i]) : cells[3]; // tcp is as default
     }
     CHECK(rest == NULL && row_count < ROWS_MAX);
     struct row *row = &rows[row_count++];
@@ -102,7 +102,7 @@ static bool condition_holds(const char *text, const uint64_t *args)
 
 static uint32_t rule_verdict(const char *cell, const uint64_t *args)
 {
-    char copy[96], *rules = copy;
+    char copy[128], *rules = copy;
     snprintf(copy, sizeof copy, "%s", cell);
     for (char *rule; (rule = strsep(&rules, ";")) != NULL;) {
         bool holds = true;
@@ -123,7 +123,7 @@ static uint32_t model(int arch, int level, const struct seccomp_data *data)
     for (size_t i = 0; i < row_count; i++)
         if (rows[i].number[arch] >= 0 && rows[i].number[arch] == data->nr)
             return rule_verdict(rows[i].cell[level], (const uint64_t *)data->args);
-    return level == VIV_SECCOMP_DEFAULT ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | ENOSYS;
+    return level == VIV_SECCOMP_STRICT ? SECCOMP_RET_ERRNO | ENOSYS : SECCOMP_RET_ALLOW;
 }
 
 // ---------------------------------------------------------------------------------- the
@@ -338,9 +338,10 @@ static void n91_refusals_of_the_contract(void **state)
             assert_int_equal(verdict_of(level, SYS_ioctl, 0, ioctls[i], 0), eperm);
         assert_int_equal(verdict_of(level, SYS_ioctl, 0, 0x5401, 0), SECCOMP_RET_ALLOW);
         for (uint64_t family = 0; family < 64; family++) {
-            const bool is_usual = family == 1 || family == 2 || family == 10;
-            const bool is_route = family == 16 && level == VIV_SECCOMP_DEFAULT;
-            assert_int_equal(verdict_of(level, SYS_socket, family, 3, 0),
+            const bool is_internet = family == 2 || family == 10;
+            const bool is_usual = family == 1 || (is_internet && level != VIV_SECCOMP_TCP);
+            const bool is_route = family == 16 && level != VIV_SECCOMP_STRICT;
+            assert_int_equal(verdict_of(level, SYS_socket, family, 3, 0), // raw
                              is_usual || is_route ? SECCOMP_RET_ALLOW : eperm);
         }
         assert_int_equal(verdict_of(level, SYS_socket, 16, 3, 9), eperm); // audit, not route
@@ -352,6 +353,34 @@ static void n91_refusals_of_the_contract(void **state)
     assert_int_equal(verdict_of(VIV_SECCOMP_DEFAULT, SYS_mknod, 0, 0x11ff, 0), SECCOMP_RET_ALLOW);
     assert_int_equal(verdict_of(VIV_SECCOMP_STRICT, 900, 0, 0, 0), enosys);
     assert_int_equal(verdict_of(VIV_SECCOMP_DEFAULT, 900, 0, 0, 0), SECCOMP_RET_ALLOW);
+#endif
+}
+
+// A network of TCP ports: whatever else reaches another host is refused.
+static void case_057_level_tcp_leaves_tcp(void **state)
+{
+    (void)state;
+#if defined(__x86_64__) || defined(__aarch64__)
+    enum { STREAM = 1, DGRAM = 2, SEQPACKET = 5, FLAGS = 0x80800, FAST_OPEN = 0x20000000 };
+    const uint32_t eperm = SECCOMP_RET_ERRNO | EPERM, allow = SECCOMP_RET_ALLOW;
+    const int level = VIV_SECCOMP_TCP;
+    static const uint64_t families[] = {2, 10};
+    for (size_t i = 0; i < VIV_COUNT_OF(families); i++) {
+        const uint64_t family = families[i];
+        assert_int_equal(verdict_of(level, SYS_socket, family, STREAM, 0), allow);
+        assert_int_equal(verdict_of(level, SYS_socket, family, STREAM | FLAGS, 6), allow);
+        assert_int_equal(verdict_of(level, SYS_socket, family, STREAM, 262), eperm); // MPTCP
+        assert_int_equal(verdict_of(level, SYS_socket, family, STREAM, 132), eperm); // SCTP
+        assert_int_equal(verdict_of(level, SYS_socket, family, DGRAM, 0), eperm);
+        assert_int_equal(verdict_of(level, SYS_socket, family, DGRAM | FLAGS, 17), eperm);
+        assert_int_equal(verdict_of(level, SYS_socket, family, SEQPACKET, 132), eperm);
+    }
+    assert_int_equal(verdict_of(level, SYS_socket, 1, DGRAM, 0), allow);
+    assert_int_equal(verdict_of(level, SYS_socketpair, 1, DGRAM, 0), allow);
+    assert_int_equal(verdict_of(level, SYS_sendmsg, 3, 0, FAST_OPEN | 0x4000), eperm);
+    assert_int_equal(verdict_of(level, SYS_sendmsg, 3, 0, 0x4000), allow);
+    assert_int_equal(verdict_of(VIV_SECCOMP_DEFAULT, SYS_sendmsg, 3, 0, FAST_OPEN), allow);
+    assert_int_equal(verdict_of(level, SYS_personality, 1, 0, 0), eperm); // as default
 #endif
 }
 
@@ -395,6 +424,7 @@ int main(void)
         cmocka_unit_test(n91_two_arguments_at_once),
         cmocka_unit_test(n91_x32_and_other_architectures_are_killed),
         cmocka_unit_test(n91_refusals_of_the_contract),
+        cmocka_unit_test(case_057_level_tcp_leaves_tcp),
         cmocka_unit_test(n91_numbers_of_the_table_are_those_of_linux),
     };
     return cmocka_run_group_tests_name("native.seccomp", tests, read_table, NULL);

@@ -496,11 +496,13 @@ static void case_090_an_end_waits_for_no_disk(void **state)
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     rig_open_with(&rig, with_state);
     const struct rlimit none = {0, before.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-    rig_request(&rig, "echo", "hello", NULL);
+    rig_shell(&rig, "read line; echo $line");
+    rig_put_u64(&rig, VIV_NATIVE_KEY_KEEP_STDIN, 1);
     rig_put_text(&rig, VIV_NATIVE_KEY_SPILL_DIR, "here");
     rig_put_u64(&rig, VIV_NATIVE_KEY_SPILL_REQUIRED, 1);
     const struct viv_native_ref ref = rig_start(&rig);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    assert_int_equal(rig_write(&rig, &ref, "hello\n"), VIV_OK);
     assert_int_equal(rig_wait(&rig, &ref, NULL), VIV_OK);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     rig_status(&rig, &ref, &status);

@@ -338,6 +338,10 @@ static void each_failure_is_the_errno(void **state)
         const int r = calls[i].call();
         const bool hit = viv_fault_hit();
         viv_fault_set(calls[i].name, 0, 0);
+        if (geteuid() != 0 && r == -EPERM && !hit) { // a call before it is for root only
+            assert_int_equal(open_fds(), before);
+            continue;
+        }
         if (r != -EIO || !hit || open_fds() != before) print_message("%s: %d\n", calls[i].name, r);
         assert_int_equal(r, -EIO);
         assert_true(hit);

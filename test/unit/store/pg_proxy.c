@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,6 +26,8 @@ struct pg_proxy {
     struct viv_mutex mutex; // of all below
     int64_t left[PG_DIRECTIONS], passed[PG_DIRECTIONS];
     bool was_cut, is_held;
+    uint64_t kill_nth; // 0: nobody
+    int victim;
 };
 
 static struct sockaddr_un address_of(const char *folder, const char *port)
@@ -86,6 +89,7 @@ static size_t allow(struct pg_proxy *proxy, enum pg_direction direction, size_t 
                     bool *out_is_cut)
 {
     viv_mutex_lock(&proxy->mutex);
+    if (proxy->kill_nth > 0 && --proxy->kill_nth == 0) CHECK(kill(proxy->victim, SIGKILL) == 0);
     int64_t *left = &proxy->left[direction];
     *out_is_cut = *left >= 0 && (size_t)*left <= len;
     if (*out_is_cut) {
@@ -173,6 +177,14 @@ bool pg_proxy_was_cut(struct pg_proxy *proxy)
     const bool was_cut = proxy->was_cut;
     viv_mutex_unlock(&proxy->mutex);
     return was_cut;
+}
+
+void pg_proxy_kill(struct pg_proxy *proxy, int os_pid, uint64_t nth)
+{
+    viv_mutex_lock(&proxy->mutex);
+    proxy->victim = os_pid;
+    proxy->kill_nth = nth;
+    viv_mutex_unlock(&proxy->mutex);
 }
 
 void pg_proxy_hold(struct pg_proxy *proxy, bool is_on)

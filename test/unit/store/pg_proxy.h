@@ -17,6 +17,8 @@ void pg_proxy_stop(struct pg_proxy *proxy);
 bool pg_proxy_cut(struct pg_proxy *proxy, enum pg_direction direction, int64_t after_bytes,
                   int64_t *out_passed);
 bool pg_proxy_was_cut(struct pg_proxy *proxy);
+// Kills the OS process when the nth piece of data from now passes, in either direction; 0: nobody.
+void pg_proxy_kill(struct pg_proxy *proxy, int os_pid, uint64_t nth);
 // While it is on, a cut lets nobody connect again.
 void pg_proxy_hold(struct pg_proxy *proxy, bool is_on);
 

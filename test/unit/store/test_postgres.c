@@ -8,11 +8,13 @@
 #include "store_rig.h"
 
 #include "harness/check.h"
+#include "os/clock.h"
 #include "os/fault.h"
 #include "os/thread.h"
 #include "pg_proxy.h"
 #include "store/list.h"
 #include "store/stmt.h"
+#include "store/wait.h"
 #include <errno.h>
 #include <libpq-fe.h>
 #include <sqlite3.h>
@@ -331,8 +333,11 @@ static void what_may_work_later_is_tried_again(struct rig *rig)
     RIG_ERR(rig_append(rig, "a", "f", "1", NULL, NULL), VIV_E_BUSY);
     assert_true(rig->diag.retryable);
     refuse_f(rig, "25006", 1000000);
-    RIG_ERR(rig_append(rig, "a", "f", "1", NULL, NULL), VIV_STORE_UNAVAILABLE);
-    assert_true(rig->diag.retryable);
+    // The deadline may come while a statement is under way, or the answer to a commit.
+    const enum viv_err err = rig_append(rig, "a", "f", "1", NULL, NULL);
+    assert_true(err == VIV_STORE_UNAVAILABLE || err == VIV_E_BUSY ||
+                err == VIV_STORE_OUTCOME_UNKNOWN);
+    if (err != VIV_STORE_OUTCOME_UNKNOWN) assert_true(rig->diag.retryable);
     assert_int_equal(rig_get(rig, "a").last_seq, VIV_COUNT_OF(states));
 }
 
@@ -504,16 +509,19 @@ static void each_poll_fails_once(struct rig *rig)
         assert_int_equal(rig_get(rig, "a").last_seq, n);
     }
     assert_in_range(n, 3, 100);
+    uint32_t failed = 0;
     for (n = 1, was_hit = true; was_hit; n++) {
         struct viv_store *store;
         viv_fault_set("poll", n, ENOMEM);
         const enum viv_err err = viv_store_open(str(rig->url), &rig->opts, &store, &rig->diag);
         was_hit = viv_fault_hit();
         viv_fault_set("poll", 0, 0);
-        assert_int_equal(err, was_hit ? VIV_STORE_UNAVAILABLE : VIV_OK);
+        // A hit may have been one of the other handle's, which tells others of its last event.
+        assert_true(err == VIV_OK || (was_hit && err == VIV_STORE_UNAVAILABLE));
+        failed += err != VIV_OK;
         if (err == VIV_OK) viv_store_close(store);
     }
-    assert_in_range(n, 3, 100);
+    assert_in_range(failed, 2, 100);
 }
 
 // An append whose connection is cut after so many bytes. True: it was.
@@ -603,22 +611,39 @@ static void do_restart(void *arg)
     pg_proxy_hold(proxy, false);
 }
 
+// Nothing passes any more; counted from now on.
+static void await_quiet(struct pg_proxy *proxy)
+{
+    int64_t passed;
+    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, NULL);
+    do {
+        viv_os_sleep_ns(100 * VIV_NS_PER_MS);
+        (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &passed);
+    } while (passed > 0);
+}
+
 // The answer to COMMIT is lost, and the server crashes before it can be asked: its word counts no
 // longer, since another transaction may have that number.
 static void lose_an_outcome(struct rig *rig)
 {
     char url[RIG_URL_BYTES];
-    int64_t bytes;
+    int64_t bytes = INT64_MAX;
     struct viv_thread *thread;
     struct viv_store *direct = rig->store;
     struct pg_proxy *proxy = pg_proxy_start(rig->url, url);
     RIG_OK(viv_store_open(str(url), &rig->opts, &rig->store, &rig->diag));
-    for (int i = 0; i < 2; i++) { // the second one prepares nothing
-        (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, NULL);
-        RIG_OK(append_to(rig, "a", i == 0 ? "i" : "j"));
+    // From the second on nothing is prepared. What is told to others goes through here, too, sooner
+    // or later: the least is the answer alone.
+    for (int i = 0; i < 6; i++) {
+        int64_t passed;
+        await_quiet(proxy);
+        const char key[] = {(char)('0' + i), '\0'};
+        RIG_OK(append_to(rig, "a", key));
+        (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &passed);
+        if (i > 0 && passed < bytes) bytes = passed;
     }
-    (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &bytes);
     const uint64_t before = rig_get(rig, "a").last_seq;
+    await_quiet(proxy);
     pg_proxy_hold(proxy, true);
     (void)pg_proxy_cut(proxy, PG_TO_CLIENT, bytes - 1, NULL);
     assert_int_equal(viv_thread_start("restart", 0, do_restart, proxy, &thread), VIV_OK);
@@ -754,6 +779,116 @@ static void positions_grow(struct rig *rig)
                  "THEN RAISE 'position'; END IF; END $$");
 }
 
+// ---- listening ----
+
+struct told {
+    _Atomic uint64_t seq; // of the event; 0: none yet
+};
+
+static void note_event(void *arg, const struct viv_wait_result *result)
+{
+    struct told *told = arg;
+    if (result->err == VIV_OK) atomic_store(&told->seq, result->event->seq);
+}
+
+static struct viv_store_wait *wait_for_event(struct viv_store *store, uint64_t after,
+                                             struct told *told)
+{
+    struct viv_store_wait *wait;
+    const struct viv_wait_spec spec = {
+        .kind = VIV_WAIT_EVENT, .id = str("a"), .name = str("e"), .after = after};
+    atomic_store(&told->seq, 0);
+    CHECK(viv_store_wait_start(store, &spec, -1, note_event, told, &wait) == VIV_OK);
+    return wait;
+}
+
+// What listens comes a way of its own, which is cut; what was appended meanwhile is told.
+static void case_087_a_listener_that_was_cut(struct rig *rig)
+{
+    char url[RIG_URL_BYTES];
+    struct viv_store *other;
+    struct told told;
+    int64_t passed;
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    struct pg_proxy *proxy = pg_proxy_start(rig->url, url);
+    struct viv_store_opts opts = rig->opts;
+    opts.listen_url = str("sqlite:x");
+    RIG_ERR(viv_store_open(str(rig->url), &opts, &other, &rig->diag), VIV_E_INVAL);
+    opts.listen_url = str(url);
+    RIG_OK(viv_store_open(str(rig->url), &opts, &other, &rig->diag));
+    for (uint64_t seq = 1; seq <= 6; seq++) {
+        const bool is_cut = seq % 2 == 0;
+        struct viv_store_wait *wait = wait_for_event(other, seq - 1, &told);
+        if (is_cut) {
+            pg_proxy_hold(proxy, true);
+            (void)pg_proxy_cut(proxy, PG_TO_CLIENT, 0, NULL);
+        }
+        RIG_OK(append_to(rig, "a", NULL));
+        if (is_cut) {
+            CHECK_WAIT(pg_proxy_was_cut(proxy), 30, (void)0);
+            pg_proxy_hold(proxy, false);
+        }
+        CHECK_WAIT(atomic_load(&told.seq) == seq, 30, (void)0);
+        viv_store_wait_cancel(wait);
+        if (is_cut) { // it listens again
+            do {
+                viv_os_sleep_ns(20 * VIV_NS_PER_MS);
+                (void)pg_proxy_cut(proxy, PG_TO_CLIENT, -1, &passed);
+            } while (passed > 0);
+        }
+    }
+    viv_store_close(other);
+    pg_proxy_stop(proxy);
+}
+
+static uint64_t read_changes(struct rig *rig, struct viv_feed_query *query)
+{
+    struct viv_changes page;
+    RIG_OK(viv_store_changes(rig->store, query, &rig->mem, &page, &rig->diag));
+    query->after = page.next;
+    return page.count;
+}
+
+static void case_096_a_dump_in_a_cluster_with_lower_numbers(struct rig *rig)
+{
+    struct viv_feed_query changes = {.limit = 10}, events = {.limit = 10};
+    struct viv_changes page;
+    struct viv_feed feed;
+    rig->opts.event_feed = true;
+    rig_reopen(rig);
+    rig_register(rig, "a", "rerunnable", RIG_TYPES);
+    rig_register(rig, "b", "rerunnable", RIG_TYPES);
+    for (int i = 0; i < 3; i++)
+        RIG_OK(append_to(rig, i == 1 ? "b" : "a", NULL));
+    assert_int_equal(read_changes(rig, &changes), 2);
+    rig_reopen(rig); // in the same cluster nothing happens to cursors
+    assert_int_equal(read_changes(rig, &changes), 0);
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 3);
+    events.after = feed.next;
+    // As if this cluster had begun later than the one of the dump.
+    run_sql(rig, "DO $$ BEGIN UPDATE proc SET position=position+1000000000000;"
+                 "UPDATE event SET position=position+1000000000000; END $$");
+    rig_reopen(rig);
+    RIG_ERR(viv_store_changes(rig->store, &changes, &rig->mem, &page, &rig->diag),
+            VIV_STORE_CURSOR);
+    RIG_ERR(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag),
+            VIV_STORE_CURSOR);
+    changes = events = (struct viv_feed_query){.limit = 10};
+    assert_int_equal(read_changes(rig, &changes), 2);
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 3);
+    events.after = feed.next;
+    // What comes now is behind all that was there.
+    RIG_OK(append_to(rig, "b", NULL));
+    RIG_OK(viv_store_changes(rig->store, &changes, &rig->mem, &page, &rig->diag));
+    assert_int_equal(page.count, 1);
+    rig_expect_text(page.items[0].record.id, "b");
+    RIG_OK(viv_store_events_feed(rig->store, &events, &rig->mem, &feed, &rig->diag));
+    assert_int_equal(feed.count, 1);
+    rig_expect_text(feed.items[0].id, "b");
+}
+
 #define CASE(function) RIG_ONLY_CASE(function, RIG_POSTGRES)
 
 int main(void)
@@ -781,6 +916,8 @@ int main(void)
         CASE(case_114_the_server_steps_back),
         CASE(case_115_only_the_server_decides),
         CASE(positions_grow),
+        CASE(case_087_a_listener_that_was_cut),
+        CASE(case_096_a_dump_in_a_cluster_with_lower_numbers),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));
 }

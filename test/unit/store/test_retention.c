@@ -376,10 +376,18 @@ static void case_056_a_wake_outlives_its_process(struct rig *rig)
     assert_int_equal(wakes.count, 1);
     rig_expect_text(wakes.items[0].id, "a");
     rig_expect_text(wakes.items[0].input, "2");
-    RIG_OK(viv_store_wakes_ack(rig->store, wakes.items[0].wake_id, wakes.items[0].take_token,
-                               &rig->diag));
+    const struct viv_wake acked = wakes.items[0];
+    RIG_OK(viv_store_wakes_ack(rig->store, acked.wake_id, acked.take_token, &rig->diag));
     RIG_OK(viv_store_wakes_take(rig->store, &take, &rig->mem, &wakes, &rig->diag));
     assert_int_equal(wakes.count, 0);
+    // Acknowledged again it is still known, until the tombstone of its process goes.
+    atomic_fetch_add(&rig->wall_ms, 7 * DAY_MS);
+    (void)prune(rig, &(struct viv_prune){.cutoff_ms = INT64_MAX, .limit = 10});
+    RIG_OK(viv_store_wakes_ack(rig->store, acked.wake_id, acked.take_token, &rig->diag));
+    atomic_fetch_add(&rig->wall_ms, 1);
+    (void)prune(rig, &(struct viv_prune){.cutoff_ms = INT64_MAX, .limit = 10});
+    RIG_ERR(viv_store_wakes_ack(rig->store, acked.wake_id, acked.take_token, &rig->diag),
+            VIV_E_NOTFOUND);
 }
 
 // ---- 62, 63: the end of a scope ----

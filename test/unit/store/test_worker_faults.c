@@ -247,12 +247,52 @@ static void an_end_is_written_as_soon_as_it_can_be(struct rig *rig)
     viv_worker_free(bench.worker);
 }
 
+static void note_failed(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+// 4.5: runs are killed, nothing is written, and who made the worker is told, once. Another one on
+// the store that was opened again finds all of it.
+static void a_store_that_fails_ends_all_runs(struct rig *rig)
+{
+    struct bench bench;
+    int told = 0;
+    rig_register(rig, "a", "rerunnable", "");
+    rig_register(rig, "b", "rerunnable", "");
+    RIG_OK(set_up(&bench, rig));
+    bench.worker->opts.store_failed = note_failed;
+    bench.worker->opts.failed_arg = &told;
+    turns(&bench, 1);
+    assert_int_equal(bench.count, 2);
+    CHECK(rename("store/s.db", "store/away") == 0);
+    viv_run_ended(bench.runs[--bench.count], str(SUCCESS)); // not to be written any more
+    turns(&bench, 3);
+    assert_int_equal(told, 1);
+    assert_int_equal(bench.killed, 1);
+    assert_int_equal(bench.worker->run_count, 0);
+    viv_worker_free(bench.worker);
+    CHECK(rename("store/away", "store/s.db") == 0);
+    rig_reopen(rig);
+    RIG_OK(set_up(&bench, rig));
+    assert_int_equal(rig_get(rig, "a").last_seq + rig_get(rig, "b").last_seq, 2); // both began
+    pass(rig, TTL_MS);
+    turns(&bench, 1);
+    assert_int_equal(bench.count, 2);
+    end_all(&bench);
+    turns(&bench, 1);
+    assert_int_equal(rig_get(rig, "a").state, VIV_COMPLETED);
+    assert_int_equal(rig_get(rig, "b").state, VIV_COMPLETED);
+    viv_worker_free(bench.worker);
+}
+
 int main(void)
 {
     static const struct rig_named cases[] = {
         RIG_CASE(each_allocation_of_a_life_fails_once),
         RIG_CASE(each_allocation_of_making_one_fails_once),
         RIG_ONLY_CASE(what_outlives_its_lease_is_killed_without_the_store, RIG_SQLITE),
+        RIG_ONLY_CASE(a_store_that_fails_ends_all_runs, RIG_SQLITE),
         RIG_ONLY_CASE(an_end_is_written_as_soon_as_it_can_be, RIG_SQLITE),
     };
     return rig_run(cases, VIV_COUNT_OF(cases));

@@ -111,10 +111,13 @@ static enum viv_err call_gate(struct viv_guest_call *call)
 }
 
 static const struct viv_guest_func toy_funcs[] = {
-    {"add", "ii", false, call_add, NULL},       {"fail", "i", false, call_fail, NULL},
-    {"gate", "i", true, call_gate, drop_state}, {"nap", "I", true, call_nap, drop_state},
-    {"put", "ii", false, call_put, NULL},       {"unit", "", false, call_unit, NULL},
-    {"wide", "Ii", false, call_wide, NULL},
+    {.name = "add", .params = "ii", .call = call_add},
+    {.name = "fail", .params = "i", .call = call_fail},
+    {.name = "gate", .params = "i", .may_park = true, .call = call_gate, .drop = drop_state},
+    {.name = "nap", .params = "I", .may_park = true, .call = call_nap, .drop = drop_state},
+    {.name = "put", .params = "ii", .call = call_put},
+    {.name = "unit", .params = "", .call = call_unit},
+    {.name = "wide", .params = "Ii", .call = call_wide},
 };
 static const struct viv_guest_module toy = {"toy", NULL, toy_funcs, VIV_COUNT_OF(toy_funcs)};
 
