@@ -57,7 +57,7 @@ _viv()
     elif [[ $command == res ]] && ((COMP_CWORD == 2)); then
         mapfile -t COMPREPLY < <(compgen -W audit -- "$word")
     elif [[ $command == job ]] && ((COMP_CWORD == 2)); then
-        words='start list show events await signal cancel complete abandon grant scope-delete prune changes'
+        words='start list show events await signal cancel complete abandon grant scope-delete prune changes step'
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
     elif [[ $command == store ]] && ((COMP_CWORD == 2)); then
         mapfile -t COMPREPLY < <(compgen -W 'init check stats gc backup' -- "$word")

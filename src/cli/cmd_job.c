@@ -15,7 +15,7 @@ static const struct {
                    {"cancel", viv_job_cancel},   {"complete", viv_job_complete},
                    {"abandon", viv_job_abandon}, {"grant", viv_job_grant},
                    {"prune", viv_job_prune},     {"scope-delete", viv_job_scope_delete},
-                   {"changes", viv_job_changes}};
+                   {"changes", viv_job_changes}, {"step", viv_job_step}};
 
 int viv_cli_job(int count, char **args)
 {

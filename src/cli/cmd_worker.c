@@ -4,6 +4,7 @@
 #include "cli/cmd_worker.h"
 
 #include "cli/job.h"
+#include "cli/worker_door.h"
 #include "cli/worker_kernel.h"
 #include "ctl/durable.h"
 #include "ctl/launch_native.h"
@@ -36,6 +37,7 @@ struct worker {
     enum viv_tier least;
     _Atomic bool has_store_failed;
     struct viv_worker_kernel kernel;
+    struct viv_worker_door *door;
     struct viv_launch_native *launch;
     struct viv_launch_wasm *modules;
     struct viv_worker *worker;
@@ -188,8 +190,10 @@ static bool open_again(struct worker *self)
 // With a kernel of its own: what it has of the store ends before that is closed.
 static int run_on_store(struct worker *self)
 {
+    struct viv_diag diag = {""};
     enum viv_err err = viv_worker_kernel_open(&self->kernel, self->job.store);
-    const struct viv_launch_config config = {
+    if (err == VIV_OK) err = viv_worker_door_open(self->job.store, &self->door, &diag);
+    struct viv_launch_config config = {
         .kernel = self->kernel.kernel,
         .native = self->kernel.native,
         .env = self->kernel.env,
@@ -204,16 +208,20 @@ static int run_on_store(struct worker *self)
                                                    .is_quiet = self->job.json,
                                                    .told = note_run,
                                                    .arg = self};
+    if (err == VIV_OK) viv_worker_door_describe(self->door, &config.door);
     if (err == VIV_OK) err = viv_launch_native_open(&config, &self->launch);
     if (err == VIV_OK) err = viv_launch_wasm_open(&modules, &self->modules);
-    const int status = err == VIV_OK ? run_worker(self)
-                                     : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err,
-                                                      "cannot start: %s", viv_err_text(err));
+    const int status = err == VIV_OK
+                           ? run_worker(self)
+                           : viv_job_refuse(&self->job, VIV_STATUS_FAILED, err, "cannot start: %s",
+                                            diag.text[0] != '\0' ? diag.text : viv_err_text(err));
     viv_launch_wasm_close(self->modules);
     viv_launch_native_close(self->launch);
+    viv_worker_door_close(self->door);
     viv_worker_kernel_close(&self->kernel);
     self->modules = NULL;
     self->launch = NULL;
+    self->door = NULL;
     return status;
 }
 

@@ -25,8 +25,11 @@ struct viv_job {
     const char *command; // "job start", for messages
     const char *url;     // --store; NULL: VIV_STORE, else the default
     bool json;
-    bool migrates;  // an older store is brought to this program's version
-    const char *id; // of the process that it is about, for messages; NULL: of none
+    bool migrates;               // an older store is brought to this program's version
+    const char *id;              // of the process that it is about, for messages; NULL: of none
+    bool may_ask;                // works within a run, too, through its worker
+    struct viv_ctl_client *door; // of the run; then there is no store
+    const char *token;
     struct viv_store *store;
     struct viv_mem mem;
     struct viv_store_diag diag;
@@ -58,6 +61,19 @@ int viv_job_scope_delete(int count, char **args);
 int viv_job_prune(int count, char **args);
 
 json_t *viv_job_holder(const struct viv_lease *lease); // as a member "holder"
+
+// `viv job step KEY -- COMMAND`.
+int viv_job_step(int count, char **args);
+
+// Within a run: connects to where VIV_JOB_SOCKET says. OK, or an exit status after a line.
+int viv_job_enter(struct viv_job *job, const char *address);
+// Asks there; job->diag says what was wrong. Errors: those of the store; STORE_UNAVAILABLE (the
+// worker has ended), STORE_FENCED (the run has).
+enum viv_err viv_job_ask(struct viv_job *job, const char *verb, VIV_OWN json_t *args,
+                         json_t **out_value) VIV_MUST_CHECK;
+// Adds a text to what is asked, if there is one.
+void viv_job_put(json_t **args, const char *name, struct viv_str text);
+
 // Which store it is: job->found_url. Otherwise an exit status, after a line.
 int viv_job_find_url(struct viv_job *job, bool may_create);
 // Opens the store; OK, or an exit status after a line. To be closed in any case.
@@ -75,6 +91,9 @@ json_t *viv_job_text(struct viv_str text);
 json_t *viv_job_json(struct viv_str text); // what it says; null when it is empty
 json_t *viv_job_record(const struct viv_record *record);
 json_t *viv_job_event(const struct viv_event *event);
+// What `viv job show` says of a process. Errors: NOTFOUND, those of reading.
+enum viv_err viv_job_describe(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
+                              struct viv_store_diag *diag, json_t **out_value) VIV_MUST_CHECK;
 // Prints an object, which it owns, as one line; the exit status.
 int viv_job_print(const struct viv_job *job, VIV_OWN json_t *value);
 bool viv_job_write(FILE *to, json_t *value);  // a line; borrowed

@@ -13,26 +13,45 @@ static int answer(const struct viv_job *job, enum viv_err err, VIV_OWN json_t *v
     return err == VIV_OK ? VIV_STATUS_OK : viv_job_failed(job, err);
 }
 
-static int send_signal(struct viv_job *job, int count, char **args, const char *key)
+static enum viv_err append_signal(struct viv_job *job, char **args, const char *payload,
+                                  const char *key, json_t **out_value)
 {
     bool is_replayed;
     struct viv_event event;
-    struct viv_append append = {.payload = viv_job_str(count > 2 ? args[2] : "null"),
-                                .key = viv_job_str(key)};
+    struct viv_append append = {.payload = viv_job_str(payload), .key = viv_job_str(key)};
     append.type.p = viv_mem_try_printf(&job->mem, &append.type.n, "signal.%s", args[1]);
-    if (append.type.p == NULL) return viv_job_failed(job, VIV_E_EXHAUSTED);
-    const enum viv_err err = viv_store_append(job->store, viv_job_str(args[0]), &append, &job->mem,
-                                              &event, NULL, &is_replayed, &job->diag);
-    json_t *value = err != VIV_OK ? NULL
-                                  : json_pack("{sIsb}", "sequence", (json_int_t)event.seq,
-                                              "replayed", (int)is_replayed);
+    if (append.type.p == NULL) return VIV_E_EXHAUSTED;
+    VIV_TRY(viv_store_append(job->store, viv_job_str(args[0]), &append, &job->mem, &event, NULL,
+                             &is_replayed, &job->diag));
+    *out_value =
+        json_pack("{sIsb}", "sequence", (json_int_t)event.seq, "replayed", (int)is_replayed);
+    return VIV_OK;
+}
+
+static enum viv_err ask_for_signal(struct viv_job *job, char **args, const char *payload,
+                                   const char *key, json_t **out_value)
+{
+    json_t *what = json_object();
+    viv_job_put(&what, "id", viv_job_str(args[0]));
+    viv_job_put(&what, "name", viv_job_str(args[1]));
+    viv_job_put(&what, "payload", viv_job_str(payload));
+    viv_job_put(&what, "key", viv_job_str(key));
+    return viv_job_ask(job, "signal", what, out_value);
+}
+
+static int send_signal(struct viv_job *job, int count, char **args, const char *key)
+{
+    json_t *value = NULL;
+    const char *payload = count > 2 ? args[2] : "null";
+    const enum viv_err err = job->door != NULL ? ask_for_signal(job, args, payload, key, &value)
+                                               : append_signal(job, args, payload, key, &value);
     return answer(job, err, value);
 }
 
 int viv_job_signal(int count, char **args)
 {
     const char *key = NULL;
-    struct viv_job job = {.command = "job signal"};
+    struct viv_job job = {.command = "job signal", .may_ask = true};
     const struct viv_cli_option table[] = {VIV_JOB_OPTIONS(job), {"key", 0, VIV_CLI_TEXT, &key}};
     const struct viv_cli_command command = {"job signal",    table, VIV_COUNT_OF(table), 2, 3,
                                             "ID NAME [JSON]"};

@@ -179,7 +179,12 @@ static int print_record(const struct viv_job *job, VIV_OWN json_t *object)
 }
 
 // The last attempt that did not succeed, as its event says.
-static enum viv_err find_last_error(struct viv_job *job, struct viv_str id, uint32_t attempt,
+struct looking {
+    struct viv_store *store;
+    struct viv_mem *mem;
+    struct viv_store_diag *diag;
+};
+static enum viv_err find_last_error(const struct looking *at, struct viv_str id, uint32_t attempt,
                                     json_t **object)
 {
     char key[64];
@@ -187,7 +192,7 @@ static enum viv_err find_last_error(struct viv_job *job, struct viv_str id, uint
     for (uint32_t n = attempt; n > 0 && n + 1 >= attempt; n--) {
         (void)snprintf(key, sizeof key, "viv:attempt:%u:ended", n);
         const enum viv_err err =
-            viv_store_event_by_key(job->store, id, viv_job_str(key), &job->mem, &event, &job->diag);
+            viv_store_event_by_key(at->store, id, viv_job_str(key), at->mem, &event, at->diag);
         if (err == VIV_E_NOTFOUND) continue;
         if (err == VIV_OK) viv_json_put(object, "last_error", viv_job_json(event.payload));
         return err;
@@ -195,27 +200,39 @@ static enum viv_err find_last_error(struct viv_job *job, struct viv_str id, uint
     return VIV_OK;
 }
 
-static int show(struct viv_job *job, const char *id_text)
+enum viv_err viv_job_describe(struct viv_store *store, struct viv_str id, struct viv_mem *mem,
+                              struct viv_store_diag *diag, json_t **out_value)
 {
     struct viv_record record;
     struct viv_lease lease;
-    const struct viv_str id = viv_job_str(id_text);
-    job->id = id_text;
-    enum viv_err err = viv_store_get(job->store, id, &job->mem, &record, &job->diag);
-    if (err != VIV_OK) return viv_job_failed(job, err);
+    const struct looking at = {store, mem, diag};
+    VIV_TRY(viv_store_get(store, id, mem, &record, diag));
     json_t *object = viv_job_record(&record);
-    err = viv_store_get_lease(job->store, id, &job->mem, &lease, &job->diag);
+    enum viv_err err = viv_store_get_lease(store, id, mem, &lease, diag);
     if (err == VIV_OK) viv_json_put(&object, "holder", viv_job_holder(&lease));
     if (err == VIV_OK || err == VIV_E_NOTFOUND)
-        err = find_last_error(job, id, record.attempt, &object);
-    if (err == VIV_OK) return print_record(job, object);
-    json_decref(object);
-    return viv_job_failed(job, err);
+        err = find_last_error(&at, id, record.attempt, &object);
+    if (err == VIV_OK)
+        *out_value = object;
+    else
+        json_decref(object);
+    return err;
+}
+
+static int show(struct viv_job *job, const char *id)
+{
+    json_t *object = NULL;
+    job->id = id;
+    const enum viv_err err =
+        job->door != NULL
+            ? viv_job_ask(job, "show", json_pack("{ss}", "id", id), &object)
+            : viv_job_describe(job->store, viv_job_str(id), &job->mem, &job->diag, &object);
+    return err == VIV_OK ? print_record(job, object) : viv_job_failed(job, err);
 }
 
 int viv_job_show(int count, char **args)
 {
-    struct viv_job job = {.command = "job show"};
+    struct viv_job job = {.command = "job show", .may_ask = true};
     const struct viv_cli_option table[] = {VIV_JOB_OPTIONS(job)};
     const struct viv_cli_command command = {"job show", table, VIV_COUNT_OF(table), 1, 1, "one ID"};
     if (viv_cli_parse_args(&command, count, args) < 0) return VIV_STATUS_USAGE;

@@ -273,6 +273,24 @@ static int make_registration(struct start *self, struct viv_str *out_text)
     return status;
 }
 
+static enum viv_err ask_for_start(struct viv_job *job, const struct viv_start *what,
+                                  bool *out_created)
+{
+    json_t *value, *args = json_object(), *scopes = json_array();
+    for (size_t i = 0; i < what->grant_count; i++) {
+        json_t *scope = json_object();
+        viv_job_put(&scope, "session", what->grants[i].scope.session);
+        viv_job_put(&scope, "frame", what->grants[i].scope.frame);
+        viv_json_add(&scopes, scope);
+    }
+    viv_json_put(&args, "grants", scopes);
+    viv_job_put(&args, "registration", what->registration);
+    VIV_TRY(viv_job_ask(job, "start", args, &value));
+    *out_created = viv_json_get_bool(value, "created");
+    json_decref(value);
+    return VIV_OK;
+}
+
 static int start(struct start *self)
 {
     struct viv_str text;
@@ -287,7 +305,9 @@ static int start(struct start *self)
     }
     const struct viv_start what = {
         .registration = text, .grants = grants, .grant_count = self->grants.count};
-    const enum viv_err err = viv_store_start(job->store, &what, &job->mem, &started, &job->diag);
+    const enum viv_err err =
+        job->door != NULL ? ask_for_start(job, &what, &started.is_created)
+                          : viv_store_start(job->store, &what, &job->mem, &started, &job->diag);
     if (err != VIV_OK) return viv_job_failed(job, err);
     if (job->json)
         status = viv_job_print(
@@ -339,8 +359,9 @@ static int check(const struct start *self)
 int viv_job_start(int count, char **args)
 {
     char id[2 * ID_BYTES + 8];
-    struct start self = {
-        .job = {.command = "job start"}, .timeout_ns = UINT64_MAX, .retry = UINT64_MAX};
+    struct start self = {.job = {.command = "job start", .may_ask = true},
+                         .timeout_ns = UINT64_MAX,
+                         .retry = UINT64_MAX};
     const struct viv_cli_option table[] = {VIV_JOB_OPTIONS(self.job),
                                            {"id", 0, VIV_CLI_TEXT, &self.id},
                                            {"wasm", 0, VIV_CLI_TEXT, &self.wasm},

@@ -3,6 +3,7 @@
 #include "cli/job.h"
 
 #include "base/text.h"
+#include "ctl/client.h"
 #include "ctl/place.h"
 #include <ctype.h>
 #include <stdarg.h>
@@ -33,7 +34,9 @@ int viv_job_find_url(struct viv_job *job, bool may_create)
 int viv_job_open(struct viv_job *job, bool may_create)
 {
     const struct viv_store_opts opts = {.create = may_create, .migrate = job->migrates};
+    const char *address = job->url == NULL ? getenv("VIV_JOB_SOCKET") : NULL;
     viv_mem_init(&job->mem, VIV_TAG_CLI);
+    if (address != NULL && address[0] != '\0') return viv_job_enter(job, address);
     const int status = viv_job_find_url(job, may_create);
     if (status != VIV_STATUS_OK) return status;
     const enum viv_err err =
@@ -51,6 +54,7 @@ int viv_job_open(struct viv_job *job, bool may_create)
 
 void viv_job_close(struct viv_job *job)
 {
+    if (job->door != NULL) viv_ctl_client_close(job->door);
     viv_store_close(job->store);
     viv_mem_deinit(&job->mem);
 }

@@ -146,6 +146,27 @@ static int print_output(const struct viv_job *job, const struct viv_record *reco
     return viv_job_print(job, value);
 }
 
+// Of job->id: its state, and its output if it has ended.
+static enum viv_err get_end(struct viv_job *job, uint64_t timeout_ms, struct viv_record *out_record)
+{
+    json_t *value;
+    const struct viv_str id = viv_job_str(job->id);
+    if (job->door == NULL) return viv_store_get(job->store, id, &job->mem, out_record, &job->diag);
+    json_t *args = json_object();
+    viv_job_put(&args, "id", id);
+    viv_json_put(&args, "timeout_ms", viv_json_u64(timeout_ms));
+    VIV_TRY(viv_job_ask(job, "await", args, &value));
+    const json_t *output = json_object_get(value, "await_output");
+    *out_record =
+        (struct viv_record){.id = id,
+                            .state = (enum viv_dstate)viv_json_get_u64(value, "state", 0),
+                            .await_output = {viv_mem_try_copy(&job->mem, json_string_value(output),
+                                                              json_string_length(output)),
+                                             json_string_length(output)}};
+    json_decref(value);
+    return out_record->await_output.p == NULL ? VIV_E_EXHAUSTED : VIV_OK;
+}
+
 struct awaiting {
     int count, left;
     char **ids;
@@ -161,7 +182,7 @@ static enum viv_err look(struct viv_job *job, struct awaiting *self)
         if (self->ended[i]) continue;
         viv_mem_reset(&job->mem);
         job->id = self->ids[i];
-        VIV_TRY(viv_store_get(job->store, viv_job_str(job->id), &job->mem, &record, &job->diag));
+        VIV_TRY(get_end(job, 0, &record));
         if (record.state == VIV_RUNNING) continue;
         self->ended[i] = true;
         self->left = self->is_any ? 0 : self->left - 1;
@@ -170,6 +191,16 @@ static enum viv_err look(struct viv_job *job, struct awaiting *self)
         if (own > self->status) self->status = own;
     }
     return VIV_OK;
+}
+
+// Until the last one that was looked at has ended, or for a second, when the others are looked at.
+static int pause_within(struct viv_job *job, uint64_t end_ns)
+{
+    struct viv_record record;
+    const uint64_t now_ns = viv_os_now_ns();
+    const uint64_t left_ms = now_ns >= end_ns ? 0 : (end_ns - now_ns) / VIV_NS_PER_MS + 1;
+    const enum viv_err err = get_end(job, viv_min_u64(left_ms, 1000), &record);
+    return err == VIV_OK ? VIV_STATUS_OK : viv_job_failed(job, err);
 }
 
 int viv_job_wait(struct viv_job *job, int count, char **ids, bool is_any, uint64_t timeout_ns)
@@ -183,7 +214,8 @@ int viv_job_wait(struct viv_job *job, int count, char **ids, bool is_any, uint64
             err = VIV_E_TIMEOUT;
             break;
         }
-        const int status = viv_job_pause(job, end_ns);
+        const int status =
+            job->door != NULL ? pause_within(job, end_ns) : viv_job_pause(job, end_ns);
         if (status != VIV_STATUS_OK) {
             self.status = status;
             break;
@@ -198,7 +230,7 @@ int viv_job_await(int count, char **args)
 {
     bool is_any = false;
     uint64_t timeout_ns = VIV_FOREVER_NS;
-    struct viv_job job = {.command = "job await"};
+    struct viv_job job = {.command = "job await", .may_ask = true};
     const struct viv_cli_option table[] = {VIV_JOB_OPTIONS(job),
                                            {"any", 0, VIV_CLI_FLAG, &is_any},
                                            {"timeout", 0, VIV_CLI_DURATION, &timeout_ns}};

@@ -53,7 +53,7 @@ static void put_number(struct viv_buf *block, enum viv_native_key key, uint64_t 
 
 // ---- variables: a few of the worker's own, the input's, and who it is ----
 
-static json_t *variables_of(const json_t *input, const struct viv_lease *lease)
+static json_t *variables_of(const json_t *input, const struct viv_lease *lease, const char *address)
 {
     static const char *const passed[] = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ"};
     json_t *all = json_object();
@@ -68,14 +68,14 @@ static json_t *variables_of(const json_t *input, const struct viv_lease *lease)
     }
     viv_json_put(&all, "VIV_JOB_ID", json_stringn(lease->id.p, lease->id.n));
     viv_json_put(&all, "VIV_ATTEMPT", json_sprintf("%" PRIu32, lease->attempt));
+    if (address[0] != '\0') viv_json_put(&all, "VIV_JOB_SOCKET", json_string(address));
     return all;
 }
 
-static void put_variables(struct viv_buf *block, const json_t *input, const struct viv_lease *lease,
-                          enum viv_err *err)
+static void put_variables(struct viv_buf *block, VIV_OWN json_t *all, enum viv_err *err)
 {
     const char *name;
-    json_t *value, *all = variables_of(input, lease);
+    json_t *value;
     struct viv_buf pair;
     viv_buf_init(&pair, VIV_TAG_CTL);
     if (all == NULL) *err = VIV_E_EXHAUSTED;
@@ -188,9 +188,9 @@ static void put_knobs(struct viv_buf *block, const struct viv_run *run,
         put_number(block, knobs[i].key, knobs[i].value, err);
 }
 
-static enum viv_err write_block(const struct viv_run *run, const json_t *registration,
-                                enum viv_launch_bounds bounds, struct viv_buf *block,
-                                enum viv_launch_result result)
+static enum viv_err write_block(const struct viv_run *run, const char *address,
+                                const json_t *registration, enum viv_launch_bounds bounds,
+                                struct viv_buf *block, enum viv_launch_result result)
 {
     size_t i;
     json_t *word;
@@ -203,7 +203,7 @@ static enum viv_err write_block(const struct viv_run *run, const json_t *registr
     put_text(block, VIV_NATIVE_KEY_CWD, json_object_get(input, "cwd"), &err);
     const json_t *text = json_object_get(input, "stdin");
     if (json_string_length(text) > 0) put_text(block, VIV_NATIVE_KEY_STDIN, text, &err);
-    put_variables(block, input, viv_run_lease(run), &err);
+    put_variables(block, variables_of(input, viv_run_lease(run), address), &err);
     put_bounds(block, bounds, &err);
     put_knobs(block, run, result, &err);
     if (json_object_get(limits, "wall") == NULL)
@@ -213,16 +213,16 @@ static enum viv_err write_block(const struct viv_run *run, const json_t *registr
     return err;
 }
 
-bool viv_launch__block(const struct viv_run *run, enum viv_launch_bounds bounds,
-                       struct viv_buf *block, enum viv_launch_result *out_result,
-                       struct viv_launch_refusal *refusal)
+bool viv_launch__block(const struct viv_run *run, const char *address,
+                       enum viv_launch_bounds bounds, struct viv_buf *block,
+                       enum viv_launch_result *out_result, struct viv_launch_refusal *refusal)
 {
     json_t *registration = NULL;
     const struct viv_str text = viv_run_registration(run);
     enum viv_err err = viv_cjson_parse(text.p, text.n, &registration, NULL);
     const json_t *input = json_object_get(registration, "input");
     *out_result = result_of(input);
-    if (err == VIV_OK) err = write_block(run, registration, bounds, block, *out_result);
+    if (err == VIV_OK) err = write_block(run, address, registration, bounds, block, *out_result);
     json_decref(registration);
     if (err == VIV_OK) return true;
     if (err == VIV_E_INVAL)

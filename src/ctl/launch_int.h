@@ -30,10 +30,11 @@ void viv_launch__refuse_err(struct viv_launch_refusal *refusal, enum viv_err err
 // none may be made, a pid namespace. That comes with a view of files, which has all of the host's
 // but what is the kernel's own (/dev, /proc, /sys), with the host's network.
 enum viv_launch_bounds { VIV_BOUNDS_GROUP, VIV_BOUNDS_NAMESPACE };
-// Into the block, which may have something. False: it is refused.
-bool viv_launch__block(const struct viv_run *run, enum viv_launch_bounds bounds,
-                       struct viv_buf *block, enum viv_launch_result *out_result,
-                       struct viv_launch_refusal *refusal);
+// Into the block, which may have something; address: VIV_JOB_SOCKET, "" for none. False: it is
+// refused.
+bool viv_launch__block(const struct viv_run *run, const char *address,
+                       enum viv_launch_bounds bounds, struct viv_buf *block,
+                       enum viv_launch_result *out_result, struct viv_launch_refusal *refusal);
 
 // Of a program that has ended: the await output, appended to out. Errors: EXHAUSTED.
 struct viv_launch_ending {

@@ -22,7 +22,8 @@ struct job {
     struct viv_list node;
     struct viv_run *run;
     struct viv_buf block;
-    enum viv_launch_bounds bounds; // which it asks for
+    char address[VIV_LAUNCH_ADDRESS_BYTES]; // of its door; "": none is open
+    enum viv_launch_bounds bounds;          // which it asks for
     enum viv_launch_result result;
     struct viv_native_call call;
     struct viv_native_ref ref;
@@ -75,6 +76,20 @@ static void tell_refusal(const struct viv_launch_native *launch, const struct jo
     tell(launch, job, text);
 }
 
+static enum viv_err open_door(const struct viv_launch_native *launch, struct job *job)
+{
+    const struct viv_launch_door *door = &launch->config.door;
+    return door->open == NULL ? VIV_OK : door->open(door->arg, job->run, job->address);
+}
+
+// Before its run is told to have ended.
+static void close_door(const struct viv_launch_native *launch, struct job *job)
+{
+    const struct viv_launch_door *door = &launch->config.door;
+    if (job->address[0] != '\0') door->close(door->arg, job->run);
+    job->address[0] = '\0';
+}
+
 static void free_job(VIV_OWN struct job *job)
 {
     viv_buf_deinit(&job->block);
@@ -100,7 +115,8 @@ static bool try_namespace_locked(struct viv_launch_native *launch, struct job *j
     if (!wants_guard || job->bounds == VIV_BOUNDS_NAMESPACE || geteuid() == 0) return false;
     launch->bounds = job->bounds = VIV_BOUNDS_NAMESPACE;
     viv_buf_clear(&job->block);
-    if (!viv_launch__block(job->run, job->bounds, &job->block, &job->result, &job->refusal))
+    if (!viv_launch__block(job->run, job->address, job->bounds, &job->block, &job->result,
+                           &job->refusal))
         return false;
     job->state = NEW;
     wake(launch);
@@ -240,6 +256,7 @@ static void tell_end(const struct viv_launch_native *launch, const struct job *j
 // Off the list already: no order comes any more.
 static void end_job(struct viv_launch_native *launch, VIV_OWN struct job *job)
 {
+    close_door(launch, job);
     tell_end(launch, job);
     if (job->refusal.code != NULL)
         viv_run_failed(job->run, job->refusal.class, job->refusal.code, job->refusal.message);
@@ -345,18 +362,23 @@ static void spawn(void *arg, struct viv_run *run)
     viv_buf_init(&job->block, VIV_TAG_CTL);
     job->run = run;
     job->deadman_ms = viv_run_live_until_ms(run);
+    enum viv_err err = open_door(launch, job);
     viv_mutex_lock(&launch->mutex);
     job->bounds = launch->bounds;
     viv_mutex_unlock(&launch->mutex);
-    if (viv_launch__block(run, job->bounds, &job->block, &job->result, &job->refusal))
+    if (err != VIV_OK)
+        viv_launch__refuse(&job->refusal, "unavailable", "no_socket", "%s", viv_err_text(err));
+    else if (viv_launch__block(run, job->address, job->bounds, &job->block, &job->result,
+                               &job->refusal))
         post_and_wait(launch, job);
     if (job->refusal.code != NULL) {
+        close_door(launch, job);
         tell_refusal(launch, job);
         viv_run_failed(run, job->refusal.class, job->refusal.code, job->refusal.message);
         free_job(job);
         return;
     }
-    const enum viv_err err = store_guard(launch, job);
+    err = store_guard(launch, job);
     if (err == VIV_OK) tell(launch, job, NULL);
     if (err != VIV_OK)
         viv_launch__refuse(&job->refusal, "unavailable", "no_guard", "%s", viv_err_text(err));

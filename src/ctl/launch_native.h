@@ -26,6 +26,15 @@ struct viv_launch_event {
     int32_t os_pid;     // of what contains it; 0: none was made
     const char *reason; // of an end: "normal", "exited(3)", "no_program: …"
 };
+// Where the programs of a run ask for what is theirs.
+#define VIV_LAUNCH_ADDRESS_BYTES 160
+struct viv_launch_door {
+    void *arg;
+    // What VIV_JOB_SOCKET is for this run from now on. Errors: EXHAUSTED, IO.
+    enum viv_err (*open)(void *arg, struct viv_run *run,
+                         char out_address[VIV_LAUNCH_ADDRESS_BYTES]);
+    void (*close)(void *arg, struct viv_run *run); // the run is not looked at afterwards
+};
 struct viv_launch_config {
     struct viv_kernel *kernel;
     struct viv_native *native;
@@ -34,6 +43,7 @@ struct viv_launch_config {
     // Thread: the launcher's and the worker's; must not wait. NULL: nobody is told.
     void (*told)(void *arg, const struct viv_launch_event *event);
     void *arg;
+    struct viv_launch_door door; // open NULL: there is none
 };
 
 // After the kernel's start. Errors: EXHAUSTED, IO.

@@ -54,15 +54,21 @@ static enum viv_err drop_tombs(struct viv_store__txn *txn)
 {
     char text[48];
     struct viv_db_rows rows;
+    struct viv_store__meta meta;
     VIV_TRY(viv_store__know_now(txn));
     const int64_t before_ms = txn->wall_ms - TOMB_MS;
     VIV_TRY(viv_store__send(txn, VIV_STMT_TOMB_OLD, "i", before_ms));
     VIV_TRY(viv_store__recv(txn, &rows));
     if (rows.count == 0) return VIV_OK;
-    (void)snprintf(text, sizeof text, "%lld %lld", (long long)rows.values[0].number,
-                   (long long)rows.values[1].number);
+    const int64_t position = rows.values[0].number, birth = rows.values[1].number;
+    VIV_TRY(viv_store__meta_read(txn, &meta));
     VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_WAKES, "i", before_ms));
     VIV_TRY(viv_store__put(txn, VIV_STMT_TOMB_DROP, "i", before_ms));
+    // Of pruned ones, a later one may have gone before: the wall clock steps back.
+    if (position < meta.tomb_position ||
+        (position == meta.tomb_position && birth <= meta.tomb_birth))
+        return VIV_OK;
+    (void)snprintf(text, sizeof text, "%lld %lld", (long long)position, (long long)birth);
     return viv_store__put(txn, VIV_STMT_META_PUT, "zz", "tomb_low", text);
 }
 

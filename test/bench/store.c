@@ -17,11 +17,11 @@
 enum { APPENDERS = 16, PAYLOAD = STORE_PAYLOAD, SYNCS = 101 };
 
 // Global: a benchmark is a program, and has one store at a time.
-static struct viv_store *store;
-static char folder[64];
+struct viv_store *store;
+static char folder[64], url[600];
 char store_payload[PAYLOAD + 1];
 
-static void sql(sqlite3 *handle, const char *text)
+void store_sql(sqlite3 *handle, const char *text)
 {
     if (sqlite3_exec(handle, text, NULL, NULL, NULL) != SQLITE_OK) {
         fprintf(stderr, "viv-bench: %s: %s\n", text, sqlite3_errmsg(handle));
@@ -29,15 +29,15 @@ static void sql(sqlite3 *handle, const char *text)
     }
 }
 
-static struct viv_str str(const char *text)
+struct viv_str store_str(const char *text)
 {
     return (struct viv_str){text, strlen(text)};
 }
 
-void store_open(const char *url)
+void store_open(const char *text_url)
 {
     const struct viv_store_opts opts = {.create = true};
-    BENCH_TRY(viv_store_open(str(url), &opts, &store, NULL));
+    BENCH_TRY(viv_store_open(store_str(text_url), &opts, &store, NULL));
     memset(store_payload, 'x', PAYLOAD);
     store_payload[0] = store_payload[PAYLOAD - 1] = '"';
     struct viv_mem mem;
@@ -48,7 +48,7 @@ void store_open(const char *url)
                        "{\"id\":\"p%d\",\"input\":{\"type\":\"external\"},\"disposition\":"
                        "\"external\",\"event_types\":[{\"name\":\"e\"}]}",
                        i);
-        BENCH_TRY(viv_store_register(store, str(text), &mem, NULL, NULL, NULL));
+        BENCH_TRY(viv_store_register(store, store_str(text), &mem, NULL, NULL, NULL));
     }
     viv_mem_deinit(&mem);
 }
@@ -58,21 +58,25 @@ void store_close(void)
     viv_store_close(store);
 }
 
-static void open_file(void)
+void store_open_file(void)
 {
-    char url[96];
     (void)snprintf(folder, sizeof folder, "bench-store-XXXXXX");
     if (mkdtemp(folder) == NULL) bench_die("mkdtemp", VIV_E_IO);
     (void)snprintf(url, sizeof url, "sqlite:%s/s.db", folder);
     store_open(url);
 }
 
-static void close_file(void)
+void store_close_file(void)
 {
     char command[96];
     store_close();
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     if (system(command) != 0) bench_die(command, VIV_E_IO);
+}
+
+const char *store_url(void)
+{
+    return url;
 }
 
 double store_rate(uint64_t count, uint64_t begin_ns)
@@ -88,9 +92,9 @@ static void append_to(int process, uint64_t count)
     struct viv_mem mem;
     viv_mem_init(&mem, VIV_TAG_TEST);
     (void)snprintf(id, sizeof id, "p%d", process);
-    const struct viv_append append = {.type = str("e"), .payload = {store_payload, PAYLOAD}};
+    const struct viv_append append = {.type = store_str("e"), .payload = {store_payload, PAYLOAD}};
     for (uint64_t i = 0; i < count; i++) {
-        BENCH_TRY(viv_store_append(store, str(id), &append, &mem, NULL, NULL, NULL, NULL));
+        BENCH_TRY(viv_store_append(store, store_str(id), &append, &mem, NULL, NULL, NULL, NULL));
         viv_mem_reset(&mem);
     }
     viv_mem_deinit(&mem);
@@ -116,16 +120,12 @@ static double append_raw(const struct bench_options *options)
         RAW_INSERT,
         "UPDATE proc SET last_seq=?2,log_bytes=?3,updated_ms=?4,position=?5 WHERE birth=?1",
         "COMMIT"};
-    char path[96], hash[65];
-    sqlite3 *handle;
+    char hash[65];
+    sqlite3 *handle = store_connect();
     sqlite3_stmt *stmts[VIV_COUNT_OF(texts)];
-    (void)snprintf(path, sizeof path, "%s/s.db", folder);
     memset(hash, 'a', sizeof hash);
-    if (sqlite3_open(path, &handle) != SQLITE_OK) bench_die(path, VIV_E_IO);
-    sql(handle, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1024");
     for (size_t i = 0; i < VIV_COUNT_OF(texts); i++)
-        if (sqlite3_prepare_v2(handle, texts[i], -1, &stmts[i], NULL) != SQLITE_OK)
-            bench_die(sqlite3_errmsg(handle), VIV_E_IO);
+        stmts[i] = store_prepare(handle, texts[i]);
     const uint64_t begin_ns = viv_os_now_ns();
     for (uint64_t n = 0; n < options->count; n++) {
         int64_t birth = 0, seq = 0, bytes = 0, position = 0;
@@ -186,13 +186,40 @@ double store_append_together(const struct bench_options *options)
     return store_rate(APPENDERS * (options->count / 4), begin_ns);
 }
 
-// What the disk takes for one commit, µs.
-static double measure_sync(void)
+// ---- straight on SQLite ----
+
+sqlite3 *store_connect(void)
 {
     char path[96];
+    sqlite3 *handle;
+    (void)snprintf(path, sizeof path, "%s/s.db", folder);
+    if (sqlite3_open(path, &handle) != SQLITE_OK) bench_die(path, VIV_E_IO);
+    store_sql(handle, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1024");
+    return handle;
+}
+
+sqlite3_stmt *store_prepare(sqlite3 *handle, const char *text)
+{
+    sqlite3_stmt *stmt;
+    if (sqlite3_prepare_v2(handle, text, -1, &stmt, NULL) != SQLITE_OK)
+        bench_die(sqlite3_errmsg(handle), VIV_E_IO);
+    return stmt;
+}
+
+void store_step(sqlite3 *handle, sqlite3_stmt *stmt)
+{
+    const int code = sqlite3_step(stmt);
+    if (code != SQLITE_DONE && code != SQLITE_ROW) bench_die(sqlite3_errmsg(handle), VIV_E_IO);
+    (void)sqlite3_reset(stmt);
+}
+
+// ---- the host ----
+
+double store_sync_us(void)
+{
+    char path[] = "bench-sync-XXXXXX";
     double values[SYNCS];
-    (void)snprintf(path, sizeof path, "%s/sync", folder);
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = mkstemp(path);
     if (fd < 0) bench_die(path, VIV_E_IO);
     for (int i = 0; i < SYNCS; i++) {
         const uint64_t begin_ns = viv_os_now_ns();
@@ -201,14 +228,28 @@ static double measure_sync(void)
         values[i] = (double)(viv_os_now_ns() - begin_ns) / 1e3;
     }
     (void)close(fd);
+    (void)unlink(path);
     return bench_sort_median(values, SYNCS);
+}
+
+void store_emit(const struct bench_options *options, const char *name,
+                const struct bench_result *results, size_t count)
+{
+    char sync[64], cores[64];
+    (void)snprintf(sync, sizeof sync, "store.%s.fdatasync", name);
+    (void)snprintf(cores, sizeof cores, "store.%s.cores", name);
+    const struct bench_result host[] = {{sync, "µs", store_sync_us(), 0, 0, false},
+                                        {cores, "", viv_os_cpu_count(), 0, 0, false}};
+    for (size_t i = 0; i < VIV_COUNT_OF(host); i++)
+        bench_emit(options, &host[i]);
+    for (size_t i = 0; i < count; i++)
+        bench_emit(options, &results[i]);
 }
 
 static void bench_append(const struct bench_options *options)
 {
-    open_file();
+    store_open_file();
     const struct bench_result results[] = {
-        {"store.append.fdatasync", "µs", measure_sync(), 0, 0, false},
         {"store.append.one_at_a_time", "1/s", bench_median(store_append_one_at_a_time, options), 0,
          0, false},
         {"store.append.of_raw", "",
@@ -216,13 +257,23 @@ static void bench_append(const struct bench_options *options)
         {"store.append.sixteen", "",
          bench_median_ratio(store_append_together, store_append_one_at_a_time, options), 0, 5,
          true}};
-    for (size_t i = 0; i < VIV_COUNT_OF(results); i++)
-        bench_emit(options, &results[i]);
-    close_file();
+    store_emit(options, "append", results, VIV_COUNT_OF(results));
+    store_close_file();
 }
 
 const struct bench store_benches[] = {
     {"store", "append", {.count = 2000}, bench_append, false},
     {"store", "append_postgres", {.count = 1000}, bench_append_postgres, false},
+    {"store", "claim", {.count = 1000}, bench_claim, false},
+    {"store", "complete", {.count = 500}, bench_complete, false},
+    {"store", "renew", {.count = 10000}, bench_renew, false},
+    {"store", "feed", {.count = 2000}, bench_feed, false},
+    {"store", "wait", {.count = 1000}, bench_wait, false},
+    {"store", "parked", {.count = 10000}, bench_parked, false},
+    {"store", "sweep", {.count = 1000000}, bench_sweep, false},
+    {"store", "log", {.count = 1000000}, bench_log, false},
+    {"store", "lease_postgres", {.count = 500}, bench_lease_postgres, false},
+    {"store", "restart", {.count = 10000}, bench_restart, false},
+    {"store", "takeover", {.count = 10000}, bench_takeover, false},
     {0},
 };

@@ -14,6 +14,14 @@
 enum { URL = 512, STATEMENTS = 7, LOCK = 2, INSERT = 4, UPDATE = 5, INT8 = 20, TEXT = 25 };
 #define SCHEMA "bench_%d"
 
+static char server_url[URL];
+
+static void ignore_notice(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
 static const char *const texts[STATEMENTS] = {
     "BEGIN ISOLATION LEVEL READ COMMITTED",
     "SELECT pg_current_xact_id()",
@@ -115,18 +123,38 @@ static double append_raw(const struct bench_options *options)
     return value;
 }
 
-void bench_append_postgres(const struct bench_options *options)
+bool store_open_server(void)
 {
-    char url[URL], drop[64];
     const char *base = getenv("VIV_TEST_PG_URL");
     if (base == NULL) {
-        fprintf(stderr, "store append_postgres: VIV_TEST_PG_URL is not set; see "
-                        "tools/private-postgres\n");
-        return;
+        fprintf(stderr, "store: VIV_TEST_PG_URL is not set; see tools/private-postgres\n");
+        return false;
     }
-    (void)snprintf(url, sizeof url, "%s%cviv_schema=" SCHEMA, base,
+    (void)snprintf(server_url, sizeof server_url, "%s%cviv_schema=" SCHEMA, base,
                    strchr(base, '?') == NULL ? '?' : '&', (int)getpid());
-    store_open(url);
+    store_open(server_url);
+    return true;
+}
+
+const char *store_server_url(void)
+{
+    return server_url;
+}
+
+void store_close_server(void)
+{
+    char drop[64];
+    store_close();
+    (void)snprintf(drop, sizeof drop, "DROP SCHEMA " SCHEMA " CASCADE", (int)getpid());
+    PGconn *handle = PQconnectdb(getenv("VIV_TEST_PG_URL"));
+    (void)PQsetNoticeProcessor(handle, ignore_notice, NULL);
+    PQclear(PQexec(handle, drop));
+    PQfinish(handle);
+}
+
+void bench_append_postgres(const struct bench_options *options)
+{
+    if (!store_open_server()) return;
     const struct bench_result results[] = {
         {"store.append_postgres.one_at_a_time", "1/s",
          bench_median(store_append_one_at_a_time, options), 0, 0, false},
@@ -135,11 +163,6 @@ void bench_append_postgres(const struct bench_options *options)
         {"store.append_postgres.sixteen", "",
          bench_median_ratio(store_append_together, store_append_one_at_a_time, options), 0, 5,
          true}};
-    for (size_t i = 0; i < VIV_COUNT_OF(results); i++)
-        bench_emit(options, &results[i]);
-    store_close();
-    (void)snprintf(drop, sizeof drop, "DROP SCHEMA " SCHEMA " CASCADE", (int)getpid());
-    PGconn *handle = PQconnectdb(base);
-    PQclear(PQexec(handle, drop));
-    PQfinish(handle);
+    store_emit(options, "append_postgres", results, VIV_COUNT_OF(results));
+    store_close_server();
 }

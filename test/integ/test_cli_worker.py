@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import socket
+import sqlite3
 import sys
 import time
 import unittest
@@ -132,7 +133,7 @@ class Runs(WorkerTest):
         lines = self.output("a", 0).splitlines()
         self.assertEqual(lines[0], "/tmp")
         names = {line.partition("=")[0] for line in lines[1:]}
-        self.assertTrue({"OWN", "LANG", "PATH", "HOME", "VIV_JOB_ID", "VIV_ATTEMPT"} <= names, names)
+        self.assertTrue({"OWN", "LANG", "PATH", "HOME", "VIV_JOB_ID", "VIV_ATTEMPT", "VIV_JOB_SOCKET"} <= names, names)
         self.assertFalse({"SECRET", "VIV_STORE"} & names)
 
     def test_130_no_program(self):
@@ -230,6 +231,82 @@ class Again(WorkerTest):
         output = self.output("a", 3)
         self.assertEqual((output["class"], output["code"]), ("execution", "max_attempts"))
         self.drained(worker)
+
+
+class Within(WorkerTest):
+    """What a program asks its worker for, through VIV_JOB_SOCKET."""
+
+    def setUp(self):
+        super().setUp()
+        (self.dir / "bin").mkdir()
+        (self.dir / "bin" / "viv").symlink_to(os.environ["VIV"])
+        self.env["PATH"] = f"{self.dir}/bin:{self.env.get('PATH', os.environ['PATH'])}"
+
+    def test_127_steps_are_done_once_over_a_killed_node(self):
+        self.start_job("a", script="""
+            for i in 1 2 3 4 5 6; do viv job step s$i -- sh -c "echo $i >> done; echo out$i" >> said.$VIV_ATTEMPT; done
+            [ $VIV_ATTEMPT = 2 ] || { touch waits; exec sleep 1000; }
+            for i in 7 8 9 10; do viv job step s$i -- sh -c "echo $i >> done; echo out$i" >> said.$VIV_ATTEMPT; done""")
+        first = self.worker()
+        self.until(lambda: (self.dir / "waits").exists(), "six steps")
+        first.kill()
+        first.wait()
+        second = self.worker(node="two")
+        self.assertEqual(self.output("a", 0), {"exit_status": 0})
+        self.assertEqual(self.lines_of("done"), [str(i) for i in range(1, 11)])
+        self.assertEqual(self.lines_of("said.2"), [f"out{i}" for i in range(1, 11)])
+        self.assertEqual(len(self.events("a", "process.step")), 10)
+        self.drained(second)
+
+    def test_070_a_stale_attempt_is_refused(self):
+        """Somebody else has its lease, and the worker has not learned it yet."""
+        self.start_job("a", script="""touch waits; while ! [ -e go ]; do sleep 0.02; done
+            viv job step s -- touch ran 2> said; echo $? > status; exec sleep 1000""")
+        worker = self.start("worker", "--json", "--ttl", "60s")
+        self.until(lambda: (self.dir / "waits").exists(), "its start")
+        with sqlite3.connect(self.dir / "s.db") as store:
+            store.execute("UPDATE proc SET lease_token=?, fence=fence+1", ("f" * 32,))
+        store.close()
+        (self.dir / "go").touch()
+        self.assertEqual(self.lines_of("status"), ["7"])
+        self.assertIn("fence", self.lines_of("said")[0])
+        self.assertTrue((self.dir / "ran").exists())  # at least once: it is not known before
+        self.assertEqual(self.events("a", "process.step"), [])
+        worker.kill()
+        worker.wait()
+
+    def test_132_what_is_seen(self):
+        self.viv("job", "start", "--id", "stranger", "--external")
+        self.start_job("a", "--result", "stdout", script="""
+            viv job start --id child --external; viv job signal child go 1; viv job signal a own
+            viv job show --json child; viv job await child --timeout 10ms; echo $?
+            viv job signal stranger go; echo $?; viv job list; echo $?
+            VIV_JOB_SOCKET=${VIV_JOB_SOCKET%#*}#0123 viv job signal a again; echo $?
+            viv job step s -- sh -c 'exit 9'; echo $?; viv job step s -- no-such-program; echo $?""")
+        self.once()
+        lines = self.output("a", 0).splitlines()
+        shown = json.loads(lines.pop(1))
+        self.assertEqual((shown["id"], shown["last_sequence"]), ("child", 1))
+        self.assertEqual(lines, ["child", "124", "6", "1", "7", "9", "127"])
+        self.assertEqual([event["payload"] for event in self.events("child", "signal.go")], [1])
+        self.assertEqual(len(self.events("a", "signal.own")), 1)
+        self.assertEqual(self.record("stranger")["last_sequence"], 0)
+        self.assertEqual(self.events("a", "process.step"), [])
+
+    def test_a_child_is_awaited(self):
+        self.start_job("a", "--result", "stdout", script="""
+            viv job start --id child --result stdout -- echo hello; viv job await child
+            viv job start --id other --wait -- sh -c 'exit 5'; echo $?""")
+        self.once("--slots", "2")
+        lines = self.output("a", 0).splitlines()
+        self.assertEqual((lines[0], lines[1], lines[-1]), ("child", '"hello\\n"', "3"))
+
+    def test_131_step_outside(self):
+        ended = self.viv("job", "step", "k", "--", "true")
+        self.assertEqual((ended.status, ended.out), (2, ""))
+        self.assertIn("VIV_JOB_SOCKET", ended.err)
+        self.env["VIV_JOB_SOCKET"] = f"{self.dir}/none.sock#0"
+        self.assertEqual(self.viv("job", "step", "k", "--", "true").status, 8)
 
 
 class Ends(WorkerTest):

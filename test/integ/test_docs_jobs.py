@@ -18,7 +18,7 @@ class Page(PageTest):
     """The page, and this program."""
 
     def test_page(self):
-        self.follow(PAGE)
+        self.follow(PAGE, sh=self.write)
 
     def test_links(self):
         self.check_links(PAGE)

@@ -73,7 +73,7 @@ class Model:
         self.births = self.tokens = self.position = self.wake_count = 0
         self.mends, self.has_feed = mends, event_feed
         self.wall = self.lease_now = 0
-        self.tomb_low = 0
+        self.tomb_low = (0, 0)
 
     # ---- one call ----
 
@@ -102,7 +102,7 @@ class Model:
 
     def token(self):
         self.tokens += 1
-        return f"{self.tokens:032x}"
+        return f"a{self.tokens:031x}"
 
     def touch(self, row):
         row.updated = max(row.updated, self.wall)
@@ -1068,7 +1068,7 @@ class Model:
 
     def op_changes(self, op):
         limit, after = self.check_limit(op["limit"]), self.read_cursor(op["after"], 2)
-        need(not op["after"] or after[0] >= self.tomb_low, "STORE_CURSOR")
+        need(not op["after"] or after >= self.tomb_low, "STORE_CURSOR")
         entries = [((row.position, row.birth), {"record": self.show(row)}) for row in self.rows.values()]
         entries += [((position, birth), {"pruned": name, "birth": birth}) for position, birth, name, _ in self.tombs]
         page = [each for each in sorted(entries, key=lambda each: each[0]) if each[0] > after][:limit]
@@ -1078,7 +1078,7 @@ class Model:
         wanted, limit = self.read_filter(op.get("filter")), op["limit"]
         need(limit <= 1000, "TOOBIG")
         upto = self.read_cursor(op["up_to"], 2) if "up_to" in op else None
-        need(not op.get("up_to") or upto[0] >= self.tomb_low, "STORE_CURSOR")
+        need(not op.get("up_to") or upto >= self.tomb_low, "STORE_CURSOR")
         rows = sorted((row for row in self.rows.values() if row.ended() and row.updated < op["cutoff_ms"]
                        and self.matches(row, wanted) and (upto is None or (row.position, row.birth) <= upto)),
                       key=lambda row: (row.updated, row.birth))
@@ -1090,8 +1090,11 @@ class Model:
                   "more": not op.get("dry") and len(rows) > limit}
         if not op.get("dry"):
             old = [tomb for tomb in self.tombs if tomb[3] < self.wall - 7 * DAY_MS]
-            self.tomb_low = max([self.tomb_low, *(tomb[0] for tomb in old)])
+            self.tomb_low = max([self.tomb_low, *(tomb[:2] for tomb in old)])
             self.tombs = [tomb for tomb in self.tombs if tomb not in old]
+            births = {tomb[1] for tomb in old}  # with what was acknowledged after they had gone
+            self.wakes = {name: wake for name, wake in self.wakes.items()
+                          if wake["birth"] not in births or wake["state"] != "acked"}
             for row in gone:
                 del self.rows[row.id]
                 self.tombs.append((self.position, row.birth, row.id, self.wall))

@@ -78,7 +78,7 @@ class PageTest(CliTest):
         self.env.pop("GREETING", None)
 
     def write(self, place, content):
-        name = re.match(r"(?://|;;|#) ([a-z]+\.(?:c|wat|policy)):", content)
+        name = re.match(r"(?://|;;|#) ([a-z]+\.(?:c|wat|policy|sh)):", content)
         self.assertIsNotNone(name, f"{place}: the first line names no file")
         self.assertFalse((self.dir / name[1]).exists(), f"{place}: a second {name[1]}")
         self.file(name[1], content)

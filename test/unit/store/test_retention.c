@@ -305,6 +305,27 @@ static void tombstones_stay_for_seven_days(struct rig *rig)
     assert_int_equal(changes(rig, pruned, 10).count, 1);
 }
 
+// The later of two tombstones goes first, since the clock stepped back in between.
+static void a_reader_is_told_of_what_it_missed_whatever_the_clock_did(struct rig *rig)
+{
+    const struct viv_prune all = {.cutoff_ms = INT64_MAX, .limit = 10};
+    struct viv_feed_query query = {.limit = 10};
+    rig_register(rig, "b", "external", "");
+    rig_register(rig, "a", "external", "");
+    end(rig, "a");
+    (void)prune(rig, &all);
+    query.after = latest(rig);
+    atomic_fetch_sub(&rig->wall_ms, 10 * DAY_MS);
+    end(rig, "b");
+    (void)prune(rig, &all);
+    atomic_fetch_add(&rig->wall_ms, 8 * DAY_MS); // b's goes
+    (void)prune(rig, &all);
+    RIG_ERR(viv_store_changes(rig->store, &query, &rig->mem, NULL, &rig->diag), VIV_STORE_CURSOR);
+    atomic_fetch_add(&rig->wall_ms, 10 * DAY_MS); // a's goes
+    (void)prune(rig, &all);
+    RIG_ERR(viv_store_changes(rig->store, &query, &rig->mem, NULL, &rig->diag), VIV_STORE_CURSOR);
+}
+
 static void case_096_a_cursor_of_another_store(struct rig *rig)
 {
     struct viv_store *other;
@@ -518,6 +539,7 @@ int main(void)
         RIG_CASE(case_094_exactly_what_is_meant),
         RIG_CASE(case_095_after_a_prune),
         RIG_CASE(tombstones_stay_for_seven_days),
+        RIG_CASE(a_reader_is_told_of_what_it_missed_whatever_the_clock_did),
         RIG_CASE(case_096_a_cursor_of_another_store),
         RIG_CASE(case_056_a_wake_outlives_its_process),
         RIG_CASE(case_062_a_session_goes),
