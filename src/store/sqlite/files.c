@@ -36,8 +36,10 @@ enum viv_err viv_sqlite__open_lock(struct viv_sqlite *store, bool may_create, ui
     name_file(path, store, ".lock");
     store->lock_fd = viv_os_open(path, O_RDWR | (may_create ? O_CREAT : 0), 0600);
     if (store->lock_fd < 0)
-        return viv_diag_set(diag, viv_err_from_errno(-store->lock_fd), "%s: %s", path,
-                            strerror(-store->lock_fd));
+        return viv_diag_set(diag,
+                            store->lock_fd == -ENOSPC ? VIV_STORE_NO_SPACE
+                                                      : viv_err_from_errno(-store->lock_fd),
+                            "%s: %s", path, strerror(-store->lock_fd));
     const int r = viv_os_fs_type(store->lock_fd, out_fs_type);
     if (r < 0) return viv_diag_set(diag, VIV_E_IO, "%s: %s", path, strerror(-r));
     if (is_remote(*out_fs_type))

@@ -555,7 +555,7 @@ void store_expect_sound(struct rig *rig)
 
 void store_keep_template(void)
 {
-    CHECK(system("rm -rf template && mv store template") == 0);
+    CHECK(system("rm -rf template && mv store template && rm -f template/s.db.reserve") == 0);
 }
 
 void store_copy_template(void)

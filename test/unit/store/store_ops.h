@@ -28,7 +28,7 @@ enum viv_err store_view(struct rig *rig, size_t index, const char **out_text);
 // No rule of viv_store_check is broken.
 void store_expect_sound(struct rig *rig);
 
-// The folder "store" is put aside as "template"; each copy is its state.
+// The folder "store" is put aside as "template", without its reserve; each copy is its state.
 void store_keep_template(void);
 void store_copy_template(void);
 

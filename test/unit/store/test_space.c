@@ -97,7 +97,6 @@ static void exhaust(struct rig *rig)
 static void case_102_what_is_vital_goes_on(struct rig *rig)
 {
     store_make_template(rig);
-    run("rm -f template/s.db.reserve");
     for (size_t i = 0; i < store_op_count; i++) {
         const struct store_op *op = &store_ops[i];
         mount_template(rig);
@@ -127,7 +126,6 @@ static void case_102_what_is_vital_goes_on(struct rig *rig)
 static void case_102_the_first_that_finds_none(struct rig *rig)
 {
     store_make_template(rig);
-    run("rm -f template/s.db.reserve");
     for (size_t i = 0; i < store_op_count; i++) {
         const struct store_op *op = &store_ops[i];
         mount_template(rig);
@@ -150,7 +148,6 @@ static void case_102_renewals_go_on(struct rig *rig)
     while (strcmp(store_ops[renew].name, "renew") != 0)
         renew++;
     store_make_template(rig);
-    run("rm -f template/s.db.reserve");
     mount_template(rig);
     exhaust(rig);
     for (int i = 0; i < store_rounds(ROUNDS); i++) {
