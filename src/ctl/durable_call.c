@@ -6,8 +6,7 @@
 //      └──work: AGAIN──> waits ──told, or cancelled──> done
 //
 // Invariants
-//   1. An op is the pool's while is_posted, the guest's until is_left; who ends the later of the
-//   two
+//   1. An op is the pool's while is_posted, the guest's until is_left; who is last of the two
 //      hands it to be freed. A wait of the store is cancelled before that by the thread, which may
 //      block: so nobody tells an op that is gone.
 //   2. While it is posted it is a member of its run's family, so the run is there; and what it does

@@ -9,9 +9,8 @@
 //
 // Invariants
 //   1. A job is on the list until its run is told to have ended; the list and the orders in jobs
-//   are
-//      under the mutex. The rest of a job is the thread's, or, before it is on the list, of who
-//      prepares it.
+//      are under the mutex. The rest of a job is the thread's, or, before it is on the list, of
+//      who prepares it.
 //   2. The thread is a member of its job's family until the first process is one, so a family goes
 //      once. Afterwards the job keeps the family's memory, nothing else.
 //   3. A kill takes effect before the thread hears of it: the family is closed by who orders it.

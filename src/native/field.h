@@ -53,7 +53,7 @@ enum { // flags of a row
     VIV_NATIVE_ROW_POWER = 32
 };
 struct viv_native_row {
-    const char *name; // in JSON, for BEAM, and as the detail of an error
+    const char *name;         // in JSON, for BEAM, and as the detail of an error
     const char *const *words; // NULL behind the last
     enum viv_native_type type;
     uint32_t flags;

@@ -150,9 +150,9 @@ static enum viv_err find_order(struct backend *backend, bool *out_is_there, stru
 // that was given out leads anywhere now.
 static enum viv_err make_order(struct backend *backend, struct viv_diag *diag)
 {
-    static const char *const texts[] = {
-        "UPDATE proc SET position=0", "UPDATE event SET position=0", "UPDATE tomb SET position=0",
-        "UPDATE meta SET value='0' WHERE key='tomb_low'"};
+    static const char *const texts[] = {"UPDATE proc SET position=0", "UPDATE event SET position=0",
+                                        "UPDATE tomb SET position=0",
+                                        "UPDATE meta SET value='0' WHERE key='tomb_low'"};
     uint8_t bytes[8];
     char hex[2 * sizeof bytes + 1];
     int64_t nothing;
