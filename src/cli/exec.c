@@ -47,6 +47,7 @@ struct exec {
     char holder[PATH_MAX];
     struct viv_ctl_place place;
     const char *state_dir; // in `place`; NULL: nothing is spilled
+    const char *hides[3];  // in `place`: from sandboxed programs
 };
 
 // ---- our standard input ----
@@ -249,13 +250,14 @@ static enum viv_err reserve_record(void *arg)
     return exec->options->audit != NULL ? viv_audit_file_reserve(&exec->audit.file) : VIV_OK;
 }
 
-// Where it may spill, if it does.
+// Where the daemon has its files, which stay out of sight, and where it may spill, if it does.
 static bool find_state(struct exec *exec)
 {
     struct viv_diag diag = {""};
+    const bool is_found = viv_ctl_place_find(&exec->place, &diag) == VIV_OK;
+    if (is_found) viv_ctl_place_hides(&exec->place, exec->hides);
     if (!viv_exec_options_spill(exec->options)) return true;
-    if (viv_ctl_place_find(&exec->place, &diag) == VIV_OK &&
-        viv_ctl_place_make_state(&exec->place, &diag) == VIV_OK) {
+    if (is_found && viv_ctl_place_make_state(&exec->place, &diag) == VIV_OK) {
         exec->state_dir = exec->place.state_dir;
         return true;
     }
@@ -275,6 +277,7 @@ static enum viv_err make_kernel(struct exec *exec)
         .direct = true,
         .holder = viv_cli_holder(exec->holder),
         .state_dir = exec->state_dir,
+        .hides = exec->hides,
         .audit = {.is_required = exec->options->audit_is_required,
                   .reserve = reserve_record,
                   .arg = exec}};

@@ -38,6 +38,7 @@ struct daemon {
     bool has_audit;     // it was opened
     bool is_audit_good; // all that came could be written; the main thread's
     uint64_t began_ns;
+    const char *hides[3]; // from sandboxed programs
 };
 
 // ---- the beginning ----
@@ -120,6 +121,7 @@ static enum viv_err make_kernel(struct daemon *daemon)
     (void)snprintf(hold_dir, sizeof hold_dir, "%s/hold", place->dir);
     if (viv_ctl_place_make_state(place, &diag) != VIV_OK)
         VIV_LOG(VIV_LOG_WARN, "daemon: nothing can be spilled: %s", diag.text);
+    viv_ctl_place_hides(place, daemon->hides);
     VIV_TRY(viv_kernel_new(&kernel, &daemon->kernel));
     VIV_TRY(viv_room_open(daemon->kernel, &daemon->cap));
     const struct viv_native_config config = {
@@ -129,6 +131,7 @@ static enum viv_err make_kernel(struct daemon *daemon)
         .holder = daemon->config->holder,
         .state_dir = place->state_dir,
         .hold_dir = hold_dir,
+        .hides = daemon->hides,
         .held_ok = daemon->config->held_ok,
         .audit = {.is_required = daemon->config->audit_is_required,
                   .reserve = reserve_record,

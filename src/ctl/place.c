@@ -70,6 +70,15 @@ enum viv_err viv_ctl_place_find(struct viv_ctl_place *out, struct viv_diag *diag
                         out->dir, VIV_LOCAL_PATH_MAX);
 }
 
+void viv_ctl_place_hides(const struct viv_ctl_place *place, const char *out_hides[3])
+{
+    const char *const dirs[] = {place->dir, place->state_dir};
+    size_t count = 0;
+    for (size_t i = 0; i < VIV_COUNT_OF(dirs); i++)
+        if (dirs[i][0] == '/') out_hides[count++] = dirs[i];
+    out_hides[count] = NULL;
+}
+
 // ---- making them ----
 
 static int make_dir(const char *path)

@@ -19,6 +19,8 @@ struct viv_ctl_place {
 // $XDG_RUNTIME_DIR/viv, else /run/user/UID/viv, else /tmp/viv-UID/viv; $XDG_STATE_HOME/viv, else
 // .local/state/viv of the user's home. Makes nothing. Errors: TOOBIG (the socket's path).
 enum viv_err viv_ctl_place_find(struct viv_ctl_place *out, struct viv_diag *diag) VIV_MUST_CHECK;
+// Both directories, for sandboxed programs not to see; NULL-terminated, and of the place.
+void viv_ctl_place_hides(const struct viv_ctl_place *place, const char *out_hides[3]);
 // Makes the directory of the socket, or finds that it is ours alone. Errors: PERM, IO, NOTDIR.
 enum viv_err viv_ctl_place_make(const struct viv_ctl_place *place,
                                 struct viv_diag *diag) VIV_MUST_CHECK;

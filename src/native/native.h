@@ -41,6 +41,9 @@ struct viv_native_config {
     const char *holder;    // path of viv-holder
     const char *hold_dir;  // where holders of programs that outlive the kernel are; NULL: none may
     bool held_ok;          // also where a service manager ends everything with the kernel
+    // Absolute paths that sandboxed programs do not see, unless their request names others: where
+    // this kernel listens and keeps its state. NULL-terminated, kept; NULL: none.
+    const char *const *hides;
     const char *const *env_pass; // names that a request may copy; NULL-terminated; NULL: default
     uint64_t launch_ns, shutdown_ns;                   // 0: default
     struct viv_native_quota scope, environment, total; // all 0: default

@@ -62,7 +62,7 @@ struct viv_native {
     struct viv_room *cap;
     struct viv_launcher *launcher;
     struct viv_prog_ids *ids;
-    const char *const *env_pass;
+    const char *const *env_pass, *const *hides; // hides: NULL: none
     uint64_t launch_ns, shutdown_ns;
     uint64_t fd_max;    // descriptors this program may have
     uint64_t nofile[2]; // RLIMIT_NOFILE as it was when the program began: soft, hard

@@ -204,6 +204,7 @@ static void configure(struct viv_native *native, const struct viv_native_config 
     native->held_ok = config->held_ok;
     native->holder_fd = native->warden_fd = native->warden_pidfd = -1;
     viv_mutex_init(&native->holder_lock);
+    native->hides = config->hides;
     native->env_pass = config->env_pass != NULL ? config->env_pass : env_pass_default;
     native->audit = config->audit;
     native->launch_ns = config->launch_ns != 0 ? config->launch_ns : LAUNCH_NS;

@@ -147,6 +147,13 @@ struct wishes {
     struct viv_sandbox_request request;
 };
 
+static void add_default_hides(const struct viv_program *program, struct wishes *wishes)
+{
+    const char *const *hides = program->native->hides;
+    for (; hides != NULL && *hides != NULL; hides++)
+        wishes->hides[wishes->request.hide_count++] = *hides;
+}
+
 static enum viv_err fill_wishes(struct viv_program *program, struct wishes *wishes)
 {
     const struct viv_native_fields *fields = &program->req.fields;
@@ -178,6 +185,7 @@ static enum viv_err fill_wishes(struct viv_program *program, struct wishes *wish
             (enum viv_native_grant)fields->path.items[i].mode, fields->path.items[i].data};
     for (uint32_t i = 0; i < fields->hide.count; i++)
         wishes->hides[i] = fields->hide.items[i].data;
+    if (fields->hide.count == 0) add_default_hides(program, wishes);
     for (uint32_t i = 0; i < fields->accept.count; i++) {
         enum viv_feature feature;
         if (!viv_feature_find(fields->accept.items[i].data, &feature))

@@ -9,10 +9,12 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import unittest
@@ -57,6 +59,23 @@ class Detached(DaemonTest):
         pid = self.shell("pwd; echo -$HOME-", options=("--no-env", "--cwd", "sub"))
         self.assertEqual(self.viv("wait", pid).status, 0)
         self.assertEqual(self.viv("logs", pid).out, f"{self.dir}/sub\n--\n")
+
+    def test_a_sandboxed_one_does_not_see_the_daemon(self):
+        """Whoever reaches the daemon's socket may start programs without a sandbox; wherever that lies."""
+        base = pathlib.Path(tempfile.mkdtemp(prefix="r", dir=os.getcwd()))  # /tmp is hidden anyway
+        self.addCleanup(shutil.rmtree, base, ignore_errors=True)
+        self.addCleanup(self.end_daemon)
+        self.env.update(XDG_RUNTIME_DIR=str(base), XDG_STATE_HOME=str(base / "state"), MARK=str(self.dir))
+        user = ("--user", "nobody") if os.geteuid() == 0 else ()
+        if user:
+            base.chmod(0o755)
+            (base / "viv").mkdir(mode=0o755)  # so that only the sandbox keeps it out
+        script = f"ls {base}/viv {base}/state/viv 2>/dev/null; test -S {base}/viv/control.sock && echo reached; echo done"
+        pid = self.detach("sh", "-c", script, options=("--sandbox", "default", "--cwd", "/usr", *user))
+        self.assertTrue((base / "viv" / "control.sock").exists())
+        self.assertEqual(self.viv("wait", pid).status, 0)
+        lines = self.viv("logs", pid).out.splitlines()
+        self.assertEqual([line for line in lines if line and not line.endswith(":")], ["done"])
 
     def test_case_110_statuses_of_wait(self):
         rows = [("exit 0", (), 0), ("exit 3", (), 3), ("kill -TERM $$", (), 143), ("kill -KILL $$", (), 137),
