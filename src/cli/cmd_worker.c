@@ -286,7 +286,9 @@ int viv_cli_worker(int count, char **args)
     self.shows_lines = !self.job.json && viv_os_isatty(STDERR_FILENO);
     int status = check(&self, &self.least);
     if (status != VIV_STATUS_OK) return status;
-    status = viv_job_open(&self.job, true);
+    // Only the default is made: another that is not there was mistyped.
+    const char *other = getenv("VIV_STORE");
+    status = viv_job_open(&self.job, self.job.url == NULL && (other == NULL || other[0] == '\0'));
     if (status == VIV_STATUS_OK && viv_store_tier(self.job.store) < self.least)
         status = viv_job_refuse(&self.job, VIV_STATUS_FAILED, VIV_STORE_TIER,
                                 "the store keeps less than a disk does (--tier allows it)");

@@ -44,7 +44,7 @@ int viv_job_open(struct viv_job *job, bool may_create)
     if (err == VIV_OK) return VIV_STATUS_OK;
     if (err == VIV_E_INVAL)
         return viv_job_refuse(job, VIV_STATUS_USAGE, err, "--store: %s", job->diag.d.text);
-    if (err == VIV_E_NOTFOUND)
+    if (err == VIV_E_NOTFOUND && !may_create)
         return viv_job_refuse(job, VIV_JOB_UNAVAILABLE, err,
                               "%.300s: no store is there (viv store init makes one)",
                               job->found_url);

@@ -45,6 +45,14 @@ static bool asks_for_help(const char *arg)
     return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+// What was printed has arrived, or it is said that it has not.
+static int finish(int status)
+{
+    const bool is_lost = ferror(stdout) != 0 || fflush(stdout) != 0;
+    if (!is_lost || status != VIV_STATUS_OK) return status;
+    return viv_cli_error(VIV_STATUS_FAILED, "cannot write to standard output");
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return viv_cli_error(VIV_STATUS_USAGE, "no command given (viv help lists them)");
@@ -52,7 +60,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < VIV_COUNT_OF(commands); i++) {
         if (strcmp(name, commands[i].name) != 0) continue;
         if (argc > 2 && asks_for_help(argv[2])) return viv_cli_print_help(name);
-        return commands[i].run(argc - 2, argv + 2);
+        return finish(commands[i].run(argc - 2, argv + 2));
     }
     if (asks_for_help(name)) return viv_cli_help(argc - 2, argv + 2);
     if (strcmp(name, "--version") == 0) return viv_cli_version(argc - 2, argv + 2);

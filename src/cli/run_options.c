@@ -275,7 +275,8 @@ bool viv_run_options_parse(int count, char **args, struct viv_run_options *out)
         if (strcmp(args[index], "-h") == 0) return out->help = true;
         if (args[index][1] != '-') {
             (void)viv_cli_error(VIV_STATUS_USAGE,
-                                "run: unknown option " VIV_SHOWN " (viv run --help lists them)",
+                                "run: unknown option " VIV_SHOWN
+                                " (viv run --help lists them; a command goes behind --)",
                                 args[index]);
             return false;
         }

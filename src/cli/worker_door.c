@@ -9,17 +9,21 @@
 #include "ctl/frame.h"
 #include "ctl/place.h"
 #include "os/file.h"
+#include "os/local.h"
 #include "os/rand.h"
 #include "os/thread.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { CONNS = 64, TOKEN_BYTES = 16, READ_BYTES = 16 << 10, IDLE_MS = 60000, SEND_MS = 10000 };
+enum { ENTRIES_BYTES = 4096 };
 
 struct entry { // a run
     struct viv_list node;
@@ -256,6 +260,32 @@ static void accept_all(void *arg)
 
 // ---- opening, closing ----
 
+// A socket of our kind at which nobody listens any more: its worker was killed.
+static void remove_if_dead(const char *folder, const char *name)
+{
+    char path[VIV_CTL_DIR_MAX + NAME_MAX + 2];
+    const size_t len = strlen(name);
+    if (strncmp(name, "job-", 4) != 0 || len < 5 || strcmp(name + len - 5, ".sock") != 0) return;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    const int fd = viv_os_local_connect(path);
+    if (fd >= 0) VIV_IGNORE(viv_os_close(fd), "it lives; nothing was asked");
+    if (fd == -ECONNREFUSED) VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, path, 0), "somebody else did");
+}
+
+static void remove_dead(const char *folder)
+{
+    _Alignas(struct dirent64) uint8_t entries[ENTRIES_BYTES];
+    const int fd = viv_os_open(folder, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return;
+    for (ssize_t n; (n = viv_os_getdents64(fd, entries, sizeof entries)) > 0;)
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+            remove_if_dead(folder, entry->d_name);
+            at += entry->d_reclen;
+        }
+    VIV_IGNORE(viv_os_close(fd), "a directory");
+}
+
 static enum viv_err listen_at(struct viv_worker_door *door, struct viv_diag *diag)
 {
     struct viv_ctl_place place;
@@ -265,7 +295,8 @@ static enum viv_err listen_at(struct viv_worker_door *door, struct viv_diag *dia
         snprintf(door->path, sizeof door->path, "%s/job-%d.sock", place.dir, (int)getpid());
     if ((size_t)len >= sizeof door->path)
         return viv_diag_set(diag, VIV_E_TOOBIG, "%.200s: too long for a socket", place.dir);
-    // Of a worker that had this number and was killed.
+    remove_dead(place.dir);
+    // Of one that had this number in another namespace.
     VIV_IGNORE(viv_os_unlinkat(AT_FDCWD, door->path, 0), "mostly there is none");
     door->fd = viv_os_local_listen(door->path);
     if (door->fd >= 0) return VIV_OK;

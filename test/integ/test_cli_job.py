@@ -344,6 +344,37 @@ class Act(JobTest):
 class Store(JobTest):
     """viv store."""
 
+    def test_a_file_of_others_is_left_alone(self):
+        path = pathlib.Path(self.file("notes", "not a database"))
+        for command in (("job", "list"), ("store", "init"), ("store", "check"), ("worker", "--once")):
+            ended = self.viv(*command, "--store", f"sqlite:{path}")
+            self.assertEqual((ended.status, ended.out), (8, ""), command)
+            self.assertIn("not a database", ended.err)
+        self.assertEqual(path.read_text(encoding="utf-8"), "not a database")
+        self.assertEqual([entry.name for entry in self.dir.iterdir() if entry.name.startswith("notes")], ["notes"])
+        self.assertEqual(self.viv("job", "list", "--store", f"sqlite:{self.dir}").status, 2)
+
+    def test_a_list_that_cannot_be_written(self):
+        self.assertEqual(self.viv("job", "start", "--external").status, 0)
+        with open("/dev/full", "wb") as full:
+            self.refused(self.viv("job", "list", stdout=full), 1, "cannot write to standard output")
+
+    def test_nobody_else_reads_it(self):
+        url = f"sqlite:{self.dir}/own.db"
+        self.assertEqual(self.viv("store", "init", "--store", url).status, 0)
+        modes = {entry.name: entry.stat().st_mode & 0o777 for entry in self.dir.iterdir() if entry.name.startswith("own.db")}
+        self.assertIn("own.db", modes)
+        self.assertEqual(set(modes.values()), {0o600}, modes)
+
+    def test_what_is_mistyped_is_not_made(self):
+        ended = self.viv("worker", "--once", "--store", f"sqlite:{self.dir}/typo.db")
+        self.assertEqual(ended.status, 8)
+        self.assertIn("no store is there", ended.err)
+        self.assertFalse((self.dir / "typo.db").exists())
+        ended = self.viv("store", "init", "--store", f"sqlite:{self.dir}/none/x.db")
+        self.assertEqual(ended.status, 8)
+        self.assertIn("No such file or directory", ended.err)
+
     def test_init(self):
         self.refused(self.viv("store", "stats"), 8, "no store is there")
         made = self.viv("store", "init", "--json")

@@ -301,6 +301,22 @@ class Within(WorkerTest):
         lines = self.output("a", 0).splitlines()
         self.assertEqual((lines[0], lines[1], lines[-1]), ("child", '"hello\\n"', "3"))
 
+    def test_a_killed_worker_leaves_no_socket_for_long(self):
+        folder = self.dir / "run"
+        folder.mkdir(mode=0o700)
+        self.env["XDG_RUNTIME_DIR"] = str(folder)
+        self.start_job("a", script="echo > up; exec sleep 1000")
+        first = self.worker()
+        self.lines_of("up")
+        first.kill()
+        first.wait()
+        self.assertEqual([path.name for path in (folder / "viv").iterdir()], [f"job-{first.pid}.sock"])
+        self.assertEqual(self.viv("job", "cancel", "a").status, 0)
+        second = self.worker(node="two")
+        self.until(lambda: [path.name for path in (folder / "viv").iterdir()] == [f"job-{second.pid}.sock"], "its own only")
+        self.drained(second)
+        self.assertEqual(list((folder / "viv").iterdir()), [])
+
     def test_131_step_outside(self):
         ended = self.viv("job", "step", "k", "--", "true")
         self.assertEqual((ended.status, ended.out), (2, ""))

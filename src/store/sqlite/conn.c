@@ -46,11 +46,17 @@ enum viv_err viv_sqlite__translate(int code)
     }
 }
 
+static const char *text_of(sqlite3 *handle, int code)
+{
+    if (code == SQLITE_IOERR_DATA) return "a page is not what was written";
+    return handle == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(handle);
+}
+
 enum viv_err viv_sqlite__fail(struct viv_store_diag *err, sqlite3 *handle, int code,
                               const char *what)
 {
     return viv_diag_set(err == NULL ? NULL : &err->d, viv_sqlite__translate(code), "%s: %s", what,
-                        handle == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(handle));
+                        text_of(handle, code));
 }
 
 static bool is_of_device(int code)
@@ -66,9 +72,7 @@ static enum viv_err note(struct viv_sqlite__conn *conn, int code)
     if (err == VIV_OK) return VIV_OK;
     if (err == VIV_STORE_CORRUPT) viv_backend_note(backend, VIV_HEALTH_DAMAGED);
     if (err == VIV_E_IO && is_of_device(code)) viv_backend_note(backend, VIV_HEALTH_FAILED);
-    const char *text =
-        code == SQLITE_IOERR_DATA ? "a page is not what was written" : sqlite3_errmsg(conn->handle);
-    return viv_diag_set(&conn->base.detail, err, "%s", text);
+    return viv_diag_set(&conn->base.detail, err, "%s", text_of(conn->handle, code));
 }
 
 // ---- statements ----

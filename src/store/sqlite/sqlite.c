@@ -323,6 +323,21 @@ enum viv_err viv_store__memory_open(struct viv_str name, const struct viv_store_
     return VIV_OK;
 }
 
+// Before anything is made beside it: a file of others is left as it is.
+static enum viv_err check_foreign(const char *path, const struct stat *found, struct viv_diag *diag)
+{
+    static const char head[] = "SQLite format 3";
+    char first[sizeof head] = "";
+    if (!S_ISREG(found->st_mode)) return viv_diag_set(diag, VIV_E_INVAL, "%s: not a file", path);
+    const int fd = viv_os_open(path, O_RDONLY, 0);
+    if (fd < 0) return viv_diag_set(diag, viv_err_from_errno(-fd), "%s: %s", path, strerror(-fd));
+    const ssize_t len = viv_os_read(fd, first, sizeof first);
+    VIV_IGNORE(viv_os_close(fd), "it was only read");
+    if (len <= 0 || memcmp(first, head, (size_t)len) == 0)
+        return VIV_OK; // an empty one becomes one
+    return viv_diag_set(diag, VIV_STORE_CORRUPT, "%s: not a database", path);
+}
+
 // The lock beside the file, and what the file system keeps.
 static enum viv_err find_place(struct viv_sqlite *store, const struct viv_store_opts *opts,
                                struct viv_diag *diag)
@@ -333,6 +348,7 @@ static enum viv_err find_place(struct viv_sqlite *store, const struct viv_store_
     const bool is_there = viv_os_fstatat(AT_FDCWD, store->path, &found, 0) == 0;
     if (!is_there && opts->read_only)
         return viv_diag_set(diag, VIV_E_NOTFOUND, "%s: no store is there", store->path);
+    if (is_there) VIV_TRY(check_foreign(store->path, &found, diag));
     if (!opts->read_only)
         VIV_TRY(viv_sqlite__open_lock(store, opts->create || is_there, &type, diag));
     if (type == tmpfs || type == ramfs) store->is_synced = false;
@@ -346,6 +362,10 @@ static enum viv_err open_file(struct viv_sqlite *store, const struct viv_store_o
     const int flags = opts->read_only ? SQLITE_OPEN_READONLY
                       : opts->create  ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                       : SQLITE_OPEN_READWRITE;
+    if (opts->create && !opts->read_only) { // for its user only; the log is as the file is
+        const int fd = viv_os_open(store->path, O_RDWR | O_CREAT | O_EXCL, 0600);
+        if (fd >= 0) VIV_IGNORE(viv_os_close(fd), "empty, and opened again");
+    }
     enum viv_err result = open_first(store, opts, flags, err);
     if (result == VIV_STORE_NO_SPACE && viv_sqlite__free_reserve(store)) { // for the log's index
         store->first->base.ops->close(&store->first->base);
