@@ -50,6 +50,7 @@ class Nodes(WorkerTest):
         self.server = os.environ.get("VIV_TEST_PG_URL") or pathlib.Path(path).read_text(encoding="utf-8").strip()
         self.schema = f"nodes_{os.getpid()}_{self._testMethodName[5:8]}"
         self.use(self.server)
+        self.assertEqual(self.viv("store", "init").status, 0)
         self.addCleanup(self.sql, f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
 
     def use(self, server):

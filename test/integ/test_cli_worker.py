@@ -32,6 +32,7 @@ class WorkerTest(CliTest):
         super().setUp()
         self.url = f"sqlite:{self.dir}/s.db"
         self.env["VIV_STORE"] = self.url
+        self.assertEqual(self.viv("store", "init").status, 0)
 
     def start_job(self, name, *args, script=None):
         command = ("sh", "-c", script) if script is not None else ()
