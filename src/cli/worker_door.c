@@ -5,6 +5,7 @@
 #include "cli/worker_door.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "ctl/frame.h"
 #include "ctl/place.h"
@@ -63,8 +64,7 @@ static enum viv_err add_run(void *arg, struct viv_run *run,
         viv_free(entry, sizeof *entry, VIV_TAG_CLI);
         return err;
     }
-    for (size_t i = 0; i < sizeof bytes; i++)
-        (void)snprintf(entry->token + 2 * i, 3, "%02x", bytes[i]);
+    viv_hex_encode(bytes, sizeof bytes, entry->token);
     entry->run = run;
     viv_mutex_lock(&door->mutex);
     viv_list_append(&door->entries, &entry->node);
